@@ -1,0 +1,115 @@
+"""The only types that data, model and training share: `Layout`, `Batch` and `Loss`.
+
+Axes: B batch, S sequence.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+__all__ = ["IGNORED", "Batch", "Layout", "Loss"]
+
+IGNORED = -100
+"""The label of a place that has no loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each token of a batch stands: the only mask input anywhere.
+
+    A key is visible to a query iff both are of the same document and the key is inside the causal and window limits of
+    the attention. So padding (document 0), packing (documents 1, 2, ...) and packed encoder-decoder batches, where target
+    document k reads source document k, are one rule.
+
+    Attributes:
+        positions: place of each token within its document, from 0; one row may stand for all rows.
+        documents: document of each token, 0 for padding; None means that every row is one whole document.
+        prefix: for each token, how many first tokens of its document every token of it may see, although they come
+            later (prefix language modelling); None means none.
+        segments: which part of a pair each token belongs to (BERT's token types); None means all are part 0.
+
+    Example:
+        >>> Layout.whole(1, 3).positions
+        tensor([[0, 1, 2]])
+        >>> Layout.padded(torch.tensor([2, 3])).documents
+        tensor([[1, 1, 0],
+                [1, 1, 1]])
+    """
+
+    positions: Int[Tensor, "rows seq"]
+    documents: Int[Tensor, "batch seq"] | None = None
+    prefix: Int[Tensor, "batch seq"] | None = None
+    segments: Int[Tensor, "batch seq"] | None = None
+
+    @classmethod
+    def whole(cls, batch: int, length: int, *, start: int = 0, device: torch.device | str | None = None) -> Self:
+        """The layout of `batch` rows that each hold one document of `length` tokens, from position `start` on."""
+        del batch  # one row of positions serves all
+        return cls(torch.arange(start, start + length, device=device)[None])
+
+    @classmethod
+    def padded(cls, lengths: Int[Tensor, " batch"], *, left: bool = False, width: int | None = None) -> Self:
+        """The layout of one document a row, `lengths` tokens long, padded on the right (or left) to `width`."""
+        width = int(lengths.max()) if width is None else width
+        place = torch.arange(width, device=lengths.device)[None].expand(len(lengths), -1)  # B S
+        place = place - (width - lengths[:, None] if left else 0)
+        inside = (place >= 0) & (place < lengths[:, None])
+        return cls(torch.where(inside, place, 0), inside.long())
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same layout on another device."""
+        return replace(self, **{name: _move(getattr(self, name), device) for name in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Token ids for one pass through the model, with their layouts and labels.
+
+    Attributes:
+        source: tokens that the encoder reads; None for a model without encoder.
+        target: tokens that the decoder reads; None for a model without decoder.
+        source_layout: layout of `source`; None exactly when `source` is None.
+        target_layout: layout of `target`; None exactly when `target` is None.
+        labels: what the head should say at each place of the decoder's tokens (of the encoder's, in a model without
+            decoder), `IGNORED` where there is no loss; None at inference.
+        num_bytes: how many bytes of raw text the labels stand for, for bits per byte; 0 where unknown.
+    """
+
+    source: Int[Tensor, "batch source"] | None = None
+    target: Int[Tensor, "batch target"] | None = None
+    source_layout: Layout | None = None
+    target_layout: Layout | None = None
+    labels: Int[Tensor, "batch seq"] | None = None
+    num_bytes: int = 0
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on another device."""
+        names = ("source", "target", "source_layout", "target_layout", "labels")
+        return replace(self, **{name: _move(getattr(self, name), device) for name in names})
+
+    @property
+    def num_tokens(self) -> int:
+        """How many places the batch holds, padding included, on both sides."""
+        return sum(tokens.numel() for tokens in (self.source, self.target) if tokens is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A summed loss and how many target tokens it stands for; the trainer divides by the global count.
+
+    Attributes:
+        sum: summed negative log-likelihood in nats, a scalar tensor with gradient.
+        count: number of target tokens.
+        num_bytes: bytes of raw text that they stand for, 0 where unknown.
+    """
+
+    sum: Tensor
+    count: int
+    num_bytes: int = 0
+
+
+def _move(value: Tensor | Layout | None, device: torch.device | str) -> Tensor | Layout | None:
+    return None if value is None else value.to(device)

@@ -1,0 +1,207 @@
+"""Strict configuration: frozen dataclasses to JSON and back, and typed dotted overrides.
+
+A configuration class is a frozen, keyword-only, slotted dataclass that inherits `Config`. Variants are tagged unions:
+each member has `kind: Literal["..."]` and the field is `Annotated[A | B, TAGGED]`. Unknown keys, wrong types, NaN and
+infinity are refused with the path of the field.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
+
+from trifold.errors import ConfigError
+from trifold.locale import message
+
+__all__ = ["TAGGED", "Config", "from_json", "override", "read_mapping", "require", "to_json"]
+
+TAGGED = Discriminator("kind")
+
+C = TypeVar("C", bound="Config")
+
+
+class Config:
+    """What every configuration dataclass inherits: strict types, no unknown fields, finite numbers."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """A configuration as JSON data, every field written out.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+        ... class Size(Config):
+        ...     width: int = 8
+        >>> to_json(Size())
+        {'width': 8}
+    """
+    return json.loads(json.dumps(dataclasses.asdict(config)))  # type: ignore[call-overload]
+
+
+def from_json(cls: type[C], data: object, *, where: str = "configuration") -> C:
+    """Build a configuration of class `cls` from JSON data.
+
+    Args:
+        cls: the configuration class.
+        data: what `json.load` gave.
+        where: name of the file or option, for messages.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, a missing field or a value out of range, with its path.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+        ... class Size(Config):
+        ...     width: int = 8
+        >>> from_json(Size, {"width": 16}).width
+        16
+    """
+    try:
+        text = json.dumps(data)
+        return TypeAdapter(cls).validate_json(text)
+    except (RecursionError, TypeError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            raise _explain(cls, error, where) from None
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError("config.bad_value", where=where, given=type(data).__name__, problem=str(error)) from None
+
+
+def _explain(cls: type[Config], error: ValidationError, where: str) -> ConfigError:
+    """The first of pydantic's findings, as one of our messages."""
+    finding = error.errors(include_url=False)[0]
+    path = [str(part) for part in finding["loc"]]
+    place = ".".join([where, *path])
+    if finding["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        allowed = sorted(_field_names(cls, path[:-1]))
+        return unknown_key(".".join([where, *path[:-1]]), path[-1], allowed)
+    if finding["type"] in ("missing", "missing_keyword_only_argument"):
+        return ConfigError("config.missing_key", where=".".join([where, *path[:-1]]), name=path[-1])
+    context = finding.get("ctx", {})
+    if isinstance(context.get("error"), ConfigError):
+        return context["error"]
+    given = json.dumps(finding["input"], ensure_ascii=False, default=str)[:80]
+    return ConfigError("config.bad_value", where=place, given=given, problem=finding["msg"])
+
+
+def unknown_key(where: str, given: str, allowed: list[str]) -> ConfigError:
+    """The error for a key that nobody knows, with the nearest known name."""
+    near = difflib.get_close_matches(given, allowed, n=1)
+    hint = message("config.hint", nearest=near[0]) if near else ""
+    return ConfigError("config.unknown_key", where=where, given=given, allowed=", ".join(allowed), hint=hint)
+
+
+def _field_names(cls: type, path: list[str]) -> set[str]:
+    """Names of the fields of the dataclass found by walking `path` from `cls` (indices and tags are passed over)."""
+    names: set[str] = set()
+    current: list[type] = [cls]
+    for part in path:
+        following: list[type] = []
+        for owner in current:
+            hints = _hints(owner)
+            following += _dataclasses_in(hints[part]) if part in hints else []
+        current = following or current
+    for owner in current:
+        names |= {field.name for field in dataclasses.fields(owner)}
+    return names
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    import typing
+
+    return typing.get_type_hints(cls, include_extras=False)
+
+
+def _dataclasses_in(annotation: Any) -> list[type]:
+    import typing
+
+    if dataclasses.is_dataclass(annotation):
+        return [annotation]  # type: ignore[list-item]
+    return [found for part in typing.get_args(annotation) for found in _dataclasses_in(part)]
+
+
+def override(config: C, changes: Mapping[str, object], *, where: str = "configuration") -> C:
+    """A copy of `config` with dotted fields replaced, checked like a file.
+
+    Args:
+        config: the configuration to start from.
+        changes: dotted path to new value; a string is read as JSON where it can be (`"3"` is 3, `"none"` a string).
+        where: name for messages.
+
+    Raises:
+        ConfigError: a path that does not exist, or a value that its field refuses.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+        ... class Size(Config):
+        ...     width: int = 8
+        >>> override(Size(), {"width": "32"}).width
+        32
+    """
+    data = to_json(config)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        owner: Any = data
+        for depth, part in enumerate(parents):
+            if not isinstance(owner, dict) or part not in owner:
+                known = sorted(owner) if isinstance(owner, dict) else []
+                raise unknown_key(".".join([where, *parents[:depth]]), part, known)
+            owner = owner[part]
+        if not isinstance(owner, dict) or last not in owner:
+            known = sorted(owner) if isinstance(owner, dict) else []
+            raise unknown_key(".".join([where, *parents]), last, known)
+        owner[last] = _parse(value)
+    return from_json(type(config), data, where=where)
+
+
+def _parse(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a configuration file: `.json`, `.toml` or `.yaml`/`.yml`, whose top level is a mapping.
+
+    Raises:
+        ConfigError: the file is missing, cannot be parsed or holds no mapping.
+    """
+    import tomllib
+
+    import yaml
+
+    kind = {".json": "JSON", ".toml": "TOML", ".yaml": "YAML", ".yml": "YAML"}.get(path.suffix, "")
+    readers = {"JSON": json.loads, "TOML": tomllib.loads, "YAML": yaml.safe_load}
+    if not kind:
+        allowed = ".json, .toml, .yaml, .yml"
+        raise ConfigError("config.out_of_range", where="--config", given=str(path), allowed=allowed)
+    try:
+        data = readers[kind](path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ConfigError("config.not_json", path=path, kind=kind, problem=str(error)) from None
+    if not isinstance(data, dict):
+        raise ConfigError("config.not_json", path=path, kind=kind, problem="the top level is not a mapping")
+    return data
+
+
+def require(ok: bool, *, where: str, given: object, allowed: str) -> None:
+    """Refuse a value that is out of its range; for `__post_init__`.
+
+    Raises:
+        ConfigError: `ok` is false.
+
+    Example:
+        >>> require(3 > 0, where="d_model", given=3, allowed="1 or more")
+    """
+    if not ok or (isinstance(given, float) and not math.isfinite(given)):
+        raise ConfigError("config.out_of_range", where=where, given=given, allowed=allowed)

@@ -1,0 +1,94 @@
+"""Every failure that Trifold reports on purpose, in one tree.
+
+    TrifoldError                exit code 1
+    ├── UsageError              2   a wrong option, configuration or argument
+    │   ├── ConfigError             a configuration field: unknown, of the wrong type, out of range
+    │   ├── MissingExtraError       a feature whose optional libraries are not installed
+    │   └── CapacityError           the work asked for does not fit this machine
+    ├── DataError               3   the user's text or token store
+    ├── ModelFileError          4   a model folder, checkpoint or tokenizer file
+    ├── StorageError            5   the disk: full, read-only, failing
+    └── NonFiniteError          6   training met NaN or infinity
+
+A message says what was given, what is allowed and what to do next. Its text stands in `locale/`, in English and
+Chinese, under the key that is also the error's stable `code`.
+"""
+
+from typing import ClassVar
+
+from trifold.locale import message
+
+__all__ = [
+    "CapacityError",
+    "ConfigError",
+    "DataError",
+    "MissingExtraError",
+    "ModelFileError",
+    "NonFiniteError",
+    "StorageError",
+    "TrifoldError",
+    "UsageError",
+]
+
+
+class TrifoldError(Exception):
+    """A failure with a stable code, a message in the user's language and an exit code.
+
+    Args:
+        code: key of the message in the catalogue, `area.name`.
+        **values: what the message's placeholders stand for.
+
+    Example:
+        >>> error = DataError("data.corpus_empty", path="notes.txt")
+        >>> error.code, error.exit_code
+        ('data.corpus_empty', 3)
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, code: str, /, **values: object) -> None:
+        self.code = code
+        self.values = values
+        super().__init__(message(code, **values))
+
+
+class UsageError(TrifoldError, ValueError):
+    """A wrong option, configuration or argument."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration field that is unknown, of the wrong type or out of range."""
+
+
+class MissingExtraError(UsageError):
+    """A feature whose optional libraries are not installed; the message gives the exact pip line."""
+
+
+class CapacityError(UsageError):
+    """The work asked for does not fit this machine; the message gives both numbers."""
+
+
+class DataError(TrifoldError):
+    """Something is wrong with the user's text or with a token store made from it."""
+
+    exit_code = 3
+
+
+class ModelFileError(TrifoldError):
+    """A model folder, a checkpoint or a tokenizer file is missing, damaged or of another shape."""
+
+    exit_code = 4
+
+
+class StorageError(TrifoldError):
+    """The disk is full, read-only or failing."""
+
+    exit_code = 5
+
+
+class NonFiniteError(TrifoldError):
+    """Training met a loss or gradient that is NaN or infinite."""
+
+    exit_code = 6

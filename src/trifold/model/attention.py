@@ -1,0 +1,160 @@
+"""Scaled dot-product attention with many heads, over one rule of who sees whom.
+
+Axes: B batch, S or Q queries, T keys, H heads, K head size, D d_model.
+"""
+
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from trifold.batch import Layout
+from trifold.model import config
+from trifold.model.cache import Slot
+from trifold.model.position import Rotation
+
+__all__ = ["Attention", "Visibility", "attend"]
+
+
+class Visibility:
+    """Which keys each query sees: those of its own document, inside the causal and window limits.
+
+    Example:
+        >>> layout = Layout.whole(1, 3)
+        >>> Visibility(layout, layout, causal=True, window=1).mask[0, 0].int()
+        tensor([[1, 0, 0],
+                [1, 1, 0],
+                [0, 1, 1]], dtype=torch.int32)
+    """
+
+    def __init__(self, query: Layout, key: Layout, *, causal: bool, window: int | None) -> None:
+        self.query, self.key = query, key
+        self.causal, self.window = causal, window
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether every row is one document that no window cuts."""
+        plain = self.query.documents is None and self.key.documents is None and self.query.prefix is None
+        return plain and (self.window is None or self.key.positions.shape[1] - 1 <= self.window)
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether each query sees every key."""
+        return self.is_whole and (not self.causal or self.query.positions.shape[1] == 1)
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether the mask is exactly the lower triangle of a square."""
+        return self.is_whole and self.causal and self.query is self.key
+
+    @cached_property
+    def mask(self) -> Bool[Tensor, "rows 1 query key"]:
+        """True where a query sees a key."""
+        query, key = self.query.positions[:, :, None], self.key.positions[:, None, :]
+        seen = torch.ones_like(query == key)  # B Q T
+        if self.causal:
+            seen = key <= query
+            if self.query.prefix is not None:
+                seen = seen | (key < self.query.prefix[:, :, None])
+        if self.window is not None:
+            seen = seen & ((query - key).abs() <= self.window)
+        if self.query.documents is not None or self.key.documents is not None:
+            seen = seen & (_documents(self.query)[:, :, None] == _documents(self.key)[:, None, :])
+        return seen[:, None]
+
+
+def _documents(layout: Layout) -> Tensor:
+    return torch.ones_like(layout.positions) if layout.documents is None else layout.documents
+
+
+def attend(
+    query: Float[Tensor, "batch heads query head_size"],
+    key: Float[Tensor, "batch kv_heads key head_size"],
+    value: Float[Tensor, "batch kv_heads key head_size"],
+    visibility: Visibility,
+    *,
+    bias: Float[Tensor, "rows heads query key"] | None = None,
+    scale: float | None = None,
+    dropout: float = 0.0,
+) -> Float[Tensor, "batch heads query head_size"]:
+    """`softmax(scale * query key^T + bias) value` over the visible keys (Vaswani et al. 2017, equation 1).
+
+    A query that sees no key gets zeros. `scale` None is `1 / sqrt(head_size)`.
+
+    Example:
+        >>> layout, x = Layout.whole(1, 2), torch.eye(2)[None, None]
+        >>> attend(x, x, x, Visibility(layout, layout, causal=True, window=None))[0, 0, 0]
+        tensor([1., 0.])
+    """
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    if bias is not None:
+        mask = bias.to(query.dtype)
+        mask = mask if visibility.is_everything else mask.masked_fill(~visibility.mask, float("-inf"))
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
+    if visibility.is_everything or visibility.is_causal:
+        causal = visibility.is_causal and not visibility.is_everything
+        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=causal, scale=scale)
+    mask = visibility.mask
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
+
+
+class Attention(nn.Module):
+    """Multi-head attention over its own tokens, or over a memory (Vaswani et al. 2017, section 3.2.2).
+
+    Args:
+        attention: its configuration.
+        projections: `q_proj`, `k_proj`, `v_proj`, `o_proj`; any module from width to width may stand in for a Linear.
+    """
+
+    def __init__(self, attention: config.Attention, projections: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.config = attention
+        self.q_proj, self.k_proj = projections["q_proj"], projections["k_proj"]
+        self.v_proj, self.o_proj = projections["v_proj"], projections["o_proj"]
+
+    @classmethod
+    def build(cls, attention: config.Attention, d_model: int) -> "Attention":
+        """Attention with plain Linear projections."""
+        queries, keys = attention.num_heads * attention.head_size, attention.num_kv_heads * attention.head_size
+        linear = {name: nn.Linear(d_model, queries if name == "q_proj" else keys, bias=attention.qkv_bias)
+                  for name in ("q_proj", "k_proj", "v_proj")}  # fmt: skip
+        return cls(attention, {**linear, "o_proj": nn.Linear(queries, d_model, bias=attention.output_bias)})
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch seq d_model"],
+        visibility: Visibility,
+        *,
+        place: Rotation | Float[Tensor, "rows heads seq key"] | None = None,
+        memory: Float[Tensor, "batch key d_model"] | None = None,
+        slot: Slot | None = None,
+    ) -> Float[Tensor, "batch seq d_model"]:
+        """Attend from `x` to itself or, where given, to `memory`; `slot` keeps keys and values between passes."""
+        query = self._heads(self.q_proj(x))
+        if isinstance(place, Rotation):
+            query = place.rotate(query)
+        key, value = self._keys(x, place) if memory is None else self._memory_keys(memory, slot)
+        if memory is None and slot is not None:
+            key, value = slot.append(key, value)
+        bias = place if isinstance(place, Tensor) else None
+        dropout = self.config.dropout if self.training else 0.0
+        mixed = attend(query, key, value, visibility, bias=bias, scale=self.config.scale, dropout=dropout)
+        return self.o_proj(mixed.transpose(1, 2).flatten(2))  # B S H*K
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.config.head_size)).transpose(1, 2)  # B H S K
+
+    def _keys(self, x: Tensor, place: Rotation | Tensor | None) -> tuple[Tensor, Tensor]:
+        key = self._heads(self.k_proj(x))
+        return place.rotate(key) if isinstance(place, Rotation) else key, self._heads(self.v_proj(x))
+
+    def _memory_keys(self, memory: Tensor, slot: Slot | None) -> tuple[Tensor, Tensor]:
+        if slot is None:
+            return self._keys(memory, None)
+        if slot.memory is None:  # once per document: the memory does not change while decoding
+            slot.memory = self._keys(memory, None)
+        return slot.memory

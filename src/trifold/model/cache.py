@@ -1,0 +1,101 @@
+"""Keys and values kept between passes, so that decoding a token does not read its past again.
+
+Axes: B batch, H heads, T keys, K head size.
+"""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from trifold.batch import Layout
+
+__all__ = ["Cache", "Slot"]
+
+
+class Slot:
+    """What one block keeps: its own keys and values, which grow, and those of the memory, which do not."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.own: tuple[Tensor, Tensor] | None = None
+        self.memory: tuple[Tensor, Tensor] | None = None
+
+    def append(
+        self, key: Float[Tensor, "batch heads new head_size"], value: Float[Tensor, "batch heads new head_size"]
+    ) -> tuple[Float[Tensor, "batch heads all head_size"], Float[Tensor, "batch heads all head_size"]]:
+        """Add the newest keys and values; give all so far. Room doubles when it runs out, so adding is cheap."""
+        end = self.length + key.shape[2]
+        if self.own is None or self.own[0].shape[2] < end:
+            old, self.own = self.own, self._room(key, value, max(2 * end, 64))
+            if old is not None:
+                for new, past in zip(self.own, old, strict=True):
+                    new[:, :, : self.length] = past[:, :, : self.length]
+        for room, fresh in zip(self.own, (key, value), strict=True):
+            room[:, :, self.length : end] = fresh
+        self.length = end
+        return self.own[0][:, :, :end], self.own[1][:, :, :end]
+
+    def select(self, rows: Int[Tensor, " chosen"]) -> None:
+        """Keep the given rows of the batch, in the given order."""
+        if self.own is not None:
+            self.own = (self.own[0][rows], self.own[1][rows])
+        if self.memory is not None:
+            self.memory = (self.memory[0][rows], self.memory[1][rows])
+
+    @staticmethod
+    def _room(key: Tensor, value: Tensor, length: int) -> tuple[Tensor, Tensor]:
+        return tuple(x.new_empty(*x.shape[:2], length, x.shape[3]) for x in (key, value))  # type: ignore[return-value]
+
+
+class Cache:
+    """The slots of all blocks of a decoder and the layout of what they hold.
+
+    Args:
+        num_layers: number of blocks.
+
+    Example:
+        >>> Cache(2).length
+        0
+    """
+
+    def __init__(self, num_layers: int) -> None:
+        self.slots = [Slot() for _ in range(num_layers)]
+        self.layout: Layout | None = None
+
+    @property
+    def length(self) -> int:
+        """How many tokens a row holds, padding included."""
+        return 0 if self.layout is None else self.layout.positions.shape[1]
+
+    def extend(self, fresh: Layout) -> Layout:
+        """Add the layout of the newest tokens; give that of all tokens."""
+        if self.layout is None:
+            self.layout = fresh
+            return fresh
+        old = self.layout
+        names = ("positions", "documents", "prefix", "segments")
+        self.layout = replace(old, **{name: _join(getattr(old, name), getattr(fresh, name)) for name in names})
+        return self.layout
+
+    def select(self, rows: Int[Tensor, " chosen"]) -> None:
+        """Keep the given rows of the batch, in the given order (beam search; dropping finished rows)."""
+        for slot in self.slots:
+            slot.select(rows)
+        if self.layout is not None:
+            batch = self.layout
+            names = ("positions", "documents", "prefix", "segments")
+            self.layout = replace(batch, **{name: _pick(getattr(batch, name), rows) for name in names})
+
+
+def _join(old: Tensor | None, new: Tensor | None) -> Tensor | None:
+    if old is None or new is None:
+        assert old is None and new is None, "all passes of one cache describe their tokens alike"
+        return None
+    rows = max(len(old), len(new))
+    return torch.cat([old.expand(rows, -1), new.expand(rows, -1)], dim=1)
+
+
+def _pick(value: Tensor | None, rows: Tensor) -> Tensor | None:
+    return value if value is None or len(value) == 1 else value[rows]

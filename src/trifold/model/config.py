@@ -1,0 +1,262 @@
+"""What a Transformer is made of, as frozen values: a part varies by replacing its configuration, never by a flag's case.
+
+Equal position configurations within one stack share one module (T5's single bias table, ModernBERT's two rotary bases).
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from trifold.config import TAGGED, Config, require
+
+__all__ = [
+    "Attention",
+    "Block",
+    "Embedding",
+    "FeedForward",
+    "Head",
+    "Initialization",
+    "LayerNorm",
+    "Learned",
+    "Llama3Scaling",
+    "Norm",
+    "RMSNorm",
+    "RelativeBias",
+    "Residual",
+    "Rotary",
+    "Sinusoidal",
+    "Stack",
+    "Transformer",
+]
+
+LARGEST = 2**24
+
+
+def _within(name: str, value: int, low: int = 1, high: int = LARGEST) -> None:
+    require(low <= value <= high, where=name, given=value, allowed=f"{low} to {high}")
+
+
+def _chance(name: str, value: float) -> None:
+    require(0.0 <= value < 1.0, where=name, given=value, allowed="0 or more and less than 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learned(Config):
+    """A trained vector for each position; `offset` rows stand before position 0 (RoBERTa keeps 2)."""
+
+    kind: Literal["learned"] = "learned"
+    max_length: int
+    offset: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sinusoidal(Config):
+    """Fixed sines (first half) and cosines (second half), Vaswani et al. 2017, section 3.5."""
+
+    kind: Literal["sinusoidal"] = "sinusoidal"
+    max_length: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Llama3Scaling(Config):
+    """Stretches low rotary frequencies by `factor`, to read further than the model was first trained (Llama 3.1)."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_length: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rotary(Config):
+    """Rotates pairs of query and key by an angle that grows with the position (Su et al. 2021)."""
+
+    kind: Literal["rotary"] = "rotary"
+    base: float = 10_000.0
+    scaling: Llama3Scaling | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RelativeBias(Config):
+    """A trained number per head and bucket of distance, added to the scores (Raffel et al. 2020, section 2.1)."""
+
+    kind: Literal["relative_bias"] = "relative_bias"
+    num_buckets: int = 32
+    max_distance: int = 128
+    bidirectional: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerNorm(Config):
+    """Layer normalisation (Ba et al. 2016)."""
+
+    kind: Literal["layer_norm"] = "layer_norm"
+    eps: float = 1e-5
+    bias: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RMSNorm(Config):
+    """Root-mean-square normalisation (Zhang and Sennrich 2019)."""
+
+    kind: Literal["rms_norm"] = "rms_norm"
+    eps: float = 1e-6
+
+
+Norm = Annotated[LayerNorm | RMSNorm, TAGGED]
+Position = Annotated[Rotary | RelativeBias, TAGGED]
+Activation = Literal["identity", "relu", "gelu", "gelu_tanh", "silu"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Residual(Config):
+    """Norms around a branch, `post(x + branch_norm(branch(pre(x))))`; an absent norm (None) is the identity."""
+
+    pre_norm: Norm | None = None
+    branch_norm: Norm | None = None
+    post_norm: Norm | None = None
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _chance("dropout", self.dropout)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attention(Config):
+    """Multi-head attention; `num_kv_heads < num_heads` is grouped-query attention.
+
+    `window`: farthest distance between a query and a key it sees, None for no limit. `scale`: what scores are
+    multiplied by, None for `1 / sqrt(head_size)`.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    head_size: int
+    causal: bool
+    window: int | None = None
+    position: Position | None = None
+    qkv_bias: bool = True
+    output_bias: bool = True
+    scale: float | None = None
+    dropout: float = 0.0
+    residual: Residual = Residual()
+
+    def __post_init__(self) -> None:
+        _within("num_heads", self.num_heads)
+        _within("head_size", self.head_size)
+        divides = 1 <= self.num_kv_heads and self.num_heads % self.num_kv_heads == 0
+        require(divides, where="num_kv_heads", given=self.num_kv_heads, allowed=f"a divisor of {self.num_heads}")
+        even = not isinstance(self.position, Rotary) or self.head_size % 2 == 0
+        require(even, where="head_size", given=self.head_size, allowed="an even number with rotary positions")
+        _within("window", self.window or 0, low=0)
+        _chance("dropout", self.dropout)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeedForward(Config):
+    """`down(activation(up(x)))`, or gated `down(activation(gate(x)) * up(x))` (Shazeer 2020)."""
+
+    d_ff: int
+    activation: Activation
+    gated: bool = False
+    bias: bool = True
+    dropout: float = 0.0
+    residual: Residual = Residual()
+
+    def __post_init__(self) -> None:
+        _within("d_ff", self.d_ff)
+        _chance("dropout", self.dropout)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block(Config):
+    """Attention, cross-attention (None where the stack reads no memory) and feed-forward."""
+
+    attention: Attention
+    cross_attention: Attention | None = None
+    feed_forward: FeedForward
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stack(Config):
+    """Blocks one after another, a last norm (None for none) and dropout."""
+
+    blocks: tuple[Block, ...]
+    final_norm: Norm | None = None
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _within("num_layers", len(self.blocks), high=1024)
+        _chance("dropout", self.dropout)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedding(Config):
+    """Token vectors times `scale`, plus positions and segments, normed; `num_segments` 0 means no segments."""
+
+    position: Annotated[Learned | Sinusoidal, TAGGED] | None = None
+    scale: float = 1.0
+    num_segments: int = 0
+    norm: Norm | None = None
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _chance("dropout", self.dropout)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head(Config):
+    """Hidden states to logits: `weight (norm(activation(dense x)) * scale) + bias`; None `activation`: no dense part."""
+
+    tied: bool = True
+    bias: bool = False
+    scale: float = 1.0
+    activation: Activation | None = None
+    dense_bias: bool = True
+    norm: Norm | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Initialization(Config):
+    """How weights start: `normal` N(0, std); `xavier` Glorot uniform; `fan_in` by each matrix's input width (T5).
+
+    `scale_residual`: divide the std of projections into the residual stream by `sqrt(2 num_layers)` (GPT-2).
+    """
+
+    kind: Literal["normal", "xavier", "fan_in"] = "normal"
+    std: float = 0.02
+    scale_residual: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transformer(Config):
+    """An encoder, a decoder or both over one embedding, with a language-model head.
+
+    Raises:
+        ConfigError: a size out of range, or neither encoder nor decoder.
+    """
+
+    vocab_size: int
+    d_model: int
+    embedding: Embedding
+    encoder: Stack | None = None
+    decoder: Stack | None = None
+    head: Head = Head()
+    initialization: Initialization = Initialization()
+
+    def __post_init__(self) -> None:
+        _within("vocab_size", self.vocab_size)
+        _within("d_model", self.d_model)
+        some = self.encoder is not None or self.decoder is not None
+        require(some, where="encoder, decoder", given=None, allowed="at least one of the two")
+
+    @property
+    def max_length(self) -> int | None:
+        """Most tokens that one document may have; None where positions have no limit."""
+        return self.embedding.position.max_length if self.embedding.position else None
+
+    @property
+    def main(self) -> Stack:
+        """The stack that the head reads: the decoder, or the encoder where there is no decoder."""
+        stack = self.decoder or self.encoder
+        assert stack is not None
+        return stack
