@@ -1,0 +1,74 @@
+"""G1: what comes later changes nothing; what is masked does not shine through."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.shapes import CAUSAL, DECODERS, ENCODERS, PAIRS, VOCAB, build, tokens
+from trifold.batch import Layout
+from trifold.model import Transformer
+
+LENGTH = 12
+
+
+def _logits(model: Transformer, ids: Tensor, source: Tensor | None, layout: Layout | None = None) -> Tensor:
+    memory = model.encode(source) if source is not None else None
+    return model.head(model.decode(ids, layout, memory=memory))
+
+
+def _influence(model: Transformer, ids: Tensor, place: int, layout: Layout | None = None) -> Tensor:
+    """How much each token's vector moves the logits at `place`, by the gradient."""
+    seen: list[Tensor] = []
+
+    def keep(_module: torch.nn.Module, _inputs: object, out: Tensor) -> Tensor:
+        seen.append(out.detach().requires_grad_())
+        return seen[-1]
+
+    handle = model.embedding.register_forward_hook(keep)
+    run = model.encode if model.config.decoder is None else model.decode
+    logits = model.head(run(ids, layout))
+    handle.remove()
+    weights = torch.randn(VOCAB, generator=torch.Generator().manual_seed(1), dtype=logits.dtype)
+    (logits[0, place] @ weights).backward()
+    return seen[0].grad[0].abs().sum(-1)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_g1_past_logits_are_bit_equal_when_the_future_changes(name: str) -> None:
+    model, ids = build(name), tokens(2, LENGTH)
+    source = tokens(2, 7, seed=1) if name in PAIRS else None
+    before = _logits(model, ids, source)
+    for cut in range(1, LENGTH):
+        changed = ids.clone()
+        changed[:, cut:] = (ids[:, cut:] + 1 + tokens(2, LENGTH - cut, seed=cut)) % VOCAB
+        after = _logits(model, changed, source)
+        assert torch.equal(before[:, :cut], after[:, :cut])
+    assert not torch.equal(before[:, cut:], after[:, cut:])
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_g1_no_future_token_has_a_gradient(name: str) -> None:
+    model, ids = build(name), tokens(1, LENGTH)
+    for place in (0, 4, LENGTH - 1):
+        influence = _influence(model, ids, place)
+        assert torch.all(influence[place + 1 :] == 0)
+        assert torch.all(influence[max(0, place - 3) : place + 1] > 0)
+
+
+@pytest.mark.parametrize("name", ["decoder_pre_learned", "decoder_rotary_whole"])
+def test_g1_a_prefix_sees_itself_whole_and_nothing_beyond(name: str) -> None:
+    model, ids = build(name), tokens(1, LENGTH)
+    prefix = 5
+    layout = Layout(torch.arange(LENGTH)[None], prefix=torch.full((1, LENGTH), prefix))
+    assert torch.equal(_influence(model, ids, 1, layout) > 0, torch.arange(LENGTH) < prefix)
+    assert torch.equal(_influence(model, ids, 7, layout) > 0, torch.arange(LENGTH) <= 7)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_g1_an_encoder_sees_both_sides_within_its_document(name: str) -> None:
+    model, ids = build(name), tokens(1, LENGTH)
+    documents = torch.tensor([[1] * 5 + [2] * 5 + [0] * 2])
+    positions = torch.tensor([[*range(5), *range(5), 0, 0]])
+    influence = _influence(model, ids, 7, Layout(positions, documents))
+    assert torch.equal(influence > 0, documents[0] == 2)
+    assert torch.all(_influence(model, ids, 7) > 0) or name == "encoder_rotary_local_global"
