@@ -89,6 +89,10 @@ def attend(
         tensor([1., 0.])
     """
     groups = query.shape[1] // key.shape[1]
+    if groups > 1 and query.shape[2] == 1:  # one new token: heads of a group become queries, and no key is copied
+        query = query.squeeze(2).unflatten(1, (-1, groups))  # B H/G G K
+        bias = None if bias is None else bias.squeeze(2).unflatten(1, (-1, groups))
+        return attend(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout).flatten(1, 2)[:, :, None]
     if groups > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     if bias is not None:

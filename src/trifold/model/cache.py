@@ -37,11 +37,11 @@ class Slot:
         self.length = end
         return self.own[0][:, :, :end], self.own[1][:, :, :end]
 
-    def select(self, rows: Int[Tensor, " chosen"]) -> None:
-        """Keep the given rows of the batch, in the given order."""
+    def select(self, rows: Int[Tensor, " chosen"], *, memory: bool = True) -> None:
+        """Keep the given rows of the batch, in the given order; of the memory too, unless told not to."""
         if self.own is not None:
             self.own = (self.own[0][rows], self.own[1][rows])
-        if self.memory is not None:
+        if self.memory is not None and memory:
             self.memory = (self.memory[0][rows], self.memory[1][rows])
 
     @staticmethod
@@ -79,10 +79,15 @@ class Cache:
         self.layout = replace(old, **{name: _join(getattr(old, name), getattr(fresh, name)) for name in names})
         return self.layout
 
-    def select(self, rows: Int[Tensor, " chosen"]) -> None:
-        """Keep the given rows of the batch, in the given order (beam search; dropping finished rows)."""
+    def select(self, rows: Int[Tensor, " chosen"], *, memory: bool = True) -> None:
+        """Keep the given rows of the batch, in the given order (beam search; dropping finished rows).
+
+        Args:
+            rows: which rows; they may repeat.
+            memory: False where each row takes the place of one with the same memory, which then need not move.
+        """
         for slot in self.slots:
-            slot.select(rows)
+            slot.select(rows, memory=memory)
         if self.layout is not None:
             batch = self.layout
             names = ("positions", "documents", "prefix", "segments")
