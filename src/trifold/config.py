@@ -1,35 +1,100 @@
 """Strict configuration: frozen dataclasses to JSON and back, and typed dotted overrides.
 
 A configuration class is a frozen, keyword-only, slotted dataclass that inherits `Config`. Variants are tagged unions:
-each member has `kind: Literal["..."]` and the field is `Annotated[A | B, TAGGED]`. Unknown keys, wrong types, NaN and
-infinity are refused with the path of the field.
+each member has `kind: Literal["..."]` and the field is `Annotated[A | B, TAGGED]`. A number's range stands in its type,
+`Annotated[int, Interval(ge=1)]`, and holds however the value was made. Unknown keys, wrong types, NaN and infinity are
+refused with the path of the field.
 """
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
+import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
+from annotated_types import Interval
 from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
 
 from trifold.errors import ConfigError
 from trifold.locale import message
 
-__all__ = ["TAGGED", "Config", "from_json", "override", "read_mapping", "require", "to_json"]
+__all__ = [
+    "TAGGED",
+    "Chance",
+    "Config",
+    "Count",
+    "Fraction",
+    "Natural",
+    "Positive",
+    "from_json",
+    "override",
+    "read_mapping",
+    "require",
+    "to_json",
+]
 
 TAGGED = Discriminator("kind")
+LARGEST = 2**24
+
+Count = Annotated[int, Interval(ge=1, le=LARGEST)]
+"""A whole number from 1."""
+Natural = Annotated[int, Interval(ge=0, le=LARGEST)]
+"""A whole number from 0."""
+Chance = Annotated[float, Interval(ge=0, lt=1)]
+"""A probability that is less than 1."""
+Fraction = Annotated[float, Interval(ge=0, le=1)]
+"""A part of a whole."""
+Positive = Annotated[float, Interval(gt=0)]
+"""A number above 0."""
 
 C = TypeVar("C", bound="Config")
 
 
 class Config:
-    """What every configuration dataclass inherits: strict types, no unknown fields, finite numbers."""
+    """What every configuration dataclass inherits: strict types, no unknown fields, finite numbers in their range.
+
+    Raises:
+        ConfigError: at construction, when a number is out of the range that its type gives.
+    """
 
     __slots__ = ()
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    def __post_init__(self) -> None:
+        """Check the ranges that the types give; a class with rules of its own calls this first."""
+        for name, interval in _intervals(type(self)):
+            value = getattr(self, name)
+            if value is not None:
+                require(_inside(value, interval), where=name, given=value, allowed=_describe(interval))
+
+
+@functools.cache
+def _intervals(cls: type) -> list[tuple[str, Interval]]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return [(name, found) for name, hint in hints.items() for found in _intervals_in(hint)]
+
+
+def _intervals_in(hint: Any) -> list[Interval]:
+    """The ranges in `Annotated[int, Interval(...)]`, alone or beside None."""
+    if typing.get_origin(hint) is Annotated:
+        return [part for part in hint.__metadata__ if isinstance(part, Interval)]
+    union = type(None) in typing.get_args(hint)
+    return [found for part in typing.get_args(hint) for found in _intervals_in(part)] if union else []
+
+
+def _inside(value: Any, interval: Interval) -> bool:
+    low = (interval.ge is None or value >= interval.ge) and (interval.gt is None or value > interval.gt)  # type: ignore[operator]
+    high = (interval.le is None or value <= interval.le) and (interval.lt is None or value < interval.lt)  # type: ignore[operator]
+    return low and high
+
+
+def _describe(interval: Interval) -> str:
+    signs = {">=": interval.ge, ">": interval.gt, "<=": interval.le, "<": interval.lt}
+    return ", ".join(f"{sign} {limit}" for sign, limit in signs.items() if limit is not None)
 
 
 def to_json(config: Config) -> dict[str, Any]:
@@ -105,7 +170,7 @@ def _field_names(cls: type, path: list[str]) -> set[str]:
     for part in path:
         following: list[type] = []
         for owner in current:
-            hints = _hints(owner)
+            hints = typing.get_type_hints(owner)
             following += _dataclasses_in(hints[part]) if part in hints else []
         current = following or current
     for owner in current:
@@ -113,15 +178,7 @@ def _field_names(cls: type, path: list[str]) -> set[str]:
     return names
 
 
-def _hints(cls: type) -> dict[str, Any]:
-    import typing
-
-    return typing.get_type_hints(cls, include_extras=False)
-
-
 def _dataclasses_in(annotation: Any) -> list[type]:
-    import typing
-
     if dataclasses.is_dataclass(annotation):
         return [annotation]  # type: ignore[list-item]
     return [found for part in typing.get_args(annotation) for found in _dataclasses_in(part)]

@@ -6,7 +6,7 @@ Equal position configurations within one stack share one module (T5's single bia
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from trifold.config import TAGGED, Config, require
+from trifold.config import TAGGED, Chance, Config, Count, Natural, Positive, require
 
 __all__ = [
     "Attention",
@@ -28,24 +28,13 @@ __all__ = [
     "Transformer",
 ]
 
-LARGEST = 2**24
-
-
-def _within(name: str, value: int, low: int = 1, high: int = LARGEST) -> None:
-    require(low <= value <= high, where=name, given=value, allowed=f"{low} to {high}")
-
-
-def _chance(name: str, value: float) -> None:
-    require(0.0 <= value < 1.0, where=name, given=value, allowed="0 or more and less than 1")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Learned(Config):
     """A trained vector for each position; `offset` rows stand before position 0 (RoBERTa keeps 2)."""
 
     kind: Literal["learned"] = "learned"
-    max_length: int
-    offset: int = 0
+    max_length: Count
+    offset: Natural = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,17 +42,17 @@ class Sinusoidal(Config):
     """Fixed sines (first half) and cosines (second half), Vaswani et al. 2017, section 3.5."""
 
     kind: Literal["sinusoidal"] = "sinusoidal"
-    max_length: int
+    max_length: Count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Llama3Scaling(Config):
     """Stretches low rotary frequencies by `factor`, to read further than the model was first trained (Llama 3.1)."""
 
-    factor: float
-    low_freq_factor: float
-    high_freq_factor: float
-    original_max_length: int
+    factor: Positive
+    low_freq_factor: Positive
+    high_freq_factor: Positive
+    original_max_length: Count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +60,7 @@ class Rotary(Config):
     """Rotates pairs of query and key by an angle that grows with the position (Su et al. 2021)."""
 
     kind: Literal["rotary"] = "rotary"
-    base: float = 10_000.0
+    base: Positive = 10_000.0
     scaling: Llama3Scaling | None = None
 
 
@@ -80,8 +69,8 @@ class RelativeBias(Config):
     """A trained number per head and bucket of distance, added to the scores (Raffel et al. 2020, section 2.1)."""
 
     kind: Literal["relative_bias"] = "relative_bias"
-    num_buckets: int = 32
-    max_distance: int = 128
+    num_buckets: Count = 32
+    max_distance: Count = 128
     bidirectional: bool
 
 
@@ -90,7 +79,7 @@ class LayerNorm(Config):
     """Layer normalisation (Ba et al. 2016)."""
 
     kind: Literal["layer_norm"] = "layer_norm"
-    eps: float = 1e-5
+    eps: Positive = 1e-5
     bias: bool = True
 
 
@@ -99,7 +88,7 @@ class RMSNorm(Config):
     """Root-mean-square normalisation (Zhang and Sennrich 2019)."""
 
     kind: Literal["rms_norm"] = "rms_norm"
-    eps: float = 1e-6
+    eps: Positive = 1e-6
 
 
 Norm = Annotated[LayerNorm | RMSNorm, TAGGED]
@@ -114,10 +103,7 @@ class Residual(Config):
     pre_norm: Norm | None = None
     branch_norm: Norm | None = None
     post_norm: Norm | None = None
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        _chance("dropout", self.dropout)
+    dropout: Chance = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,43 +114,36 @@ class Attention(Config):
     multiplied by, None for `1 / sqrt(head_size)`.
     """
 
-    num_heads: int
-    num_kv_heads: int
-    head_size: int
+    num_heads: Count
+    num_kv_heads: Count
+    head_size: Count
     causal: bool
-    window: int | None = None
+    window: Natural | None = None
     position: Position | None = None
     qkv_bias: bool = True
     output_bias: bool = True
     scale: float | None = None
-    dropout: float = 0.0
+    dropout: Chance = 0.0
     residual: Residual = Residual()
 
     def __post_init__(self) -> None:
-        _within("num_heads", self.num_heads)
-        _within("head_size", self.head_size)
-        divides = 1 <= self.num_kv_heads and self.num_heads % self.num_kv_heads == 0
+        Config.__post_init__(self)
+        divides = self.num_heads % self.num_kv_heads == 0
         require(divides, where="num_kv_heads", given=self.num_kv_heads, allowed=f"a divisor of {self.num_heads}")
         even = not isinstance(self.position, Rotary) or self.head_size % 2 == 0
         require(even, where="head_size", given=self.head_size, allowed="an even number with rotary positions")
-        _within("window", self.window or 0, low=0)
-        _chance("dropout", self.dropout)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeedForward(Config):
     """`down(activation(up(x)))`, or gated `down(activation(gate(x)) * up(x))` (Shazeer 2020)."""
 
-    d_ff: int
+    d_ff: Count
     activation: Activation
     gated: bool = False
     bias: bool = True
-    dropout: float = 0.0
+    dropout: Chance = 0.0
     residual: Residual = Residual()
-
-    def __post_init__(self) -> None:
-        _within("d_ff", self.d_ff)
-        _chance("dropout", self.dropout)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,11 +161,12 @@ class Stack(Config):
 
     blocks: tuple[Block, ...]
     final_norm: Norm | None = None
-    dropout: float = 0.0
+    dropout: Chance = 0.0
 
     def __post_init__(self) -> None:
-        _within("num_layers", len(self.blocks), high=1024)
-        _chance("dropout", self.dropout)
+        Config.__post_init__(self)
+        some = 1 <= len(self.blocks) <= 1024
+        require(some, where="num_layers", given=len(self.blocks), allowed="1 to 1024")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,12 +175,9 @@ class Embedding(Config):
 
     position: Annotated[Learned | Sinusoidal, TAGGED] | None = None
     scale: float = 1.0
-    num_segments: int = 0
+    num_segments: Natural = 0
     norm: Norm | None = None
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        _chance("dropout", self.dropout)
+    dropout: Chance = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,7 +200,7 @@ class Initialization(Config):
     """
 
     kind: Literal["normal", "xavier", "fan_in"] = "normal"
-    std: float = 0.02
+    std: Positive = 0.02
     scale_residual: bool = False
 
 
@@ -235,8 +212,8 @@ class Transformer(Config):
         ConfigError: a size out of range, or neither encoder nor decoder.
     """
 
-    vocab_size: int
-    d_model: int
+    vocab_size: Count
+    d_model: Count
     embedding: Embedding
     encoder: Stack | None = None
     decoder: Stack | None = None
@@ -244,8 +221,7 @@ class Transformer(Config):
     initialization: Initialization = Initialization()
 
     def __post_init__(self) -> None:
-        _within("vocab_size", self.vocab_size)
-        _within("d_model", self.d_model)
+        Config.__post_init__(self)
         some = self.encoder is not None or self.decoder is not None
         require(some, where="encoder, decoder", given=None, allowed="at least one of the two")
 

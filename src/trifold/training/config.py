@@ -1,0 +1,121 @@
+"""What a training run is asked to do, as frozen values."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
+from trifold.config import TAGGED, Chance, Config, Count, Fraction, Natural, Positive, require
+
+__all__ = ["AdamW", "Muon", "Optimizer", "Schedule", "Training"]
+
+Rate = Annotated[float, Interval(gt=0, le=10)]
+Decay = Annotated[float, Interval(ge=0, le=10)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdamW(Config):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019); no decay on norms, biases and embeddings.
+
+    Example:
+        >>> AdamW(lr=1e-3).lr
+        0.001
+    """
+
+    kind: Literal["adamw"] = "adamw"
+    lr: Rate = 1e-3
+    betas: tuple[Chance, Chance] = (0.9, 0.95)
+    eps: Positive = 1e-8
+    weight_decay: Decay = 0.1
+
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Muon(Config):
+    """Orthogonalised momentum (Jordan 2024) for the matrices of the blocks, AdamW for all other parameters.
+
+    The update of a matrix is scaled to the size that AdamW's would have (Liu et al. 2025), so `lr` reads like AdamW's.
+
+    Example:
+        >>> Muon().adamw.kind
+        'adamw'
+    """
+
+    kind: Literal["muon"] = "muon"
+    lr: Rate = 5e-3
+    momentum: Chance = 0.95
+    weight_decay: Decay = 0.0
+    adamw: AdamW = AdamW(lr=3e-3, weight_decay=0.0)
+
+
+
+Optimizer = Annotated[AdamW | Muon, TAGGED]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule(Config):
+    """How the learning rate moves: up over `warmup`, then down to `final` of its peak by the `kind` of curve.
+
+    `warmup` and `decay` are fractions of the whole run; `decay` counts for `wsd` only (warm-up, stable, decay).
+
+    Example:
+        >>> Schedule(kind="constant").final
+        0.0
+    """
+
+    kind: Literal["cosine", "linear", "wsd", "constant"] = "cosine"
+    warmup: Fraction = 0.02
+    decay: Fraction = 0.3
+    final: Fraction = 0.0
+
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training(Config):
+    """One run of the trainer.
+
+    Attributes:
+        steps, tokens, minutes: how long to train; exactly one is given. `tokens` counts target tokens (with a loss).
+        length: tokens in a row, of the encoder where there is one, else of the decoder.
+        target_length: tokens in a decoder's row beside an encoder; None lets the objective say.
+        batch_size: rows in one pass.
+        accumulation: passes in one optimizer step; the gradient is that of one big batch.
+        clip: largest norm of the gradient; None for no limit.
+        dtype: `auto` is bfloat16 where the device multiplies it in hardware, else float32.
+        gradient_checkpointing: compute activations again in the backward pass, to save memory.
+        compile: use torch.compile; where it fails, says so and goes on without.
+        evaluate_every, checkpoint_every, log_every: cadence in steps; 0 means only at the end.
+        keep_checkpoints: how many of the newest to keep.
+        evaluate_rows: held-out rows for the evaluations during training; 0 means all. The last one always reads all.
+
+    Example:
+        >>> Training(steps=10).batch_size
+        16
+    """
+
+    steps: Annotated[int, Interval(ge=1)] | None = None
+    tokens: Annotated[int, Interval(ge=1)] | None = None
+    minutes: Positive | None = None
+    length: Count = 256
+    target_length: Count | None = None
+    batch_size: Count = 16
+    accumulation: Count = 1
+    optimizer: Optimizer = Muon()
+    schedule: Schedule = Schedule()
+    clip: Positive | None = 1.0
+    dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    evaluate_every: Natural = 200
+    evaluate_rows: Natural = 128
+    checkpoint_every: Natural = 500
+    log_every: Count = 10
+    keep_checkpoints: Count = 2
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        given = [value for value in (self.steps, self.tokens, self.minutes) if value is not None]
+        require(len(given) == 1, where="training", given=given, allowed="exactly one of steps, tokens and minutes")

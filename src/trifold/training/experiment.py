@@ -1,0 +1,114 @@
+"""A whole run as one value: model, tokenizer, data, objective and training.
+
+What is written here is written to `trifold.json` in the run's folder, and a run can be repeated from that file alone.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
+from trifold.config import Chance, Config, require
+from trifold.objective.config import Causal, ObjectiveConfig
+from trifold.training.config import Training
+
+__all__ = ["DataChoice", "Experiment", "ModelChoice", "TokenizerChoice"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelChoice(Config):
+    """Which model to start from.
+
+    Attributes:
+        preset: family by name; None when `start` is given.
+        size: one of the family's sizes.
+        dials: values that replace the size's own, such as `{"num_layers": 4, "d_model": 128}`.
+        start: a run or Hugging Face folder whose weights to go on from; None to start from random weights.
+
+    Example:
+        >>> ModelChoice(preset="gpt2", size="tiny").dials
+        {}
+    """
+
+    preset: str | None = None
+    size: str = "tiny"
+    dials: dict[str, int | float | bool | str] = field(default_factory=dict)
+    start: str | None = None
+
+    def __post_init__(self) -> None:
+        one = (self.preset is None) != (self.start is None)
+        require(one, where="model", given=f"preset={self.preset}, start={self.start}", allowed="exactly one of the two")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerChoice(Config):
+    """Which tokenizer to use.
+
+    Attributes:
+        path: a tokenizer's folder or file; None to train one on the training data (or take that of `model.start`).
+        kind, vocab_size: of the one to train.
+
+    Example:
+        >>> TokenizerChoice(kind="character").vocab_size
+        8192
+    """
+
+    path: str | None = None
+    kind: Literal["bpe", "byte_bpe", "wordpiece", "unigram", "character"] = "byte_bpe"
+    vocab_size: Annotated[int, Interval(ge=16, le=2**22)] = 8192
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataChoice(Config):
+    """Which text to train on and which to hold out.
+
+    Attributes:
+        paths: files, folders, `-` or hub names.
+        weights: how often to draw from each path, relative to the others; empty to read all text as one corpus.
+        valid: held-out files; empty to hold out every n-th document (the tail of a single one).
+        valid_fraction: how much to hold out when `valid` is empty; 0 for nothing.
+        text_field: column or key that holds the text, in jsonl, csv, tsv and parquet.
+        source_field, target_field: columns of pairs, for sequence-to-sequence; None for plain text.
+        document: what one document of a plain-text file is.
+        on_error: what to do with a damaged record.
+
+    Example:
+        >>> DataChoice(paths=("notes.txt",)).document
+        'file'
+    """
+
+    paths: tuple[str, ...]
+    weights: tuple[float, ...] = ()
+    valid: tuple[str, ...] = ()
+    valid_fraction: Chance = 0.02
+    text_field: str = "text"
+    source_field: str | None = None
+    target_field: str | None = None
+    document: Literal["file", "paragraph", "line"] = "file"
+    on_error: Literal["strict", "skip", "replace"] = "strict"
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        require(len(self.paths) > 0, where="data.paths", given="nothing", allowed="at least one path")
+        fits = not self.weights or (len(self.weights) == len(self.paths) and all(w > 0 for w in self.weights))
+        require(fits, where="data.weights", given=self.weights, allowed="one number above 0 a path, or none at all")
+        both = (self.source_field is None) == (self.target_field is None)
+        require(both, where="data.source_field, data.target_field", given="one of them", allowed="both or neither")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Experiment(Config):
+    """A whole run.
+
+    Example:
+        >>> run = Experiment(model=ModelChoice(preset="gpt2"), data=DataChoice(paths=("a.txt",)),
+        ...                  training=Training(steps=10))
+        >>> run.objective.kind
+        'causal'
+    """
+
+    model: ModelChoice
+    data: DataChoice
+    training: Training
+    tokenizer: TokenizerChoice = TokenizerChoice()
+    objective: ObjectiveConfig = Causal()

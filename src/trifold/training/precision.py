@@ -1,0 +1,104 @@
+"""Training in bfloat16 with float32 truth: the model computes with a lean copy of weights that stay exact.
+
+A bfloat16 weight near 1 moves in steps of 1/128, so small updates would vanish. The optimizer therefore moves float32
+weights, gradients add up in float32, and after each step the model's copy is rounded anew. Unlike autocast, no weight is
+cast twice in a step.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Weights", "choose_device", "choose_dtype"]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """The device of that name; `auto` takes CUDA where there is one.
+
+    Example:
+        >>> choose_device("cpu")
+        device(type='cpu')
+    """
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of that name; `auto` is bfloat16 where the device multiplies it in hardware, else float32.
+
+    Example:
+        >>> choose_dtype("float32", torch.device("cpu"))
+        torch.float32
+    """
+    if name != "auto":
+        return DTYPES[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - no public twin
+    return torch.bfloat16 if native else torch.float32
+
+
+class Weights:
+    """The exact weights of a model and the lean ones it computes with.
+
+    Args:
+        model: taken over: its parameters become `dtype`.
+        dtype: of the model's computation; for float32 and float64 both sides are the same tensors.
+
+    Example:
+        >>> weights = Weights(nn.Linear(2, 2), torch.bfloat16)
+        >>> weights.exact["weight"].dtype, weights.model.weight.dtype
+        (torch.float32, torch.bfloat16)
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        self.model = model
+        self.shared = dtype != torch.bfloat16
+        if self.shared:
+            model.to(dtype)
+            self.exact: dict[str, Tensor] = dict(model.named_parameters())
+        else:
+            model.float()
+            self.exact = {name: value.detach().clone() for name, value in model.named_parameters()}
+            model.to(dtype)
+        self.lean: dict[str, Tensor] = dict(model.named_parameters())
+
+    def collect_gradients(self) -> None:
+        """Move the gradients of the last pass to the exact weights, adding to those already there."""
+        if self.shared:
+            return
+        for name, lean in self.lean.items():
+            exact = self.exact[name]
+            if lean.grad is not None:
+                if exact.grad is None:
+                    exact.grad = lean.grad.float()
+                else:
+                    exact.grad += lean.grad
+                lean.grad = None
+
+    def clear_gradients(self) -> None:
+        """Forget the gradients of the last step."""
+        for exact in self.exact.values():
+            exact.grad = None
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Round the exact weights into the model's copy."""
+        if not self.shared:
+            torch._foreach_copy_(list(self.lean.values()), list(self.exact.values()))  # noqa: SLF001 - as torch.optim does
+
+    @contextmanager
+    def exact_model(self) -> Iterator[nn.Module]:
+        """The model with its exact weights in place, for saving."""
+        kept = {name: lean.data for name, lean in self.lean.items()}
+        for name, lean in self.lean.items():
+            lean.data = self.exact[name].data
+        try:
+            yield self.model
+        finally:
+            for name, lean in self.lean.items():
+                lean.data = kept[name]

@@ -1,0 +1,257 @@
+"""The one training loop: any model, any objective, any data.
+
+    for step in trainer.steps():        # the caller may own the loop
+        print(step.step, step.loss)
+
+The loss of a step is the sum over all its target tokens divided by their number, however many passes they came in, so
+accumulation, packing and padding cannot change the gradient.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from trifold.batch import IGNORED, Batch
+from trifold.errors import NonFiniteError
+from trifold.locale import message
+from trifold.model import Transformer
+from trifold.objective import Objective
+from trifold.training.config import Training
+from trifold.training.optimizer import build_optimizers, set_learning_rate
+from trifold.training.precision import Weights, choose_device, choose_dtype
+from trifold.training.schedule import learning_rate_factor
+
+__all__ = ["Batches", "Evaluation", "Step", "Trainer", "evaluate_loss"]
+
+
+class Batches(Protocol):
+    """An endless stream of batches whose place can be noted and found again."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def state_dict(self) -> dict[str, int]: ...
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one optimizer step did.
+
+    Attributes:
+        step: its number, from 1.
+        tokens: target tokens since the start of the run.
+        loss: mean negative log-likelihood of its target tokens, in nats.
+        learning_rate: of the first parameter group.
+        gradient_norm: before clipping.
+        tokens_per_second: of this step, places of the model's main stack, padding included.
+        seconds: training time since the start of the run.
+        progress: how much of the run is done, 0 to 1.
+        remaining: seconds still to go, estimated.
+    """
+
+    step: int
+    tokens: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    tokens_per_second: float
+    seconds: float
+    progress: float
+    remaining: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Loss on held-out text.
+
+    Attributes:
+        loss: mean nats per target token.
+        bits_per_byte: summed bits over the bytes of raw text that the targets stand for; None where those are unknown.
+        tokens: number of target tokens.
+        num_bytes: those bytes.
+    """
+
+    loss: float
+    bits_per_byte: float | None
+    tokens: int
+    num_bytes: int
+
+
+class Trainer:
+    """Trains a model on an objective.
+
+    Args:
+        model: trained in place.
+        objective: prepares nothing here, only gives the loss of a batch.
+        batches: where batches come from.
+        training: how.
+
+    Raises:
+        NonFiniteError: from `steps`, when a loss or gradient is NaN or infinite; weights stay those of the step before.
+    """
+
+    def __init__(self, model: Transformer, objective: Objective, batches: Batches, training: Training) -> None:
+        self.training, self.objective, self.batches = training, objective, batches
+        self.device = choose_device(training.device)
+        self.dtype = choose_dtype(training.dtype, self.device)
+        self.model = model.to(self.device)
+        self.weights = Weights(self.model, self.dtype)
+        self.optimizers = build_optimizers(training.optimizer, self.weights.exact)
+        self.step = self.tokens = 0
+        self.seconds = 0.0
+        for stack in (model.encoder, model.decoder):
+            if stack is not None:
+                stack.checkpointing = training.gradient_checkpointing
+        self._compiled = not training.compile
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, 0 to 1."""
+        training = self.training
+        if training.steps is not None:
+            return self.step / training.steps
+        if training.tokens is not None:
+            return self.tokens / training.tokens
+        assert training.minutes is not None
+        return self.seconds / (60.0 * training.minutes)
+
+    def steps(self) -> Iterator[Step]:
+        """Train until the run is done, one optimizer step at a time."""
+        self.model.train()
+        stream = iter(self.batches)
+        while self.progress < 1.0:
+            start = time.perf_counter()
+            micro_batches = [next(stream).to(self.device) for _ in range(self.training.accumulation)]
+            yield self._step(micro_batches, start)
+            self.model.train()
+
+    def _step(self, micro_batches: list[Batch], start: float) -> Step:
+        count = sum(count_targets(batch) for batch in micro_batches)
+        total = self._backward(micro_batches, count)
+        # the middle of the step, so that the last step still moves when the schedule ends at zero
+        rate = set_learning_rate(self.optimizers, learning_rate_factor(self.training.schedule, self._middle(count)))
+        norm = self._clip()
+        if not math.isfinite(total) or not math.isfinite(norm):
+            self.weights.clear_gradients()
+            raise NonFiniteError("training.non_finite", step=self.step + 1, loss=total, norm=norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.weights.clear_gradients()
+        self.weights.refresh()
+        seconds = time.perf_counter() - start
+        self.step, self.tokens, self.seconds = self.step + 1, self.tokens + count, self.seconds + seconds
+        places = sum(batch.labels.numel() for batch in micro_batches if batch.labels is not None)
+        done = min(self.progress, 1.0)
+        remaining = self.seconds * (1.0 - done) / done
+        return Step(self.step, self.tokens, total, rate, norm, places / seconds, self.seconds, done, remaining)
+
+    def _backward(self, micro_batches: list[Batch], count: int) -> float:
+        total = 0.0
+        for index, batch in enumerate(micro_batches):
+            torch.manual_seed(_mix(self.training.seed, self.step, index))  # dropout depends on the place, not on the past
+            self._compile(batch)
+            loss = self.objective.loss(self.model, batch)
+            (loss.sum / max(count, 1)).backward()
+            self.weights.collect_gradients()
+            total += loss.sum.item()
+        return total / max(count, 1)
+
+    def _middle(self, count: int) -> float:
+        if self.training.steps is not None:
+            return (self.step + 0.5) / self.training.steps
+        return (self.tokens + count / 2) / self.training.tokens if self.training.tokens is not None else self.progress
+
+    def _clip(self) -> float:
+        exact = list(self.weights.exact.values())
+        limit = math.inf if self.training.clip is None else self.training.clip
+        return torch.nn.utils.clip_grad_norm_(exact, limit).item()
+
+    def _compile(self, batch: Batch) -> None:
+        """Compile at the first batch; a compiler that fails is reported and left out."""
+        if self._compiled:
+            return
+        self._compiled = True
+        stacks = [stack for stack in (self.model.encoder, self.model.decoder) if stack is not None]
+        try:
+            for stack in stacks:
+                stack.compile()
+            with torch.no_grad():
+                self.model(batch)
+        except Exception as error:  # noqa: BLE001 - torch.compile raises what its many back ends raise
+            for stack in stacks:
+                stack._compiled_call_impl = None  # noqa: SLF001 - undoes nn.Module.compile, which has no public undo
+            warnings.warn(message("training.compile_failed", problem=str(error).splitlines()[0][:200]), stacklevel=2)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
+        """All that a later process needs to go on: tensors by name, and numbers."""
+        tensors = {}
+        names = {id(value): name for name, value in self.weights.exact.items()}
+        for optimizer in self.optimizers:
+            for parameter, values in optimizer.state.items():
+                for key, value in values.items():
+                    tensors[f"{names[id(parameter)]}|{key}"] = torch.as_tensor(value).contiguous()
+        numbers = {"step": self.step, "tokens": self.tokens, "seconds": self.seconds}
+        return tensors, {**numbers, "batches": self.batches.state_dict()}
+
+    def load_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, object]) -> None:
+        """Go on from what `state` gave; the model's exact weights must have been loaded before."""
+        for optimizer in self.optimizers:
+            owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+            for name, parameter in self.weights.exact.items():
+                if id(parameter) in owned:
+                    found = {key.rpartition("|")[2]: value for key, value in tensors.items() if key.startswith(f"{name}|")}
+                    if found:
+                        optimizer.state[parameter] = {key: value.to(_place(value, parameter)) for key, value in found.items()}
+        self.step, self.tokens = int(numbers["step"]), int(numbers["tokens"])  # type: ignore[call-overload]
+        self.seconds = float(numbers["seconds"])  # type: ignore[arg-type]
+        self.batches.load_state_dict(numbers["batches"])  # type: ignore[arg-type]
+
+
+def _place(value: Tensor, parameter: Tensor) -> torch.device:
+    """Step counters stay on the CPU unless the optimizer is fused on the parameter's device."""
+    return parameter.device if value.ndim or parameter.is_cuda else torch.device("cpu")
+
+
+def _mix(seed: int, step: int, index: int) -> int:
+    """One 63-bit number for a place in the run (a splitmix64 step over its coordinates)."""
+    value = seed
+    for part in (step, index):
+        value = (value + 0x9E3779B97F4A7C15 + part) & (2**64 - 1)
+        value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+        value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
+        value ^= value >> 31
+    return value >> 1
+
+
+def count_targets(batch: Batch) -> int:
+    """How many places of a batch have a label."""
+    return 0 if batch.labels is None else int((batch.labels != IGNORED).sum())
+
+
+@torch.no_grad()
+def evaluate_loss(
+    model: Transformer, objective: Objective, batches: Iterable[Batch], *, max_rows: int = 0
+) -> Evaluation:
+    """The loss over batches, or over their first `max_rows` rows (0 for all).
+
+    The model is left in the mode it was in.
+    """
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    nats, count, num_bytes, rows = 0.0, 0, 0, 0
+    for batch in batches:
+        loss = objective.loss(model, batch.to(device))
+        nats, count, num_bytes = nats + loss.sum.item(), count + loss.count, num_bytes + loss.num_bytes
+        rows += 0 if batch.labels is None else len(batch.labels)
+        if max_rows and rows >= max_rows:
+            break
+    model.train(was_training)
+    bits = nats / math.log(2) / num_bytes if num_bytes else None
+    return Evaluation(nats / max(count, 1), bits, count, num_bytes)

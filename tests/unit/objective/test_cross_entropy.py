@@ -1,0 +1,68 @@
+"""The chunked loss is the plain one: value, gradients and ignored places."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from trifold.batch import IGNORED
+from trifold.model import Head, config
+from trifold.objective import cross_entropy
+from trifold.objective.cross_entropy import sum_cross_entropy, token_cross_entropy
+
+
+def make_head(*, tied: bool, bias: bool, activation: str | None = None) -> Head:
+    stack = config.Stack(
+        blocks=(
+            config.Block(
+                attention=config.Attention(num_heads=1, num_kv_heads=1, head_size=4, causal=False),
+                feed_forward=config.FeedForward(d_ff=4, activation="relu"),
+            ),
+        )
+    )
+    head = config.Head(tied=tied, bias=bias, activation=activation, norm=config.LayerNorm() if activation else None)
+    shape = config.Transformer(vocab_size=11, d_model=4, embedding=config.Embedding(), encoder=stack, head=head)
+    made = Head(shape, nn.Embedding(11, 4)).double()
+    for parameter in made.parameters():
+        nn.init.normal_(parameter)
+    return made
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("activation", [None, "gelu"])
+@pytest.mark.parametrize("chunk", [11, 40, 2**22])
+def test_equals_plain_cross_entropy(monkeypatch, bias, activation, chunk):
+    monkeypatch.setattr(cross_entropy, "CHUNK_ELEMENTS", chunk)
+    head = make_head(tied=True, bias=bias, activation=activation)
+    hidden = torch.randn(3, 40, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.randint(0, 11, (3, 40))
+    labels[0, :20] = IGNORED
+    parts = [hidden, *head.parameters()]
+
+    total, count = sum_cross_entropy(head, hidden, labels)
+    ours = torch.autograd.grad(total / count, parts)
+    plain = F.cross_entropy(head(hidden).flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    wanted = torch.autograd.grad(plain / count, parts)
+
+    assert count == 100
+    torch.testing.assert_close(total, plain, rtol=1e-12, atol=1e-12)
+    for one, other in zip(ours, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    each = token_cross_entropy(head, hidden, labels)
+    torch.testing.assert_close(each.sum(), plain.detach(), rtol=1e-12, atol=1e-12)
+
+
+def test_a22_no_label_at_all_is_zero_with_zero_gradient():
+    head = make_head(tied=False, bias=True)
+    hidden = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
+    total, count = sum_cross_entropy(head, hidden, torch.full((1, 3), IGNORED))
+    total.backward()
+    assert (total.item(), count) == (0.0, 0)
+    assert hidden.grad is not None and not hidden.grad.any()
+
+
+def test_g6_gradient_agrees_with_finite_differences():
+    head = make_head(tied=False, bias=True)
+    hidden = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([[0, 10, 3], [IGNORED, 4, 4]])
+    assert torch.autograd.gradcheck(lambda x: sum_cross_entropy(head, x, labels)[0], (hidden,))

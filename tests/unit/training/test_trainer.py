@@ -1,0 +1,178 @@
+"""The trainer keeps its promises: accumulation is one big batch, resuming is going on, a bad step changes nothing."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.shapes import SHAPES, VOCAB
+from trifold.batch import IGNORED, Batch, Layout, Loss
+from trifold.errors import NonFiniteError
+from trifold.model import Transformer
+from trifold.objective.cross_entropy import sum_cross_entropy
+from trifold.training import AdamW, Muon, Schedule, Trainer, Training, evaluate_loss
+
+
+class NextToken:
+    """Just enough of an objective: the loss of the batch's own labels."""
+
+    kind = "causal"
+
+    def loss(self, model: Transformer, batch: Batch) -> Loss:
+        total, count = sum_cross_entropy(model.head, model(batch), batch.labels)
+        return Loss(total, count)
+
+
+@dataclass
+class Rows:
+    """An endless stream of batches that depend on their number only; labels are of unequal number."""
+
+    batch_size: int = 4
+    place: int = 0
+    poison: int = -1
+    seen: list[int] = field(default_factory=list)
+
+    def make(self, number: int) -> Batch:
+        generator = torch.Generator().manual_seed(number)
+        tokens = torch.randint(0, VOCAB, (self.batch_size, 13), generator=generator)
+        labels = tokens[:, 1:].clone()
+        labels[torch.rand(labels.shape, generator=generator) < number % 4 / 4] = IGNORED
+        return Batch(target=tokens[:, :-1], target_layout=Layout.whole(self.batch_size, 12), labels=labels)
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            self.seen.append(self.place)
+            self.place += 1
+            yield self.make(self.place - 1)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"place": self.place}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self.place = state["place"]
+
+
+def make_model(seed: int = 0) -> Transformer:
+    torch.manual_seed(seed)
+    return Transformer(SHAPES["decoder_pre_learned"])
+
+
+def make_trainer(model: Transformer | None = None, rows: Rows | None = None, **changes: object) -> Trainer:
+    settings = {"steps": 6, "dtype": "float64", "optimizer": AdamW(lr=1e-2), **changes}
+    return Trainer(model or make_model(), NextToken(), rows or Rows(), Training(**settings))  # type: ignore[arg-type]
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in trainer.weights.exact.items()}
+
+
+def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], tolerance: float = 0.0) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=tolerance, atol=tolerance, msg=name)
+
+
+def test_a22_accumulation_of_unequal_passes_is_one_big_batch():
+    class Together(Rows):
+        def make(self, number: int) -> Batch:
+            parts = [Rows(batch_size=4).make(3 * number + index) for index in range(3)]
+            join = [torch.cat([getattr(part, name) for part in parts]) for name in ("target", "labels")]
+            return Batch(target=join[0], target_layout=Layout.whole(12, 12), labels=join[1])
+
+    apart = make_trainer(accumulation=3)
+    together = make_trainer(rows=Together())
+    for one, other in zip(apart.steps(), together.steps(), strict=True):
+        assert one.loss == pytest.approx(other.loss, abs=1e-12)
+        assert one.gradient_norm == pytest.approx(other.gradient_norm, abs=1e-11)
+        assert one.tokens == other.tokens
+    assert_same(weights(apart), weights(together), 1e-9)  # Adam divides by tiny numbers, which enlarges 1e-16
+
+
+@pytest.mark.parametrize("optimizer", [AdamW(lr=1e-2), Muon()], ids=["adamw", "muon"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a11_resume_is_the_uninterrupted_run_bit_by_bit(optimizer, dtype):
+    whole = make_trainer(optimizer=optimizer, dtype=dtype, accumulation=2)
+    list(whole.steps())
+
+    first = make_trainer(optimizer=optimizer, dtype=dtype, accumulation=2)
+    for step in first.steps():
+        if step.step == 3:
+            break
+    tensors, numbers = first.state()
+    saved = weights(first)
+
+    second = make_trainer(make_model(seed=99), optimizer=optimizer, dtype=dtype, accumulation=2)
+    with torch.no_grad():
+        for name, value in second.weights.exact.items():
+            value.copy_(saved[name])
+    second.weights.refresh()
+    second.load_state(tensors, numbers)
+    steps = list(second.steps())
+
+    assert [step.step for step in steps] == [4, 5, 6]
+    assert_same(weights(second), weights(whole))
+
+
+def test_same_seed_is_the_same_run_and_another_seed_is_not():
+    runs = [[step.loss for step in make_trainer(make_model(), seed=seed).steps()] for seed in (1, 1)]
+    assert runs[0] == runs[1]
+
+
+def test_a20_a_non_finite_step_stops_and_leaves_the_weights_of_the_step_before():
+    class Poisoned(NextToken):
+        calls = 0
+
+        def loss(self, model: Transformer, batch: Batch) -> Loss:
+            Poisoned.calls += 1
+            loss = super().loss(model, batch)
+            return Loss(loss.sum * float("nan"), loss.count) if Poisoned.calls == 3 else loss
+
+    trainer = make_trainer()
+    trainer.objective = Poisoned()
+    steps = trainer.steps()
+    next(steps), next(steps)
+    before = weights(trainer)
+    with pytest.raises(NonFiniteError, match="3"):
+        next(steps)
+    assert_same(weights(trainer), before)
+
+
+@pytest.mark.parametrize("optimizer", [AdamW(lr=1e-2), Muon(lr=2e-2, adamw=AdamW(lr=1e-2))], ids=["adamw", "muon"])
+def test_loss_falls_on_a_pattern_that_can_be_learned(optimizer):
+    class Counting(Rows):
+        def make(self, number: int) -> Batch:
+            tokens = (torch.arange(13) + torch.arange(4)[:, None] + number) % VOCAB
+            return Batch(target=tokens[:, :-1], target_layout=Layout.whole(4, 12), labels=tokens[:, 1:])
+
+    trainer = make_trainer(rows=Counting(), steps=200, optimizer=optimizer, dtype="float32")
+    losses = [step.loss for step in trainer.steps()]
+    assert losses[0] > 2.5 and losses[-1] < 0.5
+
+
+def test_bfloat16_keeps_small_updates_in_the_exact_weights():
+    trainer = make_trainer(dtype="bfloat16", optimizer=AdamW(lr=1e-6), schedule=Schedule(kind="constant", warmup=0.0))
+    before = weights(trainer)
+    list(trainer.steps())
+    moved = [name for name, value in weights(trainer).items() if not torch.equal(value, before[name])]
+    assert len(moved) == len(before)
+    with trainer.weights.exact_model() as model:
+        assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert all(parameter.dtype == torch.bfloat16 for parameter in trainer.model.parameters())
+
+
+def test_g9_gradient_checkpointing_changes_no_bit():
+    plain, saving = (make_trainer(gradient_checkpointing=flag) for flag in (False, True))
+    assert [s.loss for s in plain.steps()] == [s.loss for s in saving.steps()]
+    assert_same(weights(plain), weights(saving))
+
+
+def test_evaluation_weighs_tokens_not_batches():
+    model, rows = make_model().double(), Rows()
+    batches = [rows.make(number) for number in range(4)]
+    result = evaluate_loss(model, NextToken(), batches)
+    alone = [evaluate_loss(model, NextToken(), [batch]) for batch in batches]
+    assert result.tokens == sum(one.tokens for one in alone)
+    assert result.loss == pytest.approx(sum(one.loss * one.tokens for one in alone) / result.tokens, abs=1e-12)
+    assert result.bits_per_byte is None
