@@ -1,0 +1,77 @@
+"""How text is generated, as a frozen value."""
+
+from dataclasses import dataclass
+
+from trifold.config import Config, require
+from trifold.errors import ConfigError
+
+__all__ = ["Sampling"]
+
+LARGEST = 2**24
+RANDOM = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
+"""What leaves the model's distribution as it is; beam search takes no other values."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling(Config):
+    """How the next token is chosen and when to stop.
+
+    The order is that of the field: repetition penalty, temperature, top-k, top-p, min-p. With `beams` above 1 the most
+    probable text is searched for instead, and nothing is random.
+
+    Attributes:
+        max_tokens: most tokens to generate; None: 256, or fewer where the model has fewer positions left.
+        temperature: what logits are divided by; 0 always takes the most probable token.
+        top_k: draw among the `k` most probable tokens; 0 for all.
+        top_p: draw among the fewest tokens that hold this share of the probability (Holtzman et al. 2020).
+        min_p: draw among tokens at least this share as probable as the most probable one.
+        repetition_penalty: above 1, tokens that occur already become less likely (Keskar et al. 2019).
+        beams: number of hypotheses kept by beam search; 1 for none.
+        length_penalty: exponent of beam search's length normalisation; 0 for none (Wu et al. 2016, equation 14).
+        seed: start of the random numbers of every request, whatever else is in the batch; None: a new one each time.
+        stop: strings that end the text; they are not part of it.
+
+    Example:
+        >>> Sampling(temperature=0.8, top_p=0.95).top_k
+        0
+    """
+
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    beams: int = 1
+    length_penalty: float = 0.6
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        tokens = self.max_tokens is None or 1 <= self.max_tokens <= LARGEST
+        require(tokens, where="max_tokens", given=self.max_tokens, allowed=f"1 to {LARGEST}, or none")
+        warm = 0.0 <= self.temperature <= 100.0
+        require(warm, where="temperature", given=self.temperature, allowed="0 to 100")
+        require(0 <= self.top_k <= LARGEST, where="top_k", given=self.top_k, allowed=f"0 (all) to {LARGEST}")
+        require(0.0 < self.top_p <= 1.0, where="top_p", given=self.top_p, allowed="above 0 and at most 1")
+        require(0.0 <= self.min_p <= 1.0, where="min_p", given=self.min_p, allowed="0 to 1")
+        penalty = self.repetition_penalty
+        require(0.0 < penalty <= 100.0, where="repetition_penalty", given=penalty, allowed="above 0 and at most 100")
+        require(1 <= self.beams <= 1024, where="beams", given=self.beams, allowed="1 to 1024")
+        length = self.length_penalty
+        require(0.0 <= length <= 10.0, where="length_penalty", given=length, allowed="0 to 10")
+        seeded = self.seed is None or 0 <= self.seed < 2**63
+        require(seeded, where="seed", given=self.seed, allowed="0 to 2^63 - 1, or none")
+        require(all(self.stop), where="stop", given=self.stop, allowed="strings of at least one character")
+        self._check_beams()
+
+    def _check_beams(self) -> None:
+        if self.beams == 1:
+            if self.length_penalty != 0.6:
+                raise ConfigError("generation.length_penalty_alone", given=self.length_penalty)
+            return
+        neutral = RANDOM | {"temperature": 1.0 if self.temperature else 0.0}
+        for name, value in neutral.items():
+            given = getattr(self, name)
+            if given != value:
+                raise ConfigError("generation.range_beams", name=name, given=given, beams=self.beams, allowed=value)

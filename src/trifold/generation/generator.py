@@ -1,0 +1,223 @@
+"""Text from a model with a decoder: greedy, sampled or by beam search, for many prompts at once."""
+
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from trifold.errors import UsageError
+from trifold.generation.config import Sampling
+from trifold.generation.decoding import Decoding, check_finite
+from trifold.generation.output import Generation, Growing
+from trifold.generation.sampling import Sampler
+from trifold.generation.search import search
+from trifold.model import Transformer
+from trifold.text import Tokenizer
+
+__all__ = ["Generator", "evaluating"]
+
+DEFAULT_TOKENS = 256
+PRIMING = 16
+"""Last tokens of the prompt shown to the text decoder, so that it knows whether a space must follow."""
+
+
+@contextmanager
+def evaluating(model: Transformer) -> Iterator[None]:
+    """Switch dropout off, and back on where it was on (generation may come in the middle of training)."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+class Generator:
+    """A model and its tokenizer, ready to write.
+
+    The same prompt with the same seed gives the same text whatever else is in the batch (float32).
+
+    Args:
+        model: a model with a decoder; it computes in the number format and on the device that its weights have.
+        tokenizer: the tokenizer that it was trained with.
+        start: token that a text starts with; None for the tokenizer's. With an encoder: the answer's first token.
+        ends: tokens that end a text; None for the tokenizer's.
+        prefix: whether the prompt is read in both directions (a prefix language model).
+
+    Raises:
+        UsageError: a model without decoder, or a tokenizer with more tokens than the model.
+    """
+
+    def __init__(
+        self,
+        model: Transformer,
+        tokenizer: Tokenizer,
+        *,
+        start: int | None = None,
+        ends: Collection[int] | None = None,
+        prefix: bool = False,
+    ) -> None:
+        if model.config.decoder is None:
+            raise UsageError("generation.no_decoder")
+        known, special = model.config.vocab_size, tokenizer.special
+        if tokenizer.vocab_size > known:
+            raise UsageError("generation.vocabulary", tokenizer=tokenizer.vocab_size, model=known)
+        self.model, self.tokenizer, self.prefix = model, tokenizer, prefix
+        self.start = special.bos if start is None else start
+        own = () if special.eos is None else (special.eos,)
+        self.ends = frozenset(own if ends is None else ends)
+
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        sampling: Sampling | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        batch_size: int = 32,
+    ) -> list[Generation]:
+        """Continue each prompt; with an encoder, answer each source.
+
+        Args:
+            prompts: the texts.
+            sampling: how to choose tokens; None for `Sampling()`.
+            seeds: a seed for each prompt, in place of the one of `sampling`.
+            batch_size: how many prompts are worked on at once.
+
+        Returns:
+            One generation for each prompt, in order.
+
+        Raises:
+            UsageError: a prompt that is empty or too long, or seeds that do not match the prompts.
+            NonFiniteError: the model gave something that is not a number.
+        """
+        texts, options = [prompts] if isinstance(prompts, str) else list(prompts), sampling or Sampling()
+        rows = [self._encode(text, number) for number, text in enumerate(texts, 1)]
+        limits = [self._limit(row, options) for row in rows]
+        seeds = self._seeds(options, seeds, len(rows))
+        order = sorted(range(len(rows)), key=lambda number: len(rows[number]))  # alike lengths need little padding
+        made: dict[int, Generation] = {}
+        for first in range(0, len(order), batch_size):
+            chosen = order[first : first + batch_size]
+            part = [rows[n] for n in chosen], [limits[n] for n in chosen], [seeds[n] for n in chosen]
+            made |= zip(chosen, self._batch(*part, options), strict=True)
+        return [made[number] for number in range(len(rows))]
+
+    def stream(self, prompt: str, sampling: Sampling | None = None) -> Iterator[str]:
+        """Continue one prompt, giving the text piece by piece: whole characters, and no part of a stop string.
+
+        Raises:
+            UsageError: a prompt that is empty or too long; beam search, which knows its text only at the end.
+        """
+        options = sampling or Sampling()
+        row = self._encode(prompt, 1)
+        limit = self._limit(row, options)
+        if options.beams > 1:
+            raise UsageError("generation.stream_beams", beams=options.beams)
+        return self._stream(row, limit, self._seeds(options, None, 1), options)
+
+    def _stream(self, row: list[int], limit: int, seeds: Sequence[int], options: Sampling) -> Iterator[str]:
+        text = self._growing(row, limit, options)
+        for _ in self._sample([row], [text], seeds, options):
+            if text.shown[-1]:
+                yield text.shown[-1]
+
+    def _batch(self, rows: list[list[int]], limits: list[int], seeds: list[int], options: Sampling) -> list[Generation]:
+        if options.beams > 1:
+            return self._search(rows, limits, options)
+        texts = [self._growing(row, limit, options) for row, limit in zip(rows, limits, strict=True)]
+        for _ in self._sample(rows, texts, seeds, options):
+            pass
+        return [text.result() for text in texts]
+
+    def _sample(
+        self, rows: list[list[int]], texts: list[Growing], seeds: Sequence[int], options: Sampling
+    ) -> Iterator[None]:
+        """Let all texts grow by one token a turn, until each is finished."""
+        with evaluating(self.model):
+            decoding = self._decoding(rows)
+            sampler = Sampler(options, decoding.prompts, seeds, vocab_size=self.model.config.vocab_size)
+            logits = decoding.start()
+            while True:
+                tokens, logprobs = sampler.choose(logits)
+                check_finite(logprobs)
+                for text, token, logprob in zip(texts, tokens.tolist(), logprobs.tolist(), strict=True):
+                    text.push(token, logprob)
+                yield
+                kept = [place for place, text in enumerate(texts) if text.finish_reason is None]
+                if not kept:
+                    return
+                if len(kept) < len(texts):
+                    texts = [texts[place] for place in kept]
+                    chosen = torch.tensor(kept, device=tokens.device)
+                    decoding.select(chosen)
+                    sampler.keep(kept)
+                    tokens = tokens[chosen]
+                logits = decoding.step(tokens)
+
+    def _search(self, rows: list[list[int]], limits: list[int], options: Sampling) -> list[Generation]:
+        """The best hypothesis of each row; a stop string cuts its text afterwards."""
+        with evaluating(self.model):
+            decoding, alpha = self._decoding(rows), options.length_penalty
+            found = search(decoding, beams=options.beams, limits=limits, ends=self.ends, alpha=alpha)
+        made = []
+        for row, limit, (best, *_) in zip(rows, limits, found, strict=True):
+            text = self._growing(row, limit, options)
+            for token, logprob in zip(best.ids, best.logprobs, strict=True):
+                if text.finish_reason is None:
+                    text.push(token, logprob)
+            made.append(text.result())
+        return made
+
+    def _decoding(self, rows: list[list[int]]) -> Decoding:
+        if self.model.config.encoder is None:
+            return Decoding(self.model, rows, prefix=self.prefix)
+        return Decoding(self.model, [[self._first()]] * len(rows), rows)
+
+    def _encode(self, text: str, number: int) -> list[int]:
+        """The ids that the decoder continues, or that the encoder reads."""
+        ids = self.tokenizer.encode(text).ids.tolist()
+        end = self.tokenizer.special.eos
+        if self.model.config.encoder is not None:
+            ids = ids if end is None else [*ids, end]
+        elif self.start is not None:
+            ids = [self.start, *ids]
+        if not ids:
+            raise UsageError("generation.empty_prompt", number=number)
+        return ids
+
+    def _first(self) -> int:
+        """The token that starts the decoder of a model with an encoder."""
+        special = self.tokenizer.special
+        first = next((token for token in (self.start, special.bos, special.pad) if token is not None), None)
+        if first is None:
+            raise UsageError("generation.no_start")
+        return first
+
+    def _limit(self, row: list[int], options: Sampling) -> int:
+        """How many tokens may follow; the last one needs no position of its own, since nothing reads it."""
+        longest, asked = self.model.config.max_length, options.max_tokens
+        if longest is None:
+            return asked or DEFAULT_TOKENS
+        if len(row) > longest:
+            raise UsageError("generation.input_too_long", length=len(row), limit=longest)
+        length = len(row) if self.model.config.encoder is None else 1
+        room = longest - length + 1
+        if asked is not None and asked > room:
+            raise UsageError("generation.too_long", length=length, asked=asked, limit=longest, room=room)
+        return asked or min(DEFAULT_TOKENS, room)
+
+    @staticmethod
+    def _seeds(options: Sampling, seeds: Sequence[int] | None, wanted: int) -> list[int]:
+        if seeds is None:
+            return [secrets.randbits(63) if options.seed is None else options.seed for _ in range(wanted)]
+        if len(seeds) != wanted:
+            raise UsageError("generation.seeds", given=len(seeds), wanted=wanted)
+        return list(seeds)
+
+    def _growing(self, row: list[int], limit: int, options: Sampling) -> Growing:
+        decoder = self.tokenizer.stream()
+        if self.model.config.encoder is None:
+            for token in row[-PRIMING:]:
+                decoder.push(token)
+        return Growing(decoder, self.ends, options.stop, limit)

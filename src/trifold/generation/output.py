@@ -1,0 +1,110 @@
+"""What generation gives back, and the text that may already be shown while it grows."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trifold.text import StreamDecoder
+
+__all__ = ["FinishReason", "Generation", "Growing", "StopFilter"]
+
+FinishReason = Literal["end", "stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A generated text.
+
+    Attributes:
+        text: what was generated, without the prompt, the end token and the stop string.
+        ids: its tokens, the end token (or those of the stop string) included.
+        logprobs: log-probability of each token under the model itself, before temperature and filters.
+        finish_reason: `end` (the model ended it), `stop` (a stop string came) or `length` (no room for more).
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+
+
+class StopFilter:
+    """Lets text through up to the first stop string, and holds back what may become one.
+
+    Example:
+        >>> stops = StopFilter(["END"])
+        >>> [stops.push(piece) for piece in ("1 E", "2 EN", "D 3")], stops.stopped
+        (['1 ', 'E2 ', ''], True)
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self.stops, self.held, self.stopped = tuple(stops), "", False
+
+    def push(self, piece: str) -> str:
+        """Add text; give what can be shown now."""
+        if self.stopped:
+            return ""
+        held = self.held + piece
+        places = [place for place in (held.find(stop) for stop in self.stops) if place >= 0]
+        if places:
+            self.stopped, self.held = True, ""
+            return held[: min(places)]
+        size = max((self._overlap(held, stop) for stop in self.stops), default=0)
+        self.held = held[len(held) - size :]
+        return held[: len(held) - size]
+
+    def finish(self) -> str:
+        """Give what was held back, when no more text comes."""
+        held, self.held = self.held, ""
+        return held
+
+    @staticmethod
+    def _overlap(text: str, stop: str) -> int:
+        """How many characters at the end of `text` begin `stop`."""
+        sizes = range(min(len(text), len(stop) - 1), 0, -1)
+        return next((size for size in sizes if text.endswith(stop[:size])), 0)
+
+
+class Growing:
+    """One text while it is being generated.
+
+    Args:
+        decoder: turns tokens into text, never half a character.
+        ends: tokens that end the text.
+        stops: strings that end the text.
+        limit: most tokens.
+    """
+
+    def __init__(self, decoder: StreamDecoder, ends: Collection[int], stops: Sequence[str], limit: int) -> None:
+        self.decoder, self.ends, self.limit = decoder, ends, limit
+        self.stops = StopFilter(stops)
+        self.ids: list[int] = []
+        self.logprobs: list[float] = []
+        self.shown: list[str] = []
+        self.finish_reason: FinishReason | None = None
+
+    def push(self, token: int, logprob: float) -> str:
+        """Add a token; give the text that can be shown now."""
+        self.ids.append(token)
+        self.logprobs.append(logprob)
+        text = ""
+        if token in self.ends:
+            self.finish_reason = "end"
+        else:
+            text = self.stops.push(self.decoder.push(token))
+        if self.stops.stopped:
+            self.finish_reason = "stop"
+        elif self.finish_reason is None and len(self.ids) >= self.limit:
+            self.finish_reason = "length"
+        if self.finish_reason is not None:
+            text += self.stops.push(self.decoder.finish())
+            if self.stops.stopped:
+                self.finish_reason = "stop"
+            text += self.stops.finish()
+        self.shown.append(text)
+        return text
+
+    def result(self) -> Generation:
+        """The finished text."""
+        assert self.finish_reason is not None, "the text is still growing"
+        return Generation("".join(self.shown), tuple(self.ids), tuple(self.logprobs), self.finish_reason)

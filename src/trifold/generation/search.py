@@ -1,0 +1,153 @@
+"""Beam search: the most probable texts, found by keeping several hypotheses side by side.
+
+Axes: B prompts of the batch, K beams of each, V vocabulary.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from trifold.generation.decoding import Decoding, check_finite
+
+__all__ = ["Hypothesis", "normalize", "search"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One way to go on: its tokens, and how probable it is.
+
+    Attributes:
+        ids: tokens generated, the end token included where it was reached.
+        totals: summed log-probability after each token.
+        score: the last total, normalised by length.
+        ended: whether the end token was reached.
+    """
+
+    ids: tuple[int, ...]
+    totals: tuple[float, ...]
+    score: float
+    ended: bool
+
+    @property
+    def logprobs(self) -> tuple[float, ...]:
+        """Log-probability of each token."""
+        return tuple(now - before for before, now in zip((0.0, *self.totals), self.totals, strict=False))
+
+
+def normalize(total: float, length: int, alpha: float) -> float:
+    """A summed log-probability over `((5 + length) / 6) ** alpha` (Wu et al. 2016, equation 14).
+
+    Example:
+        >>> normalize(-6.0, 7, 1.0)
+        -3.0
+    """
+    return total / ((5 + length) / 6) ** alpha
+
+
+@dataclass(slots=True)
+class _Task:
+    """The search for one prompt: its live beams, the finished hypotheses, and how far it may go.
+
+    A beam lives as `(ids, totals)`. The search is over when `width` hypotheses have ended and no live beam, at its
+    present length, scores above the worst of them; or at `limit` tokens, where live beams count as they stand.
+    """
+
+    width: int
+    limit: int
+    alpha: float
+    live: list[tuple[tuple[int, ...], tuple[float, ...]]]
+    finished: list[Hypothesis] = field(default_factory=list)
+
+    def advance(self, candidates: list[tuple[float, int, int]], ends: Collection[int]) -> list[tuple[int, int]]:
+        """Take the best continuations `(total, beam, token)`, best first; give `(beam, token)` of those that live on."""
+        grown, chosen = [], []
+        for rank, (total, beam, token) in enumerate(candidates):
+            ids, totals = self.live[beam]
+            if token in ends:
+                if rank < self.width and total > float("-inf"):
+                    self._finish((*ids, token), (*totals, total), ended=True)
+            elif len(chosen) < self.width:
+                grown.append(((*ids, token), (*totals, total)))
+                chosen.append((beam, token))
+        self.live = grown
+        if len(grown[0][0]) >= self.limit:
+            for ids, totals in grown:
+                self._finish(ids, totals, ended=False)
+        return chosen
+
+    def _finish(self, ids: tuple[int, ...], totals: tuple[float, ...], *, ended: bool) -> None:
+        score = normalize(totals[-1], len(ids), self.alpha)
+        if score > float("-inf"):
+            self.finished.append(Hypothesis(ids, totals, score, ended))
+            self.finished.sort(key=lambda one: -one.score)  # stable: of equals the earlier one wins
+            del self.finished[self.width :]
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing better can be expected."""
+        ids, totals = self.live[0]
+        if len(ids) >= self.limit:
+            return True
+        best = normalize(totals[-1], len(ids), self.alpha)
+        return len(self.finished) == self.width and best <= self.finished[-1].score
+
+
+@torch.inference_mode()
+def search(
+    decoding: Decoding, *, beams: int, limits: Sequence[int], ends: Collection[int], alpha: float
+) -> list[list[Hypothesis]]:
+    """Search the best continuations of each row.
+
+    Args:
+        decoding: the rows, not yet started.
+        beams: how many hypotheses live side by side for each row.
+        limits: most tokens to add to each row.
+        ends: tokens that end a text.
+        alpha: exponent of the length normalisation.
+
+    Returns:
+        For each row at most `beams` hypotheses, best first.
+    """
+    logits = decoding.start()
+    device = logits.device
+    rows = torch.arange(len(limits), device=device)
+    decoding.select(rows.repeat_interleave(beams))
+    logits = logits[rows.repeat_interleave(beams)]
+    empty = ((), ())
+    tasks = [_Task(beams, limit, alpha, [empty] * beams) for limit in limits]
+    active = list(tasks)
+    totals = torch.full((len(active), beams), float("-inf"), dtype=torch.float64, device=device)
+    totals[:, 0] = 0.0  # all beams start equal: one speaks for all
+    while True:
+        candidates = _rank(logits, totals, beams * (1 + len(ends)))
+        chosen = [task.advance(options, ends) for task, options in zip(active, candidates, strict=True)]
+        kept = [place for place, task in enumerate(active) if not task.done]
+        if not kept:
+            return [task.finished for task in tasks]
+        order = [place * beams + beam for place in kept for beam, _ in chosen[place]]
+        whole = len(kept) == len(active)
+        decoding.select(torch.tensor(order, device=device), same_source=whole)
+        active = [active[place] for place in kept]
+        totals = torch.tensor([[beam[1][-1] for beam in task.live] for task in active], dtype=torch.float64).to(device)
+        tokens = [token for place in kept for _, token in chosen[place]]
+        logits = decoding.step(torch.tensor(tokens, device=device))
+
+
+def _rank(
+    logits: Float[Tensor, "rows vocab"], totals: Float[Tensor, "prompts beams"], count: int
+) -> list[list[tuple[float, int, int]]]:
+    """The best `count` continuations of each prompt as `(total, beam, token)`, best first."""
+    vocab = logits.shape[-1]
+    logprobs = logits.float().log_softmax(-1).unflatten(0, totals.shape)  # B K V
+    least = min(count, vocab)
+    values, ids = logprobs.topk(least, dim=-1)  # no beam can give more than `count` of the best
+    sums = (totals[:, :, None] + values).flatten(1)  # B K*C
+    best, places = sums.topk(min(count, sums.shape[1]), dim=-1)
+    check_finite(best[:, 0])
+    tokens = ids.flatten(1).gather(1, places)
+    beams = places // least
+    made = zip(best.tolist(), beams.tolist(), tokens.tolist(), strict=True)
+    return [list(zip(*row, strict=True)) for row in made]
