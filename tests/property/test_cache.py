@@ -19,6 +19,12 @@ def _memory(model: Transformer, name: str, rows: int) -> tuple[Tensor | None, La
     return model.encode(tokens(rows, 6, seed=3), layout), layout
 
 
+def _rows(layout: Layout | None, rows: Tensor) -> Layout | None:
+    if layout is None or layout.documents is None:
+        return layout
+    return Layout(layout.positions[rows], layout.documents[rows])
+
+
 def _pieces(model: Transformer, ids: Tensor, sizes: list[int], memory: tuple, layout: Layout | None = None) -> Tensor:
     cache, out, start = model.new_cache(), [], 0
     for size in sizes:
@@ -42,10 +48,10 @@ def test_g4_token_by_token_and_at_any_split(name: str) -> None:
 
 @pytest.mark.parametrize("name", CAUSAL)
 def test_g4_long_rows_outgrow_the_first_room(name: str) -> None:
-    model, ids = build(name), tokens(1, 100)
+    model, ids = build(name), tokens(1, 128)
     memory = _memory(model, name, 1)
     whole = model.decode(ids, memory=memory[0], memory_layout=memory[1])
-    torch.testing.assert_close(_pieces(model, ids, [60] + [1] * 40, memory), whole, **CLOSE)
+    torch.testing.assert_close(_pieces(model, ids, [3] + [1] * 96 + [29], memory), whole, **CLOSE)
 
 
 @pytest.mark.parametrize("name", CAUSAL)
@@ -57,7 +63,7 @@ def test_g4_left_padded_prompts_of_unequal_length(name: str) -> None:
     for sizes in ([8] + [1] * 6, [3, 8, 3]):
         hidden = _pieces(model, ids, sizes, memory, layout)
         for row, length in enumerate(lengths.tolist()):
-            kept = None if memory[1] is None else Layout(memory[1].positions[[row]], memory[1].documents[[row]])  # type: ignore[index]
+            kept = _rows(memory[1], torch.tensor([row]))
             one = None if memory[0] is None else memory[0][[row]]
             alone = model.decode(ids[[row], -length:], memory=one, memory_layout=kept)
             torch.testing.assert_close(hidden[[row], -length:], alone, **CLOSE)
@@ -75,10 +81,31 @@ def test_g4_beams_reordered_copied_and_dropped_by_select(name: str) -> None:
         cache.select(chosen)
         rows, history = rows[chosen], torch.cat([history[chosen], tokens(len(order), 1, seed=step)], 1)
         own = None if memory is None else memory[rows]
-        layout = None if memory_layout is None else Layout(memory_layout.positions[rows], memory_layout.documents[rows])  # type: ignore[index]
+        layout = _rows(memory_layout, rows)
         hidden = model.decode(history[:, -1:], memory=own, memory_layout=layout, cache=cache)
         whole = model.decode(history, memory=own, memory_layout=layout)
         torch.testing.assert_close(hidden, whole[:, -1:], **CLOSE)
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_g4_rows_with_padding_of_their_own_keep_it_when_selected(name: str) -> None:
+    model, ids, lengths = build(name), tokens(3, 9), [9, 4, 6]
+    memory, memory_layout = _memory(model, name, 3)
+    layout, cache = Layout.padded(torch.tensor(lengths), left=True), model.new_cache()
+    model.decode(ids, layout, memory=memory, memory_layout=memory_layout, cache=cache)
+    chosen = torch.tensor([2, 1, 1, 0])
+    cache.select(chosen)
+    fresh, places = tokens(4, 1, seed=5), torch.tensor(lengths)[chosen, None]
+    own, kept = (None, None) if memory is None else (memory[chosen], _rows(memory_layout, chosen))
+    step = Layout(places, torch.ones_like(places))
+    hidden = model.decode(fresh, step, memory=own, memory_layout=kept, cache=cache)
+    for row, parent in enumerate(chosen.tolist()):
+        past = ids[[parent], 9 - lengths[parent] :]
+        one = None if memory is None else memory[[parent]]
+        alone = model.decode(
+            torch.cat([past, fresh[[row]]], 1), memory=one, memory_layout=_rows(memory_layout, torch.tensor([parent]))
+        )
+        torch.testing.assert_close(hidden[[row]], alone[:, -1:], **CLOSE)
 
 
 @pytest.mark.parametrize("name", PAIRS)

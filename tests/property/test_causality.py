@@ -72,3 +72,14 @@ def test_g1_an_encoder_sees_both_sides_within_its_document(name: str) -> None:
     influence = _influence(model, ids, 7, Layout(positions, documents))
     assert torch.equal(influence > 0, documents[0] == 2)
     assert torch.all(_influence(model, ids, 7) > 0) or name == "encoder_rotary_local_global"
+
+
+@pytest.mark.parametrize(("name", "reach"), [("decoder_rotary_window", (10, 0)), ("encoder_rotary_local_global", None)])
+def test_g1_a_window_reaches_exactly_as_far_as_it_says(name: str, reach: tuple[int, int] | None) -> None:
+    model, ids, place = build(name), tokens(1, 30), 15
+    if reach is None:  # keep the two local blocks alone: two windows of 3, to both sides
+        reach = (6, 6)
+        model.encoder.blocks, model.encoder.position_of = model.encoder.blocks[1:], model.encoder.position_of[1:]  # type: ignore[union-attr]
+    influence = _influence(model, ids, place)
+    places = torch.arange(30)
+    assert torch.equal(influence > 0, (places >= place - reach[0]) & (places <= place + reach[1]))

@@ -1,7 +1,18 @@
 """Text from models: continuing it, answering a source, filling masks and restoring spans."""
 
 from trifold.generation.config import Sampling
+from trifold.generation.fill_mask import Candidate, fill_mask
 from trifold.generation.generator import Generator
 from trifold.generation.output import FinishReason, Generation
+from trifold.generation.restore import Restoration, restore_spans
 
-__all__ = ["FinishReason", "Generation", "Generator", "Sampling"]
+__all__ = [
+    "Candidate",
+    "FinishReason",
+    "Generation",
+    "Generator",
+    "Restoration",
+    "Sampling",
+    "fill_mask",
+    "restore_spans",
+]

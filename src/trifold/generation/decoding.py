@@ -55,6 +55,7 @@ class Decoding:
         prompts: token ids that each row starts with, at least one each.
         sources: token ids that the encoder reads, one list a row; None for a model without encoder. Encoded once.
         prefix: whether the tokens of a prompt see each other in both directions (a prefix language model).
+        vocab_size: how many first logits to give (a model may have more than its tokenizer has tokens); None for all.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class Decoding:
         sources: Sequence[Sequence[int]] | None = None,
         *,
         prefix: bool = False,
+        vocab_size: int | None = None,
     ) -> None:
         self.model, self.prompts, self.cache = model, prompts, model.new_cache()
+        self.vocab_size = vocab_size
         self.device = model.embedding.tokens.weight.device
         self.lengths = torch.tensor([len(row) for row in prompts], device=self.device)
         self.prefix = self.lengths if prefix else None
@@ -102,7 +105,7 @@ class Decoding:
         hidden = self.model.decode(
             tokens, layout, memory=self.memory, memory_layout=self.memory_layout, cache=self.cache
         )
-        return self.model.head(hidden[:, -1])
+        return self.model.head(hidden[:, -1])[:, : self.vocab_size]
 
     @torch.inference_mode()
     def select(self, rows: Int[Tensor, " chosen"], *, same_source: bool = False) -> None:

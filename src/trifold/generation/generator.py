@@ -136,7 +136,7 @@ class Generator:
         """Let all texts grow by one token a turn, until each is finished."""
         with evaluating(self.model):
             decoding = self._decoding(rows)
-            sampler = Sampler(options, decoding.prompts, seeds, vocab_size=self.model.config.vocab_size)
+            sampler = Sampler(options, decoding.prompts, seeds, vocab_size=self.tokenizer.vocab_size)
             logits = decoding.start()
             while True:
                 tokens, logprobs = sampler.choose(logits)
@@ -170,9 +170,10 @@ class Generator:
         return made
 
     def _decoding(self, rows: list[list[int]]) -> Decoding:
+        known = self.tokenizer.vocab_size
         if self.model.config.encoder is None:
-            return Decoding(self.model, rows, prefix=self.prefix)
-        return Decoding(self.model, [[self._first()]] * len(rows), rows)
+            return Decoding(self.model, rows, prefix=self.prefix, vocab_size=known)
+        return Decoding(self.model, [[self._first()]] * len(rows), rows, vocab_size=known)
 
     def _encode(self, text: str, number: int) -> list[int]:
         """The ids that the decoder continues, or that the encoder reads."""

@@ -93,7 +93,7 @@ def draw(logits: Float[Tensor, "batch vocab"], uniform: Float[Tensor, " batch"])
     total = mass[:, -1:].contiguous()
     chosen = torch.searchsorted(mass, uniform[:, None].to(mass) * total, right=True)
     complete = torch.searchsorted(mass, total)  # the first place that holds all: rounding must not lead beyond it
-    return torch.minimum(chosen, complete)[:, 0]
+    return torch.minimum(chosen, complete)[:, 0].clamp(max=logits.shape[-1] - 1)  # beyond the end: not a number
 
 
 class Sampler:

@@ -1,0 +1,60 @@
+"""Restoring spans: an encoder-decoder trained to denoise says what stood at each sentinel of a text."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from trifold.errors import UsageError
+from trifold.generation.config import Sampling
+from trifold.generation.generator import Generator
+
+__all__ = ["Restoration", "restore_spans"]
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """A text whose missing spans are filled in.
+
+    Attributes:
+        text: the whole text.
+        spans: what was put at each sentinel, in the order of the text; None where the model said nothing.
+    """
+
+    text: str
+    spans: tuple[str | None, ...]
+
+
+def restore_spans(generator: Generator, text: str, sampling: Sampling | None = None) -> Restoration:
+    """Fill in what is missing at `<extra_id_0>`, `<extra_id_1>`, ... of a text (Raffel et al. 2020, section 3.1.4).
+
+    Args:
+        generator: a model with encoder and decoder that was trained to denoise.
+        text: text with a sentinel wherever something is missing.
+        sampling: how to choose tokens; None takes the most probable ones.
+
+    Raises:
+        UsageError: a model without encoder, a tokenizer without sentinels, or a text without any.
+    """
+    tokenizer, sentinels = generator.tokenizer, generator.tokenizer.special.sentinels
+    if generator.model.config.encoder is None:
+        raise UsageError("generation.no_encoder")
+    ids = tokenizer.encode(text).ids.tolist()
+    holes = [token for token in ids if token in sentinels]
+    if not holes:
+        raise UsageError("generation.no_sentinels", text=text[:80], sentinel="<extra_id_0>", count=len(sentinels))
+    (answer,) = generator.generate(text, sampling or Sampling(temperature=0.0))
+    spans = _split(answer.ids, sentinels, generator.ends)
+    whole = [part for token in ids for part in (spans.get(token, []) if token in sentinels else [token])]
+    texts = (tokenizer.decode(spans[hole]) if hole in spans else None for hole in holes)
+    return Restoration(tokenizer.decode(whole), tuple(texts))
+
+
+def _split(ids: Sequence[int], sentinels: Collection[int], ends: Collection[int]) -> dict[int, list[int]]:
+    """The tokens that follow each sentinel of the model's answer, up to the next."""
+    spans: dict[int, list[int]] = {}
+    current: list[int] = []
+    for token in ids:
+        if token in sentinels:
+            current = spans.setdefault(token, [])
+        elif token not in ends:
+            current.append(token)
+    return spans
