@@ -1,0 +1,8 @@
+"""From files to batches: read, tokenize once, map into memory, cut, pack, and load in a resumable order."""
+
+from trifold.data.loader import Loader
+from trifold.data.packing import Room
+from trifold.data.source import Example, ReadReport, SourceOptions, read
+from trifold.data.store import TokenStore, build_stores
+
+__all__ = ["Example", "Loader", "ReadReport", "Room", "SourceOptions", "TokenStore", "build_stores", "read"]

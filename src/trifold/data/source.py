@@ -1,0 +1,363 @@
+"""Text from files: plain text, jsonl, csv, tsv and parquet, also compressed, in a folder, on standard input or on a hub.
+
+Everything is read in a stream. Long plain text comes in parts that end at line breaks, so that one huge file costs no
+more memory than many small ones.
+"""
+
+import codecs
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from trifold.errors import DataError, MissingExtraError
+
+__all__ = ["Example", "ReadReport", "SourceOptions", "list_files", "read"]
+
+PLAIN = {".txt", ".md", ".rst", ".py", ".tex", ".html", ".tokens", ".text", ".log"}
+TABLES = {".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
+PACKED = {".gz", ".zst"}
+PART_CHARACTERS = 2**16
+BLOCK = 2**20
+LONGEST_LINE = 2**28
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One document, a part of one, or a pair.
+
+    Attributes:
+        texts: its text; two for a pair.
+        origin: file and line, for messages.
+        complete: whether the document ends here.
+
+    Example:
+        >>> Example(texts=("Good morning.",)).complete
+        True
+    """
+
+    texts: tuple[str, ...]
+    origin: str = ""
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """How to read.
+
+    Attributes:
+        fields: columns or keys to read: one for text, two for a pair.
+        document: what one document of a plain-text file is.
+        on_error: a damaged record stops the reading, is left out, or has its damaged bytes replaced by U+FFFD.
+
+    Example:
+        >>> SourceOptions().fields
+        ('text',)
+    """
+
+    fields: tuple[str, ...] = ("text",)
+    document: Literal["file", "paragraph", "line"] = "file"
+    on_error: Literal["strict", "skip", "replace"] = "strict"
+
+
+@dataclass(slots=True)
+class ReadReport:
+    """What was read, and what was not.
+
+    Example:
+        >>> ReadReport().skipped
+        0
+    """
+
+    documents: int = 0
+    skipped: int = 0
+    replaced: int = 0
+    blank: int = 0
+    ignored_files: list[str] = field(default_factory=list)
+
+
+def read(
+    paths: Sequence[str], options: SourceOptions | None = None, report: ReadReport | None = None
+) -> Iterator[Example]:
+    """Documents of all paths, one after another; blank ones are passed over and counted.
+
+    Args:
+        paths: files, folders, `-` for standard input, or names of hub data sets (`owner/name`).
+        options: how to read.
+        report: is filled in as reading goes on.
+
+    Raises:
+        DataError: a path that does not exist, an unknown format, or a damaged record under `on_error="strict"`; names
+            the file and the line, column or byte.
+        MissingExtraError: a format whose library is not installed.
+
+    Example:
+        >>> list(read([]))
+        []
+    """
+    options, report = options or SourceOptions(), report or ReadReport()
+    for path in paths:
+        for example in _read_path(path, options, report):
+            if not example.complete or any(text.strip() for text in example.texts):
+                report.documents += example.complete
+                yield example
+            else:
+                report.blank += 1
+
+
+def list_files(path: Path, report: ReadReport | None = None) -> list[Path]:
+    """The readable files of a folder and those below it, sorted; hidden ones and unknown suffixes are left out."""
+    found = []
+    for file in sorted(path.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+        if file.is_file() and not hidden:
+            if _suffix(file.name)[0] in PLAIN | TABLES:
+                found.append(file)
+            elif report is not None:
+                report.ignored_files.append(str(file))
+    return found
+
+
+def _suffix(name: str) -> tuple[str, str]:
+    """The format's suffix and that of its compression, in lower case."""
+    suffixes = [part.lower() for part in Path(name).suffixes]
+    packed = suffixes.pop() if suffixes and suffixes[-1] in PACKED else ""
+    return (suffixes[-1] if suffixes else "", packed)
+
+
+def _read_path(path: str, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
+    if path == "-":
+        yield from _read_plain(sys.stdin.buffer, "-", options, report)
+        return
+    place = Path(path)
+    if place.is_dir():
+        files = list_files(place, report)
+        if not files:
+            raise DataError("data.folder_empty", path=path, known=", ".join(sorted(PLAIN | TABLES)))
+        for file in files:
+            yield from _read_file(file, options, report)
+    elif place.is_file():
+        yield from _read_file(place, options, report)
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", path) and not place.parent.is_dir():
+        yield from _read_hub(path, options)
+    else:
+        raise DataError("data.no_such_path", path=path)
+
+
+def _read_file(path: Path, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
+    suffix, packed = _suffix(path.name)
+    try:
+        if suffix == ".parquet":
+            yield from _read_parquet(path, options, report)
+            return
+        with _open(path, packed) as stream:
+            if suffix in (".jsonl", ".ndjson"):
+                yield from _read_json_lines(stream, str(path), options, report)
+            elif suffix in (".csv", ".tsv"):
+                yield from _read_table(stream, str(path), suffix, options, report)
+            elif suffix in PLAIN or not suffix:
+                yield from _read_plain(stream, str(path), options, report)
+            else:
+                raise DataError("data.unknown_format", path=path, known=", ".join(sorted(PLAIN | TABLES)))
+    except (OSError, EOFError) as error:  # gzip reports damage as OSError, a cut-off stream as EOFError
+        raise DataError("data.unreadable", path=path, problem=str(error) or type(error).__name__) from None
+
+
+def _open(path: Path, packed: str) -> BinaryIO:
+    if packed == ".gz":
+        import gzip
+
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    if packed == ".zst":
+        try:
+            import zstandard
+        except ImportError:
+            raise MissingExtraError("data.needs_extra", path=path, library="zstandard", extra="data") from None
+        return zstandard.open(path, "rb")  # type: ignore[return-value]
+    return path.open("rb")
+
+
+def _decoded(stream: BinaryIO, origin: str, options: SourceOptions, report: ReadReport) -> Iterator[str]:
+    """Blocks of text; line ends become \\n, a byte order mark is dropped, bad bytes are dealt with."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace" if options.on_error == "replace" else "strict")
+    place, carried = 0, ""
+    while True:
+        block = stream.read(BLOCK)
+        if place == 0 and block[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise DataError("data.not_utf8", path=origin, place=0, problem="UTF-16")
+        if place == 0:
+            block = block.removeprefix(codecs.BOM_UTF8)
+        pending = len(decoder.getstate()[0])
+        try:
+            text = carried + decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            raise DataError("data.not_utf8", path=origin, place=place - pending + error.start, problem=error.reason) from None
+        if "\0" in text and options.on_error != "replace":
+            raise DataError("data.not_utf8", path=origin, place=place + block.find(b"\0"), problem="NUL")
+        if options.on_error == "replace":
+            text = text.replace("\0", "\ufffd")
+            report.replaced += text.count("\ufffd")
+        carried = "\r" if block and text.endswith("\r") else ""  # the \n of a \r\n may be in the next block
+        text = text.removesuffix("\r") if carried else text
+        yield text.replace("\r\n", "\n").replace("\r", "\n")
+        place += len(block)
+        if not block:
+            return
+
+
+def _read_plain(stream: BinaryIO, origin: str, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
+    try:
+        blocks = _decoded(stream, origin, options, report)
+        yield from _cut_plain(blocks, origin, options.document)
+    except DataError:
+        if options.on_error != "skip":
+            raise
+        report.skipped += 1
+        yield Example((" ",), origin)  # closes a document that was begun
+
+
+def _cut_plain(blocks: Iterable[str], origin: str, document: str) -> Iterator[Example]:
+    rest = ""
+    if document == "file":
+        for block in blocks:
+            rest += block
+            while len(rest) > 2 * PART_CHARACTERS:
+                end = rest.rfind("\n", 0, PART_CHARACTERS) + 1 or PART_CHARACTERS
+                yield Example((rest[:end],), origin, complete=False)
+                rest = rest[end:]
+        yield Example((rest,), origin)
+        return
+    separator = re.compile(r"\n\s*\n" if document == "paragraph" else r"\n")
+    for block in blocks:
+        *whole, rest = separator.split(rest + block)
+        yield from (Example((text,), origin) for text in whole if text.strip())
+    if rest.strip():
+        yield Example((rest,), origin)
+
+
+def _lines(stream: BinaryIO, origin: str) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    while line := stream.readline(LONGEST_LINE):
+        number += 1
+        if len(line) == LONGEST_LINE:
+            raise DataError("data.bad_record", path=origin, line=number, column=LONGEST_LINE, problem="line too long")
+        yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+
+
+def _read_json_lines(stream: BinaryIO, origin: str, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
+    errors = "replace" if options.on_error == "replace" else "strict"
+    for number, line in _lines(stream, origin):
+        if not line.strip():
+            continue
+        try:
+            text = line.decode("utf-8", errors)
+            report.replaced += text.count("\ufffd") if errors == "replace" else 0
+            record = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+            yield _from_record(record, f"{origin}:{number}", options)
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
+            if options.on_error == "strict":
+                column = getattr(error, "colno", getattr(error, "start", 0) + 1)
+                problem = _problem(error, options)
+                raise DataError("data.bad_record", path=origin, line=number, column=column, problem=problem) from None
+            report.skipped += 1
+
+
+def _problem(error: Exception, options: SourceOptions) -> str:
+    if isinstance(error, KeyError):
+        return f"no field {error.args[0]!r} (--text-field names it; wanted: {', '.join(options.fields)})"
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return record
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _from_record(record: Any, origin: str, options: SourceOptions) -> Example:
+    if not isinstance(record, Mapping):
+        raise TypeError(f"{type(record).__name__} where an object was expected")
+    texts = tuple(record[name] for name in options.fields)
+    for name, text in zip(options.fields, texts, strict=True):
+        if not isinstance(text, str):
+            raise TypeError(f"field {name!r} is {type(text).__name__}, not a string")
+        text.encode("utf-8", "strict" if options.on_error != "replace" else "replace")  # refuses lone surrogates
+    if options.on_error == "replace":
+        texts = tuple(text.encode("utf-8", "replace").decode("utf-8") for text in texts)
+    return Example(texts, origin)
+
+
+def _read_table(
+    stream: BinaryIO, origin: str, suffix: str, options: SourceOptions, report: ReadReport
+) -> Iterator[Example]:
+    csv.field_size_limit(LONGEST_LINE)
+    errors = "replace" if options.on_error == "replace" else "strict"
+    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors=errors, newline="")
+    style: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if suffix == ".tsv" else {"strict": True}
+    rows = csv.reader(lines, **style)
+    try:
+        header = next(rows, [])
+        missing = [name for name in options.fields if name not in header]
+        if missing:
+            raise DataError("data.no_column", path=origin, given=missing[0], known=", ".join(header)[:300])
+        columns = [header.index(name) for name in options.fields]
+        for row in rows:
+            if len(row) == len(header):
+                yield Example(tuple(row[column] for column in columns), f"{origin}:{rows.line_num}")
+            elif row and options.on_error == "strict":
+                problem = f"{len(row)} columns, the header has {len(header)}"
+                raise DataError("data.bad_record", path=origin, line=rows.line_num, column=1, problem=problem)
+            else:
+                report.skipped += bool(row)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError("data.bad_record", path=origin, line=rows.line_num + 1, column=1, problem=str(error)) from None
+
+
+def _read_parquet(path: Path, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtraError("data.needs_extra", path=path, library="pyarrow", extra="data") from None
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        missing = [name for name in options.fields if name not in file.schema_arrow.names]
+        if missing:
+            raise DataError("data.no_column", path=path, given=missing[0], known=", ".join(file.schema_arrow.names)[:300])
+        number = 0
+        for batch in file.iter_batches(batch_size=256, columns=list(options.fields)):
+            for record in batch.to_pylist():
+                number += 1
+                try:
+                    yield _from_record(record, f"{path}:{number}", options)
+                except TypeError as error:
+                    if options.on_error == "strict":
+                        problem = str(error)
+                        raise DataError("data.bad_record", path=path, line=number, column=1, problem=problem) from None
+                    report.skipped += 1
+    except pyarrow.ArrowException as error:
+        raise DataError("data.unreadable", path=path, problem=str(error)[:200]) from None
+
+
+def _read_hub(name: str, options: SourceOptions) -> Iterator[Example]:
+    try:
+        import datasets
+    except ImportError:
+        raise MissingExtraError("data.needs_extra", path=name, library="datasets", extra="data") from None
+    name, _, split = name.partition(":")
+    try:
+        rows = datasets.load_dataset(name, split=split or "train", streaming=True)
+        for number, record in enumerate(rows, start=1):
+            yield _from_record(record, f"{name}:{number}", options)
+    except (OSError, ValueError, KeyError, TypeError) as error:  # what `datasets` raises offline and for unknown names
+        raise DataError("data.hub_failed", path=name, problem=str(error)[:200]) from None

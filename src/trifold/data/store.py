@@ -1,0 +1,354 @@
+"""Token ids on disk: written once in a stream, then mapped into memory and never read whole.
+
+A store is a folder: `index.json` with counts and hashes, `tokens.bin` (ids one after another, uint16 or uint32),
+`offsets.bin` (where each document begins, uint64), optionally `words.bin` (one byte a token: begins a word) and, for
+pairs, `target_tokens.bin` and `target_offsets.bin`. It is written beside its place and moved there when it is complete.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trifold.data.permutation import mix
+from trifold.data.source import Example
+from trifold.errors import DataError
+from trifold.example import Piece
+from trifold.text import Tokenizer
+
+__all__ = ["Corpus", "StoreWriter", "TokenStore", "build_stores"]
+
+FORMAT = 1
+BUFFERED_CHARACTERS = 2**20
+"""Text waiting to be tokenized: bounds the memory of building, whatever the size of the corpus."""
+BLOCK = 2**20
+
+
+class Corpus(Protocol):
+    """What a loader reads."""
+
+    name: str
+    bytes_per_token_byte: float
+
+    def num_pieces(self, length: int, extra: int) -> int: ...
+
+    def piece(self, index: int, length: int, *, shift: int, suffix: Sequence[int]) -> Piece | None: ...
+
+
+class TokenStore:
+    """One corpus of token ids, mapped into memory.
+
+    Args:
+        folder: where it was built.
+        tokenizer: the one it was built with.
+
+    Raises:
+        DataError: a file is missing, damaged, of the wrong size or made with another tokenizer; names it.
+    """
+
+    def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
+        self.folder, self.name = folder, str(folder)
+        self.index = _read_index(folder)
+        if self.index["tokenizer"] != tokenizer.fingerprint():
+            raise DataError("data.other_tokenizer", path=folder)
+        self.dtype = np.dtype(str(self.index["dtype"]))
+        files: Mapping[str, Mapping[str, object]] = self.index["files"]
+        for name, known in files.items():
+            _verify(folder / name, known, self.dtype, tokenizer.vocab_size)
+        self._tokens = self._map("tokens.bin", self.dtype)
+        self._offsets = self._map("offsets.bin", np.dtype(np.uint64))
+        self._words = self._map("words.bin", np.dtype(np.bool_)) if "words.bin" in files else None
+        paired = "target_tokens.bin" in files
+        self._target_tokens = self._map("target_tokens.bin", self.dtype) if paired else None
+        self._target_offsets = self._map("target_offsets.bin", np.dtype(np.uint64)) if paired else None
+        self._pieces: dict[tuple[int, int], NDArray[np.int64]] = {}
+
+    @property
+    def num_documents(self) -> int:
+        """Documents, or pairs."""
+        return len(self._offsets) - 1
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all documents, special ones not counted."""
+        return int(self._offsets[-1])
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the raw text in UTF-8."""
+        return int(self.index["num_bytes"])
+
+    @property
+    def bytes_per_token_byte(self) -> float:
+        """Raw bytes over the bytes that the tokens spell: 1 where the tokenizer keeps everything."""
+        return self.num_bytes / max(int(self.index["token_bytes"]), 1)
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything in the store."""
+        return hashlib.sha256(json.dumps(self.index, sort_keys=True).encode()).hexdigest()
+
+    def document(self, index: int) -> NDArray[np.int64]:
+        """The ids of one document."""
+        return self._slice(index, 0, None)
+
+    def num_pieces(self, length: int, extra: int) -> int:
+        """How many pieces of `length` tokens cover every document, each `extra` tokens longer than stored."""
+        if self._target_tokens is not None:
+            return self.num_documents
+        return int(self._ends(length, extra)[-1]) if self.num_documents else 0
+
+    def piece(self, index: int, length: int, *, shift: int, suffix: Sequence[int]) -> Piece | None:
+        """One piece. A document longer than `length` is cut every `length` tokens, from a place that `shift` decides.
+
+        `shift` 0 cuts from the start. The piece before the first cut may be short, or empty (None).
+        """
+        if self._target_tokens is not None and self._target_offsets is not None:
+            start, end = (int(place) for place in self._target_offsets[index : index + 2])
+            return Piece(self.document(index), target=self._target_tokens[start:end].astype(np.int64))
+        ends = self._ends(length, len(suffix))
+        document = int(np.searchsorted(ends, index, side="right"))
+        number = index - (int(ends[document - 1]) if document else 0)
+        size = int(self._offsets[document + 1] - self._offsets[document])
+        total = size + len(suffix)
+        start, stop = 0, total
+        if total > length:
+            late = mix(shift, document) % length if shift else 0
+            start, stop = max(number * length - late, 0), min((number + 1) * length - late, total)
+        if stop <= start:
+            return None
+        ids = self._slice(document, start, min(stop, size))
+        if stop > size:
+            ids = np.concatenate([ids, np.array(suffix[max(start - size, 0) : stop - size], dtype=np.int64)])
+        previous = int(self._slice(document, start - 1, start)[0]) if start else None
+        return Piece(ids, previous, self._word_starts(document, start, stop, size))
+
+    def _word_starts(self, document: int, start: int, stop: int, size: int) -> NDArray[np.bool_] | None:
+        if self._words is None:
+            return None
+        origin = int(self._offsets[document])
+        known = np.asarray(self._words[origin + start : origin + min(stop, size)])
+        return np.concatenate([known, np.ones(stop - start - len(known), dtype=np.bool_)])
+
+    def _slice(self, document: int, start: int, stop: int | None) -> NDArray[np.int64]:
+        origin, end = int(self._offsets[document]), int(self._offsets[document + 1])
+        stop = end if stop is None else origin + stop
+        return self._tokens[origin + start : stop].astype(np.int64)
+
+    def _ends(self, length: int, extra: int) -> NDArray[np.int64]:
+        """For each document, the number of pieces up to and with its own; kept on disk, not in memory."""
+        key = (length, extra)
+        if key not in self._pieces:
+            sizes = np.diff(self._offsets.astype(np.int64)) + extra
+            counts = np.where(sizes <= length, 1, -(-sizes // length) + 1)
+            self._pieces[key] = np.cumsum(counts)
+        return self._pieces[key]
+
+    def _map(self, name: str, dtype: np.dtype) -> NDArray:
+        path = self.folder / name
+        return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
+
+
+class StoreWriter:
+    """Writes one store in a stream; `finish` makes it complete."""
+
+    def __init__(self, folder: Path, tokenizer: Tokenizer, *, words: bool, pairs: bool) -> None:
+        self.folder, self.tokenizer = folder, tokenizer
+        folder.mkdir(parents=True, exist_ok=True)
+        self.dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
+        self.token_bytes = tokenizer.token_bytes()
+        names = ["tokens.bin", "offsets.bin", *(["words.bin"] if words else [])]
+        names += ["target_tokens.bin", "target_offsets.bin"] if pairs else []
+        self.files: dict[str, BinaryIO] = {name: (folder / name).open("wb+") for name in names}
+        self.counts = {"tokens.bin": 0, "target_tokens.bin": 0}
+        self.num_documents = self.num_bytes = self.spelled = 0
+        self._waiting: list[Example] = []
+        self._characters = 0
+        self._mark("offsets.bin", 0)
+        if pairs:
+            self._mark("target_offsets.bin", 0)
+
+    def add(self, example: Example) -> None:
+        """Add a document, a part of one, or a pair."""
+        self._waiting.append(example)
+        self._characters += sum(len(text) for text in example.texts)
+        if self._characters >= BUFFERED_CHARACTERS:
+            self._flush()
+
+    def finish(self, details: Mapping[str, object]) -> None:
+        """Write out what waits, the index and its hashes."""
+        self._flush()
+        for file in self.files.values():
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+        files = {name: {"size": (self.folder / name).stat().st_size, "sha256": _sha256(self.folder / name)}
+                 for name in self.files}  # fmt: skip
+        index = {
+            "format": FORMAT,
+            "dtype": self.dtype.name,
+            "tokenizer": self.tokenizer.fingerprint(),
+            "num_documents": self.num_documents,
+            "num_bytes": self.num_bytes,
+            "token_bytes": self.spelled,
+            "files": files,
+            **details,
+        }
+        with (self.folder / "index.json").open("w", encoding="utf-8") as file:
+            json.dump(index, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def take_tail(self, fraction: float) -> tuple[NDArray[np.int64], int]:
+        """Remove the last `fraction` of the tokens of the last document; give them and the bytes they stand for."""
+        self._flush()
+        before = self.num_bytes
+        tokens, offsets = self.files["tokens.bin"], self.files["offsets.bin"]
+        offsets.flush()
+        marks = np.fromfile(offsets.name, dtype=np.uint64)
+        first, last = int(marks[-2]), int(marks[-1])
+        keep = last - int((last - first) * fraction)
+        tokens.flush()
+        tail = np.fromfile(tokens.name, dtype=self.dtype, offset=keep * self.dtype.itemsize).astype(np.int64)
+        ratio = self.num_bytes / max(self.spelled, 1)
+        self.spelled -= int(self.token_bytes[tail].sum())
+        self.num_bytes = round(self.spelled * ratio)
+        tokens.truncate(keep * self.dtype.itemsize)
+        offsets.truncate((len(marks) - 1) * 8)
+        offsets.seek(0, os.SEEK_END)
+        self._mark("offsets.bin", keep)
+        if "words.bin" in self.files:
+            self.files["words.bin"].truncate(keep)
+            self.files["words.bin"].seek(0, os.SEEK_END)
+        tokens.seek(0, os.SEEK_END)
+        self.counts["tokens.bin"] = keep
+        return tail, before - self.num_bytes
+
+    def add_tokens(self, ids: NDArray[np.int64], num_bytes: int, starts: NDArray[np.bool_] | None = None) -> None:
+        """Add one document that is tokenized already."""
+        self._append("tokens.bin", ids)
+        if "words.bin" in self.files:
+            self.files["words.bin"].write((np.ones(len(ids), np.bool_) if starts is None else starts).tobytes())
+        self.spelled += int(self.token_bytes[ids].sum())
+        self.num_bytes += num_bytes
+        self.num_documents += 1
+        self._mark("offsets.bin", self.counts["tokens.bin"])
+
+    def _flush(self) -> None:
+        waiting, self._waiting, self._characters = self._waiting, [], 0
+        encodings = self.tokenizer.encode_batch([example.texts[0] for example in waiting])
+        for example, encoding in zip(waiting, encodings, strict=True):
+            self._append("tokens.bin", encoding.ids)
+            self.spelled += int(self.token_bytes[encoding.ids].sum())
+            self.num_bytes += len(example.texts[0].encode("utf-8", "surrogatepass"))
+            if "words.bin" in self.files:
+                self.files["words.bin"].write(self.tokenizer.word_starts(example.texts[0], encoding).tobytes())
+            if example.complete:
+                self.num_documents += 1
+                self._mark("offsets.bin", self.counts["tokens.bin"])
+        if "target_tokens.bin" in self.files:
+            for encoding in self.tokenizer.encode_batch([example.texts[1] for example in waiting]):
+                self._append("target_tokens.bin", encoding.ids)
+                self._mark("target_offsets.bin", self.counts["target_tokens.bin"])
+
+    def _append(self, name: str, ids: NDArray) -> None:
+        self.files[name].write(ids.astype(self.dtype).tobytes())
+        self.counts[name] += len(ids)
+
+    def _mark(self, name: str, place: int) -> None:
+        self.files[name].write(np.uint64(place).tobytes())
+
+
+def build_stores(
+    examples: Iterable[Example],
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    words: bool = False,
+    pairs: bool = False,
+    hold_out: float = 0.0,
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Tokenize documents into `folder/train` and, where `hold_out` is above 0, `folder/valid`.
+
+    Every n-th document is held out, n = 1 / `hold_out`; of a corpus with fewer than n documents, the tail of the last.
+
+    Raises:
+        DataError: there is no text at all.
+        StorageError: the disk is full or fails; nothing is left behind.
+    """
+    working = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(working, ignore_errors=True)
+    every = round(1 / hold_out) if hold_out else 0
+    writer = _Split(working, tokenizer, words=words, pairs=pairs, every=every)
+    try:
+        writer.write(examples)
+        if writer.train.num_documents + writer.held == 0 or writer.train.counts["tokens.bin"] == 0:
+            raise DataError("data.corpus_empty", path=", ".join(map(str, (details or {}).get("paths", []))) or folder)
+        writer.finish(hold_out, details or {})
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        working.rename(folder)
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+
+
+class _Split:
+    """The two writers of one build."""
+
+    def __init__(self, folder: Path, tokenizer: Tokenizer, *, words: bool, pairs: bool, every: int) -> None:
+        self.train = StoreWriter(folder / "train", tokenizer, words=words, pairs=pairs)
+        self.valid = StoreWriter(folder / "valid", tokenizer, words=words, pairs=pairs) if every else None
+        self.every, self.pairs, self.held = every, pairs, 0
+
+    def write(self, examples: Iterable[Example]) -> None:
+        number = 0
+        for example in examples:
+            held = self.valid is not None and number % self.every == self.every - 1
+            (self.valid if held and self.valid is not None else self.train).add(example)
+            self.held += held and example.complete
+            number += example.complete
+
+    def finish(self, fraction: float, details: Mapping[str, object]) -> None:
+        if self.valid is not None and not self.held and not self.pairs:
+            tail, num_bytes = self.train.take_tail(fraction)
+            if len(tail):
+                self.valid.add_tokens(tail, num_bytes)
+        self.train.finish(details)
+        if self.valid is not None:
+            self.valid.finish(details)
+
+
+def _read_index(folder: Path) -> dict:
+    try:
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        if index["format"] != FORMAT:
+            raise DataError("data.store_version", path=folder, given=index["format"], known=FORMAT)
+        return index
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError("data.store_damaged", path=folder / "index.json", problem=str(error)) from None
+
+
+def _verify(path: Path, known: Mapping[str, object], dtype: np.dtype, vocab_size: int) -> None:
+    """Compare a file with what the index says of it; token files must also hold ids of the vocabulary."""
+    if not path.is_file() or path.stat().st_size != known["size"]:
+        found = path.stat().st_size if path.is_file() else 0
+        raise DataError("data.store_damaged", path=path, problem=f"{found} bytes, {known['size']} expected")
+    if _sha256(path) != known["sha256"]:
+        raise DataError("data.store_damaged", path=path, problem="its sha256 is not the one in index.json")
+    if path.name.endswith("tokens.bin") and path.stat().st_size:
+        ids = np.memmap(path, dtype, mode="r")
+        largest = max(int(ids[start : start + BLOCK].max()) for start in range(0, len(ids), BLOCK))
+        if largest >= vocab_size:
+            raise DataError("data.id_too_large", path=path, given=largest, vocab_size=vocab_size)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,49 @@
+"""What a model is trained to do: each objective turns text into examples and examples into a loss."""
+
+from trifold.model import config as model_config
+from trifold.objective import config
+from trifold.objective.causal import Causal
+from trifold.objective.cross_entropy import sum_cross_entropy, token_cross_entropy
+from trifold.objective.denoising import Denoising
+from trifold.objective.masked import Masked
+from trifold.objective.mixture import Mixture
+from trifold.objective.objective import Objective
+from trifold.objective.prefix import Prefix
+from trifold.objective.sequence_to_sequence import SequenceToSequence
+from trifold.text import Tokenizer
+
+__all__ = [
+    "Causal",
+    "Denoising",
+    "Masked",
+    "Mixture",
+    "Objective",
+    "Prefix",
+    "SequenceToSequence",
+    "build_objective",
+    "sum_cross_entropy",
+    "token_cross_entropy",
+]
+
+
+def build_objective(
+    wanted: config.ObjectiveConfig, tokenizer: Tokenizer, model: model_config.Transformer
+) -> Objective:
+    """The objective that a configuration asks for.
+
+    Raises:
+        ConfigError: the model lacks a stack it needs, or the tokenizer a special token; both are named.
+    """
+    match wanted:
+        case config.Causal():
+            return Causal(wanted, tokenizer, model)
+        case config.Masked():
+            return Masked(wanted, tokenizer, model)
+        case config.Denoising():
+            return Denoising(wanted, tokenizer, model)
+        case config.SequenceToSequence():
+            return SequenceToSequence(wanted, tokenizer, model)
+        case config.Prefix():
+            return Prefix(wanted, tokenizer, model)
+        case config.Mixture():
+            return Mixture([build_objective(part, tokenizer, model) for part in wanted.parts], wanted.weights)

@@ -1,0 +1,93 @@
+"""What every objective offers: examples from text, and a loss from examples."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from trifold.batch import Batch, Loss
+from trifold.errors import ConfigError
+from trifold.example import Piece, TrainingExample
+from trifold.model import Transformer
+from trifold.model import config as model_config
+from trifold.objective.cross_entropy import sum_cross_entropy
+from trifold.text import Tokenizer
+
+__all__ = ["Objective", "Specials", "language_model_loss"]
+
+
+class Objective(Protocol):
+    """Prepares examples and measures the loss on them.
+
+    Attributes:
+        kind: its name in configurations.
+        suffix: ids that the loader adds to the end of each document before cutting it.
+        needs_words: whether pieces must come with their word starts.
+    """
+
+    kind: str
+    suffix: tuple[int, ...]
+    needs_words: bool
+
+    def piece_length(self, length: int) -> int:
+        """How many tokens of a document fill a row of `length` places on the model's first side."""
+        ...
+
+    def target_length(self, length: int) -> int:
+        """How many places the decoder needs beside an encoder's row of `length`; 0 where there is one side only."""
+        ...
+
+    def prepare(self, piece: Piece, rng: np.random.Generator) -> list[TrainingExample]:
+        """Examples from one piece of a document."""
+        ...
+
+    def loss(self, model: Transformer, batch: Batch) -> Loss:
+        """The summed loss of a batch."""
+        ...
+
+
+def language_model_loss(model: Transformer, batch: Batch) -> Loss:
+    """Summed cross-entropy of the labels, for every objective that predicts tokens."""
+    assert batch.labels is not None, "a loss needs labels"
+    total, count = sum_cross_entropy(model.head, model(batch), batch.labels)
+    return Loss(total, count, batch.num_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Specials:
+    """The special ids that objectives use, known to be there.
+
+    Raises:
+        ConfigError: when a missing one is asked for; says which objective wants it.
+    """
+
+    tokenizer: Tokenizer
+    objective: str
+
+    def get(self, name: str) -> int:
+        """The id of `bos`, `eos`, `pad`, `mask`, `cls` or `sep`."""
+        found = getattr(self.tokenizer.special, name)
+        if found is None:
+            raise ConfigError("objective.no_special", objective=self.objective, name=name)
+        return found
+
+    def sentinels(self, least: int) -> tuple[int, ...]:
+        """All sentinels; at least `least` of them."""
+        found = self.tokenizer.special.sentinels
+        if len(found) < least:
+            raise ConfigError("objective.few_sentinels", given=len(found), least=least)
+        return found
+
+    def check_model(self, model: model_config.Transformer, *, encoder: bool, decoder: bool) -> None:
+        """Refuse a model without the needed stacks, with a smaller vocabulary, or padding that equals the end."""
+        has = (model.encoder is not None, model.decoder is not None)
+        if has != (encoder, decoder):
+            names = {(True, False): "encoder", (False, True): "decoder", (True, True): "encoder-decoder"}
+            raise ConfigError(
+                "objective.wrong_model", objective=self.objective, given=names[has], needed=names[encoder, decoder]
+            )
+        if self.tokenizer.vocab_size > model.vocab_size:
+            raise ConfigError("objective.small_model", given=model.vocab_size, needed=self.tokenizer.vocab_size)
+        special = self.tokenizer.special
+        if special.pad is not None and special.pad == special.eos:
+            raise ConfigError("objective.pad_is_eos", given=special.pad)
