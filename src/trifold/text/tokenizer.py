@@ -1,0 +1,197 @@
+"""Text to token ids and back."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from trifold.text.stream import StreamDecoder
+from trifold.text.words import word_starts
+
+__all__ = ["Encoding", "SpecialTokens", "Tokenizer"]
+
+ROLES = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """The ids with a role; None for a role that nobody has.
+
+    Attributes:
+        sentinels: marks for hidden spans, in order.
+
+    Example:
+        >>> SpecialTokens(bos=1, eos=2).all_ids
+        [1, 2]
+    """
+
+    bos: int | None = None
+    eos: int | None = None
+    pad: int | None = None
+    unk: int | None = None
+    mask: int | None = None
+    cls: int | None = None
+    sep: int | None = None
+    sentinels: tuple[int, ...] = ()
+
+    @property
+    def all_ids(self) -> list[int]:
+        """Every id with a role, once, in order."""
+        roles = [getattr(self, name) for name in ROLES]
+        return sorted({*(found for found in roles if found is not None), *self.sentinels})
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Token ids and where each begins and ends in the original text, in characters.
+
+    Example:
+        >>> Encoding(np.array([7]), np.array([[0, 2]])).ids.tolist()
+        [7]
+    """
+
+    ids: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+
+
+class Tokenizer:
+    """A trained tokenizer with its special tokens.
+
+    Args:
+        backend: the `tokenizers` library's object; must not add special tokens by itself.
+        kind: `bpe`, `byte_bpe`, `wordpiece`, `unigram` or `character`.
+        roles: text of the special tokens by role (`bos`, `eos`, `pad`, `unk`, `mask`, `cls`, `sep`); where `bos` and
+            `eos` are missing, `cls` and `sep` stand in, and the other way round.
+
+    Example:
+        >>> from trifold.text import train_tokenizer
+        >>> tokenizer = train_tokenizer(["low lower lowest"] * 9, kind="byte_bpe", vocab_size=400)
+        >>> tokenizer.decode(tokenizer.encode("slow, 慢").ids)
+        'slow, 慢'
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, *, kind: str, roles: dict[str, str]) -> None:
+        self.backend, self.kind, self.roles = backend, kind, dict(roles)
+        self.special = self._find_special()
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest id."""
+        return self._size
+
+    @cached_property
+    def _size(self) -> int:
+        return max(self.backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    def _find_special(self) -> SpecialTokens:
+        ids = {role: self.backend.token_to_id(text) for role, text in self.roles.items()}
+        pairs = (("bos", "cls"), ("eos", "sep"), ("cls", "bos"), ("sep", "eos"))
+        for role, other in pairs:
+            ids[role] = ids.get(role) if ids.get(role) is not None else ids.get(other)
+        sentinels = []
+        while (found := self.backend.token_to_id(f"<extra_id_{len(sentinels)}>")) is not None:
+            sentinels.append(found)
+        return SpecialTokens(**{role: ids.get(role) for role in ROLES}, sentinels=tuple(sentinels))
+
+    def encode(self, text: str, *, special: bool = False) -> Encoding:
+        """Ids of a text; with `special`, between the start and the end token."""
+        return self.encode_batch([text], special=special)[0]
+
+    def encode_batch(self, texts: Sequence[str], *, special: bool = False) -> list[Encoding]:
+        """Ids of many texts, on all cores."""
+        found = [self._encoding(one) for one in self.backend.encode_batch(list(texts), add_special_tokens=False)]
+        return [self._between(one) for one in found] if special else found
+
+    @staticmethod
+    def _encoding(found: tokenizers.Encoding) -> Encoding:
+        offsets = np.array(found.offsets, dtype=np.int64).reshape(-1, 2)
+        return Encoding(np.array(found.ids, dtype=np.int64), offsets)
+
+    def _between(self, inner: Encoding) -> Encoding:
+        end = int(inner.offsets[-1, 1]) if len(inner.offsets) else 0
+        first, last = self.special.bos, self.special.eos
+        ids = [*([] if first is None else [first]), *inner.ids.tolist(), *([] if last is None else [last])]
+        offsets = [*([] if first is None else [[0, 0]]), *inner.offsets.tolist(), *([] if last is None else [[end, end]])]
+        return Encoding(np.array(ids, np.int64), np.array(offsets, np.int64).reshape(-1, 2))
+
+    def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
+        """The text of ids; byte-level kinds give back exactly what was encoded."""
+        return self.backend.decode([int(one) for one in ids], skip_special_tokens=skip_special)
+
+    def stream(self, *, skip_special: bool = True) -> StreamDecoder:
+        """A decoder that takes ids one at a time and never shows half a character."""
+        return StreamDecoder(lambda ids: self.decode(ids, skip_special=skip_special))
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token's own spelling; None where there is none."""
+        return self.backend.token_to_id(token)
+
+    def id_to_token(self, index: int) -> str | None:
+        """A token's own spelling; None where there is none."""
+        return self.backend.id_to_token(index)
+
+    def token_bytes(self) -> NDArray[np.int64]:
+        """For each id, the UTF-8 bytes of raw text that it stands for; 0 for special tokens."""
+        spelled = np.zeros(self.vocab_size, dtype=np.int64)
+        for token, index in self.backend.get_vocab(with_added_tokens=True).items():
+            spelled[index] = self._bytes_of(token)
+        spelled[self.special.all_ids] = 0
+        return spelled
+
+    def _bytes_of(self, token: str) -> int:
+        if self._byte_level:
+            return len(token)  # each character of the spelling is one byte
+        if self.kind == "wordpiece":
+            return len(token.removeprefix("##").encode("utf-8", "replace"))
+        if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+            return 1
+        return len(token.replace("▁", " ").encode("utf-8", "replace"))
+
+    @cached_property
+    def _byte_level(self) -> bool:
+        decoder = json.loads(self.backend.to_str()).get("decoder") or {}
+        kinds = {decoder.get("type"), *(part.get("type") for part in decoder.get("decoders", []))}
+        return "ByteLevel" in kinds
+
+    def word_starts(self, text: str, encoding: Encoding) -> NDArray[np.bool_]:
+        """Whether each token begins a word of `text`; Chinese is cut into words first."""
+        return word_starts(text, encoding.offsets)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.backend.to_str()}{sorted(self.roles.items())}".encode()).hexdigest()
+
+    def fingerprint(self) -> str:
+        """A hash of everything that decides ids."""
+        return self._fingerprint
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, which transformers opens with equal ids."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.backend.save(str(folder / "tokenizer.json"))
+        roles = {f"{role}_token": text for role, text in self.roles.items()}
+        settings = {**roles, "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
+                    "model_max_length": 10**9, "trifold_kind": self.kind}  # fmt: skip
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path) -> Self:
+        """Read a tokenizer from a folder or file, or from a hub name.
+
+        Knows `tokenizer.json`, BERT's `vocab.txt`, GPT-2's `encoder.json` with `vocab.bpe` (or `vocab.json` with
+        `merges.txt`) and SentencePiece's `*.model`.
+
+        Raises:
+            ModelFileError: nothing readable is there; names the file and what is wrong with it.
+        """
+        from trifold.text.loading import load
+
+        backend, kind, roles = load(str(path))
+        return cls(backend, kind=kind, roles=roles)
