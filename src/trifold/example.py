@@ -19,6 +19,7 @@ class Piece:
         previous: the token before it; None where the document begins.
         word_starts: whether each token begins a word; None where that was not asked for.
         target: the other side of a pair; None for plain text.
+        room: places in a row, on the encoder's and the decoder's side; 0 for no limit.
 
     Example:
         >>> Piece(np.array([5, 6])).previous is None
@@ -29,6 +30,7 @@ class Piece:
     previous: int | None = None
     word_starts: NDArray[np.bool_] | None = None
     target: Ids | None = None
+    room: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

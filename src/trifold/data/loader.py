@@ -5,6 +5,7 @@ of a loader is two whole numbers, however large the corpus.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -155,6 +156,7 @@ class Loader:
     def _prepare(self, corpus: Corpus, piece: Piece | None, seed: int) -> list[TrainingExample]:
         if piece is None:
             return []
+        piece = replace(piece, room=(self.room.source, self.room.target))
         examples = self.objective.prepare(piece, np.random.default_rng(seed))
         for example in examples:
             if not self.room.fits(example):

@@ -27,11 +27,9 @@ class SequenceToSequence:
         specials = Specials(tokenizer, self.kind)
         specials.check_model(model, encoder=True, decoder=True)
         self.config, self.eos, self.start = pairs, specials.get("eos"), specials.get("pad")
-        self.limits = (0, 0)
 
     def piece_length(self, length: int) -> int:
-        """A pair is never cut into pieces; the length is the most that its source may have."""
-        self.limits = (length, self.limits[1] or length)
+        """A pair is never cut into pieces."""
         return length
 
     def target_length(self, length: int) -> int:
@@ -39,11 +37,11 @@ class SequenceToSequence:
         return length
 
     def prepare(self, piece: Piece, rng: np.random.Generator) -> list[TrainingExample]:
-        """One pair; its sides cut or refused where they are too long."""
+        """One pair; its sides cut or refused where they are too long for their rows."""
         del rng
         if piece.target is None:
             raise ConfigError("objective.needs_pairs")
-        source, target = self._fit(piece.ids, self.limits[0]), self._fit(piece.target, self.limits[1])
+        source, target = self._fit(piece.ids, piece.room[0]), self._fit(piece.target, piece.room[1])
         labels = np.append(target, self.eos)
         return [TrainingExample(labels=labels, source=np.append(source, self.eos),
                                 target=np.concatenate([[self.start], labels[:-1]]))]  # fmt: skip
