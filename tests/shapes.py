@@ -1,5 +1,7 @@
 """Tiny models of every shape that the core can take, for the property tests; no presets, only configuration."""
 
+from dataclasses import replace
+
 import torch
 
 from trifold.model import Transformer
@@ -116,10 +118,10 @@ PAIRS = [name for name in SHAPES if name.startswith("pair")]
 CAUSAL = DECODERS + PAIRS
 
 
-def build(name: str, *, dtype: torch.dtype = torch.float64, seed: int = 0) -> Transformer:
+def build(name: str, *, dtype: torch.dtype = torch.float64, seed: int = 0, vocab_size: int = VOCAB) -> Transformer:
     """The model of that shape, every weight noisy (so that no bias is 0 and no norm is 1), ready for inference."""
     torch.manual_seed(seed)
-    model = Transformer(SHAPES[name]).to(dtype).eval()
+    model = Transformer(replace(SHAPES[name], vocab_size=vocab_size)).to(dtype).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight), alpha=0.2)

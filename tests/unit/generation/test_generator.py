@@ -6,6 +6,7 @@ from tests.shapes import CAUSAL, DECODERS, LONGEST, PAIRS, VOCAB, build
 from trifold.batch import Layout
 from trifold.errors import NonFiniteError, UsageError
 from trifold.generation import Generator, Sampling
+from trifold.generation.output import Growing
 from trifold.model import Transformer
 from trifold.text import Tokenizer, train_tokenizer
 
@@ -202,3 +203,37 @@ def test_what_cannot_be_done_is_said(tokenizer: Tokenizer) -> None:
         generator.model.embedding.tokens.weight[3] = float("nan")
     with pytest.raises(NonFiniteError):
         generator.generate("abc")
+
+
+@pytest.mark.parametrize("stop", [(), ("e",), ("\u00e9", "  ")])
+def test_b1_a_stream_of_bytes_shows_whole_characters_only(stop: tuple[str, ...]) -> None:
+    texts = ["\u4e2d\u6587\u3002 \u00e9t\u00e9 \U0001f600 tree"] * 5
+    made = train_tokenizer(texts, kind="byte_bpe", vocab_size=300, num_sentinels=3)
+    generator = Generator(build("decoder_rotary_whole", dtype=torch.float32, vocab_size=made.vocab_size), made, ends=())
+    for seed in range(5):
+        sampling = Sampling(max_tokens=60, seed=seed, temperature=2.0, stop=stop)
+        pieces = list(generator.stream("\u4e2d \u00e9", sampling))
+        (whole,) = generator.generate("\u4e2d \u00e9", sampling)
+        assert "".join(pieces) == whole.text
+        assert not any(one in whole.text for one in stop)
+
+
+def test_b1_characters_of_many_tokens_arrive_in_one_piece() -> None:
+    text = "\u4e2d\u6587 \U0001f600 \u00e9"
+    tokenizer = train_tokenizer(["plain text"], kind="byte_bpe", vocab_size=300, num_sentinels=3)
+    growing = Growing(tokenizer.stream(), (), ("\u00e9",), limit=99)
+    ids = tokenizer.encode(text).ids.tolist()
+    assert len(ids) > len(text) + 6
+    pieces = [growing.push(token, 0.0) for token in ids]
+    assert "".join(pieces) == text[:-1]
+    assert "\ufffd" not in "".join(pieces)
+    assert growing.finish_reason == "stop"
+
+
+def test_the_space_between_prompt_and_continuation_is_kept() -> None:
+    tokenizer = train_tokenizer(["one two three two one"] * 9, kind="unigram", vocab_size=40, num_sentinels=3)
+    generator = Generator(build("decoder_pre_learned", dtype=torch.float32, vocab_size=64), tokenizer, ends=())
+    for seed in range(8):
+        made = generator.generate("one two", Sampling(seed=seed, max_tokens=12))[0]
+        whole = tokenizer.decode([*tokenizer.encode("one two").ids.tolist(), *made.ids])
+        assert "one two" + made.text == whole
