@@ -1,12 +1,16 @@
 """G1: what comes later changes nothing; what is masked does not shine through."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tests.shapes import CAUSAL, DECODERS, ENCODERS, PAIRS, VOCAB, build, tokens
-from trifold.batch import Layout
+from trifold.batch import IGNORED, Batch, Layout
+from trifold.example import Piece, TrainingExample
 from trifold.model import Transformer
+from trifold.objective import Masked, config
+from trifold.text import train_tokenizer
 
 LENGTH = 12
 
@@ -83,3 +87,27 @@ def test_g1_a_window_reaches_exactly_as_far_as_it_says(name: str, reach: tuple[i
     influence = _influence(model, ids, place)
     places = torch.arange(30)
     assert torch.equal(influence > 0, (places >= place - reach[0]) & (places <= place + reach[1]))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_g1_a_masked_token_does_not_leak(name: str) -> None:
+    tokenizer = train_tokenizer(["abcdefghijklmnopqrst "], kind="character", vocab_size=VOCAB, num_sentinels=3)
+    model, ids = build(name), tokenizer.encode("the cat is on a mat and not in a hat").ids
+    masked = Masked(config.Masked(rate=0.3, mask_share=1.0, random_share=0.0), tokenizer, model.config)
+
+    def prepare(ids: np.ndarray) -> TrainingExample:
+        (example,) = masked.prepare(Piece(ids), np.random.default_rng(3))
+        return example
+
+    def logits(example: TrainingExample) -> Tensor:
+        source = torch.from_numpy(example.source)[None]
+        return model.head(model(Batch(source, source_layout=Layout.whole(*source.shape))))
+
+    example = prepare(ids)
+    hidden = np.flatnonzero(example.labels != IGNORED)
+    other = ids.copy()
+    other[hidden - 1] = 8 + (other[hidden - 1] + 1) % 21  # other letters at the hidden places
+    changed = prepare(other)
+    assert np.array_equal(np.flatnonzero(changed.labels != IGNORED), hidden)
+    assert not np.any(changed.labels[hidden] == example.labels[hidden])
+    assert torch.equal(logits(example), logits(changed))

@@ -1,13 +1,15 @@
 """How text is generated, as a frozen value."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from trifold.config import Config, require
+from annotated_types import Interval
+
+from trifold.config import Config, Count, Fraction, Natural, require
 from trifold.errors import ConfigError
 
 __all__ = ["Sampling"]
 
-LARGEST = 2**24
 RANDOM = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
 """What leaves the model's distribution as it is; beam search takes no other values."""
 
@@ -36,32 +38,19 @@ class Sampling(Config):
         0
     """
 
-    max_tokens: int | None = None
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    beams: int = 1
-    length_penalty: float = 0.6
-    seed: int | None = None
+    max_tokens: Count | None = None
+    temperature: Annotated[float, Interval(ge=0, le=100)] = 1.0
+    top_k: Natural = 0
+    top_p: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    min_p: Fraction = 0.0
+    repetition_penalty: Annotated[float, Interval(gt=0, le=100)] = 1.0
+    beams: Annotated[int, Interval(ge=1, le=1024)] = 1
+    length_penalty: Annotated[float, Interval(ge=0, le=10)] = 0.6
+    seed: Annotated[int, Interval(ge=0, lt=2**63)] | None = None
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        tokens = self.max_tokens is None or 1 <= self.max_tokens <= LARGEST
-        require(tokens, where="max_tokens", given=self.max_tokens, allowed=f"1 to {LARGEST}, or none")
-        warm = 0.0 <= self.temperature <= 100.0
-        require(warm, where="temperature", given=self.temperature, allowed="0 to 100")
-        require(0 <= self.top_k <= LARGEST, where="top_k", given=self.top_k, allowed=f"0 (all) to {LARGEST}")
-        require(0.0 < self.top_p <= 1.0, where="top_p", given=self.top_p, allowed="above 0 and at most 1")
-        require(0.0 <= self.min_p <= 1.0, where="min_p", given=self.min_p, allowed="0 to 1")
-        penalty = self.repetition_penalty
-        require(0.0 < penalty <= 100.0, where="repetition_penalty", given=penalty, allowed="above 0 and at most 100")
-        require(1 <= self.beams <= 1024, where="beams", given=self.beams, allowed="1 to 1024")
-        length = self.length_penalty
-        require(0.0 <= length <= 10.0, where="length_penalty", given=length, allowed="0 to 10")
-        seeded = self.seed is None or 0 <= self.seed < 2**63
-        require(seeded, where="seed", given=self.seed, allowed="0 to 2^63 - 1, or none")
+        Config.__post_init__(self)
         require(all(self.stop), where="stop", given=self.stop, allowed="strings of at least one character")
         self._check_beams()
 

@@ -41,7 +41,7 @@ class Generator:
     Args:
         model: a model with a decoder; it computes in the number format and on the device that its weights have.
         tokenizer: the tokenizer that it was trained with.
-        start: token that a text starts with; None for the tokenizer's. With an encoder: the answer's first token.
+        start: token that the decoder begins with; None for the tokenizer's start token or, with an encoder, padding.
         ends: tokens that end a text; None for the tokenizer's.
         prefix: whether the prompt is read in both directions (a prefix language model).
 
@@ -64,7 +64,8 @@ class Generator:
         if tokenizer.vocab_size > known:
             raise UsageError("generation.vocabulary", tokenizer=tokenizer.vocab_size, model=known)
         self.model, self.tokenizer, self.prefix = model, tokenizer, prefix
-        self.start = special.bos if start is None else start
+        usual = special.bos if model.config.encoder is None or special.pad is None else special.pad
+        self.start = usual if start is None else start
         own = () if special.eos is None else (special.eos,)
         self.ends = frozenset(own if ends is None else ends)
 
@@ -173,7 +174,9 @@ class Generator:
         known = self.tokenizer.vocab_size
         if self.model.config.encoder is None:
             return Decoding(self.model, rows, prefix=self.prefix, vocab_size=known)
-        return Decoding(self.model, [[self._first()]] * len(rows), rows, vocab_size=known)
+        if self.start is None:
+            raise UsageError("generation.no_start")
+        return Decoding(self.model, [[self.start]] * len(rows), rows, vocab_size=known)
 
     def _encode(self, text: str, number: int) -> list[int]:
         """The ids that the decoder continues, or that the encoder reads."""
@@ -186,14 +189,6 @@ class Generator:
         if not ids:
             raise UsageError("generation.empty_prompt", number=number)
         return ids
-
-    def _first(self) -> int:
-        """The token that starts the decoder of a model with an encoder."""
-        special = self.tokenizer.special
-        first = next((token for token in (self.start, special.bos, special.pad) if token is not None), None)
-        if first is None:
-            raise UsageError("generation.no_start")
-        return first
 
     def _limit(self, row: list[int], options: Sampling) -> int:
         """How many tokens may follow; the last one needs no position of its own, since nothing reads it."""

@@ -37,7 +37,7 @@ def _next(generator: Generator, prompt: str, ids: list[int]) -> Tensor:
         if model.config.encoder is None:
             return model.head(model.decode(torch.tensor([[special.bos, *read, *ids]]))[0, -1])
         memory = model.encode(torch.tensor([[*read, special.eos]]))
-        return model.head(model.decode(torch.tensor([[special.bos, *ids]]), memory=memory)[0, -1])
+        return model.head(model.decode(torch.tensor([[special.pad, *ids]]), memory=memory)[0, -1])
 
 
 @pytest.mark.parametrize("name", CAUSAL)

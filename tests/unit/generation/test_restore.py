@@ -27,7 +27,7 @@ def generator(tokenizer: Tokenizer) -> Generator:
     for _ in range(80):
         for text, (answer, *_) in CASES.items():
             source = torch.tensor([[*tokenizer.encode(text).ids, special.eos]])
-            target = torch.tensor([[special.bos, *tokenizer.encode(answer).ids, special.eos]])
+            target = torch.tensor([[special.pad, *tokenizer.encode(answer).ids, special.eos]])
             logits = model.head(model.decode(target[:, :-1], memory=model.encode(source)))
             optimizer.zero_grad()
             F.cross_entropy(logits[0], target[0, 1:]).backward()
