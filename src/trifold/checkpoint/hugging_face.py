@@ -1,0 +1,127 @@
+"""Model folders in Hugging Face's layout: `config.json` and safetensors, single or sharded. Nothing here runs code."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from trifold.errors import ModelFileError
+
+__all__ = ["find_folder", "read_config", "read_weights", "write_config", "write_weights"]
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD_BYTES = 5 * 10**9
+WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.bpe"]
+
+
+def find_folder(name: str, *, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """The local folder of a model: `name` itself, or a snapshot of the hub's `owner/name` (no code, no pickles).
+
+    Raises:
+        ModelFileError: neither is to be had.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if name.count("/") != 1 or name.startswith((".", "/")):
+        raise ModelFileError("checkpoint.not_a_model", path=name)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        found = snapshot_download(
+            name, revision=revision, local_files_only=local_files_only, allow_patterns=WANTED
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ModelFileError("checkpoint.hub", path=name, problem=str(error).splitlines()[0][:200]) from None
+    return Path(found)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The mapping in `config.json`.
+
+    Raises:
+        ModelFileError: it is missing or is no JSON mapping.
+    """
+    path = folder / "config.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelFileError("checkpoint.not_a_model", path=folder) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFileError("checkpoint.bad_file", path=path, problem=str(error)[:200]) from None
+    if not isinstance(data, dict):
+        raise ModelFileError("checkpoint.bad_file", path=path, problem="it holds no mapping")
+    return data
+
+
+def write_config(folder: Path, data: Mapping[str, Any], name: str = "config.json") -> None:
+    """Write a mapping, keys sorted, so that equal models give equal bytes."""
+    (folder / name).write_text(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder by name.
+
+    Raises:
+        ModelFileError: a file is missing, damaged, or not a plain file of this folder; a weight holds no finite number.
+    """
+    weights: dict[str, Tensor] = {}
+    for name in _shards(folder):
+        path = folder / name
+        if Path(name).name != name or not path.is_file() or (path.is_symlink() and not _same_cache(path, folder)):
+            raise ModelFileError("checkpoint.outside", path=folder, given=name)
+        try:
+            with safe_open(path, framework="pt") as file:
+                for key in file.keys():  # noqa: SIM118 - the reader is no mapping
+                    weights[key] = file.get_tensor(key)
+        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+            raise ModelFileError("checkpoint.bad_file", path=path, problem=str(error)[:200]) from None
+    for key, value in weights.items():
+        if value.is_floating_point() and value.numel() and not torch.isfinite(value).any():
+            raise ModelFileError("checkpoint.not_finite", path=folder, name=key)
+    return weights
+
+
+def _same_cache(path: Path, folder: Path) -> bool:
+    """The hub's cache keeps snapshots as links to `../../blobs`."""
+    return path.resolve().parent == (folder / ".." / ".." / "blobs").resolve()
+
+
+def _shards(folder: Path) -> list[str]:
+    if (folder / SINGLE).is_file():
+        return [SINGLE]
+    try:
+        names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+        return sorted(set(map(str, names)))
+    except FileNotFoundError:
+        raise ModelFileError("checkpoint.not_a_model", path=folder) from None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise ModelFileError("checkpoint.bad_file", path=folder / INDEX, problem=str(error)[:200]) from None
+
+
+def write_weights(folder: Path, weights: Mapping[str, Tensor], *, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write tensors to one file, or to several with an index where they are larger than `shard_bytes` together."""
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, value in weights.items():
+        if shards[-1] and size + value.nbytes > shard_bytes:
+            shards.append({})
+            size = 0
+        shards[-1][name] = value.detach().cpu().contiguous()
+        size += value.nbytes
+    if len(shards) == 1:
+        save_file(shards[0], folder / SINGLE, metadata={"format": "pt"})
+        return
+    places = {}
+    for number, shard in enumerate(shards, start=1):
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        save_file(shard, folder / file, metadata={"format": "pt"})
+        places |= dict.fromkeys(shard, file)
+    total = sum(value.nbytes for value in weights.values())
+    write_config(folder, {"metadata": {"total_size": total}, "weight_map": places}, INDEX)

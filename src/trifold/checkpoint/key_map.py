@@ -1,0 +1,103 @@
+"""Names of weights here and elsewhere, as plain data that reads both ways."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["Entry", "KeyMap", "numbered"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One weight elsewhere and the weights here that it holds.
+
+    Attributes:
+        theirs: name elsewhere.
+        ours: names here; several are stacked along dimension 0 (after `transpose`).
+        transpose: elsewhere it is stored input first.
+        optional: may be absent elsewhere (a copy of a tied weight), and is not written.
+        change: `unsqueeze` when it has a leading dimension of 1 elsewhere.
+
+    Example:
+        >>> Entry("c_attn.weight", ("q", "k", "v"), transpose=True).ours
+        ('q', 'k', 'v')
+    """
+
+    theirs: str
+    ours: tuple[str, ...]
+    transpose: bool = False
+    optional: bool = False
+    change: Literal["none", "unsqueeze"] = "none"
+
+
+def numbered(entries: Sequence[Entry], count: int) -> list[Entry]:
+    """The entries once for each layer, `{}` standing for its number.
+
+    Example:
+        >>> [entry.theirs for entry in numbered([Entry("h.{}.w", ("blocks.{}.w",))], 2)]
+        ['h.0.w', 'h.1.w']
+    """
+    return [
+        replace(entry, theirs=entry.theirs.format(layer), ours=tuple(name.format(layer) for name in entry.ours))
+        for layer in range(count)
+        for entry in entries
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMap:
+    """All entries of a model, and names elsewhere that hold nothing trained (buffers)."""
+
+    entries: tuple[Entry, ...]
+    ignored: frozenset[str] = frozenset()
+
+    def to_theirs(self, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights under their names elsewhere; copies of tied weights are left out."""
+        theirs = {}
+        for entry in self.entries:
+            if not entry.optional:
+                parts = [ours[name] for name in entry.ours]
+                whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+                whole = whole.t() if entry.transpose else whole
+                theirs[entry.theirs] = (whole[None] if entry.change == "unsqueeze" else whole).contiguous()
+        return theirs
+
+    def to_ours(self, theirs: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> "Loaded":
+        """Weights under our names; `shapes` says how those that share one of theirs part it."""
+        loaded = Loaded({}, [], [], [])
+        known = {entry.theirs for entry in self.entries} | self.ignored
+        loaded.unexpected.extend(sorted(name for name in theirs if name not in known))
+        for entry in self.entries:
+            if entry.theirs not in theirs:
+                if not entry.optional:
+                    loaded.missing.append(entry.theirs)
+                continue
+            self._part(entry, theirs[entry.theirs], shapes, loaded)
+        return loaded
+
+    @staticmethod
+    def _part(entry: Entry, whole: Tensor, shapes: Mapping[str, torch.Size], loaded: "Loaded") -> None:
+        found = tuple(whole.shape)
+        if entry.change == "unsqueeze":
+            whole = whole.reshape(whole.shape[1:])
+        whole = whole.t() if entry.transpose and whole.ndim == 2 else whole
+        wanted = [shapes[name] for name in entry.ours]
+        rows = sum(shape[0] for shape in wanted)
+        if tuple(whole.shape) != (rows, *wanted[0][1:]):
+            loaded.misshapen.append(f"{entry.theirs} {found}, {(rows, *wanted[0][1:])} wanted")
+            return
+        for name, part in zip(entry.ours, whole.split([shape[0] for shape in wanted]), strict=True):
+            loaded.weights[name] = part
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of reading: weights under our names, and names that did not fit."""
+
+    weights: dict[str, Tensor]
+    missing: list[str]
+    unexpected: list[str]
+    misshapen: list[str]

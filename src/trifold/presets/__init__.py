@@ -1,0 +1,57 @@
+"""The families: a configuration function with sizes by name, and a key table, each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trifold.config import unknown_key
+from trifold.model import config
+from trifold.presets import bert, gpt2, llama, modernbert, t5, vaswani
+from trifold.presets.preset import Preset
+
+__all__ = ["PRESETS", "Preset", "bert", "build_config", "find_preset", "gpt2", "llama", "modernbert", "t5", "vaswani"]
+
+PRESETS: Mapping[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        vaswani.PRESET,
+        bert.BERT,
+        bert.ROBERTA,
+        modernbert.PRESET,
+        gpt2.PRESET,
+        llama.LLAMA,
+        llama.MISTRAL,
+        llama.QWEN2,
+        t5.T5,
+        t5.T5_V1_1,
+    )
+}
+"""Every family by the name that users call it."""
+
+
+def find_preset(name: str) -> Preset:
+    """The family of that name.
+
+    Raises:
+        ConfigError: there is none; names the nearest.
+
+    Example:
+        >>> find_preset("gpt2").model_type
+        'gpt2'
+    """
+    if name not in PRESETS:
+        raise unknown_key("--preset", name, list(PRESETS))
+    return PRESETS[name]
+
+
+def build_config(preset: str, *, size: str = "base", dials: Mapping[str, Any] | None = None) -> config.Transformer:
+    """The configuration of a family at a size, some dials changed.
+
+    Raises:
+        ConfigError: an unknown family, size or dial, or a value out of range.
+
+    Example:
+        >>> len(build_config("bert", size="tiny", dials={"num_layers": 3}).encoder.blocks)
+        3
+    """
+    family = find_preset(preset)
+    return family.build(family.choose(size, dials or {}))

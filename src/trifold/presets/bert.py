@@ -1,0 +1,197 @@
+"""BERT and RoBERTa: encoders with learned positions and post-norm (Devlin et al. 2019; Liu et al. 2019).
+
+| size | layers | width | heads | parameters in the blocks |
+|---|---|---|---|---|
+| tiny | 4 | 128 | 4 | 0.8 M |
+| mini | 6 | 256 | 4 | 4.7 M |
+| small | 8 | 512 | 8 | 25 M |
+| medium | 12 | 640 | 10 | 59 M |
+| base | 12 | 768 | 12 | 85 M |
+| large | 24 | 1024 | 16 | 302 M |
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from trifold.checkpoint import Entry, KeyMap, numbered
+from trifold.config import Chance, Config, Count, Natural, Positive, require
+from trifold.model import config
+from trifold.presets.gpt2 import SIZES
+from trifold.presets.preset import Preset, activation_name, pick, refuse_unless, their_activation
+
+__all__ = ["BERT", "ROBERTA", "Dials"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dials(Config):
+    """What one may turn; `d_ff` None is four times the width; `offset` rows stand before position 0 (RoBERTa: 2)."""
+
+    num_layers: Count = 12
+    d_model: Count = 768
+    num_heads: Count = 12
+    d_ff: Count | None = None
+    max_length: Count = 512
+    vocab_size: Count = 30522
+    num_segments: Count = 2
+    offset: Natural = 0
+    activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu"
+    eps: Positive = 1e-12
+    dropout: Chance = 0.1
+    std: Positive = 0.02
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        divides = self.d_model % self.num_heads == 0
+        require(divides, where="num_heads", given=self.num_heads, allowed=f"a divisor of d_model = {self.d_model}")
+        require(self.num_layers <= 1024, where="num_layers", given=self.num_layers, allowed="1 to 1024")
+
+
+def build(dials: Dials) -> config.Transformer:
+    """The configuration."""
+    norm = config.LayerNorm(eps=dials.eps)
+    residual = config.Residual(post_norm=norm, dropout=dials.dropout)
+    attention = config.Attention(
+        num_heads=dials.num_heads,
+        num_kv_heads=dials.num_heads,
+        head_size=dials.d_model // dials.num_heads,
+        causal=False,
+        dropout=dials.dropout,
+        residual=residual,
+    )
+    feed_forward = config.FeedForward(
+        d_ff=dials.d_ff or 4 * dials.d_model, activation=dials.activation, residual=residual
+    )
+    block = config.Block(attention=attention, feed_forward=feed_forward)
+    return config.Transformer(
+        vocab_size=dials.vocab_size,
+        d_model=dials.d_model,
+        embedding=config.Embedding(
+            position=config.Learned(max_length=dials.max_length, offset=dials.offset),
+            num_segments=dials.num_segments,
+            norm=norm,
+            dropout=dials.dropout,
+        ),
+        encoder=config.Stack(blocks=(block,) * dials.num_layers),
+        head=config.Head(bias=True, activation=dials.activation, norm=norm),
+        initialization=config.Initialization(std=dials.std),
+    )
+
+
+def _keys(dials: Dials, body: str, dense: str, norm: str, head: str) -> KeyMap:
+    block, theirs = "encoder.blocks.{}.", f"{body}encoder.layer.{{}}."
+    layer, whole = [], []
+    for kind in ("weight", "bias"):
+        for ours, name in (("q", "query"), ("k", "key"), ("v", "value")):
+            place = f"{block}attention.branch.{ours}_proj.{kind}"
+            layer.append(Entry(f"{theirs}attention.self.{name}.{kind}", (place,)))
+        feed = f"{block}feed_forward."
+        layer += [
+            Entry(f"{theirs}attention.output.dense.{kind}", (f"{block}attention.branch.o_proj.{kind}",)),
+            Entry(f"{theirs}attention.output.LayerNorm.{kind}", (f"{block}attention.post_norm.{kind}",)),
+            Entry(f"{theirs}intermediate.dense.{kind}", (f"{feed}branch.up_proj.{kind}",)),
+            Entry(f"{theirs}output.dense.{kind}", (f"{feed}branch.down_proj.{kind}",)),
+            Entry(f"{theirs}output.LayerNorm.{kind}", (f"{feed}post_norm.{kind}",)),
+        ]
+        whole += [
+            Entry(f"{body}embeddings.LayerNorm.{kind}", (f"embedding.norm.{kind}",)),
+            Entry(f"{dense}.{kind}", (f"head.dense.{kind}",)),
+            Entry(f"{norm}.{kind}", (f"head.norm.{kind}",)),
+        ]
+    whole += [
+        Entry(f"{body}embeddings.word_embeddings.weight", ("embedding.tokens.weight",)),
+        Entry(f"{body}embeddings.position_embeddings.weight", ("embedding.position.weight",)),
+        Entry(f"{body}embeddings.token_type_embeddings.weight", ("embedding.segments.weight",)),
+        Entry(f"{head}.bias", ("head.output.bias",)),
+        Entry(f"{head}.decoder.weight", ("embedding.tokens.weight",), optional=True),
+        Entry(f"{head}.decoder.bias", ("head.output.bias",), optional=True),
+    ]
+    ignored = {f"{body}embeddings.position_ids", f"{body}pooler.dense.weight", f"{body}pooler.dense.bias"}
+    ignored |= {"cls.seq_relationship.weight", "cls.seq_relationship.bias"}
+    return KeyMap((*whole, *numbered(layer, dials.num_layers)), frozenset(ignored))
+
+
+def bert_keys(dials: Dials) -> KeyMap:
+    """BERT's key table; its pooler and sentence-order head, which no objective here trains, are left out."""
+    transform = "cls.predictions.transform"
+    return _keys(dials, "bert.", f"{transform}.dense", f"{transform}.LayerNorm", "cls.predictions")
+
+
+def roberta_keys(dials: Dials) -> KeyMap:
+    """RoBERTa's key table."""
+    return _keys(dials, "roberta.", "lm_head.dense", "lm_head.layer_norm", "lm_head")
+
+
+def write(dials: Dials) -> dict[str, Any]:
+    """Hugging Face's configuration."""
+    return {
+        "num_hidden_layers": dials.num_layers,
+        "hidden_size": dials.d_model,
+        "num_attention_heads": dials.num_heads,
+        "intermediate_size": dials.d_ff or 4 * dials.d_model,
+        "max_position_embeddings": dials.max_length + dials.offset,
+        "vocab_size": dials.vocab_size,
+        "type_vocab_size": dials.num_segments,
+        "hidden_act": their_activation(dials.activation),
+        "layer_norm_eps": dials.eps,
+        "hidden_dropout_prob": dials.dropout,
+        "attention_probs_dropout_prob": dials.dropout,
+        "initializer_range": dials.std,
+        "position_embedding_type": "absolute",
+        "tie_word_embeddings": True,
+    }
+
+
+def read(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of dials from Hugging Face's configuration."""
+    kind = data.get("position_embedding_type", "absolute")
+    refuse_unless(kind == "absolute", "position_embedding_type", kind, "absolute")
+    for name in ("is_decoder", "add_cross_attention"):
+        refuse_unless(not data.get(name), name, data.get(name), "false")
+    values = pick(
+        data,
+        num_layers="num_hidden_layers",
+        d_model="hidden_size",
+        num_heads="num_attention_heads",
+        d_ff="intermediate_size",
+        max_length="max_position_embeddings",
+        vocab_size="vocab_size",
+        num_segments="type_vocab_size",
+        eps="layer_norm_eps",
+        dropout="hidden_dropout_prob",
+        std="initializer_range",
+    )
+    return {**values, "activation": activation_name(data, "hidden_act", "gelu")}
+
+
+def _read_roberta(data: Mapping[str, Any]) -> dict[str, Any]:
+    values, pad = read(data), data.get("pad_token_id", 1)
+    places = values["max_length"]
+    refuse_unless(isinstance(pad, int) and pad >= 0, "pad_token_id", pad, "0 or more")
+    length = places - pad - 1 if isinstance(places, int) else places
+    return {**values, "max_length": length, "offset": pad + 1}
+
+
+BERT = Preset(
+    name="bert",
+    model_type="bert",
+    architecture="BertForMaskedLM",
+    dials=Dials,
+    sizes=SIZES,
+    build=build,
+    keys=bert_keys,
+    write=write,
+    read=read,
+    prefix="bert.",
+    objective="masked",
+)
+ROBERTA = replace(
+    BERT,
+    name="roberta",
+    model_type="roberta",
+    architecture="RobertaForMaskedLM",
+    sizes={name: {**size, "num_segments": 1, "offset": 2, "eps": 1e-5} for name, size in SIZES.items()},
+    keys=roberta_keys,
+    read=_read_roberta,
+    prefix="roberta.",
+)

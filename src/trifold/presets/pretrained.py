@@ -1,0 +1,217 @@
+"""The core with a home: built from a preset, loaded from a folder and saved to one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from trifold.checkpoint.hugging_face import find_folder, read_config, read_weights, write_config, write_weights
+from trifold.checkpoint.store import newest
+from trifold.config import Config, from_json, to_json
+from trifold.errors import ConfigError, ModelFileError
+from trifold.model import Transformer as Core
+from trifold.model import config
+from trifold.presets import PRESETS, find_preset
+from trifold.presets.preset import Preset
+from trifold.text import Tokenizer
+
+__all__ = ["Transformer", "resolve"]
+
+OWN_TYPE = "trifold"
+SPECIAL = ("bos", "eos", "pad", "mask", "cls", "sep")
+
+
+class Transformer(Core):
+    """A Transformer that knows its family, and so its place in the world.
+
+    Args:
+        transformer: its configuration.
+        preset: its family; None for a composition of one's own, which is saved with `model_type` "trifold".
+        dials: the family's dials that gave the configuration; None without a family.
+        special: ids of special tokens by role, for generation.
+
+    Example:
+        >>> model = Transformer.from_preset("gpt2", size="tiny", vocab_size=100)
+        >>> model.num_parameters() == sum(weight.numel() for weight in model.parameters())
+        True
+    """
+
+    def __init__(
+        self,
+        transformer: config.Transformer,
+        *,
+        preset: Preset | None = None,
+        dials: Config | None = None,
+        special: Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__(transformer)
+        self.preset, self.dials, self.special = preset, dials, dict(special or {})
+
+    @classmethod
+    def from_preset(cls, preset: str, *, size: str = "base", **dials: Any) -> Self:
+        """A model with random weights.
+
+        Args:
+            preset: the family.
+            size: one of its sizes.
+            **dials: values that replace the size's own, such as `num_layers=4`.
+
+        Raises:
+            ConfigError: an unknown family, size or dial, or a value out of range.
+        """
+        family = find_preset(preset)
+        chosen = family.choose(size, dials)
+        return cls(family.build(chosen), preset=family, dials=chosen)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        dtype: torch.dtype = torch.float32,
+    ) -> Self:
+        """A model from a run, a Hugging Face folder, or the hub (`owner/name`); ready for inference.
+
+        Args:
+            path: where it is; of a run that is not finished, the newest whole checkpoint.
+            revision: branch, tag or commit on the hub; None for the newest.
+            local_files_only: never ask the network.
+            dtype: of the weights.
+
+        Raises:
+            ModelFileError: there is no model, a file is damaged, or its weights do not fit its configuration.
+            ConfigError: the configuration asks for what no family here has.
+        """
+        folder = resolve(find_folder(str(path), revision=revision, local_files_only=local_files_only))
+        data = read_config(folder)
+        with torch.device("meta"):
+            model = cls._empty(data, folder)
+        model._take(read_weights(folder), folder, dtype)
+        return model.eval()
+
+    @classmethod
+    def _empty(cls, data: dict[str, Any], folder: Path) -> Self:
+        special = {role: data[f"{role}_token_id"] for role in SPECIAL if isinstance(data.get(f"{role}_token_id"), int)}
+        kind = data.get("model_type")
+        if kind == OWN_TYPE:
+            shape = from_json(config.Transformer, data.get("transformer"), where=str(folder / "config.json"))
+            return cls(shape, special=special)
+        known = {preset.model_type: preset for preset in reversed(PRESETS.values())}
+        if kind not in known:
+            raise ConfigError("presets.unknown_type", path=folder, given=kind, known=", ".join(sorted(known)))
+        dials = known[kind].read_dials(data)
+        return cls(known[kind].build(dials), preset=known[kind], dials=dials, special=special)
+
+    def _take(self, theirs: Mapping[str, Tensor], folder: Path, dtype: torch.dtype) -> None:
+        """Put weights in place of the empty ones, all of them or none."""
+        wanted = {name: value.shape for name, value in self.named_parameters()}
+        if self.preset is None:
+            weights, missing = dict(theirs), sorted(wanted.keys() - theirs.keys())
+            unexpected = sorted(theirs.keys() - wanted.keys())
+            shapes = [name for name, shape in wanted.items() if name in theirs and theirs[name].shape != shape]
+        else:
+            prefix = self.preset.prefix
+            if prefix and not any(name.startswith(prefix) for name in theirs):
+                theirs = {prefix + name: value for name, value in theirs.items()}
+            loaded = self.preset.keys(self.dials).to_ours(theirs, wanted)
+            weights, missing, unexpected, shapes = loaded.weights, loaded.missing, loaded.unexpected, loaded.misshapen
+        if missing or unexpected or shapes:
+            lists = {"missing": missing, "unexpected": unexpected, "shapes": shapes}
+            shown = {name: ", ".join(found[:20]) or "-" for name, found in lists.items()}
+            raise ModelFileError("checkpoint.keys", path=folder, **shown)
+        tied = self.config.head.tied
+        self.load_state_dict({name: weights[name].to(dtype) for name in wanted}, strict=False, assign=True)
+        if tied:
+            self.head.output.weight = self.embedding.tokens.weight
+
+    def save_pretrained(
+        self, folder: str | Path, *, tokenizer: Tokenizer | None = None, shard_bytes: int = 5 * 10**9
+    ) -> None:
+        """Write a Hugging Face folder: configuration, weights, generation defaults, a card and, if given, the tokenizer.
+
+        Args:
+            folder: made where it does not exist.
+            tokenizer: written beside the model; its special ids go into the configuration.
+            shard_bytes: largest size of one weight file.
+
+        Raises:
+            ConfigError: the family's Hugging Face form cannot express a dial that was turned.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+            roles = {role: getattr(tokenizer.special, role) for role in SPECIAL}
+            self.special = {role: found for role, found in roles.items() if found is not None}
+        data, weights = self._written()
+        write_config(folder, data)
+        start = {"decoder_start_token_id": data["decoder_start_token_id"]} if "decoder_start_token_id" in data else {}
+        roles = {name: data[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id") if name in data}
+        write_config(folder, {**roles, **start}, "generation_config.json")
+        write_weights(folder, weights, shard_bytes=shard_bytes)
+        (folder / "README.md").write_text(self._card(), encoding="utf-8")
+
+    def _written(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        ids: dict[str, Any] = {f"{role}_token_id": found for role, found in self.special.items()}
+        dtype = str(self.embedding.tokens.weight.dtype).removeprefix("torch.")
+        own = dict(self.named_parameters())
+        if self.preset is None:
+            return {**ids, "model_type": OWN_TYPE, "transformer": to_json(self.config), "dtype": dtype}, own
+        if self.config.encoder is not None and self.config.decoder is not None and "pad" in self.special:
+            ids["decoder_start_token_id"] = self.special["pad"]
+        if self.preset.model_type == "roberta":  # its positions are counted from the padding id
+            ids["pad_token_id"] = self.embedding.offset - 1
+        body = self.preset.write(self.dials)
+        names = {"model_type": self.preset.model_type, "architectures": [self.preset.architecture], "dtype": dtype}
+        return {**body, **ids, **names}, self.preset.keys(self.dials).to_theirs(own)
+
+    def _card(self) -> str:
+        family = self.preset.name if self.preset else "own composition"
+        return (
+            "---\nlibrary_name: transformers\ntags:\n- trifold\n---\n\n"
+            f"# A {family} model trained with Trifold\n\n"
+            f"{self.num_parameters():,} parameters, vocabulary of {self.config.vocab_size:,}.\n"
+        )
+
+    def num_parameters(self) -> int:
+        """Trainable numbers, a tied matrix counted once."""
+        return sum(weight.numel() for weight in self.parameters())
+
+    def summary(self) -> str:
+        """A table of the layers with their output shapes and parameters, as Keras prints it."""
+        width, vocabulary = self.config.d_model, self.config.vocab_size
+        rows = [("embedding", f"(None, None, {width})", _count(self.embedding))]
+        for name, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
+            if stack is not None:
+                rows += [(f"{name}_block_{number}", f"(None, None, {width})", _count(block))
+                         for number, block in enumerate(stack.blocks)]  # fmt: skip
+                rest = _count(stack) - sum(_count(block) for block in stack.blocks)
+                rows += [(f"{name}_norm_and_positions", f"(None, None, {width})", rest)] if rest else []
+        tied = self.embedding.tokens.weight.numel() if self.config.head.tied else 0
+        rows.append(("head" + (" (tied)" if tied else ""), f"(None, None, {vocabulary})", _count(self.head) - tied))
+        line = "_" * 72
+        body = [f"{name:<32}{shape:<24}{count:>16,}" for name, shape, count in rows]
+        total = f"Total params: {self.num_parameters():,}"
+        return "\n".join([line, f"{'Layer':<32}{'Output shape':<24}{'Param #':>16}", "=" * 72, *body, "=" * 72, total, line])
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
+
+
+def resolve(folder: Path) -> Path:
+    """The folder that holds the model itself: the run's top, or its newest whole checkpoint.
+
+    Raises:
+        ModelFileError: there is neither.
+    """
+    if (folder / "config.json").is_file():
+        return folder
+    found = newest(folder / "checkpoints") if (folder / "checkpoints").is_dir() else None
+    if found is None:
+        raise ModelFileError("checkpoint.not_a_model", path=folder)
+    return found

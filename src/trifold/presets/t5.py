@@ -1,0 +1,208 @@
+"""T5: an encoder-decoder with relative position biases and RMS norms (Raffel et al. 2020), v1.0 and v1.1.
+
+v1.0 has a ReLU feed-forward and a head tied to the embedding; v1.1 a gated GELU and a head of its own.
+
+| size | layers (encoder + decoder) | width | heads | d_ff |
+|---|---|---|---|---|
+| tiny | 3 + 3 | 128 | 4 | 512 |
+| mini | 4 + 4 | 256 | 4 | 1024 |
+| small | 6 + 6 | 512 | 8 | 2048 (T5 small) |
+| medium | 8 + 8 | 640 | 10 | 2560 |
+| base | 12 + 12 | 768 | 12 | 3072 (T5 base) |
+| large | 24 + 24 | 1024 | 16 | 4096 |
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from trifold.checkpoint import Entry, KeyMap, numbered
+from trifold.config import Chance, Config, Count, Positive, require
+from trifold.model import config
+from trifold.presets.preset import ACTIVATIONS, Preset, pick, refuse_unless
+
+__all__ = ["T5", "T5_V1_1", "Dials"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dials(Config):
+    """What one may turn; `num_decoder_layers` None is `num_layers`, `d_ff` None four times the width."""
+
+    num_layers: Count = 12
+    num_decoder_layers: Count | None = None
+    d_model: Count = 768
+    num_heads: Count = 12
+    head_size: Count = 64
+    d_ff: Count | None = None
+    vocab_size: Count = 32128
+    gated: bool = False
+    activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "relu"
+    tied: bool = True
+    num_buckets: Count = 32
+    max_distance: Count = 128
+    eps: Positive = 1e-6
+    dropout: Chance = 0.1
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        deepest = max(self.num_layers, self.num_decoder_layers or 0)
+        require(deepest <= 1024, where="num_layers", given=deepest, allowed="1 to 1024")
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"num_layers": 3, "d_model": 128, "num_heads": 4, "head_size": 32},
+    "mini": {"num_layers": 4, "d_model": 256, "num_heads": 4},
+    "small": {"num_layers": 6, "d_model": 512, "num_heads": 8},
+    "medium": {"num_layers": 8, "d_model": 640, "num_heads": 10},
+    "base": {"num_layers": 12, "d_model": 768, "num_heads": 12},
+    "large": {"num_layers": 24, "d_model": 1024, "num_heads": 16},
+}
+
+
+def build(dials: Dials) -> config.Transformer:
+    """The configuration; scores are not scaled, the initialization carries that factor instead."""
+    norm = config.RMSNorm(eps=dials.eps)
+    residual = config.Residual(pre_norm=norm, dropout=dials.dropout)
+
+    def attention(*, causal: bool, position: config.RelativeBias | None) -> config.Attention:
+        return config.Attention(
+            num_heads=dials.num_heads,
+            num_kv_heads=dials.num_heads,
+            head_size=dials.head_size,
+            causal=causal,
+            position=position,
+            qkv_bias=False,
+            output_bias=False,
+            scale=1.0,
+            dropout=dials.dropout,
+            residual=residual,
+        )
+
+    feed_forward = config.FeedForward(
+        d_ff=dials.d_ff or 4 * dials.d_model,
+        activation=dials.activation,
+        gated=dials.gated,
+        bias=False,
+        dropout=dials.dropout,
+        residual=residual,
+    )
+    both = config.RelativeBias(
+        num_buckets=dials.num_buckets, max_distance=dials.max_distance, bidirectional=True
+    )
+    past = replace(both, bidirectional=False)
+    reads = config.Block(attention=attention(causal=False, position=both), feed_forward=feed_forward)
+    writes = config.Block(
+        attention=attention(causal=True, position=past),
+        cross_attention=attention(causal=False, position=None),
+        feed_forward=feed_forward,
+    )
+    deep = dials.num_decoder_layers or dials.num_layers
+    return config.Transformer(
+        vocab_size=dials.vocab_size,
+        d_model=dials.d_model,
+        embedding=config.Embedding(dropout=dials.dropout),
+        encoder=config.Stack(blocks=(reads,) * dials.num_layers, final_norm=norm, dropout=dials.dropout),
+        decoder=config.Stack(blocks=(writes,) * deep, final_norm=norm, dropout=dials.dropout),
+        head=config.Head(tied=dials.tied, scale=dials.d_model**-0.5 if dials.tied else 1.0),
+        initialization=config.Initialization(kind="fan_in"),
+    )
+
+
+def keys(dials: Dials) -> KeyMap:
+    """The key table."""
+    entries = [Entry("shared.weight", ("embedding.tokens.weight",))]
+    depth = {"encoder": dials.num_layers, "decoder": dials.num_decoder_layers or dials.num_layers}
+    for stack, layers in depth.items():
+        ours, theirs = f"{stack}.blocks.{{}}.", f"{stack}.block.{{}}.layer."
+        branches = [("attention", "SelfAttention")]
+        branches += [("cross_attention", "EncDecAttention")] if stack == "decoder" else []
+        layer = []
+        for number, (branch, name) in enumerate(branches):
+            layer.append(Entry(f"{theirs}{number}.layer_norm.weight", (f"{ours}{branch}.pre_norm.weight",)))
+            for part in "qkvo":
+                place = f"{ours}{branch}.branch.{part}_proj.weight"
+                layer.append(Entry(f"{theirs}{number}.{name}.{part}.weight", (place,)))
+        feed, last = f"{ours}feed_forward.", f"{theirs}{len(branches)}."
+        layer.append(Entry(f"{last}layer_norm.weight", (f"{feed}pre_norm.weight",)))
+        inner = {"wi_0": "gate", "wi_1": "up", "wo": "down"} if dials.gated else {"wi": "up", "wo": "down"}
+        layer += [
+            Entry(f"{last}DenseReluDense.{name}.weight", (f"{feed}branch.{part}_proj.weight",))
+            for name, part in inner.items()
+        ]
+        bias = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+        entries += [
+            *numbered(layer, layers),
+            Entry(bias, (f"{stack}.positions.0.table.weight",)),
+            Entry(f"{stack}.final_layer_norm.weight", (f"{stack}.final_norm.weight",)),
+            Entry(f"{stack}.embed_tokens.weight", ("embedding.tokens.weight",), optional=True),
+        ]
+    head = "embedding.tokens.weight" if dials.tied else "head.output.weight"
+    entries.append(Entry("lm_head.weight", (head,), optional=dials.tied))
+    cross = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"  # in v1.0 files, never used
+    return KeyMap(tuple(entries), frozenset({cross}))
+
+
+def write(dials: Dials) -> dict[str, Any]:
+    """Hugging Face's configuration."""
+    kinds = {"relu": "relu", "gelu_tanh": "gelu" if dials.gated else "gelu_new", "gelu": "gelu", "silu": "silu"}
+    exact = not (dials.gated and dials.activation == "gelu")  # their "gated-gelu" means the tanh form
+    refuse_unless(exact, "activation", "gelu", "gelu_tanh where it is gated")
+    return {
+        "num_layers": dials.num_layers,
+        "num_decoder_layers": dials.num_decoder_layers or dials.num_layers,
+        "d_model": dials.d_model,
+        "num_heads": dials.num_heads,
+        "d_kv": dials.head_size,
+        "d_ff": dials.d_ff or 4 * dials.d_model,
+        "vocab_size": dials.vocab_size,
+        "feed_forward_proj": ("gated-" if dials.gated else "") + kinds[dials.activation],
+        "relative_attention_num_buckets": dials.num_buckets,
+        "relative_attention_max_distance": dials.max_distance,
+        "layer_norm_epsilon": dials.eps,
+        "dropout_rate": dials.dropout,
+        "tie_word_embeddings": dials.tied,
+        "scale_decoder_outputs": dials.tied,
+        "is_encoder_decoder": True,
+    }
+
+
+def read(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of dials from Hugging Face's configuration."""
+    given = str(data.get("feed_forward_proj", "relu"))
+    gated, name = given.startswith("gated-"), given.removeprefix("gated-")
+    refuse_unless(name in ACTIVATIONS, "feed_forward_proj", given, ", ".join(ACTIVATIONS))
+    values = pick(
+        data,
+        num_layers="num_layers",
+        num_decoder_layers="num_decoder_layers",
+        d_model="d_model",
+        num_heads="num_heads",
+        head_size="d_kv",
+        d_ff="d_ff",
+        vocab_size="vocab_size",
+        num_buckets="relative_attention_num_buckets",
+        max_distance="relative_attention_max_distance",
+        eps="layer_norm_epsilon",
+        dropout="dropout_rate",
+    )
+    activation = "gelu_tanh" if gated and name == "gelu" else ACTIVATIONS[name]
+    return {**values, "gated": gated, "activation": activation, "tied": data.get("tie_word_embeddings", True)}
+
+
+T5 = Preset(
+    name="t5",
+    model_type="t5",
+    architecture="T5ForConditionalGeneration",
+    dials=Dials,
+    sizes=SIZES,
+    build=build,
+    keys=keys,
+    write=write,
+    read=read,
+    prefix="",
+    objective="denoising",
+)
+NEWER = {"gated": True, "activation": "gelu_tanh", "tied": False}
+T5_V1_1 = replace(T5, name="t5_v1_1", sizes={
+    name: {**size, **NEWER, "d_ff": -(-8 * size["d_model"] // (3 * 64)) * 64} for name, size in SIZES.items()
+})  # fmt: skip
