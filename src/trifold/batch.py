@@ -4,7 +4,6 @@ Axes: B batch, S sequence.
 """
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Int
@@ -45,13 +44,13 @@ class Layout:
     segments: Int[Tensor, "batch seq"] | None = None
 
     @classmethod
-    def whole(cls, batch: int, length: int, *, start: int = 0, device: torch.device | str | None = None) -> Self:
+    def whole(cls, batch: int, length: int, *, start: int = 0, device: torch.device | str | None = None) -> "Layout":
         """The layout of `batch` rows that each hold one document of `length` tokens, from position `start` on."""
         del batch  # one row of positions serves all
         return cls(torch.arange(start, start + length, device=device)[None])
 
     @classmethod
-    def padded(cls, lengths: Int[Tensor, " batch"], *, left: bool = False, width: int | None = None) -> Self:
+    def padded(cls, lengths: Int[Tensor, " batch"], *, left: bool = False, width: int | None = None) -> "Layout":
         """The layout of one document a row, `lengths` tokens long, padded on the right (or left) to `width`."""
         width = int(lengths.max()) if width is None else width
         place = torch.arange(width, device=lengths.device)[None].expand(len(lengths), -1)  # B S
@@ -59,7 +58,7 @@ class Layout:
         inside = (place >= 0) & (place < lengths[:, None])
         return cls(torch.where(inside, place, 0), inside.long())
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Layout":
         """The same layout on another device."""
         return replace(self, **{name: _move(getattr(self, name), device) for name in self.__slots__})
 
@@ -85,7 +84,7 @@ class Batch:
     labels: Int[Tensor, "batch seq"] | None = None
     num_bytes: int = 0
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         names = ("source", "target", "source_layout", "target_layout", "labels")
         return replace(self, **{name: _move(getattr(self, name), device) for name in names})

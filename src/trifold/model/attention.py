@@ -134,7 +134,7 @@ class Attention(nn.Module):
         visibility: Visibility,
         *,
         place: Rotation | Float[Tensor, "rows heads seq key"] | None = None,
-        memory: Float[Tensor, "batch key d_model"] | None = None,
+        memory: Float[Tensor, "batch memory d_model"] | None = None,
         slot: Slot | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
         """Attend from `x` to itself or, where given, to `memory`; `slot` keeps keys and values between passes."""

@@ -5,7 +5,6 @@ Axes: B batch, S sequence, D d_model, F d_ff.
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -88,7 +87,7 @@ class Residual(nn.Module):
         visibility: Visibility | None = None,
         *,
         place: Rotation | Float[Tensor, "rows heads seq key"] | None = None,
-        memory: Float[Tensor, "batch key d_model"] | None = None,
+        memory: Float[Tensor, "batch memory d_model"] | None = None,
         slot: Slot | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
         """Add what the branch makes of `x`; the keywords go to an attention branch."""
@@ -116,7 +115,7 @@ class Block(nn.Module):
         x: Float[Tensor, "batch seq d_model"],
         visibility: Visibility,
         place: Rotation | Float[Tensor, "rows heads seq key"] | None = None,
-        memory: tuple[Float[Tensor, "batch key d_model"], Visibility] | None = None,
+        memory: tuple[Float[Tensor, "batch memory d_model"], Visibility] | None = None,
         slot: Slot | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
         """Tokens to tokens; `memory` is the encoder's output and who may see what of it."""
