@@ -6,6 +6,7 @@ more memory than many small ones.
 
 import codecs
 import csv
+import hashlib
 import io
 import json
 import re
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO, Literal
 
 from trifold.errors import DataError, MissingExtraError
 
-__all__ = ["Example", "ReadReport", "SourceOptions", "list_files", "read"]
+__all__ = ["Example", "ReadReport", "SourceOptions", "fingerprint", "list_files", "read"]
 
 PLAIN = {".txt", ".md", ".rst", ".py", ".tex", ".html", ".tokens", ".text", ".log"}
 TABLES = {".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
@@ -108,6 +109,25 @@ def read(
                 yield example
             else:
                 report.blank += 1
+
+
+def fingerprint(paths: Sequence[str]) -> str:
+    """A hash of the content of local files, in order; names on a hub count by name only.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    total = hashlib.sha256()
+    for path in paths:
+        place = Path(path)
+        for file in list_files(place) if place.is_dir() else [place] * place.is_file():
+            try:
+                with file.open("rb") as stream:
+                    total.update(hashlib.file_digest(stream, "sha256").digest())
+            except OSError as error:
+                raise DataError("data.unreadable", path=file, problem=str(error)) from None
+        total.update(b"" if place.exists() else path.encode())
+    return total.hexdigest()
 
 
 def list_files(path: Path, report: ReadReport | None = None) -> list[Path]:

@@ -69,6 +69,21 @@ class TokenStore:
         self._target_offsets = self._map("target_offsets.bin", np.dtype(np.uint64)) if paired else None
         self._pieces: dict[tuple[int, int], NDArray[np.int64]] = {}
 
+    @staticmethod
+    def describes(folder: Path, tokenizer: Tokenizer, details: Mapping[str, object]) -> bool:
+        """Whether a store made by this tokenizer from exactly this text stands in `folder`.
+
+        Raises:
+            DataError: there is one that was made from other text, which must not be mixed into a run by accident.
+        """
+        if not (folder / "index.json").is_file():
+            return False
+        index = _read_index(folder)
+        same = all(index.get(name) == value for name, value in details.items())
+        if not same or index["tokenizer"] != tokenizer.fingerprint():
+            raise DataError("data.other_text", path=folder)
+        return True
+
     @property
     def num_documents(self) -> int:
         """Documents, or pairs."""

@@ -1,6 +1,25 @@
-"""One training loop for every model, objective and task."""
+"""One training loop for every model, objective and task; a run from an experiment to a model in a folder."""
 
 from trifold.training.config import AdamW, Muon, Schedule, Training
+from trifold.training.experiment import DataChoice, Experiment, ModelChoice, TokenizerChoice
+from trifold.training.run import Event, Result, pretrain, read_experiment
 from trifold.training.trainer import Evaluation, Step, Trainer, evaluate_loss
 
-__all__ = ["AdamW", "Evaluation", "Muon", "Schedule", "Step", "Trainer", "Training", "evaluate_loss"]
+__all__ = [
+    "AdamW",
+    "DataChoice",
+    "Evaluation",
+    "Event",
+    "Experiment",
+    "ModelChoice",
+    "Muon",
+    "Result",
+    "Schedule",
+    "Step",
+    "TokenizerChoice",
+    "Trainer",
+    "Training",
+    "evaluate_loss",
+    "pretrain",
+    "read_experiment",
+]

@@ -1,0 +1,197 @@
+"""What a run needs before its first step: tokenizer, token stores, model, objective and loaders."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trifold.config import Config
+from trifold.data import Loader, ReadReport, Room, SourceOptions, TokenStore, build_stores, read
+from trifold.data.source import fingerprint
+from trifold.errors import ConfigError
+from trifold.model import config as model_config
+from trifold.objective import Objective, build_objective
+from trifold.presets import find_preset
+from trifold.presets.pretrained import Transformer
+from trifold.presets.preset import Preset
+from trifold.text import Tokenizer, train_tokenizer
+from trifold.training.experiment import DataChoice, Experiment
+
+__all__ = ["Corpora", "Prepared", "Tell", "choose_model", "prepare"]
+
+Tell = Callable[[str, Mapping[str, float | int | str]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpora:
+    """The token stores of a run; `valid` is None where nothing is held out."""
+
+    train: list[TokenStore]
+    valid: TokenStore | None
+
+    def facts(self) -> dict[str, object]:
+        """Sizes and hashes, for the record."""
+        stores = {f"train_{number}": store for number, store in enumerate(self.train)}
+        stores |= {} if self.valid is None else {"valid": self.valid}
+        return {
+            name: {
+                "documents": store.num_documents,
+                "tokens": store.num_tokens,
+                "bytes": store.num_bytes,
+                "sha256": store.digest,
+            }
+            for name, store in stores.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a trainer needs."""
+
+    tokenizer: Tokenizer
+    corpora: Corpora
+    model: Transformer
+    objective: Objective
+    train: Loader
+    valid: Loader | None
+
+
+def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
+    """Do everything that comes before the first step; what was done before is found again, and checked.
+
+    Raises:
+        ConfigError, DataError, ModelFileError: as the parts raise them.
+    """
+    _check_memory_early(experiment)
+    tokenizer = _tokenizer(experiment, out, tell)
+    torch.manual_seed(experiment.training.seed)
+    model = _model(experiment, tokenizer)
+    tell("model", {"parameters": model.num_parameters()})
+    objective = build_objective(experiment.objective, tokenizer, model.config)
+    corpora = build_corpora(experiment.data, tokenizer, out / "data", words=objective.needs_words)
+    sizes = {"documents": sum(store.num_documents for store in corpora.train),
+             "tokens": sum(store.num_tokens for store in corpora.train)}  # fmt: skip
+    tell("data", {**sizes, "held_out_tokens": corpora.valid.num_tokens if corpora.valid else 0})
+    return _load(experiment, tokenizer, corpora, model, objective)
+
+
+def _load(
+    experiment: Experiment, tokenizer: Tokenizer, corpora: Corpora, model: Transformer, objective: Objective
+) -> Prepared:
+    training = experiment.training
+    paired = model.config.encoder is not None and model.config.decoder is not None
+    target = (training.target_length or objective.target_length(training.length)) if paired else training.length
+    room = Room(
+        source=training.length if model.config.encoder is not None else 0,
+        target=target if model.config.decoder is not None else 0,
+    )
+    longest = model.config.max_length
+    if longest is not None and max(room.source, room.target) > longest:
+        raise ConfigError("training.too_long", given=max(room.source, room.target), limit=longest)
+    pad = tokenizer.special.pad or 0
+    common = {"batch_size": training.batch_size, "pad": pad, "seed": training.seed}
+    train = Loader(corpora.train, objective, room, weights=experiment.data.weights, **common)  # type: ignore[arg-type]
+    valid = None
+    if corpora.valid is not None:
+        counted = {"token_bytes": tokenizer.token_bytes()}
+        valid = Loader([corpora.valid], objective, room, **common, **counted)  # type: ignore[arg-type]
+    return Prepared(tokenizer, corpora, model, objective, train, valid)
+
+
+def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
+    """The one that is named, that of the model to start from, that of an earlier try, or a new one."""
+    choice, start = experiment.tokenizer, experiment.model.start
+    made = out / "tokenizer"
+    if choice.path is not None or start is not None:
+        return Tokenizer.from_pretrained(choice.path or str(start))
+    if made.is_dir():
+        return Tokenizer.from_pretrained(made)
+    tell("tokenizer", {"kind": choice.kind, "vocab_size": choice.vocab_size})
+    texts = (text for example in _examples(experiment.data, experiment.data.paths) for text in example)
+    tokenizer = train_tokenizer(texts, kind=choice.kind, vocab_size=choice.vocab_size)
+    tokenizer.save_pretrained(made)
+    return tokenizer
+
+
+def _examples(data: DataChoice, paths: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    return (example.texts for example in read(paths, _options(data)))
+
+
+def _options(data: DataChoice) -> SourceOptions:
+    paired = data.source_field is not None and data.target_field is not None
+    fields = (data.source_field, data.target_field) if paired else (data.text_field,)
+    return SourceOptions(fields=fields, document=data.document, on_error=data.on_error)  # type: ignore[arg-type]
+
+
+def choose_model(experiment: Experiment, vocab_size: int) -> tuple[Preset, Config, model_config.Transformer]:
+    """Family, dials and configuration for a vocabulary of that size (unless the dials say their own).
+
+    Raises:
+        ConfigError: an unknown family, size or dial, or a value out of range.
+    """
+    choice = experiment.model
+    preset = find_preset(choice.preset or "")
+    dials = preset.choose(choice.size, {"vocab_size": vocab_size, **choice.dials})
+    return preset, dials, preset.build(dials)
+
+
+def _model(experiment: Experiment, tokenizer: Tokenizer) -> Transformer:
+    if experiment.model.start is not None:
+        return Transformer.from_pretrained(experiment.model.start)
+    preset, dials, shape = choose_model(experiment, tokenizer.vocab_size)
+    return Transformer(shape, preset=preset, dials=dials)
+
+
+def _check_memory_early(experiment: Experiment) -> None:
+    """Refuse a size that cannot fit before any work is done."""
+    if experiment.model.start is None:
+        from trifold.training.plan import require_memory_for
+
+        shape = choose_model(experiment, experiment.tokenizer.vocab_size)[2]
+        require_memory_for(shape, experiment.training)
+
+
+def build_corpora(data: DataChoice, tokenizer: Tokenizer, folder: Path, *, words: bool) -> Corpora:
+    """The token stores, made now or found in `folder` if they are of the same text and tokenizer.
+
+    One store for all paths together, or one for each where they have weights; held-out text from `data.valid`, else a
+    part of each store's own.
+    """
+    groups = [(path,) for path in data.paths] if data.weights else [data.paths]
+    hold_out = 0.0 if data.valid else data.valid_fraction
+    trains, valids = [], []
+    for number, paths in enumerate(groups):
+        place = folder / f"{number}"
+        _build(data, paths, tokenizer, place, words=words, hold_out=hold_out)
+        trains.append(TokenStore(place / "train", tokenizer))
+        if hold_out and (place / "valid").is_dir():
+            valids.append(TokenStore(place / "valid", tokenizer))
+    if data.valid:
+        _build(data, data.valid, tokenizer, folder / "valid", words=words, hold_out=0.0)
+        valids = [TokenStore(folder / "valid" / "train", tokenizer)]
+    held = [store for store in valids if store.num_tokens]
+    return Corpora(trains, held[0] if held else None)
+
+
+def _build(
+    data: DataChoice, paths: tuple[str, ...], tokenizer: Tokenizer, place: Path, *, words: bool, hold_out: float
+) -> None:
+    options = _options(data)
+    details = {
+        "paths": list(paths),
+        "content": fingerprint(paths),
+        "options": [list(options.fields), options.document, options.on_error, words, hold_out],
+    }
+    if TokenStore.describes(place / "train", tokenizer, details):
+        return
+    report = ReadReport()
+    build_stores(
+        read(paths, options, report),
+        tokenizer,
+        place,
+        words=words,
+        pairs=len(options.fields) == 2,
+        hold_out=hold_out,
+        details=details,
+    )
