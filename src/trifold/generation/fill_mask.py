@@ -44,6 +44,14 @@ def fill_mask(model: Transformer, tokenizer: Tokenizer, text: str, *, top_k: int
 
     Raises:
         UsageError: a model with a decoder, a tokenizer without mask token, a text without mask or with too many tokens.
+
+    Example:
+        >>> from trifold.presets.pretrained import Transformer as Pretrained
+        >>> from trifold.text import train_tokenizer
+        >>> tokenizer = train_tokenizer(["to be or not to be"], kind="character", vocab_size=32, num_sentinels=2)
+        >>> model = Pretrained.from_preset("bert", size="tiny", vocab_size=tokenizer.vocab_size)
+        >>> [len(candidates) for candidates in fill_mask(model, tokenizer, "to [MASK]e or n[MASK]t", top_k=3)]
+        [3, 3]
     """
     if model.config.decoder is not None:
         raise UsageError("generation.not_encoder_only")

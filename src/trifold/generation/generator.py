@@ -3,9 +3,11 @@
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
+from trifold.checkpoint.hugging_face import find_folder
 from trifold.errors import UsageError
 from trifold.generation.config import Sampling
 from trifold.generation.decoding import Decoding, check_finite
@@ -13,6 +15,8 @@ from trifold.generation.output import Generation, Growing
 from trifold.generation.sampling import Sampler
 from trifold.generation.search import search
 from trifold.model import Transformer
+from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.presets.pretrained import resolve
 from trifold.text import Tokenizer
 
 __all__ = ["Generator", "evaluating"]
@@ -47,6 +51,17 @@ class Generator:
 
     Raises:
         UsageError: a model without decoder, or a tokenizer with more tokens than the model.
+
+    Example:
+        >>> from trifold.text import train_tokenizer
+        >>> tokenizer = train_tokenizer(["to be or not to be"], kind="character", vocab_size=32, num_sentinels=2)
+        >>> model = Pretrained.from_preset("gpt2", size="tiny", vocab_size=tokenizer.vocab_size)
+        >>> generator = Generator(model, tokenizer, ends=())
+        >>> made = generator.generate(["to", "not to b"], Sampling(max_tokens=5, seed=1))
+        >>> [len(text.ids) for text in made], made[0].finish_reason
+        ([5, 5], 'length')
+        >>> "".join(generator.stream("to", Sampling(max_tokens=5, seed=1))) == made[0].text
+        True
     """
 
     def __init__(
@@ -68,6 +83,34 @@ class Generator:
         self.start = usual if start is None else start
         own = () if special.eos is None else (special.eos,)
         self.ends = frozenset(own if ends is None else ends)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        revision: str | None = None,
+        local_files_only: bool = False,
+    ) -> "Generator":
+        """A generator from a run, a Hugging Face folder, or the hub (`owner/name`), with the tokenizer found there.
+
+        Args:
+            path: where it is.
+            dtype: number format to compute in; bfloat16 is faster where the machine has it, and less exact.
+            device: where to compute.
+            revision: branch, tag or commit on the hub; None for the newest.
+            local_files_only: never ask the network.
+
+        Raises:
+            ModelFileError: the model or the tokenizer is missing or damaged.
+            UsageError: the model has no decoder.
+        """
+        folder = resolve(find_folder(str(path), revision=revision, local_files_only=local_files_only))
+        model, tokenizer = Pretrained.from_pretrained(folder, dtype=dtype), Tokenizer.from_pretrained(folder)
+        found = {tokenizer.special.eos, model.special.get("eos")}
+        return cls(model.to(device), tokenizer, ends={end for end in found if end is not None})
 
     def generate(
         self,

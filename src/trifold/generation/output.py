@@ -20,6 +20,10 @@ class Generation:
         ids: its tokens, the end token (or those of the stop string) included.
         logprobs: log-probability of each token under the model itself, before temperature and filters.
         finish_reason: `end` (the model ended it), `stop` (a stop string came) or `length` (no room for more).
+
+    Example:
+        >>> Generation("be", (7, 2), (-0.5, -0.1), "end").text
+        'be'
     """
 
     text: str
@@ -73,6 +77,11 @@ class Growing:
         ends: tokens that end the text.
         stops: strings that end the text.
         limit: most tokens.
+
+    Example:
+        >>> growing = Growing(StreamDecoder(lambda ids: "".join(map(chr, ids))), {0}, ["c"], limit=9)
+        >>> [growing.push(ord(letter), -1.0) for letter in "abc"], growing.finish_reason
+        (['a', 'b', ''], 'stop')
     """
 
     def __init__(self, decoder: StreamDecoder, ends: Collection[int], stops: Sequence[str], limit: int) -> None:

@@ -33,6 +33,15 @@ def restore_spans(generator: Generator, text: str, sampling: Sampling | None = N
 
     Raises:
         UsageError: a model without encoder, a tokenizer without sentinels, or a text without any.
+
+    Example:
+        >>> from trifold.presets.pretrained import Transformer as Pretrained
+        >>> from trifold.text import train_tokenizer
+        >>> tokenizer = train_tokenizer(["to be or not to be"], kind="character", vocab_size=32, num_sentinels=2)
+        >>> model = Pretrained.from_preset("t5", size="tiny", vocab_size=tokenizer.vocab_size)
+        >>> restored = restore_spans(Generator(model, tokenizer), "to <extra_id_0> or not", Sampling(max_tokens=5))
+        >>> len(restored.spans)
+        1
     """
     tokenizer, sentinels = generator.tokenizer, generator.tokenizer.special.sentinels
     if generator.model.config.encoder is None:

@@ -24,6 +24,10 @@ class Hypothesis:
         totals: summed log-probability after each token.
         score: the last total, normalised by length.
         ended: whether the end token was reached.
+
+    Example:
+        >>> Hypothesis((5, 2), (-1.0, -1.5), -1.5, ended=True).logprobs
+        (-1.0, -0.5)
     """
 
     ids: tuple[int, ...]
