@@ -1,4 +1,4 @@
-"""Tiny models of every shape that the core can take, for the property tests; no presets, only configuration."""
+"""Tiny models of every shape that the core can take, and of every family, for the property tests."""
 
 from dataclasses import replace
 
@@ -21,6 +21,7 @@ from trifold.model.config import (
     Stack,
 )
 from trifold.model.config import Transformer as Shape
+from trifold.presets import PRESETS, build_config
 
 VOCAB, WIDTH, LONGEST = 29, 16, 128
 LAYER, RMS = LayerNorm(), RMSNorm()
@@ -102,7 +103,27 @@ def _sandwich() -> Shape:
     return _shape(Embedding(scale=WIDTH**0.5), decoder=stack)
 
 
-SHAPES: dict[str, Shape] = {
+def _presets() -> dict[str, Shape]:
+    """Every family at a width of 16; windows short enough to cut."""
+    dials: dict[str, object] = {"num_layers": 2, "d_model": WIDTH, "num_heads": 4, "d_ff": 24, "vocab_size": VOCAB}
+    dials["dropout"] = 0.0
+    limited = {"max_length": LONGEST}
+    more: dict[str, dict[str, object]] = {
+        **{name: limited for name in ("vaswani", "bert", "roberta", "gpt2", "llama", "qwen2")},
+        "modernbert": {**limited, "window": 6, "num_layers": 4},
+        "mistral": {**limited, "window": 6},
+        **{name: {"head_size": 4, "num_buckets": 8, "max_distance": 20} for name in ("t5", "t5_v1_1")},
+    }
+    assert more.keys() == PRESETS.keys(), "a new family must be added here"
+    made = {name: build_config(name, size="tiny", dials={**dials, **own}) for name, own in more.items()}
+    return {f"{_family(shape)}_{name}": shape for name, shape in made.items()}
+
+
+def _family(shape: Shape) -> str:
+    return "pair" if shape.encoder and shape.decoder else "decoder" if shape.decoder else "encoder"
+
+
+CORE: dict[str, Shape] = {
     "encoder_post_learned": _post_learned(),
     "encoder_rotary_local_global": _local_global(),
     "decoder_pre_learned": _pre_learned(),
@@ -112,10 +133,12 @@ SHAPES: dict[str, Shape] = {
     "pair_post_sinusoidal": _pair_sinusoidal(),
     "pair_relative_rms": _pair_relative(),
 }
+SHAPES = CORE | _presets()
 ENCODERS = [name for name in SHAPES if name.startswith("encoder")]
 DECODERS = [name for name in SHAPES if name.startswith("decoder")]
 PAIRS = [name for name in SHAPES if name.startswith("pair")]
 CAUSAL = DECODERS + PAIRS
+WRITERS = [name for name in CAUSAL if name in CORE]
 
 
 def build(name: str, *, dtype: torch.dtype = torch.float64, seed: int = 0, vocab_size: int = VOCAB) -> Transformer:

@@ -1,18 +1,30 @@
 """Generation beside transformers' on the same tiny random models."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    GPT2Config,
+    LlamaConfig,
     LogitsProcessorList,
+    MarianConfig,
     MinPLogitsWarper,
+    PreTrainedModel,
     RepetitionPenaltyLogitsProcessor,
+    T5Config,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
 from trifold.generation import Sampling
+from trifold.generation.decoding import Decoding
 from trifold.generation.sampling import Sampler, penalize
+from trifold.generation.search import search
+from trifold.presets.pretrained import Transformer
 
 
 @pytest.mark.parametrize(
@@ -36,3 +48,79 @@ def test_g7_filters_equal_those_of_transformers(sampling: Sampling) -> None:
     ours = logits if sampler.seen is None else penalize(logits, sampler.seen, sampling.repetition_penalty)
     made = sampler._filter(ours).softmax(-1)
     torch.testing.assert_close(made, theirs(ids, logits.clone()).softmax(-1), rtol=1e-5, atol=1e-7)
+
+
+SPECIAL = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+
+
+def _theirs(kind: str) -> PreTrainedModel:
+    """A tiny random model of transformers, every weight noisy."""
+    torch.manual_seed(1)
+    match kind:
+        case "gpt2":
+            shape = GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=64, **SPECIAL)
+        case "llama":
+            shape = LlamaConfig(
+                vocab_size=50,
+                hidden_size=32,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                intermediate_size=48,
+                **SPECIAL,
+            )
+        case "marian":
+            shape = MarianConfig(
+                vocab_size=50,
+                d_model=32,
+                encoder_layers=2,
+                decoder_layers=2,
+                encoder_attention_heads=4,
+                decoder_attention_heads=4,
+                encoder_ffn_dim=48,
+                decoder_ffn_dim=48,
+                max_position_embeddings=64,
+                decoder_start_token_id=0,
+                scale_embedding=True,
+                activation_function="relu",
+                forced_eos_token_id=None,
+                **SPECIAL,
+            )
+        case _:
+            shape = T5Config(
+                vocab_size=50,
+                d_model=32,
+                d_kv=8,
+                d_ff=48,
+                num_layers=2,
+                num_heads=4,
+                decoder_start_token_id=0,
+                **SPECIAL,
+            )
+    families = (AutoModelForCausalLM, AutoModelForSeq2SeqLM)
+    model = families[kind in ("marian", "t5")].from_config(shape).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "embed_positions" not in name:
+                weight.add_(torch.randn_like(weight), alpha=0.15)
+    return model
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "marian", "t5"])
+def test_g7_greedy_and_beam_search_give_the_ids_of_transformers(kind: str, beams: int, tmp_path: Path) -> None:
+    theirs = _theirs(kind)
+    theirs.save_pretrained(tmp_path)
+    ours = Transformer.from_pretrained(tmp_path)
+    prompts = [[5, 9, 11, 30], [7], [41, 3, 17, 22, 8, 46], [20, 21]]
+    options = {"num_beams": beams, "do_sample": False, "max_new_tokens": 12, "length_penalty": 0.0}
+    paired = ours.config.encoder is not None
+    sides = ([[0]] * len(prompts), prompts) if paired else (prompts, None)
+    found = search(Decoding(ours, *sides), beams=beams, limits=[12] * len(prompts), ends={2}, alpha=0.0)
+    for row, prompt in enumerate(prompts):
+        with torch.no_grad():
+            made = theirs.generate(torch.tensor([prompt]), return_dict_in_generate=True, output_scores=True, **options)
+        new = made.sequences[0, 1 if paired else len(prompt) :].tolist()
+        assert list(found[row][0].ids) == new
+        if beams > 1:
+            assert found[row][0].score == pytest.approx(made.sequences_scores.item(), abs=1e-4)

@@ -20,6 +20,7 @@ def _batch(name: str, rows: slice) -> Batch:
 def test_g5_row_alone_equals_row_in_batch(name: str, dtype: torch.dtype, bound: float) -> None:
     model = build(name, dtype=dtype)
     together = model.head(model(_batch(name, slice(None))))
+    bound = bound * max(1.0, together.abs().max().item())
     for row in range(8):
         alone = model.head(model(_batch(name, slice(row, row + 1))))
         torch.testing.assert_close(together[row : row + 1], alone, rtol=0.0, atol=bound)

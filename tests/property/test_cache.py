@@ -126,7 +126,7 @@ def test_g4_float32_keeps_the_argmax(name: str) -> None:
     memory = _memory(model, name, 8)
     whole = model.head(model.decode(ids, memory=memory[0], memory_layout=memory[1]))
     cached = model.head(_pieces(model, ids, [1] * 64, memory))
-    torch.testing.assert_close(cached, whole, rtol=0.0, atol=1e-5)
+    torch.testing.assert_close(cached, whole, rtol=0.0, atol=1e-5 * max(1.0, whole.abs().max().item()))
     assert torch.equal(cached.argmax(-1), whole.argmax(-1))
 
 

@@ -1,13 +1,16 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
-from tests.shapes import CAUSAL, DECODERS, LONGEST, PAIRS, VOCAB, build
+from tests.shapes import DECODERS, LONGEST, PAIRS, VOCAB, WRITERS, build
 from trifold.batch import Layout
 from trifold.errors import NonFiniteError, UsageError
 from trifold.generation import Generator, Sampling
 from trifold.generation.output import Growing
 from trifold.model import Transformer
+from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.text import Tokenizer, train_tokenizer
 
 PROMPTS = ["abc", "hello and on", "a", "one line", "the quick fox"[:9], "dd"]
@@ -40,7 +43,7 @@ def _next(generator: Generator, prompt: str, ids: list[int]) -> Tensor:
         return model.head(model.decode(torch.tensor([[special.pad, *ids]]), memory=memory)[0, -1])
 
 
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("name", WRITERS)
 def test_greedy_is_the_argmax_of_whole_passes(name: str, tokenizer: Tokenizer) -> None:
     generator = _unending(name, tokenizer)
     (made,) = generator.generate("one line", GREEDY)
@@ -65,7 +68,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("name", WRITERS)
 def test_g5_a_batch_of_unequal_prompts_gives_what_each_gives_alone(
     name: str, option: str, tokenizer: Tokenizer
 ) -> None:
@@ -237,3 +240,21 @@ def test_the_space_between_prompt_and_continuation_is_kept() -> None:
         made = generator.generate("one two", Sampling(seed=seed, max_tokens=12))[0]
         whole = tokenizer.decode([*tokenizer.encode("one two").ids.tolist(), *made.ids])
         assert "one two" + made.text == whole
+
+
+@pytest.mark.parametrize("preset", ["gpt2", "t5"])
+def test_a_saved_model_writes_the_same_text(preset: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    model = Pretrained.from_preset(preset, size="tiny", vocab_size=VOCAB, d_model=16, num_heads=2).eval()
+    model.save_pretrained(tmp_path, tokenizer=tokenizer)
+    loaded, sampling = Generator.from_pretrained(tmp_path), Sampling(max_tokens=20, seed=4)
+    assert loaded.ends == {tokenizer.special.eos}
+    assert loaded.generate(PROMPTS, sampling) == Generator(model, tokenizer).generate(PROMPTS, sampling)
+    lean = Generator.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert lean.model.embedding.tokens.weight.dtype == torch.bfloat16
+    assert len(lean.generate(PROMPTS, sampling)) == len(PROMPTS)
+
+
+def test_a_folder_without_a_decoder_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    Pretrained.from_preset("bert", size="tiny", vocab_size=VOCAB).save_pretrained(tmp_path, tokenizer=tokenizer)
+    with pytest.raises(UsageError, match="only an encoder"):
+        Generator.from_pretrained(tmp_path)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.shapes import CAUSAL, PAIRS, VOCAB, build, tokens
+from tests.shapes import PAIRS, VOCAB, WRITERS, build, tokens
 from trifold.errors import NonFiniteError
 from trifold.generation.decoding import Decoding
 from trifold.generation.search import Hypothesis, normalize, search
@@ -55,7 +55,7 @@ def _found(model: Transformer, name: str, rows: list[int], **options: object) ->
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("name", WRITERS)
 def test_g4_batched_beam_search_equals_a_plain_one(name: str, alpha: float) -> None:
     model = build(name)
     with torch.no_grad():
@@ -82,7 +82,7 @@ def test_enough_beams_find_the_best_of_all_texts() -> None:
     assert [one.ids for one in made] == [ids for _, ids in best]
 
 
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("name", WRITERS)
 def test_one_beam_is_greedy_and_its_log_probabilities_add_up(name: str) -> None:
     model = build(name)
     (best,) = _found(model, name, [1], beams=1, limit=9, alpha=0.0)[0]
