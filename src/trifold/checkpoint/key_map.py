@@ -19,6 +19,7 @@ class Entry:
         ours: names here; several are stacked along dimension 0 (after `transpose`).
         transpose: elsewhere it is stored input first.
         optional: may be absent elsewhere (a copy of a tied weight), and is not written.
+        otherwise: name elsewhere to read where `theirs` is absent; "" for none.
         change: `unsqueeze` when it has a leading dimension of 1 elsewhere.
 
     Example:
@@ -30,6 +31,7 @@ class Entry:
     ours: tuple[str, ...]
     transpose: bool = False
     optional: bool = False
+    otherwise: str = ""
     change: Literal["none", "unsqueeze"] = "none"
 
 
@@ -71,11 +73,11 @@ class KeyMap:
         known = {entry.theirs for entry in self.entries} | self.ignored
         loaded.unexpected.extend(sorted(name for name in theirs if name not in known))
         for entry in self.entries:
-            if entry.theirs not in theirs:
-                if not entry.optional:
-                    loaded.missing.append(entry.theirs)
-                continue
-            self._part(entry, theirs[entry.theirs], shapes, loaded)
+            found = theirs.get(entry.theirs, theirs.get(entry.otherwise))
+            if found is not None:
+                self._part(entry, found, shapes, loaded)
+            elif not entry.optional:
+                loaded.missing.append(entry.theirs)
         return loaded
 
     @staticmethod

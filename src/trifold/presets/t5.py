@@ -137,7 +137,8 @@ def keys(dials: Dials) -> KeyMap:
             Entry(f"{stack}.embed_tokens.weight", ("embedding.tokens.weight",), optional=True),
         ]
     head = "embedding.tokens.weight" if dials.tied else "head.output.weight"
-    entries.append(Entry("lm_head.weight", (head,), optional=dials.tied))
+    # recent transformers leave the head out of files in which it happens to equal the embedding
+    entries.append(Entry("lm_head.weight", (head,), optional=dials.tied, otherwise="shared.weight"))
     cross = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"  # in v1.0 files, never used
     return KeyMap(tuple(entries), frozenset({cross}))
 
@@ -186,7 +187,9 @@ def read(data: Mapping[str, Any]) -> dict[str, Any]:
         dropout="dropout_rate",
     )
     activation = "gelu_tanh" if gated and name == "gelu" else ACTIVATIONS[name]
-    return {**values, "gated": gated, "activation": activation, "tied": data.get("tie_word_embeddings", True)}
+    # recent transformers write tie_word_embeddings true always; whether the output is scaled tells v1.0 from v1.1
+    tied = data.get("scale_decoder_outputs", data.get("tie_word_embeddings", True))
+    return {**values, "gated": gated, "activation": activation, "tied": tied}
 
 
 T5 = Preset(
