@@ -86,8 +86,16 @@ FAMILIES: dict[str, Family] = {
     "gpt2": Family(
         lambda: transformers.GPT2LMHeadModel(
             transformers.GPT2Config(
-                vocab_size=VOCAB, n_embd=32, n_layer=3, n_head=4, n_positions=64,
-                resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2,
+                vocab_size=VOCAB,
+                n_embd=32,
+                n_layer=3,
+                n_head=4,
+                n_positions=64,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+                bos_token_id=1,
+                eos_token_id=2,
             )  # fmt: skip
         ),
         "decoder",

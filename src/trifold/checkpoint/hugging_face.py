@@ -34,9 +34,7 @@ def find_folder(name: str, *, revision: str | None = None, local_files_only: boo
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(
-            name, revision=revision, local_files_only=local_files_only, allow_patterns=WANTED
-        )
+        found = snapshot_download(name, revision=revision, local_files_only=local_files_only, allow_patterns=WANTED)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise ModelFileError("checkpoint.hub", path=name, problem=str(error).splitlines()[0][:200]) from None
     return Path(found)

@@ -36,9 +36,7 @@ class Room:
         return example.source_length <= self.source and example.target_length <= self.target
 
 
-def fill_rows(
-    examples: Sequence[TrainingExample], rows: int, room: Room
-) -> list[list[TrainingExample]] | None:
+def fill_rows(examples: Sequence[TrainingExample], rows: int, room: Room) -> list[list[TrainingExample]] | None:
     """Best fit, longest first: each example goes to the row that it leaves fullest. None where `rows` do not suffice.
 
     Example:

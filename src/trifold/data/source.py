@@ -203,7 +203,7 @@ def _open(path: Path, packed: str) -> BinaryIO:
 
 
 def _decoded(stream: BinaryIO, origin: str, options: SourceOptions, report: ReadReport) -> Iterator[str]:
-    """Blocks of text; line ends become \\n, a byte order mark is dropped, bad bytes are dealt with."""
+    r"""Blocks of text; line ends become \n, a byte order mark is dropped, bad bytes are dealt with."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace" if options.on_error == "replace" else "strict")
     place, carried = 0, ""
     while True:
@@ -216,7 +216,9 @@ def _decoded(stream: BinaryIO, origin: str, options: SourceOptions, report: Read
         try:
             text = carried + decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            raise DataError("data.not_utf8", path=origin, place=place - pending + error.start, problem=error.reason) from None
+            raise DataError(
+                "data.not_utf8", path=origin, place=place - pending + error.start, problem=error.reason
+            ) from None
         if "\0" in text and options.on_error != "replace":
             raise DataError("data.not_utf8", path=origin, place=place + block.find(b"\0"), problem="NUL")
         if options.on_error == "replace":
@@ -353,7 +355,9 @@ def _read_parquet(path: Path, options: SourceOptions, report: ReadReport) -> Ite
         file = pyarrow.parquet.ParquetFile(path)
         missing = [name for name in options.fields if name not in file.schema_arrow.names]
         if missing:
-            raise DataError("data.no_column", path=path, given=missing[0], known=", ".join(file.schema_arrow.names)[:300])
+            raise DataError(
+                "data.no_column", path=path, given=missing[0], known=", ".join(file.schema_arrow.names)[:300]
+            )
         number = 0
         for batch in file.iter_batches(batch_size=256, columns=list(options.fields)):
             for record in batch.to_pylist():

@@ -36,9 +36,13 @@ class Corpus(Protocol):
     name: str
     bytes_per_token_byte: float
 
-    def num_pieces(self, length: int, extra: int) -> int: ...
+    def num_pieces(self, length: int, extra: int) -> int:
+        """How many pieces there are."""
+        ...
 
-    def piece(self, index: int, length: int, *, shift: int, suffix: Sequence[int]) -> Piece | None: ...
+    def piece(self, index: int, length: int, *, shift: int, suffix: Sequence[int]) -> Piece | None:
+        """One of them; None for one that is empty under this shift."""
+        ...
 
 
 class TokenStore:
@@ -288,6 +292,7 @@ def build_stores(
     words: bool = False,
     pairs: bool = False,
     hold_out: float = 0.0,
+    name: str = "",
     details: Mapping[str, object] | None = None,
 ) -> None:
     """Tokenize documents into `folder/train` and, where `hold_out` is above 0, `folder/valid`.
@@ -305,7 +310,7 @@ def build_stores(
     try:
         writer.write(examples)
         if writer.train.num_documents + writer.held == 0 or writer.train.counts["tokens.bin"] == 0:
-            raise DataError("data.corpus_empty", path=", ".join(map(str, (details or {}).get("paths", []))) or folder)
+            raise DataError("data.corpus_empty", path=name or folder)
         writer.finish(hold_out, details or {})
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -343,11 +348,12 @@ class _Split:
 def _read_index(folder: Path) -> dict:
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        if index["format"] != FORMAT:
-            raise DataError("data.store_version", path=folder, given=index["format"], known=FORMAT)
-        return index
+        made_by = index["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError("data.store_damaged", path=folder / "index.json", problem=str(error)) from None
+    if made_by != FORMAT:
+        raise DataError("data.store_version", path=folder, given=made_by, known=FORMAT)
+    return index
 
 
 def _verify(path: Path, known: Mapping[str, object], dtype: np.dtype, vocab_size: int) -> None:

@@ -33,7 +33,7 @@ def catalogue(area: str) -> dict[str, dict[str, str]]:
         >>> sorted(catalogue("config")["unknown_key"])
         ['en', 'zh']
     """
-    return tomllib.loads(resources.files(__package__).joinpath(f"{area}.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(resources.files("trifold.locale").joinpath(f"{area}.toml").read_text(encoding="utf-8"))
 
 
 def message(key: str, /, **values: object) -> str:

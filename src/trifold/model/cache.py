@@ -96,7 +96,7 @@ class Cache:
 
 def _join(old: Tensor | None, new: Tensor | None) -> Tensor | None:
     if old is None or new is None:
-        assert old is None and new is None, "all passes of one cache describe their tokens alike"
+        assert old is new, "all passes of one cache describe their tokens alike"
         return None
     rows = max(len(old), len(new))
     return torch.cat([old.expand(rows, -1), new.expand(rows, -1)], dim=1)

@@ -28,6 +28,7 @@ __all__ = [
     "Transformer",
 ]
 
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Learned(Config):
     """A trained vector for each position; `offset` rows stand before position 0 (RoBERTa keeps 2)."""

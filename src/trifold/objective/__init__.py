@@ -26,9 +26,7 @@ __all__ = [
 ]
 
 
-def build_objective(
-    wanted: config.ObjectiveConfig, tokenizer: Tokenizer, model: model_config.Transformer
-) -> Objective:
+def build_objective(wanted: config.ObjectiveConfig, tokenizer: Tokenizer, model: model_config.Transformer) -> Objective:
     """The objective that a configuration asks for.
 
     Raises:

@@ -92,7 +92,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 step[torch.arange(len(wanted), device=x.device), wanted] -= 1.0
                 _accumulate(grads, step, part, weight, start)
             start += len(wanted)
-        ctx.save_for_backward(*grads)
+        ctx.save_for_backward(*grads)  # type: ignore[arg-type] - None may be saved
         ctx.dtypes = (x.dtype, weight.dtype, weight.dtype)  # type: ignore[attr-defined]
         return total
 

@@ -79,12 +79,12 @@ def choose_words(
     ends = np.append(begins[1:], length)
     order = rng.permutation(len(begins))
     sizes = (ends - begins)[order]
-    taken: list[NDArray[np.int64]] = []
+    taken: list[int] = []
     left = budget
     for word, size in zip(order.tolist(), sizes.tolist(), strict=True):
         if size <= left or not taken:
-            taken.append(np.arange(begins[word], ends[word]))
+            taken += range(int(ends[word]) - size, int(ends[word]))
             left -= size
         if left <= 0:
             break
-    return np.sort(np.concatenate(taken))
+    return np.sort(np.array(taken, dtype=np.int64))

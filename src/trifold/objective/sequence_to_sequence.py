@@ -21,9 +21,7 @@ class SequenceToSequence:
     needs_words = False
     suffix: tuple[int, ...] = ()
 
-    def __init__(
-        self, pairs: config.SequenceToSequence, tokenizer: Tokenizer, model: model_config.Transformer
-    ) -> None:
+    def __init__(self, pairs: config.SequenceToSequence, tokenizer: Tokenizer, model: model_config.Transformer) -> None:
         specials = Specials(tokenizer, self.kind)
         specials.check_model(model, encoder=True, decoder=True)
         self.config, self.eos, self.start = pairs, specials.get("eos"), specials.get("pad")

@@ -116,13 +116,16 @@ def keys(dials: Dials) -> KeyMap:
         Entry(f"{theirs}input_layernorm.weight", (f"{block}attention.pre_norm.weight",)),
         Entry(f"{theirs}post_attention_layernorm.weight", (f"{block}feed_forward.pre_norm.weight",)),
     ]
-    for name, bias in kinds.items():
-        for kind in ("weight", "bias") if bias else ("weight",):
-            ours = f"{block}attention.branch.{name}_proj.{kind}"
-            layer.append(Entry(f"{theirs}self_attn.{name}_proj.{kind}", (ours,)))
-    for name in ("gate", "up", "down"):
-        for kind in ("weight", "bias") if dials.mlp_bias else ("weight",):
-            layer.append(Entry(f"{theirs}mlp.{name}_proj.{kind}", (f"{block}feed_forward.branch.{name}_proj.{kind}",)))
+    layer += [
+        Entry(f"{theirs}self_attn.{name}_proj.{kind}", (f"{block}attention.branch.{name}_proj.{kind}",))
+        for name, bias in kinds.items()
+        for kind in (("weight", "bias") if bias else ("weight",))
+    ]
+    layer += [
+        Entry(f"{theirs}mlp.{name}_proj.{kind}", (f"{block}feed_forward.branch.{name}_proj.{kind}",))
+        for name in ("gate", "up", "down")
+        for kind in (("weight", "bias") if dials.mlp_bias else ("weight",))
+    ]
     head = "embedding.tokens.weight" if dials.tied else "head.output.weight"
     whole = [
         Entry("model.embed_tokens.weight", ("embedding.tokens.weight",)),

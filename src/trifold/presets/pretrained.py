@@ -90,7 +90,7 @@ class Transformer(Core):
         data = read_config(folder)
         with torch.device("meta"):
             model = cls._empty(data, folder)
-        model._take(read_weights(folder), folder, dtype)
+        model._take(read_weights(folder), folder, dtype)  # noqa: SLF001 - its own class
         return model.eval()
 
     @classmethod
@@ -100,7 +100,7 @@ class Transformer(Core):
         if kind == OWN_TYPE:
             shape = from_json(config.Transformer, data.get("transformer"), where=str(folder / "config.json"))
             return cls(shape, special=special)
-        known = {preset.model_type: preset for preset in reversed(PRESETS.values())}
+        known = {preset.model_type: preset for preset in reversed(list(PRESETS.values()))}
         if kind not in known:
             raise ConfigError("presets.unknown_type", path=folder, given=kind, known=", ".join(sorted(known)))
         dials = known[kind].read_dials(data)
@@ -158,7 +158,7 @@ class Transformer(Core):
     def _written(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ids: dict[str, Any] = {f"{role}_token_id": found for role, found in self.special.items()}
         dtype = str(self.embedding.tokens.weight.dtype).removeprefix("torch.")
-        own = dict(self.named_parameters())
+        own: dict[str, Tensor] = dict(self.named_parameters())
         if self.preset is None:
             return {**ids, "model_type": OWN_TYPE, "transformer": to_json(self.config), "dtype": dtype}, own
         if self.config.encoder is not None and self.config.decoder is not None and "pad" in self.special:
@@ -196,7 +196,9 @@ class Transformer(Core):
         line = "_" * 72
         body = [f"{name:<32}{shape:<24}{count:>16,}" for name, shape, count in rows]
         total = f"Total params: {self.num_parameters():,}"
-        return "\n".join([line, f"{'Layer':<32}{'Output shape':<24}{'Param #':>16}", "=" * 72, *body, "=" * 72, total, line])
+        return "\n".join(
+            [line, f"{'Layer':<32}{'Output shape':<24}{'Param #':>16}", "=" * 72, *body, "=" * 72, total, line]
+        )
 
 
 def _count(module: torch.nn.Module) -> int:

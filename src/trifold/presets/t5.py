@@ -86,9 +86,7 @@ def build(dials: Dials) -> config.Transformer:
         dropout=dials.dropout,
         residual=residual,
     )
-    both = config.RelativeBias(
-        num_buckets=dials.num_buckets, max_distance=dials.max_distance, bidirectional=True
-    )
+    both = config.RelativeBias(num_buckets=dials.num_buckets, max_distance=dials.max_distance, bidirectional=True)
     past = replace(both, bidirectional=False)
     reads = config.Block(attention=attention(causal=False, position=both), feed_forward=feed_forward)
     writes = config.Block(

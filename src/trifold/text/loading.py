@@ -137,10 +137,13 @@ def _load_byte_pairs(path: Path, folder: Path) -> Loaded:
     if merges_file is None:
         raise ValueError("no merges.txt or vocab.bpe beside it")
     lines = merges_file.read_text(encoding="utf-8").split("\n")
-    merges = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
-    for pair in merges:
-        if len(pair) != 2 or any(part not in vocabulary for part in (*pair, "".join(pair))):
-            raise ValueError(f"the merge {' '.join(pair)!r} is not of tokens of the vocabulary")
+    merges = []
+    for line in lines:
+        if line and not line.startswith("#version"):
+            left, _, right = line.partition(" ")
+            if any(part not in vocabulary for part in (left, right, left + right)):
+                raise ValueError(f"the merge {line!r} is not of tokens of the vocabulary")
+            merges.append((left, right))
     backend = Backend(models.BPE(vocabulary, merges))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()

@@ -19,6 +19,7 @@ __all__ = ["Encoding", "SpecialTokens", "Tokenizer"]
 
 ROLES = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
 
+
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
     """The ids with a role; None for a role that nobody has.
@@ -117,7 +118,11 @@ class Tokenizer:
         end = int(inner.offsets[-1, 1]) if len(inner.offsets) else 0
         first, last = self.special.bos, self.special.eos
         ids = [*([] if first is None else [first]), *inner.ids.tolist(), *([] if last is None else [last])]
-        offsets = [*([] if first is None else [[0, 0]]), *inner.offsets.tolist(), *([] if last is None else [[end, end]])]
+        offsets = [
+            *([] if first is None else [[0, 0]]),
+            *inner.offsets.tolist(),
+            *([] if last is None else [[end, end]]),
+        ]
         return Encoding(np.array(ids, np.int64), np.array(offsets, np.int64).reshape(-1, 2))
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
@@ -179,7 +184,9 @@ class Tokenizer:
         roles = {f"{role}_token": text for role, text in self.roles.items()}
         settings = {**roles, "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
                     "model_max_length": 10**9, "trifold_kind": self.kind}  # fmt: skip
-        (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps(settings, indent=1, ensure_ascii=False) + "\n", "utf-8"
+        )
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:

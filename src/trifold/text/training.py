@@ -148,7 +148,10 @@ def _trainer(kind: Kind, vocab_size: int, specials: list[str], unk: str) -> Any:
         )
     if kind == "wordpiece":
         return trainers.WordPieceTrainer(
-            vocab_size=vocab_size, special_tokens=specials, limit_alphabet=max(vocab_size // 2, 256), show_progress=False
+            vocab_size=vocab_size,
+            special_tokens=specials,
+            limit_alphabet=max(vocab_size // 2, 256),
+            show_progress=False,
         )
     alphabet = pre_tokenizers.ByteLevel.alphabet() if kind == "byte_bpe" else []
     return trainers.BpeTrainer(

@@ -29,7 +29,6 @@ class AdamW(Config):
     weight_decay: Decay = 0.1
 
 
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Muon(Config):
     """Orthogonalised momentum (Jordan 2024) for the matrices of the blocks, AdamW for all other parameters.
@@ -46,7 +45,6 @@ class Muon(Config):
     momentum: Chance = 0.95
     weight_decay: Decay = 0.0
     adamw: AdamW = AdamW(lr=3e-3, weight_decay=0.0)
-
 
 
 Optimizer = Annotated[AdamW | Muon, TAGGED]
@@ -67,7 +65,6 @@ class Schedule(Config):
     warmup: Fraction = 0.02
     decay: Fraction = 0.3
     final: Fraction = 0.0
-
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

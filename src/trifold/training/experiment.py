@@ -111,4 +111,4 @@ class Experiment(Config):
     data: DataChoice
     training: Training
     tokenizer: TokenizerChoice = TokenizerChoice()
-    objective: ObjectiveConfig = Causal()
+    objective: ObjectiveConfig = Causal()  # noqa: RUF009 - frozen

@@ -10,7 +10,7 @@ from trifold.errors import MissingExtraError
 
 __all__ = ["COLUMNS", "MetricLog"]
 
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "step", "tokens", "seconds", "loss", "learning_rate", "gradient_norm", "tokens_per_second",
     "valid_loss", "valid_bits_per_byte",
 )  # fmt: skip

@@ -89,7 +89,8 @@ class Weights:
     def refresh(self) -> None:
         """Round the exact weights into the model's copy."""
         if not self.shared:
-            torch._foreach_copy_(list(self.lean.values()), list(self.exact.values()))  # noqa: SLF001 - as torch.optim does
+            for name, lean in self.lean.items():
+                lean.copy_(self.exact[name])
 
     @contextmanager
     def exact_model(self) -> Iterator[nn.Module]:

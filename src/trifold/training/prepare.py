@@ -13,8 +13,8 @@ from trifold.errors import ConfigError
 from trifold.model import config as model_config
 from trifold.objective import Objective, build_objective
 from trifold.presets import find_preset
-from trifold.presets.pretrained import Transformer
 from trifold.presets.preset import Preset
+from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training.experiment import DataChoice, Experiment
 
@@ -193,5 +193,6 @@ def _build(
         words=words,
         pairs=len(options.fields) == 2,
         hold_out=hold_out,
+        name=", ".join(paths),
         details=details,
     )

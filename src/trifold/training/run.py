@@ -1,11 +1,11 @@
 """From an experiment to a trained model in a folder.
 
-    runs/mine/
-        config.json model.safetensors tokenizer.json ...   the model, as a Hugging Face folder, when training is done
-        trifold.json                                        what was asked, and what came out
-        metrics.jsonl metrics.csv [tensorboard/]            what was measured on the way
-        checkpoints/step-00000500/                          a model folder plus the training state
-        data/                                               the token stores
+runs/mine/
+    config.json model.safetensors tokenizer.json ...   the model, as a Hugging Face folder, when training is done
+    trifold.json                                        what was asked, and what came out
+    metrics.jsonl metrics.csv [tensorboard/]            what was measured on the way
+    checkpoints/step-00000500/                          a model folder plus the training state
+    data/                                               the token stores
 """
 
 import json
@@ -58,7 +58,7 @@ class Result:
 
 
 def pretrain(
-    experiment: Experiment, out: str | Path, *, resume: bool = False, listen: Listener = lambda event: None
+    experiment: Experiment, out: str | Path, *, resume: bool = False, listen: Listener = lambda _: None
 ) -> Result:
     """Run an experiment.
 

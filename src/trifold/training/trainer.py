@@ -35,9 +35,13 @@ class Batches(Protocol):
 
     def __iter__(self) -> Iterator[Batch]: ...
 
-    def state_dict(self) -> dict[str, int]: ...
+    def state_dict(self) -> dict[str, int]:
+        """The place."""
+        ...
 
-    def load_state_dict(self, state: Mapping[str, int]) -> None: ...
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go back to a place."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,9 @@ class Trainer:
     def _backward(self, micro_batches: list[Batch], count: int) -> float:
         total = 0.0
         for index, batch in enumerate(micro_batches):
-            torch.manual_seed(_mix(self.training.seed, self.step, index))  # dropout depends on the place, not on the past
+            torch.manual_seed(
+                _mix(self.training.seed, self.step, index)
+            )  # dropout depends on the place, not on the past
             self._compile(batch)
             loss = self.objective.loss(self.model, batch)
             (loss.sum / max(count, 1)).backward()
@@ -206,9 +212,13 @@ class Trainer:
             owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
             for name, parameter in self.weights.exact.items():
                 if id(parameter) in owned:
-                    found = {key.rpartition("|")[2]: value for key, value in tensors.items() if key.startswith(f"{name}|")}
+                    found = {
+                        key.rpartition("|")[2]: value for key, value in tensors.items() if key.startswith(f"{name}|")
+                    }
                     if found:
-                        optimizer.state[parameter] = {key: value.to(_place(value, parameter)) for key, value in found.items()}
+                        optimizer.state[parameter] = {
+                            key: value.to(_place(value, parameter)) for key, value in found.items()
+                        }
         self.step, self.tokens = int(numbers["step"]), int(numbers["tokens"])  # type: ignore[call-overload]
         self.seconds = float(numbers["seconds"])  # type: ignore[arg-type]
         self.batches.load_state_dict(numbers["batches"])  # type: ignore[arg-type]

@@ -72,7 +72,11 @@ documents_of_letters = st.lists(st.lists(st.integers(0, 3), max_size=12), min_si
 
 
 @settings(max_examples=60, deadline=None)
-@given(documents=documents_of_letters, held_out=st.lists(st.integers(0, 4), min_size=1, max_size=10), order=st.integers(1, 5))
+@given(
+    documents=documents_of_letters,
+    held_out=st.lists(st.integers(0, 4), min_size=1, max_size=10),
+    order=st.integers(1, 5),
+)
 def test_equals_definition(documents, held_out, order):
     if not any(documents):
         return

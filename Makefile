@@ -1,0 +1,46 @@
+# Every target sets itself up on a fresh machine: the environment is made when it is missing or pyproject.toml changed.
+PYTHON ?= python3
+VENV ?= .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/
+
+.PHONY: demo test test-all check docs bench setup clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo      train one small model of each family on the standard library's text and show them (< 10 min)"
+	@echo "make test      the test suite (< 4 min)      make test-all  also the slow ones"
+	@echo "make check     style, types, import layers   make docs      build the documentation   make bench  benchmarks"
+
+$(READY): pyproject.toml
+	test -x $(RUN)python || $(PYTHON) -m venv $(VENV)
+	$(RUN)python -m pip install -q --disable-pip-version-check -e ".[dev]"
+	touch $(READY)
+
+setup: $(READY)
+
+demo: $(READY)
+	$(RUN)trifold demo
+
+test: $(READY)
+	$(RUN)python -m pytest -m "not slow and not gpu"
+
+test-all: $(READY)
+	$(RUN)python -m pytest
+
+check: $(READY)
+	$(RUN)ruff check .
+	$(RUN)ruff format --check .
+	$(RUN)pyright
+	$(RUN)lint-imports
+
+docs: $(READY)
+	$(RUN)python -m pip install -q --disable-pip-version-check -e ".[docs]"
+	$(RUN)zensical build -f zensical.toml
+	$(RUN)zensical build -f zensical.zh.toml
+
+bench: $(READY)
+	$(RUN)python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis

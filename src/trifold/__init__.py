@@ -1,0 +1,58 @@
+"""Trifold: pre-train, fine-tune and use Transformers of all three families on your own text, Chinese or English.
+
+Names are loaded when they are first used, so that `import trifold` costs next to nothing.
+
+Example:
+    >>> import trifold
+    >>> model = trifold.Transformer.from_preset("gpt2", size="tiny", vocab_size=100)
+    >>> model.num_parameters()
+    937216
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trifold import presets
+    from trifold.generation import Generator
+    from trifold.presets.pretrained import Transformer
+    from trifold.text import Tokenizer, train_tokenizer
+    from trifold.training import Experiment, Trainer, Training, pretrain
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Experiment",
+    "Generator",
+    "Tokenizer",
+    "Trainer",
+    "Training",
+    "Transformer",
+    "__version__",
+    "presets",
+    "pretrain",
+    "train_tokenizer",
+]
+
+_PLACES = {
+    "Experiment": "trifold.training",
+    "Generator": "trifold.generation",
+    "Tokenizer": "trifold.text",
+    "Trainer": "trifold.training",
+    "Training": "trifold.training",
+    "Transformer": "trifold.presets.pretrained",
+    "pretrain": "trifold.training",
+    "train_tokenizer": "trifold.text",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    if name == "presets":
+        return importlib.import_module("trifold.presets")
+    raise AttributeError(f"module 'trifold' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

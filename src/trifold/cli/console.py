@@ -1,0 +1,152 @@
+"""Where a command speaks: results on standard output, everything else on standard error."""
+
+import json
+import os
+import sys
+import time
+from typing import Any, Self, TextIO
+
+from trifold.locale import message
+
+__all__ = ["Console", "Progress", "duration"]
+
+
+def duration(seconds: float) -> str:
+    """A length of time in a short form.
+
+    Example:
+        >>> duration(4), duration(75), duration(7384)
+        ('4 s', '1:15', '2:03:04')
+    """
+    whole = round(max(0.0, seconds))
+    if whole < 60:
+        return f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+class Console:
+    """The two streams of a command.
+
+    Args:
+        as_json: the result is one JSON document on standard output, and nothing else goes there.
+        out: stream of results.
+        err: stream of notes, progress and errors.
+    """
+
+    def __init__(self, *, as_json: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self.as_json = as_json
+        self.out = sys.stdout if out is None else out
+        self.err = sys.stderr if err is None else err
+
+    @property
+    def terminal(self) -> bool:
+        """Whether notes go to a terminal that may be drawn on."""
+        return self.err.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def color(self) -> bool:
+        """Whether notes may be coloured: a terminal, and `NO_COLOR` is not set."""
+        return self.terminal and not os.environ.get("NO_COLOR")
+
+    def say(self, text: str = "", *, end: str = "\n") -> None:
+        """Write a piece of the result for a person; silent with `--json`."""
+        if not self.as_json:
+            print(text, end=end, file=self.out, flush=True)
+
+    def note(self, text: str) -> None:
+        """Write a remark beside the result."""
+        print(text, file=self.err, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Write a warning beside the result."""
+        self.note(f"{self._paint('33', message('cli.warning'))} {text}")
+
+    def fail(self, text: str, code: str) -> None:
+        """Write the one line of a failure."""
+        self.note(f"{self._paint('31', message('cli.error'))} {text} [{code}]")
+
+    def result(self, data: dict[str, Any]) -> None:
+        """Write the machine-readable result; only with `--json`."""
+        if self.as_json:
+            text = json.dumps(_plain(data), ensure_ascii=False, indent=2, allow_nan=False)
+            print(text, file=self.out, flush=True)
+
+    def _paint(self, color: str, text: str) -> str:
+        return f"\x1b[{color}m{text}\x1b[0m" if self.color else text
+
+
+def _plain(value: Any) -> Any:
+    """JSON data: NaN and infinity become null, paths and numpy numbers their plain form."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return str(value)
+
+
+class Progress:
+    """A line that shows how far a piece of work is: a bar on a terminal, else a plain line every few seconds.
+
+    Args:
+        console: where to draw.
+        title: what is being done.
+        every: seconds between plain lines.
+
+    Example:
+        >>> import io
+        >>> err = io.StringIO()
+        >>> with Progress(Console(err=err), "train", every=0.0) as progress:
+        ...     progress.update(0.5, "step 5")
+        >>> err.getvalue()
+        'train  50 %  step 5\\n'
+    """
+
+    def __init__(self, console: Console, title: str, *, every: float = 10.0) -> None:
+        self.console, self.title, self.every = console, title, every
+        self.last = time.monotonic() - every / 2  # the first plain line comes early: a person wants to see it move
+        self.bar: Any = None
+        self.task: Any = None
+
+    def __enter__(self) -> Self:
+        if self.console.terminal:
+            from rich.console import Console as RichConsole
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TextColumn("{task.fields[text]}", markup=False),
+            )
+            drawing = RichConsole(file=self.console.err, no_color=not self.console.color, highlight=False)
+            self.bar = Progress(*columns, console=drawing, transient=False)
+            self.bar.start()
+            self.task = self.bar.add_task(self.title, total=1.0, text="")
+        return self
+
+    def update(self, fraction: float, text: str) -> None:
+        """Show that `fraction` (0 to 1) of the work is done, with `text` beside it."""
+        fraction = min(1.0, max(0.0, fraction))
+        if self.bar is not None:
+            self.bar.update(self.task, completed=fraction, text=text)
+            return
+        now = time.monotonic()
+        if now - self.last >= self.every:
+            self.last = now
+            self.console.note(f"{self.title} {fraction:4.0%}  {text}".replace("%", " %"))
+
+    def note(self, text: str) -> None:
+        """Write a line above the bar."""
+        if self.bar is not None:
+            self.bar.console.print(text, markup=False, highlight=False)
+        else:
+            self.console.note(text)
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()

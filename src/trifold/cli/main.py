@@ -1,0 +1,131 @@
+"""The front end of `trifold`: finds the command, runs it, and turns every failure into one line and an exit code."""
+
+import errno
+import os
+import sys
+
+from trifold.cli import (
+    configuration,
+    convert,
+    demo,
+    environment,
+    evaluate,
+    fill_mask,
+    generate,
+    plan,
+    pretrain,
+    report,
+    restore,
+    tokenizer,
+    version,
+)
+from trifold.cli.console import Console
+from trifold.cli.help import command_help, overview
+from trifold.cli.option import Command, Request
+from trifold.cli.parse import find_command, parse, wants
+from trifold.errors import StorageError, TrifoldError
+from trifold.locale import message
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: tuple[Command, ...] = (
+    demo.COMMAND,
+    tokenizer.TRAIN,
+    tokenizer.REPORT,
+    pretrain.COMMAND,
+    plan.COMMAND,
+    generate.COMMAND,
+    fill_mask.COMMAND,
+    restore.COMMAND,
+    evaluate.COMMAND,
+    report.COMMAND,
+    convert.COMMAND,
+    configuration.COMMAND,
+    environment.COMMAND,
+    version.COMMAND,
+)
+
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
+INTERRUPTED, CLOSED_PIPE = 130, 141
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        words: the arguments, those of the process when not given.
+
+    Returns:
+        The exit code: 0 done, 2 usage, 3 data, 4 model file, 5 disk, 6 training became NaN or infinite, 1 anything
+        else, 130 interrupted.
+
+    Example:
+        >>> main(["version"])  # doctest: +ELLIPSIS
+        trifold ...
+        0
+    """
+    words = sys.argv[1:] if words is None else words
+    console = Console(as_json=wants(words, "--json"))
+    debug = wants(words, "--debug")
+    try:
+        return _dispatch(words, console)
+    except BrokenPipeError:
+        # The reader went away (`trifold ... | head`): nothing more can be said there, and flushing at exit must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    except KeyboardInterrupt:
+        console.note(message("cli.interrupted"))
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the outermost edge: a person gets one line, not a traceback
+        if debug:
+            import traceback
+
+            traceback.print_exc(file=console.err)
+        return _explain(error, console)
+
+
+def _dispatch(words: list[str], console: Console) -> int:
+    if not words or words[0] in ("--help", "-h", "help"):
+        console.say(overview(COMMANDS))
+        return 0 if words else 2
+    if words[0] == "--version":
+        words = ["version", *words[1:]]
+    command, rest = find_command(words, COMMANDS)
+    if wants(rest, "--help") or wants(rest, "-h"):
+        console.say(command_help(command))
+        return 0
+    request: Request = parse(command, rest, console)
+    console.as_json = console.as_json or request.values.json
+    console.result(command.run(request))
+    return 0
+
+
+def _explain(error: Exception, console: Console) -> int:
+    """Write one line about a failure and give its exit code."""
+    if isinstance(error, TrifoldError):
+        console.fail(str(error), error.code)
+        return error.exit_code
+    if isinstance(error, OSError):
+        return _explain_system(error, console)
+    if isinstance(error, MemoryError):
+        console.fail(message("cli.out_of_memory"), "cli.out_of_memory")
+        return 2
+    given = f"{type(error).__name__}: {error}"
+    console.fail(message("cli.unexpected", problem=given.splitlines()[0]), "cli.unexpected")
+    return 1
+
+
+def _explain_system(error: OSError, console: Console) -> int:
+    name = error.filename or ""
+    if error.errno in DISK:
+        console.fail(message("cli.disk", path=name, problem=error.strerror), "cli.disk")
+        return StorageError.exit_code
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | PermissionError):
+        console.fail(message("cli.file", path=name, problem=error.strerror), "cli.file")
+        return 3
+    console.fail(message("cli.system", path=name, problem=error.strerror or error), "cli.system")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""What a command is made of: options as data, from which parsing, configuration files and help texts follow."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from trifold.cli.console import Console
+
+__all__ = ["COMMON", "Command", "Option", "Request", "check_value"]
+
+Kind = Literal["text", "integer", "number", "flag", "file", "folder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option or positional argument.
+
+    Attributes:
+        name: as typed after `--`; for a positional argument, its name in the usage line.
+        kind: what values it takes.
+        default: the value when it is not given; None where that means "not set".
+        choices: the only values allowed, where they are few.
+        low: smallest number allowed; `above` is a bound that the number must exceed.
+        high: largest number allowed.
+        many: takes one or more values.
+        positional: given by place, not by name.
+        required: has to be given on the command line or in the configuration file.
+        help: name of its help text in `locale/cli.toml`, None for `option_NAME`.
+        group: name of the heading it stands under in `--help`, None for the general one.
+
+    Example:
+        >>> Option(name="top-k", kind="integer", low=1).field
+        'top_k'
+    """
+
+    name: str
+    kind: Kind = "text"
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    above: float | None = None
+    high: float | None = None
+    many: bool = False
+    positional: bool = False
+    required: bool = False
+    help: str | None = None
+    group: str | None = None
+
+    @property
+    def field(self) -> str:
+        """The name of the value in a request and in a configuration file."""
+        return self.name.replace("-", "_")
+
+    @property
+    def message(self) -> str:
+        """The key of the help text."""
+        return f"cli.{self.help or f'option_{self.field}'}"
+
+    @property
+    def allowed(self) -> str:
+        """The values allowed, in a few words, for messages."""
+        if self.choices:
+            return ", ".join(self.choices)
+        low = f">= {self.low:g}" if self.low is not None else f"> {self.above:g}" if self.above is not None else ""
+        high = f"<= {self.high:g}" if self.high is not None else ""
+        noun = {"integer": "integer", "number": "number", "flag": "true, false"}.get(self.kind, "text")
+        return ", ".join(part for part in (noun, low, high) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asked of a command.
+
+    Attributes:
+        values: every option's value by field name, defaults filled in.
+        given: the fields that the user set, on the command line or in the configuration file.
+        overrides: dotted paths and their new values.
+        sections: mappings of the configuration file, by the name of their section.
+        console: where results, notes and progress go.
+    """
+
+    values: argparse.Namespace
+    given: frozenset[str]
+    overrides: dict[str, str]
+    sections: dict[str, Any]
+    console: "Console"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One verb of the command line.
+
+    Attributes:
+        name: the words that call it, such as `tokenizer train`.
+        options: what it takes.
+        run: does the work and returns the machine-readable result.
+        sections: first parts of the dotted overrides that it understands.
+    """
+
+    name: str
+    options: tuple[Option, ...]
+    run: Callable[[Request], dict[str, Any]]
+    sections: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name as part of a message key."""
+        return self.name.replace(" ", "_").replace("-", "_")
+
+
+COMMON = (
+    Option(name="config", kind="file", group="common"),
+    Option(name="json", kind="flag", default=False, group="common"),
+    Option(name="debug", kind="flag", default=False, group="common"),
+    Option(name="help", kind="flag", default=False, group="common"),
+)
+"""Options that every command has."""
+
+
+def check_value(option: Option, value: object) -> object:
+    """The value of an option, from text or from a configuration file, in its own type.
+
+    Raises:
+        ConfigError: the value is of another type or out of range.
+
+    Example:
+        >>> check_value(Option(name="top-k", kind="integer", low=1), "40")
+        40
+    """
+    if not option.many:
+        return _one(option, value)
+    return [_one(option, item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _one(option: Option, value: object) -> object:
+    from trifold.errors import UsageError
+
+    converted = _convert(option, value)
+    fits = converted is not None and (not option.choices or converted in option.choices)
+    if fits and isinstance(converted, int | float) and not isinstance(converted, bool):
+        fits = _inside(option, converted)
+    if not fits:
+        near = _nearest(str(value), option.choices)
+        raise UsageError("cli.bad_value", option=label(option), given=value, allowed=option.allowed, hint=near)
+    return converted
+
+
+def _convert(option: Option, value: object) -> object:
+    """The value in the option's type, None where that cannot be."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        match option.kind:
+            case "flag":
+                return value if isinstance(value, bool) else None
+            case "integer":
+                return int(value) if isinstance(value, str) else value if isinstance(value, int) and number else None
+            case "number":
+                return float(value) if isinstance(value, str) or number else None  # type: ignore[arg-type]
+            case _:
+                return str(value) if isinstance(value, str) or number else None
+    except ValueError:
+        return None
+
+
+def _inside(option: Option, value: float) -> bool:
+    bounds = (
+        option.low is None or value >= option.low,
+        option.above is None or value > option.above,
+        option.high is None or value <= option.high,
+        value == value and abs(value) != float("inf"),
+    )
+    return all(bounds)
+
+
+def label(option: Option) -> str:
+    """The option as the user types it."""
+    return option.name if option.positional else f"--{option.name}"
+
+
+def _nearest(given: str, known: tuple[str, ...] | list[str]) -> str:
+    import difflib
+
+    from trifold.locale import message
+
+    near = difflib.get_close_matches(given, known, n=1)
+    return message("cli.did_you_mean", nearest=near[0]) if near else ""

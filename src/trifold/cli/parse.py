@@ -1,0 +1,164 @@
+"""From the words on the command line and a configuration file to a request."""
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from trifold.cli.option import COMMON, Command, Option, Request, check_value, label
+from trifold.errors import UsageError
+from trifold.locale import message
+
+if TYPE_CHECKING:
+    from trifold.cli.console import Console
+
+__all__ = ["find_command", "parse", "wants"]
+
+PATH = re.compile(r"(?:--)?([a-z_][a-z0-9_]*(?:\.[a-z0-9_]+)+)(?:=(.*))?", re.DOTALL)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises our errors instead of printing and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise UsageError("cli.bad_arguments", problem=message, command=self.prog)
+
+
+def wants(words: list[str], flag: str) -> bool:
+    """Whether a flag stands among the words, before a `--` that ends the options."""
+    options = words[: words.index("--")] if "--" in words else words
+    return flag in options
+
+
+def find_command(words: list[str], commands: tuple[Command, ...]) -> tuple[Command, list[str]]:
+    """The command that the first words name, and the words after it.
+
+    Raises:
+        UsageError: no such command; the message gives the nearest name.
+    """
+    names = {command.name: command for command in commands}
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        if name in names:
+            return names[name], words[count:]
+    known = sorted(names)
+    following = [name for name in known if words and name.split()[0] == words[0]]
+    given = " ".join(words[: 2 if following else 1])
+    raise UsageError(
+        "cli.no_such_command", given=given, allowed=", ".join(following or known), hint=near_name(given, known)
+    )
+
+
+def near_name(given: str, known: list[str]) -> str:
+    """A sentence with the nearest known name, empty where none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(given, known, n=1)
+    return message("cli.did_you_mean", nearest=near[0]) if near else ""
+
+
+def parse(command: Command, words: list[str], console: "Console") -> Request:
+    """Read a command's options, its configuration file and the dotted overrides.
+
+    Args:
+        command: the command that was called.
+        words: what stands after its name.
+        console: where its results will go.
+
+    Raises:
+        UsageError: an unknown option, a bad value, a required option that is missing.
+    """
+    options = (*command.options, *COMMON)
+    words, overrides = _take_overrides(command, words)
+    namespace, rest = _build(command, options).parse_known_args(words)
+    if rest:
+        names = [label(option) for option in options if not option.positional]
+        raise UsageError("cli.no_such_option", given=rest[0], command=command.name, hint=near_name(rest[0], names))
+    given = {option.field: check_value(option, value) for option, value in _present(options, namespace)}
+    filed, sections = _read_file(command, given["config"]) if "config" in given else ({}, {})
+    values = {option.field: option.default for option in options} | filed | given
+    missing = [label(option) for option in options if option.required and values[option.field] in (None, [])]
+    if missing:
+        raise UsageError("cli.missing_option", missing=", ".join(missing), command=command.name)
+    fields = frozenset(given) | frozenset(filed)
+    return Request(
+        values=argparse.Namespace(**values), given=fields, overrides=overrides, sections=sections, console=console
+    )
+
+
+def _build(command: Command, options: tuple[Option, ...]) -> Parser:
+    parser = Parser(prog=f"trifold {command.name}", add_help=False, allow_abbrev=False)
+    for option in options:
+        settings: dict[str, Any] = {"default": argparse.SUPPRESS}
+        if option.positional:
+            parser.add_argument(option.field, nargs="*" if option.many else "?", **settings)
+        elif option.kind == "flag":
+            parser.add_argument(label(option), dest=option.field, action="store_true", **settings)
+        else:
+            nargs = "+" if option.many else None
+            parser.add_argument(label(option), dest=option.field, nargs=nargs, **settings)
+    return parser
+
+
+def _present(options: tuple[Option, ...], namespace: argparse.Namespace) -> list[tuple[Option, Any]]:
+    values = vars(namespace)
+    return [(option, values[option.field]) for option in options if values.get(option.field) not in (None, [])]
+
+
+def _take_overrides(command: Command, words: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Split `--training.seed 3`, `--training.seed=3` and `training.seed=3` from the other words."""
+    rest: list[str] = []
+    found: dict[str, str] = {}
+    place = 0
+    while place < len(words):
+        word = words[place]
+        place += 1
+        match = PATH.fullmatch(word)
+        dotted = match is not None and (word.startswith("--") or match[2] is not None)
+        if match is None or not dotted or (not word.startswith("--") and not _is_ours(command, match[1])):
+            rest.append(word)
+            continue
+        _check_section(command, match[1])
+        if match[2] is None:
+            if place == len(words):
+                raise UsageError("cli.no_value", option=word, command=command.name)
+            found[match[1]] = words[place]
+            place += 1
+        else:
+            found[match[1]] = match[2]
+    return rest, found
+
+
+def _is_ours(command: Command, path: str) -> bool:
+    """Whether a word such as `a.b=c` without dashes is an override, not a prompt or a file name."""
+    return path.split(".")[0] in command.sections
+
+
+def _check_section(command: Command, path: str) -> None:
+    if not _is_ours(command, path):
+        allowed = ", ".join(f"{name}." for name in command.sections) or message("cli.none")
+        hint = near_name(path.split(".")[0], list(command.sections))
+        raise UsageError("cli.no_such_section", given=path, command=command.name, allowed=allowed, hint=hint)
+
+
+def _read_file(command: Command, path: object) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options and the sections that a configuration file sets."""
+    from trifold.config import read_mapping
+
+    file = Path(str(path))
+    known = {option.field: option for option in command.options}
+    values: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
+    for name, value in read_mapping(file).items():
+        field = name.replace("-", "_")
+        if field in known and (field not in command.sections or not isinstance(value, dict)):
+            if value is not None:
+                values[field] = check_value(known[field], value)
+        elif field in command.sections:
+            sections[field] = value
+        else:
+            names = sorted({*known, *command.sections})
+            allowed, hint = ", ".join(names), near_name(name, names)
+            raise UsageError("cli.unknown_setting", path=file, given=name, allowed=allowed, hint=hint)
+    return values, sections

@@ -1,0 +1,27 @@
+"""What every test may rely on: no network, one thread, the same dice, and the folder with real data."""
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRIFOLD_LANG"] = "en"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # the models are tiny: more threads only wait for each other
+
+
+@pytest.fixture(autouse=True)
+def _same_dice() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder with real data that TRIFOLD_DATA names; the test is skipped where there is none."""
+    folder = os.environ.get("TRIFOLD_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("TRIFOLD_DATA does not name a folder")
+    return Path(folder)
