@@ -1,6 +1,7 @@
 """Where a command speaks: results on standard output, everything else on standard error."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -83,14 +84,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
+        return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):
         return value
     return str(value)
 
 
 class Progress:
-    """A line that shows how far a piece of work is: a bar on a terminal, else a plain line every few seconds.
+    r"""A line that shows how far a piece of work is: a bar on a terminal, else a plain line every few seconds.
 
     Args:
         console: where to draw.
@@ -103,7 +104,7 @@ class Progress:
         >>> with Progress(Console(err=err), "train", every=0.0) as progress:
         ...     progress.update(0.5, "step 5")
         >>> err.getvalue()
-        'train  50 %  step 5\\n'
+        'train  50 %  step 5\n'
     """
 
     def __init__(self, console: Console, title: str, *, every: float = 10.0) -> None:

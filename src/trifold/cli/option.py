@@ -1,6 +1,7 @@
 """What a command is made of: options as data, from which parsing, configuration files and help texts follow."""
 
 import argparse
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -169,7 +170,7 @@ def _inside(option: Option, value: float) -> bool:
         option.low is None or value >= option.low,
         option.above is None or value > option.above,
         option.high is None or value <= option.high,
-        value == value and abs(value) != float("inf"),
+        math.isfinite(value),
     )
     return all(bounds)
 

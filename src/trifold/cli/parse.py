@@ -132,13 +132,13 @@ def _take_overrides(command: Command, words: list[str]) -> tuple[list[str], dict
 
 def _is_ours(command: Command, path: str) -> bool:
     """Whether a word such as `a.b=c` without dashes is an override, not a prompt or a file name."""
-    return path.split(".")[0] in command.sections
+    return path.split(".", maxsplit=1)[0] in command.sections
 
 
 def _check_section(command: Command, path: str) -> None:
     if not _is_ours(command, path):
         allowed = ", ".join(f"{name}." for name in command.sections) or message("cli.none")
-        hint = near_name(path.split(".")[0], list(command.sections))
+        hint = near_name(path.split(".", maxsplit=1)[0], list(command.sections))
         raise UsageError("cli.no_such_section", given=path, command=command.name, allowed=allowed, hint=hint)
 
 

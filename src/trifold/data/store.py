@@ -198,11 +198,11 @@ class StoreWriter:
         self._waiting.append(example)
         self._characters += sum(len(text) for text in example.texts)
         if self._characters >= BUFFERED_CHARACTERS:
-            self._flush()
+            self.flush()
 
     def finish(self, details: Mapping[str, object]) -> None:
         """Write out what waits, the index and its hashes."""
-        self._flush()
+        self.flush()
         for file in self.files.values():
             file.flush()
             os.fsync(file.fileno())
@@ -226,7 +226,7 @@ class StoreWriter:
 
     def take_tail(self, fraction: float) -> tuple[NDArray[np.int64], int]:
         """Remove the last `fraction` of the tokens of the last document; give them and the bytes they stand for."""
-        self._flush()
+        self.flush()
         before = self.num_bytes
         tokens, offsets = self.files["tokens.bin"], self.files["offsets.bin"]
         offsets.flush()
@@ -259,9 +259,10 @@ class StoreWriter:
         self.num_documents += 1
         self._mark("offsets.bin", self.counts["tokens.bin"])
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Tokenize and write what waits."""
         waiting, self._waiting, self._characters = self._waiting, [], 0
-        encodings = self.tokenizer.encode_batch([example.texts[0] for example in waiting])
+        encodings = self.tokenizer.encode_batch([example.texts[0] for example in waiting], plain=True)
         for example, encoding in zip(waiting, encodings, strict=True):
             self._append("tokens.bin", encoding.ids)
             self.spelled += int(self.token_bytes[encoding.ids].sum())
@@ -272,7 +273,7 @@ class StoreWriter:
                 self.num_documents += 1
                 self._mark("offsets.bin", self.counts["tokens.bin"])
         if "target_tokens.bin" in self.files:
-            for encoding in self.tokenizer.encode_batch([example.texts[1] for example in waiting]):
+            for encoding in self.tokenizer.encode_batch([one.texts[1] for one in waiting], plain=True):
                 self._append("target_tokens.bin", encoding.ids)
                 self._mark("target_offsets.bin", self.counts["target_tokens.bin"])
 
@@ -309,6 +310,7 @@ def build_stores(
     writer = _Split(working, tokenizer, words=words, pairs=pairs, every=every)
     try:
         writer.write(examples)
+        writer.train.flush()
         if writer.train.num_documents + writer.held == 0 or writer.train.counts["tokens.bin"] == 0:
             raise DataError("data.corpus_empty", path=name or folder)
         writer.finish(hold_out, details or {})
@@ -334,6 +336,7 @@ class _Split:
             (self.valid if held and self.valid is not None else self.train).add(example)
             self.held += held and example.complete
             number += example.complete
+        self.train.flush()
 
     def finish(self, fraction: float, details: Mapping[str, object]) -> None:
         if self.valid is not None and not self.held and not self.pairs:

@@ -106,7 +106,7 @@ class NGram:
         pieces: list[np.ndarray] = []
         start = np.array([self.vocab_size], np.int32)
         for document in documents:
-            if len(document) and not (0 <= int(document.min()) and int(document.max()) < self.vocab_size):
+            if len(document) and not (int(document.min()) >= 0 and int(document.max()) < self.vocab_size):
                 raise ConfigError("evaluation.token_range", given=int(document.max()), allowed=self.vocab_size)
             pieces += [start, np.asarray(document, np.int32)]
         words = np.concatenate(pieces).astype(np.int64) if pieces else np.zeros(0, np.int64)

@@ -104,8 +104,15 @@ class Tokenizer:
         """Ids of a text; with `special`, between the start and the end token."""
         return self.encode_batch([text], special=special)[0]
 
-    def encode_batch(self, texts: Sequence[str], *, special: bool = False) -> list[Encoding]:
-        """Ids of many texts, on all cores."""
+    def encode_batch(self, texts: Sequence[str], *, special: bool = False, plain: bool = False) -> list[Encoding]:
+        """Ids of many texts, on all cores.
+
+        Args:
+            texts: what to encode.
+            special: put each between the start and the end token.
+            plain: read the spelling of a special token, such as `</s>`, as the characters it is written with.
+        """
+        self.backend.encode_special_tokens = plain
         found = [self._encoding(one) for one in self.backend.encode_batch(list(texts), add_special_tokens=False)]
         return [self._between(one) for one in found] if special else found
 

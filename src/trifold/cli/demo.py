@@ -1,0 +1,147 @@
+"""`trifold demo`: the whole way on text that every machine with Python has."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from trifold.cli.console import Console, duration
+from trifold.cli.corpus import write_standard_library
+from trifold.cli.option import Command, Option, Request
+from trifold.errors import UsageError
+from trifold.locale import message
+
+__all__ = ["COMMAND"]
+
+OWN = ".trifold-demo"
+FAMILIES = {"gpt2": "causal", "bert": "masked", "t5": "denoising"}
+LENGTHS = {"gpt2": 256, "bert": 128, "t5": 128}
+PROMPTS = ("The `open` function returns", 'def read_lines(path):\n    """Return', "Raises ValueError if")
+MASKED = "The function returns {mask} if the file does not {mask}."
+CORRUPTED = "Return the number of <extra_id_0> in the list. Raises <extra_id_1> if the value is not present."
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Tokenizer, one model of each family, what they can do, and a page about it."""
+    start = time.perf_counter()
+    out, console = Path(request.values.out), request.console
+    _claim(out, console)
+    sizes = write_standard_library(out / "data")
+    console.say(message("cli.demo_data", train=f"{sizes['train'] / 1e6:.1f}", valid=f"{sizes['valid'] / 1e6:.1f}"))
+    _train_tokenizer(out, console, request.values.vocab_size)
+    pages, data = [], {}
+    for family, objective in FAMILIES.items():
+        console.say(f"\n== {family} ({objective})")
+        page, data[family] = _family(family, out, request)
+        pages.append(page)
+    from trifold.evaluation.report import write_report
+
+    page = write_report(out, pages, title=message("cli.demo_title"))
+    seconds = time.perf_counter() - start
+    _say_table(pages, data, console)
+    console.say(message("cli.demo_done", page=page, time=duration(seconds)))
+    return {"page": str(page), "seconds": seconds, "runs": data, "baselines": dict(pages[0].baselines)}
+
+
+def _claim(out: Path, console: Console) -> None:
+    """Take the folder; one that an earlier demo made is cleared, any other is left alone."""
+    if out.exists() and any(out.iterdir()):
+        if not (out / OWN).is_file():
+            raise UsageError("cli.folder_exists", path=out)
+        console.note(message("cli.demo_again", path=out))
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / OWN).touch()
+
+
+def _train_tokenizer(out: Path, console: Console, vocab_size: int) -> None:
+    from trifold.data import read
+    from trifold.text import train_tokenizer
+
+    texts = (example.texts[0] for example in read([str(out / "data" / "train.jsonl")]))
+    tokenizer = train_tokenizer(texts, kind="byte_bpe", vocab_size=vocab_size)
+    tokenizer.save_pretrained(out / "tokenizer")
+    console.say(message("cli.tokenizer_done", path=out / "tokenizer", size=f"{tokenizer.vocab_size:,}"))
+
+
+def _family(family: str, out: Path, request: Request) -> tuple[Any, dict[str, Any]]:
+    from trifold.cli.pretrain import describe, run_experiment
+    from trifold.evaluation.baselines import run_baselines
+    from trifold.evaluation.forecast import forecast
+    from trifold.evaluation.report import RunPage
+
+    experiment = _experiment(family, out, request)
+    expected = forecast(experiment)
+    result = run_experiment(experiment, out / family, request.console)
+    samples = _samples(family, out / family)
+    for sample in samples:
+        request.console.say(f"  {sample.given!r} -> {sample.made!r}")
+    baselines = run_baselines(out / family)
+    predicted = {} if expected.seconds is None else {"minutes": expected.seconds / 60}
+    page = RunPage(folder=out / family, samples=samples, baselines=baselines, predicted=predicted)
+    shown = [{"given": one.given, "made": one.made} for one in samples]
+    return page, {**describe(result), "samples": shown, "baselines": baselines}
+
+
+def _experiment(family: str, out: Path, request: Request) -> Any:
+    from trifold.objective import config as objectives
+    from trifold.training import DataChoice, Experiment, ModelChoice, TokenizerChoice, Training
+
+    wanted = {"gpt2": objectives.Causal(), "bert": objectives.Masked(whole_word=True), "t5": objectives.Denoising()}
+    dials = {"dropout": 0.0} | ({"max_length": LENGTHS[family]} if family != "t5" else {})
+    return Experiment(
+        model=ModelChoice(preset=family, size=request.values.size, dials=dials),
+        tokenizer=TokenizerChoice(path=str(out / "tokenizer")),
+        data=DataChoice(paths=(str(out / "data" / "train.jsonl"),), valid=(str(out / "data" / "valid.jsonl"),)),
+        objective=wanted[family],
+        training=Training(
+            minutes=request.values.minutes / len(FAMILIES),
+            length=LENGTHS[family],
+            batch_size=16,
+            evaluate_every=250,
+            evaluate_rows=64,
+            checkpoint_every=0,
+        ),
+    )
+
+
+def _samples(family: str, folder: Path) -> list[Any]:
+    """What the trained model makes of a few fixed beginnings."""
+    from trifold.evaluation.language_model import load_run
+    from trifold.evaluation.report import Sample
+    from trifold.generation import Generator, Sampling, fill_mask, restore_spans
+
+    if family == "bert":
+        model, tokenizer = load_run(folder)
+        text = MASKED.format(mask=tokenizer.roles["mask"])
+        found = fill_mask(model, tokenizer, text, top_k=5)
+        lists = [", ".join(f"{one.token.strip()} {one.probability:.0%}" for one in part) for part in found]
+        return [Sample(f"{text}\n", f"{number}: {line}") for number, line in enumerate(lists, start=1)]
+    generator = Generator.from_pretrained(folder)
+    if family == "t5":
+        found = restore_spans(generator, CORRUPTED, Sampling(temperature=0.0, max_tokens=40))
+        return [Sample(f"{CORRUPTED}\n", found.text)]
+    options = Sampling(temperature=0.7, top_p=0.9, max_tokens=60, seed=1)
+    made = generator.generate(list(PROMPTS), options)
+    return [Sample(prompt, one.text) for prompt, one in zip(PROMPTS, made, strict=True)]
+
+
+def _say_table(pages: list[Any], data: dict[str, Any], console: Console) -> None:
+    console.say("\n" + message("cli.demo_table"))
+    for name, value in pages[0].baselines.items():
+        console.say(f"  {name:<12} {value:.3f}")
+    for family, found in data.items():
+        bits = (found["valid"] or {}).get("bits_per_byte")
+        console.say(f"  {family:<12} {'-' if bits is None else f'{bits:.3f}'}  ({FAMILIES[family]})")
+
+
+COMMAND = Command(
+    name="demo",
+    options=(
+        Option(name="out", kind="folder", default="runs/demo", help="option_out_demo"),
+        Option(name="minutes", kind="number", above=0, default=5.0, help="option_minutes_demo"),
+        Option(name="size", choices=("tiny", "mini", "small"), default="tiny"),
+        Option(name="vocab-size", kind="integer", low=512, default=4096),
+    ),
+    run=run,
+)

@@ -1,0 +1,177 @@
+"""From the options of a command to an experiment."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trifold.cli.option import Option, Request
+from trifold.errors import UsageError
+
+__all__ = ["DATA_OPTIONS", "EXPERIMENT_OPTIONS", "SECTIONS", "build_experiment", "source_options"]
+
+SECTIONS = ("model", "tokenizer", "data", "objective", "training")
+PRESETS = ("gpt2", "llama", "mistral", "qwen2", "bert", "roberta", "modernbert", "t5", "t5_v1_1", "vaswani")
+SIZES = ("tiny", "mini", "small", "medium", "base", "large")
+OBJECTIVES = ("causal", "masked", "denoising", "sequence_to_sequence", "prefix")
+KINDS = ("byte_bpe", "bpe", "wordpiece", "unigram", "character")
+
+DATA_OPTIONS = (
+    Option(name="text-field", group="data"),
+    Option(name="source-field", group="data"),
+    Option(name="target-field", group="data"),
+    Option(name="document", choices=("file", "paragraph", "line"), group="data"),
+    Option(name="on-error", choices=("strict", "skip", "replace"), group="data"),
+)
+EXPERIMENT_OPTIONS = (
+    Option(name="data", many=True),
+    Option(name="preset", choices=PRESETS),
+    Option(name="size", choices=SIZES),
+    Option(name="dials", many=True),
+    Option(name="from", help="option_from"),
+    Option(name="steps", kind="integer", low=1),
+    Option(name="tokens", kind="integer", low=1),
+    Option(name="minutes", kind="number", above=0),
+    Option(name="objective", choices=OBJECTIVES),
+    Option(name="tokenizer"),
+    Option(name="kind", choices=KINDS),
+    Option(name="vocab-size", kind="integer", low=16),
+    Option(name="valid", many=True, group="data"),
+    Option(name="weights", kind="number", many=True, above=0, group="data"),
+    *DATA_OPTIONS,
+    Option(name="length", kind="integer", low=1, group="training"),
+    Option(name="batch-size", kind="integer", low=1, group="training"),
+    Option(name="optimizer", choices=("muon", "adamw"), group="training"),
+    Option(name="lr", kind="number", above=0, group="training"),
+    Option(name="seed", kind="integer", low=0, group="training"),
+    Option(name="experiment", kind="file"),
+)
+PLACES = {
+    "preset": "model.preset", "size": "model.size", "from": "model.start",
+    "steps": "training.steps", "tokens": "training.tokens", "minutes": "training.minutes",
+    "length": "training.length", "batch_size": "training.batch_size", "seed": "training.seed",
+    "tokenizer": "tokenizer.path", "kind": "tokenizer.kind", "vocab_size": "tokenizer.vocab_size",
+    "data": "data.paths", "valid": "data.valid", "weights": "data.weights", "text_field": "data.text_field",
+    "source_field": "data.source_field", "target_field": "data.target_field", "document": "data.document",
+    "on_error": "data.on_error",
+}  # fmt: skip
+
+
+def build_experiment(request: Request) -> Any:
+    """The experiment that the options, the configuration file and the overrides ask for.
+
+    Raises:
+        ConfigError, UsageError: something is missing, given twice, or out of range.
+    """
+    from trifold.config import from_json, override
+    from trifold.training import Experiment
+
+    if request.values.experiment is not None:
+        found = _from_python(Path(request.values.experiment), request)
+    else:
+        found = from_json(Experiment, _from_options(request), where="experiment")
+    changed = override(found, request.overrides, where="experiment")
+    return replace(changed, objective=_fitting(request, changed)) if _is_open(request) else changed
+
+
+def _from_python(path: Path, request: Request) -> Any:
+    """Run the file and call its `experiment()`; options given beside it replace its values."""
+    import runpy
+
+    from trifold.config import override
+    from trifold.training import Experiment
+
+    if not path.is_file():
+        raise UsageError("cli.no_experiment", path=path)
+    make = runpy.run_path(str(path)).get("experiment")
+    made = make() if callable(make) else None
+    if not isinstance(made, Experiment):
+        raise UsageError("cli.no_experiment", path=path)
+    changes: dict[str, Any] = {}
+    for name in set(request.given) & {"steps", "tokens", "minutes"}:
+        changes |= {"training.steps": None, "training.tokens": None, "training.minutes": None}
+        changes[PLACES[name]] = getattr(request.values, name)
+    for name in request.given & (PLACES.keys() - {"steps", "tokens", "minutes"}):
+        changes[PLACES[name]] = getattr(request.values, name)
+    return override(made, changes, where="experiment")
+
+
+def _from_options(request: Request) -> dict[str, Any]:
+    data: dict[str, dict[str, Any]] = {name: dict(request.sections.get(name, {})) for name in SECTIONS}
+    for field, place in PLACES.items():
+        if field in request.given:
+            section, name = place.split(".")
+            data[section][name] = getattr(request.values, field)
+    if request.values.dials:
+        data["model"]["dials"] = {**data["model"].get("dials", {}), **dict(map(_dial, request.values.dials))}
+    if "paths" not in data["data"]:
+        raise UsageError("cli.missing_option", missing="--data", command="pretrain")
+    if "preset" not in data["model"] and "start" not in data["model"]:
+        raise UsageError("cli.missing_option", missing="--preset", command="pretrain")
+    _set_optimizer(request, data["training"])
+    if request.values.objective is not None:
+        data["objective"]["kind"] = request.values.objective
+    return {name: section for name, section in data.items() if section}
+
+
+def _dial(word: str) -> tuple[str, Any]:
+    import json
+
+    name, sign, value = word.partition("=")
+    if not sign:
+        raise UsageError("cli.bad_dial", given=word)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _set_optimizer(request: Request, training: dict[str, Any]) -> None:
+    kind, rate = request.values.optimizer, request.values.lr
+    if kind is None and rate is None:
+        return
+    chosen = dict(training.get("optimizer", {"kind": "muon"}))
+    if kind is not None and chosen.get("kind") != kind:
+        chosen = {"kind": kind}
+    if rate is not None:
+        chosen["lr"] = rate
+    training["optimizer"] = chosen
+
+
+def _is_open(request: Request) -> bool:
+    """Whether nobody has said which objective to train."""
+    told = request.values.objective is not None or "objective" in request.sections
+    return (
+        not told
+        and request.values.experiment is None
+        and not any(k.startswith("objective.") for k in request.overrides)
+    )
+
+
+def _fitting(request: Request, experiment: Any) -> Any:
+    """The objective that the family was published with; without pairs, an encoder-decoder denoises."""
+    from trifold.objective import config
+    from trifold.presets import PRESETS as FAMILIES
+    from trifold.presets.pretrained import Transformer
+
+    del request
+    if experiment.model.start is not None:
+        preset = Transformer.from_pretrained(experiment.model.start).preset
+    else:
+        preset = FAMILIES[experiment.model.preset]
+    paired = experiment.data.source_field is not None
+    kind = preset.objective if preset is not None else "causal"
+    if kind in ("denoising", "sequence_to_sequence"):
+        return config.SequenceToSequence() if paired else config.Denoising()
+    return {"causal": config.Causal(), "masked": config.Masked()}[kind]
+
+
+def source_options(request: Request) -> Any:
+    """How to read the data of a command that only reads."""
+    from trifold.data import SourceOptions
+
+    values = request.values
+    pair = (values.source_field, values.target_field)
+    if (pair[0] is None) != (pair[1] is None):
+        raise UsageError("cli.half_pair")
+    fields = (values.text_field or "text",) if pair[0] is None else pair
+    return SourceOptions(fields=fields, document=values.document or "file", on_error=values.on_error or "strict")

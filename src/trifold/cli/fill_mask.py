@@ -1,0 +1,32 @@
+"""`trifold fill-mask`: what may stand at a masked place."""
+
+from dataclasses import asdict
+from typing import Any
+
+from trifold.cli.option import Command, Option, Request
+
+__all__ = ["COMMAND"]
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Show the likeliest tokens for each mask."""
+    from trifold.evaluation.language_model import load_run
+    from trifold.generation import fill_mask
+
+    model, tokenizer = load_run(request.values.run)
+    found = fill_mask(model, tokenizer, request.values.text, top_k=request.values.top_k)
+    for number, candidates in enumerate(found, start=1):
+        for one in candidates:
+            request.console.say(f"{number}  {one.probability:7.2%}  {one.token}")
+    return {"masks": [[asdict(one) for one in candidates] for candidates in found]}
+
+
+COMMAND = Command(
+    name="fill-mask",
+    options=(
+        Option(name="run", positional=True, required=True),
+        Option(name="text", required=True, help="option_masked"),
+        Option(name="top-k", kind="integer", low=1, default=5, help="option_candidates"),
+    ),
+    run=run,
+)

@@ -1,0 +1,56 @@
+"""`trifold generate`: continue a text, or answer a source."""
+
+from dataclasses import asdict
+from typing import Any
+
+from trifold.cli.option import Command, Option, Request
+
+__all__ = ["COMMAND"]
+
+RUN = Option(name="run", positional=True, required=True)
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Write text, as it comes where it is one prompt on a terminal's way."""
+    from trifold.generation import Generator, Sampling
+
+    values, console = request.values, request.console
+    names = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "beams", "seed")
+    chosen = {name: getattr(values, name) for name in names if name in request.given}
+    sampling = Sampling(**chosen, stop=tuple(values.stop or ()))
+    generator = Generator.from_pretrained(values.run)
+    prompts = values.prompt
+    if len(prompts) == 1 and sampling.beams == 1 and not console.as_json:
+        paired = generator.model.config.encoder is not None
+        console.say("" if paired else prompts[0], end="")
+        for piece in generator.stream(prompts[0], sampling):
+            console.say(piece, end="")
+        console.say()
+        return {}
+    made = generator.generate(prompts, sampling)
+    for prompt, text in zip(prompts, made, strict=True):
+        console.say(text.text if generator.model.config.encoder is not None else prompt + text.text)
+    return {"generations": [{"prompt": p, **_plain(text)} for p, text in zip(prompts, made, strict=True)]}
+
+
+def _plain(text: Any) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(text).items()}
+
+
+COMMAND = Command(
+    name="generate",
+    options=(
+        RUN,
+        Option(name="prompt", many=True, required=True),
+        Option(name="max-tokens", kind="integer", low=1),
+        Option(name="temperature", kind="number", low=0),
+        Option(name="top-k", kind="integer", low=0),
+        Option(name="top-p", kind="number", above=0, high=1),
+        Option(name="min-p", kind="number", low=0, high=1),
+        Option(name="repetition-penalty", kind="number", above=0),
+        Option(name="beams", kind="integer", low=1),
+        Option(name="seed", kind="integer", low=0),
+        Option(name="stop", many=True),
+    ),
+    run=run,
+)

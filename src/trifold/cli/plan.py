@@ -1,0 +1,61 @@
+"""`trifold plan`: what a run will need, before it starts; and how right that was, after it."""
+
+from pathlib import Path
+from typing import Any
+
+from trifold.cli.console import duration
+from trifold.cli.experiment import EXPERIMENT_OPTIONS, SECTIONS, build_experiment
+from trifold.cli.option import Command, Option, Request
+from trifold.locale import message
+
+__all__ = ["COMMAND"]
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Show the numbers."""
+    from trifold.evaluation.forecast import forecast
+    from trifold.evaluation.language_model import describe_run
+    from trifold.training import read_experiment
+
+    done: dict[str, Any] = {}
+    if request.values.run is not None:
+        experiment = read_experiment(request.values.run)
+        done = describe_run(Path(request.values.run)).get("result") or {}
+    else:
+        experiment = build_experiment(request)
+    found = forecast(experiment, measure=not request.values.no_measure)
+    facts = found.as_dict()
+    for name, value in facts.items():
+        if value is not None:
+            request.console.say(f"{message(f'cli.plan_{name}'):<44} {_shown(name, value)}")
+    if done:
+        actual = {"seconds": done["seconds"], "target_tokens": done["tokens"], "steps": done["steps"]}
+        request.console.say(message("cli.plan_actual"))
+        for name, value in actual.items():
+            expected = facts.get(name)
+            ratio = f"  ({value / expected:.2f} x)" if expected else ""
+            request.console.say(f"{message(f'cli.plan_{name}'):<44} {_shown(name, value)}{ratio}")
+        facts["actual"] = actual
+    return facts
+
+
+def _shown(name: str, value: float) -> str:
+    if name == "seconds":
+        return duration(value)
+    if name.endswith("bytes") or name == "memory":
+        return f"{value / 2**30:,.2f} GiB"
+    if name.endswith("flops"):
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if isinstance(value, int) or value >= 100 else f"{value:.2f}"
+
+
+COMMAND = Command(
+    name="plan",
+    options=(
+        Option(name="run", positional=True, help="option_run_done"),
+        *EXPERIMENT_OPTIONS,
+        Option(name="no-measure", kind="flag", default=False),
+    ),
+    run=run,
+    sections=SECTIONS,
+)

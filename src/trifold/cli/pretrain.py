@@ -1,0 +1,81 @@
+"""`trifold pretrain`: a model from raw text."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trifold.cli.console import Console, Progress, duration
+from trifold.cli.experiment import EXPERIMENT_OPTIONS, SECTIONS, build_experiment
+from trifold.cli.option import Command, Option, Request
+from trifold.locale import message
+
+if TYPE_CHECKING:
+    from trifold.training import Event, Experiment, Result
+
+__all__ = ["COMMAND", "run_experiment"]
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Train as asked, or go on with a run."""
+    from trifold.config import override
+    from trifold.training import read_experiment
+
+    out = Path(request.values.out)
+    if request.values.resume and not request.values.data and request.values.experiment is None:
+        experiment = override(read_experiment(out), request.overrides, where="experiment")
+    else:
+        experiment = build_experiment(request)
+    result = run_experiment(experiment, out, request.console, resume=request.values.resume)
+    return describe(result)
+
+
+def describe(result: "Result") -> dict[str, Any]:
+    """A result as data."""
+    from dataclasses import asdict
+
+    return {**asdict(result), "folder": str(result.folder)}
+
+
+def run_experiment(
+    experiment: "Experiment", out: Path, console: Console, *, resume: bool = False, title: str = ""
+) -> "Result":
+    """Train with a progress line; the result is also said in words."""
+    from trifold.training import pretrain
+
+    with Progress(console, title or out.name, every=5.0) as progress:
+        result = pretrain(experiment, out, resume=resume, listen=lambda event: _show(event, progress))
+    valid = result.valid
+    bits = "-" if valid is None or valid.bits_per_byte is None else f"{valid.bits_per_byte:.3f}"
+    loss = "-" if valid is None else f"{valid.loss:.4f}"
+    facts = {"steps": result.steps, "time": duration(result.seconds), "loss": loss, "bits": bits, "path": out}
+    console.say(message("cli.trained", **facts))
+    return result
+
+
+def _show(event: "Event", progress: Progress) -> None:
+    step = event.step
+    if step is not None:
+        facts = {"step": step.step, "loss": f"{step.loss:.3f}", "speed": f"{step.tokens_per_second:,.0f}"}
+        progress.update(step.progress, message("cli.progress", **facts, left=duration(step.remaining)))
+    elif event.evaluation is not None:
+        found = event.evaluation
+        bits = "-" if found.bits_per_byte is None else f"{found.bits_per_byte:.3f}"
+        progress.note(message("cli.evaluated", loss=f"{found.loss:.4f}", bits=bits))
+    elif event.details is not None and f"stage_{event.stage}" in _stages():
+        shown = {key: f"{value:,}" if isinstance(value, int) else value for key, value in event.details.items()}
+        progress.note(message(f"cli.stage_{event.stage}", **shown))
+
+
+def _stages() -> tuple[str, ...]:
+    return ("stage_tokenizer", "stage_data", "stage_model")
+
+
+COMMAND = Command(
+    name="pretrain",
+    options=(
+        *EXPERIMENT_OPTIONS,
+        Option(name="out", kind="folder", required=True),
+        Option(name="resume", kind="flag", default=False),
+    ),
+    run=run,
+    sections=SECTIONS,
+)

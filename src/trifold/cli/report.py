@@ -1,0 +1,33 @@
+"""`trifold report`: one page about runs."""
+
+from pathlib import Path
+from typing import Any
+
+from trifold.cli.option import Command, Option, Request
+from trifold.locale import message
+
+__all__ = ["COMMAND"]
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Write the page."""
+    from trifold.evaluation.baselines import run_baselines
+    from trifold.evaluation.report import RunPage, write_report
+
+    runs = [Path(path) for path in request.values.runs]
+    pages = [RunPage(folder=path, baselines=run_baselines(path)) for path in runs]
+    out = Path(request.values.out) if request.values.out else runs[0]
+    out.mkdir(parents=True, exist_ok=True)
+    page = write_report(out, pages, title=message("cli.report_title"))
+    request.console.say(str(page))
+    return {"page": str(page), "baselines": {str(one.folder): dict(one.baselines) for one in pages}}
+
+
+COMMAND = Command(
+    name="report",
+    options=(
+        Option(name="runs", positional=True, many=True, required=True),
+        Option(name="out", kind="folder", help="option_out_report"),
+    ),
+    run=run,
+)

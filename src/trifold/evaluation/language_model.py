@@ -1,0 +1,170 @@
+"""How well a model knows a text: bits per byte, and perplexities."""
+
+import math
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trifold.data import Example, Loader, Room, SourceOptions, TokenStore, build_stores, read
+from trifold.errors import ModelFileError
+from trifold.evaluation.ngram import NGram
+from trifold.objective import build_objective, config
+from trifold.presets.pretrained import Transformer, resolve
+from trifold.text import Tokenizer
+from trifold.training import Evaluation, evaluate_loss, read_experiment
+
+__all__ = ["Score", "describe_run", "evaluate_text", "load_run", "ngram_bits_per_byte", "objective_of"]
+
+LONGEST = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What an evaluation found.
+
+    Attributes:
+        objective: what the model was asked to predict: every token, the masked ones, or the hidden spans.
+        loss: nats per predicted token.
+        bits_per_byte: of the predicted tokens' text.
+        perplexity: per token.
+        word_perplexity: per word, where a line end counts as one; None unless every token was predicted.
+        tokens, num_bytes, words: how much was predicted.
+    """
+
+    objective: str
+    loss: float
+    bits_per_byte: float | None
+    perplexity: float
+    word_perplexity: float | None
+    tokens: int
+    num_bytes: int
+    words: int
+
+
+def load_run(path: str | Path) -> tuple[Transformer, Tokenizer]:
+    """The model and the tokenizer of a run or Hugging Face folder.
+
+    Raises:
+        ModelFileError: one of them is missing or damaged.
+    """
+    model = Transformer.from_pretrained(path)
+    return model, Tokenizer.from_pretrained(resolve(Path(path)))
+
+
+def objective_of(path: str | Path, model: Transformer) -> config.ObjectiveConfig:
+    """The objective that a run was trained with; of other folders, the one its family was published with."""
+    try:
+        return read_experiment(path).objective
+    except ModelFileError:
+        kinds = {"causal": config.Causal(), "masked": config.Masked(), "denoising": config.Denoising(),
+                 "sequence_to_sequence": config.SequenceToSequence()}  # fmt: skip
+        if model.preset is not None:
+            return kinds[model.preset.objective]
+        own = (model.config.encoder is not None, model.config.decoder is not None)
+        return {(False, True): config.Causal(), (True, False): config.Masked(), (True, True): config.Denoising()}[own]
+
+
+def evaluate_text(
+    path: str | Path,
+    data: list[str],
+    *,
+    options: SourceOptions | None = None,
+    length: int | None = None,
+    batch_size: int = 16,
+) -> Score:
+    """Measure a model on text.
+
+    Args:
+        path: a run or Hugging Face folder.
+        data: files, folders or `-`.
+        options: how to read them.
+        length: tokens in a row; None for what it was trained with (512 or fewer for other folders).
+        batch_size: rows at once.
+
+    Raises:
+        DataError: there is no text, or it is damaged.
+        ModelFileError: there is no model, or it is damaged.
+    """
+    model, tokenizer = load_run(path)
+    wanted = objective_of(path, model)
+    objective = build_objective(wanted, tokenizer, model.config)
+    counted = _Words(read(data, options))
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = options is not None and len(options.fields) == 2
+        build_stores(
+            counted, tokenizer, Path(folder) / "text", words=objective.needs_words, pairs=pairs, name=", ".join(data)
+        )
+        store = TokenStore(Path(folder) / "text" / "train", tokenizer)
+        rows = length or _trained_length(path, model)
+        target = objective.target_length(rows) or rows
+        room = Room(source=rows if model.config.encoder else 0, target=target if model.config.decoder else 0)
+        pad = tokenizer.special.pad or 0
+        loader = Loader([store], objective, room, batch_size=batch_size, pad=pad, token_bytes=tokenizer.token_bytes())
+        found = evaluate_loss(model, objective, loader.epoch())
+    return _score(wanted.kind, found, counted.words)
+
+
+def _trained_length(path: str | Path, model: Transformer) -> int:
+    try:
+        return read_experiment(path).training.length
+    except ModelFileError:
+        return min(model.config.max_length or LONGEST, LONGEST)
+
+
+def _score(kind: str, found: Evaluation, words: int) -> Score:
+    whole = found.loss * found.tokens / max(words, 1)
+    return Score(
+        objective=kind,
+        loss=found.loss,
+        bits_per_byte=found.bits_per_byte,
+        perplexity=_exp(found.loss),
+        word_perplexity=_exp(whole) if kind == "causal" else None,
+        tokens=found.tokens,
+        num_bytes=found.num_bytes,
+        words=words,
+    )
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(value, 700.0))
+
+
+class _Words:
+    """Passes documents on and counts their words; a line end is one."""
+
+    def __init__(self, examples: Iterable[Example]) -> None:
+        self.examples, self.words = examples, 0
+
+    def __iter__(self) -> Iterator[Example]:
+        for example in self.examples:
+            self.words += len(example.texts[0].split()) + example.texts[0].count("\n")
+            yield example
+
+
+def ngram_bits_per_byte(train: TokenStore, valid: TokenStore, *, vocab_size: int, end: int, order: int) -> float:
+    """Bits per byte of held-out text under an n-gram model of the same tokens, learned from the same text.
+
+    Each document ends with the token `end`, which is predicted too, as a causal language model predicts it.
+
+    Raises:
+        ConfigError: a store without tokens.
+    """
+    model = NGram(_documents(train, end), vocab_size=vocab_size, order=order)
+    return model.bits(_documents(valid, end)) / max(valid.num_bytes, 1)
+
+
+def _documents(store: TokenStore, end: int) -> Iterator:
+    import numpy as np
+
+    return (np.append(store.document(index), end) for index in range(store.num_documents))
+
+
+def describe_run(path: str | Path) -> dict:
+    """The description of a run, `trifold.json`, as data."""
+    import json
+
+    try:
+        return json.loads((Path(path) / "trifold.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFileError("training.no_run", path=path, problem=str(error)[:200]) from None

@@ -1,0 +1,214 @@
+"""One page about one or more runs: curves, samples, held-out bits per byte beside baselines, sizes, time.
+
+The page is a single file: pictures are drawn inside it, nothing is fetched, and text from models and data is escaped.
+"""
+
+import html
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trifold.evaluation.language_model import describe_run
+from trifold.locale import language, message
+from trifold.training.log import read_metrics
+
+__all__ = ["Curve", "RunPage", "Sample", "draw_curves", "write_report"]
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 560, 260, 52, 34
+COLORS = ("#2563eb", "#dc2626", "#059669", "#9333ea")
+STYLE = (
+    "body{font:16px/1.5 system-ui,'Noto Sans CJK SC','PingFang SC','Microsoft YaHei',sans-serif;max-width:62rem;"
+    "margin:2rem auto;padding:0 1rem;color:#1f2937}h1,h2{line-height:1.2}table{border-collapse:collapse;margin:1rem 0}"
+    "td,th{padding:.3rem .8rem;border-bottom:1px solid #e5e7eb;text-align:right}td:first-child,th:first-child"
+    "{text-align:left}pre{background:#f3f4f6;padding:.8rem;white-space:pre-wrap;overflow-wrap:anywhere}"
+    "b.given{color:#2563eb}svg{max-width:100%;height:auto}small{color:#6b7280}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A named line through points (x, y)."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a model was given and what it made of it."""
+
+    given: str
+    made: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """One run as the page shows it.
+
+    Attributes:
+        folder: the run.
+        samples: what it was given and what it wrote.
+        baselines: bits per byte of other models on the same held-out text, by name.
+        predicted: what was expected before it ran (`minutes`, `memory_gib`); empty where nobody asked.
+    """
+
+    folder: Path
+    samples: Sequence[Sample] = ()
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    predicted: Mapping[str, float] = field(default_factory=dict)
+
+
+def write_report(folder: Path, runs: Sequence[RunPage], *, title: str) -> Path:
+    """Write `report.html` and `report.md` in `folder`; give the path of the page.
+
+    Raises:
+        ModelFileError: a run has no `trifold.json`.
+    """
+    facts = [(run, describe_run(run.folder)) for run in runs]
+    table = _table(facts)
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        _html_table(table),
+        f"<small>{html.escape(message('evaluation.note'))}</small>",
+    ]
+    for run, known in facts:
+        parts += _section(run, known)
+    parts.append(f"<p><small>{html.escape(_environment())}</small></p>")
+    page = (
+        f'<!doctype html><html lang="{language()}"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><body>{"".join(parts)}</body></html>\n'
+    )
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "report.md").write_text(_markdown(title, table, facts), encoding="utf-8")
+    return folder / "report.html"
+
+
+def _environment() -> str:
+    import torch
+
+    return f"Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, {platform.system()}"
+
+
+def _table(facts: Sequence[tuple[RunPage, dict[str, Any]]]) -> list[list[str]]:
+    """The overview: a line for each run, one for each baseline that differs."""
+    names = sorted({name for run, _ in facts for name in run.baselines})
+    header = [message(f"evaluation.column_{name}") for name in ("run", "objective", "parameters", "tokens", "minutes")]
+    rows = [[*header, message("evaluation.column_bits"), *names]]
+    for run, known in facts:
+        result, experiment = known.get("result") or {}, known["experiment"]
+        valid = result.get("valid") or {}
+        rows.append([
+            run.folder.name,
+            experiment["objective"]["kind"],
+            f"{result.get('num_parameters', 0):,}",
+            f"{result.get('tokens', 0):,}",
+            f"{result.get('seconds', 0) / 60:.1f}",
+            _number(valid.get("bits_per_byte")),
+            *(_number(run.baselines.get(name)) for name in names),
+        ])  # fmt: skip
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _html_table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = rows
+    cells = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
+    cells += ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
+    return "<table>" + "".join(cells) + "</table>"
+
+
+def _section(run: RunPage, known: Mapping[str, Any]) -> list[str]:
+    parts = [f"<h2>{html.escape(run.folder.name)}</h2>"]
+    records = read_metrics(run.folder)
+    curves = [
+        Curve(message("evaluation.train_loss"), _smooth([(r["tokens"], r["loss"]) for r in records if "loss" in r])),
+        Curve(message("evaluation.valid_loss"), [(r["tokens"], r["valid_loss"]) for r in records if "valid_loss" in r]),
+    ]
+    parts.append(draw_curves([curve for curve in curves if curve.points], x=message("evaluation.axis_tokens")))
+    parts += [f'<pre><b class="given">{html.escape(one.given)}</b>{html.escape(one.made)}</pre>' for one in run.samples]
+    rows = [[message("evaluation.column_fact"), message("evaluation.column_value")]]
+    rows += [
+        [name, f"{store['documents']:,} / {store['tokens']:,} / {store['bytes']:,} B, sha256 {store['sha256'][:16]}"]
+        for name, store in (known.get("data") or {}).items()
+    ]
+    result = known.get("result") or {}
+    if run.predicted and result:
+        actual = result["seconds"] / 60
+        rows.append(
+            [message("evaluation.predicted"), f"{run.predicted.get('minutes', math.nan):.1f} / {actual:.1f} min"]
+        )
+    parts.append(_html_table(rows))
+    return parts
+
+
+def _smooth(points: list[tuple[float, float]], most: int = 200) -> list[tuple[float, float]]:
+    """At most `most` points, each the mean of a stretch."""
+    size = max(1, -(-len(points) // most))
+    parts = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(part[-1][0], sum(y for _, y in part) / len(part)) for part in parts]
+
+
+def draw_curves(curves: Sequence[Curve], *, x: str = "") -> str:
+    """Lines in one SVG picture, with axes and a legend; empty where there is nothing to draw.
+
+    Example:
+        >>> draw_curves([Curve("loss", [(0, 2.0), (1, 1.0)])]).count("polyline")
+        1
+    """
+    points = [point for curve in curves for point in curve.points if all(map(math.isfinite, point))]
+    if not points:
+        return ""
+    xs, ys = [px for px, _ in points], [py for _, py in points]
+    low_x, high_x, low_y, high_y = min(xs), max(xs), min(ys), max(ys)
+    wide, tall = (high_x - low_x) or 1.0, (high_y - low_y) or 1.0
+
+    def place(px: float, py: float) -> str:
+        across = LEFT + (px - low_x) / wide * (WIDTH - LEFT - 12)
+        return f"{across:.1f},{HEIGHT - BOTTOM - (py - low_y) / tall * (HEIGHT - BOTTOM - 16):.1f}"
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" font-size="12" fill="#374151">']
+    for step in range(5):
+        value = low_y + tall * step / 4
+        height = float(place(low_x, value).split(",")[1])
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 12}" y1="{height}" y2="{height}" stroke="#e5e7eb"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{height + 4}" text-anchor="end">{value:.2f}</text>')
+    for number, curve in enumerate(curves):
+        line = " ".join(place(px, py) for px, py in curve.points if math.isfinite(px) and math.isfinite(py))
+        color = COLORS[number % len(COLORS)]
+        dots = "" if len(curve.points) > 40 else "".join(_dot(place(*point), color) for point in curve.points)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.6"/>{dots}')
+        legend = f'<text x="{WIDTH - 16}" y="{20 + 16 * number}" text-anchor="end" fill="{color}">'
+        parts.append(f"{legend}{html.escape(curve.name)}</text>")
+    parts.append(
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">{html.escape(x)} {low_x:,.0f} – {high_x:,.0f}</text>'
+    )
+    return "".join([*parts, "</svg>"])
+
+
+def _dot(place: str, color: str) -> str:
+    across, down = place.split(",")
+    return f'<circle cx="{across}" cy="{down}" r="2.4" fill="{color}"/>'
+
+
+def _markdown(title: str, table: Sequence[Sequence[str]], facts: Sequence[tuple[RunPage, dict[str, Any]]]) -> str:
+    head, *body = table
+    lines = [f"# {title}", "", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in body]
+    lines += ["", message("evaluation.note"), ""]
+    for run, _ in facts:
+        for sample in run.samples:
+            lines += [
+                f"## {run.folder.name}",
+                "",
+                "```",
+                f"{sample.given}{sample.made}".replace("```", "'''"),
+                "```",
+                "",
+            ]
+    return "\n".join([*lines, _environment(), ""])
