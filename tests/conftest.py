@@ -10,6 +10,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import pytest
 import torch
 
+import tests.shape_checker  # noqa: F401 - named by --jaxtyping-packages
+
 torch.set_num_threads(1)  # the models are tiny: more threads only wait for each other
 
 

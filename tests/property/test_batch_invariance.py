@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tests.shapes import CAUSAL, PAIRS, SHAPES, build, tokens
 
+from tests.shapes import CAUSAL, PAIRS, SHAPES, build, tokens
 from trifold.batch import Batch, Layout
 
 

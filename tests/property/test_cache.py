@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.shapes import CAUSAL, PAIRS, build, tokens
 from torch import Tensor
 
+from tests.shapes import CAUSAL, PAIRS, build, tokens
 from trifold.batch import Layout
 from trifold.model import Cache, Transformer
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tests.shapes import CAUSAL, DECODERS, ENCODERS, PAIRS, VOCAB, build, tokens
 from torch import Tensor
 
+from tests.shapes import CAUSAL, DECODERS, ENCODERS, PAIRS, VOCAB, build, tokens
 from trifold.batch import IGNORED, Batch, Layout
 from trifold.example import Piece, TrainingExample
 from trifold.model import Transformer

@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.shapes import CAUSAL, PAIRS, SHAPES, build, tokens
 from torch import Tensor
 
+from tests.shapes import CAUSAL, PAIRS, SHAPES, build, tokens
 from trifold.batch import Batch, Layout
 from trifold.model import Transformer
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tests.shapes import CAUSAL, PAIRS, SHAPES, build, tokens
 
+from tests.shapes import CAUSAL, PAIRS, SHAPES, build, tokens
 from trifold.batch import Batch, Layout
 
 LENGTHS = [1, 2, 3, 5, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 80, 95, 96, 97]

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from typing import Any, Self, TextIO
+from typing import IO, Any
 
 from trifold.locale import message
 
@@ -35,7 +35,7 @@ class Console:
         err: stream of notes, progress and errors.
     """
 
-    def __init__(self, *, as_json: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:
+    def __init__(self, *, as_json: bool = False, out: IO[str] | None = None, err: IO[str] | None = None) -> None:
         self.as_json = as_json
         self.out = sys.stdout if out is None else out
         self.err = sys.stderr if err is None else err
@@ -113,7 +113,7 @@ class Progress:
         self.bar: Any = None
         self.task: Any = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         if self.console.terminal:
             from rich.console import Console as RichConsole
             from rich.progress import BarColumn, Progress, TextColumn

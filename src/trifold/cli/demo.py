@@ -88,7 +88,8 @@ def _experiment(family: str, out: Path, request: Request) -> Any:
     from trifold.training import DataChoice, Experiment, ModelChoice, TokenizerChoice, Training
 
     wanted = {"gpt2": objectives.Causal(), "bert": objectives.Masked(whole_word=True), "t5": objectives.Denoising()}
-    dials = {"dropout": 0.0} | ({"max_length": LENGTHS[family]} if family != "t5" else {})
+    dials: dict[str, int | float | bool | str] = {"dropout": 0.0}
+    dials |= {"max_length": LENGTHS[family]} if family != "t5" else {}
     return Experiment(
         model=ModelChoice(preset=family, size=request.values.size, dials=dials),
         tokenizer=TokenizerChoice(path=str(out / "tokenizer")),

@@ -24,7 +24,7 @@ def run(request: Request) -> dict[str, Any]:
     else:
         experiment = build_experiment(request)
     found = forecast(experiment, measure=not request.values.no_measure)
-    facts = found.as_dict()
+    facts: dict[str, Any] = found.as_dict()
     for name, value in facts.items():
         if value is not None:
             request.console.say(f"{message(f'cli.plan_{name}'):<44} {_shown(name, value)}")

@@ -6,7 +6,7 @@ of a loader is two whole numbers, however large the corpus.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ PATTERN = 1024
 """How many samples it takes for a mix of corpora to repeat its proportions exactly."""
 
 
+@runtime_checkable
 class Preparer(Protocol):
     """What a loader asks of an objective.
 

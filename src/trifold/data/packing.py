@@ -40,7 +40,7 @@ def fill_rows(examples: Sequence[TrainingExample], rows: int, room: Room) -> lis
     """Best fit, longest first: each example goes to the row that it leaves fullest. None where `rows` do not suffice.
 
     Example:
-        >>> parts = [TrainingExample(labels=np.zeros(n), target=np.zeros(n)) for n in (5, 3, 4, 4)]
+        >>> parts = [TrainingExample(labels=np.zeros(n, int), target=np.zeros(n, int)) for n in (5, 3, 4, 4)]
         >>> [[len(part.labels) for part in row] for row in fill_rows(parts, 2, Room(source=0, target=8))]
         [[5, 3], [4, 4]]
     """

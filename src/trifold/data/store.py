@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,16 @@ BUFFERED_CHARACTERS = 2**20
 BLOCK = 2**20
 
 
+@runtime_checkable
 class Corpus(Protocol):
     """What a loader reads."""
 
     name: str
-    bytes_per_token_byte: float
+
+    @property
+    def bytes_per_token_byte(self) -> float:
+        """Raw bytes over the bytes that the tokens spell."""
+        ...
 
     def num_pieces(self, length: int, extra: int) -> int:
         """How many pieces there are."""

@@ -54,7 +54,7 @@ class NGram:
         True
     """
 
-    def __init__(self, documents: Iterable[Int[np.ndarray, " tokens"]], *, vocab_size: int, order: int = 5) -> None:
+    def __init__(self, documents: Iterable[Int[np.ndarray, " _"]], *, vocab_size: int, order: int = 5) -> None:
         if not 1 <= order <= 8:
             raise ConfigError("config.out_of_range", where="order", given=order, allowed="1 to 8")
         self.vocab_size, self.order = vocab_size, order
@@ -73,7 +73,7 @@ class NGram:
         """
         return self._score([document])
 
-    def bits(self, documents: Iterable[Int[np.ndarray, " tokens"]]) -> float:
+    def bits(self, documents: Iterable[Int[np.ndarray, " _"]]) -> float:
         """Bits needed to write the documents down with this model.
 
         Raises:
@@ -101,7 +101,7 @@ class NGram:
             context = _after(index, starts)
         return np.log(probability[~starts])
 
-    def _stream(self, documents: Iterable[Int[np.ndarray, " tokens"]]) -> tuple[np.ndarray, np.ndarray]:
+    def _stream(self, documents: Iterable[Int[np.ndarray, " _"]]) -> tuple[np.ndarray, np.ndarray]:
         """All documents in one row, each after the start word; and where the start words are."""
         pieces: list[np.ndarray] = []
         start = np.array([self.vocab_size], np.int32)

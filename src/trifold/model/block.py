@@ -21,6 +21,7 @@ def activate(name: config.Activation) -> Callable[[Tensor], Tensor]:
     """The activation function of that name.
 
     Example:
+        >>> import torch
         >>> activate("relu")(torch.tensor([-1.0, 2.0]))
         tensor([0., 2.])
     """
@@ -49,6 +50,7 @@ class FeedForward(nn.Module):
     """`down(activation(up x))` (Vaswani et al. 2017, equation 2), or gated `down(activation(gate x) * up x)`.
 
     Example:
+        >>> import torch
         >>> layer = FeedForward(config.FeedForward(d_ff=8, activation="silu", gated=True), d_model=4)
         >>> layer(torch.ones(1, 2, 4)).shape
         torch.Size([1, 2, 4])

@@ -84,8 +84,8 @@ class Stack(nn.Module):
         if memory is not None and memory_layout is not None:
             cross = (memory, Visibility(layout, memory_layout, causal=False, window=None))
         for index, (block, owner) in enumerate(zip(self.blocks, self.position_of, strict=True)):
-            attention = self.config.blocks[index].attention
-            kind = (attention.causal, attention.window)
+            assert isinstance(block, Block)
+            kind = (block.config.attention.causal, block.config.attention.window)
             view = views.setdefault(kind, Visibility(layout, keys, causal=kind[0], window=kind[1]))
             slot = cache.slots[index] if cache is not None else None
             if self.checkpointing and self.training:

@@ -7,13 +7,14 @@ from trifold.objective.cross_entropy import sum_cross_entropy, token_cross_entro
 from trifold.objective.denoising import Denoising
 from trifold.objective.masked import Masked
 from trifold.objective.mixture import Mixture
-from trifold.objective.objective import Objective
+from trifold.objective.objective import Criterion, Objective
 from trifold.objective.prefix import Prefix
 from trifold.objective.sequence_to_sequence import SequenceToSequence
 from trifold.text import Tokenizer
 
 __all__ = [
     "Causal",
+    "Criterion",
     "Denoising",
     "Masked",
     "Mixture",

@@ -1,7 +1,7 @@
 """What every objective offers: examples from text, and a loss from examples."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,10 +13,20 @@ from trifold.model import config as model_config
 from trifold.objective.cross_entropy import sum_cross_entropy
 from trifold.text import Tokenizer
 
-__all__ = ["Objective", "Specials", "language_model_loss"]
+__all__ = ["Criterion", "Objective", "Specials", "language_model_loss"]
 
 
-class Objective(Protocol):
+@runtime_checkable
+class Criterion(Protocol):
+    """All that a trainer asks: the loss of a batch."""
+
+    def loss(self, model: Transformer, batch: Batch) -> Loss:
+        """The summed loss of a batch."""
+        ...
+
+
+@runtime_checkable
+class Objective(Criterion, Protocol):
     """Prepares examples and measures the loss on them.
 
     Attributes:
@@ -39,10 +49,6 @@ class Objective(Protocol):
 
     def prepare(self, piece: Piece, rng: np.random.Generator) -> list[TrainingExample]:
         """Examples from one piece of a document."""
-        ...
-
-    def loss(self, model: Transformer, batch: Batch) -> Loss:
-        """The summed loss of a batch."""
         ...
 
 

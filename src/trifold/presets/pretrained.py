@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +50,7 @@ class Transformer(Core):
         self.preset, self.dials, self.special = preset, dials, dict(special or {})
 
     @classmethod
-    def from_preset(cls, preset: str, *, size: str = "base", **dials: Any) -> Self:
+    def from_preset(cls, preset: str, *, size: str = "base", **dials: Any) -> "Transformer":
         """A model with random weights.
 
         Args:
@@ -73,7 +73,7 @@ class Transformer(Core):
         revision: str | None = None,
         local_files_only: bool = False,
         dtype: torch.dtype = torch.float32,
-    ) -> Self:
+    ) -> "Transformer":
         """A model from a run, a Hugging Face folder, or the hub (`owner/name`); ready for inference.
 
         Args:
@@ -94,7 +94,7 @@ class Transformer(Core):
         return model.eval()
 
     @classmethod
-    def _empty(cls, data: dict[str, Any], folder: Path) -> Self:
+    def _empty(cls, data: dict[str, Any], folder: Path) -> "Transformer":
         special = {role: data[f"{role}_token_id"] for role in SPECIAL if isinstance(data.get(f"{role}_token_id"), int)}
         kind = data.get("model_type")
         if kind == OWN_TYPE:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import tokenizers
@@ -132,7 +131,7 @@ class Tokenizer:
         ]
         return Encoding(np.array(ids, np.int64), np.array(offsets, np.int64).reshape(-1, 2))
 
-    def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
+    def decode(self, ids: Iterable[int] | NDArray[np.int64], *, skip_special: bool = True) -> str:
         """The text of ids; byte-level kinds give back exactly what was encoded."""
         return self.backend.decode([int(one) for one in ids], skip_special_tokens=skip_special)
 
@@ -196,7 +195,7 @@ class Tokenizer:
         )
 
     @classmethod
-    def from_pretrained(cls, path: str | Path) -> Self:
+    def from_pretrained(cls, path: str | Path) -> "Tokenizer":
         """Read a tokenizer from a folder or file, or from a hub name.
 
         Knows `tokenizer.json`, BERT's `vocab.txt`, GPT-2's `encoder.json` with `vocab.bpe` (or `vocab.json` with

@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self, TextIO
+from typing import TextIO
 
 from trifold.errors import MissingExtraError
 
@@ -56,7 +56,7 @@ class MetricLog:
                 if key != "step":
                     self._events.add_scalar(key, value, int(known["step"]))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "MetricLog":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from trifold.batch import IGNORED, Batch
 from trifold.errors import NonFiniteError
 from trifold.locale import message
 from trifold.model import Transformer
-from trifold.objective import Objective
+from trifold.objective import Criterion
 from trifold.training.config import Training
 from trifold.training.optimizer import build_optimizers, set_learning_rate
 from trifold.training.precision import Weights, choose_device, choose_dtype
@@ -30,6 +30,7 @@ from trifold.training.schedule import learning_rate_factor
 __all__ = ["Batches", "Evaluation", "Step", "Trainer", "evaluate_loss"]
 
 
+@runtime_checkable
 class Batches(Protocol):
     """An endless stream of batches whose place can be noted and found again."""
 
@@ -54,7 +55,7 @@ class Step:
         loss: mean negative log-likelihood of its target tokens, in nats.
         learning_rate: of the first parameter group.
         gradient_norm: before clipping.
-        tokens_per_second: of this step, places of the model's main stack, padding included.
+        tokens_per_second: of this step, places on both sides of its batches, padding included.
         seconds: training time since the start of the run.
         progress: how much of the run is done, 0 to 1.
         remaining: seconds still to go, estimated.
@@ -101,7 +102,7 @@ class Trainer:
         NonFiniteError: from `steps`, when a loss or gradient is NaN or infinite; weights stay those of the step before.
     """
 
-    def __init__(self, model: Transformer, objective: Objective, batches: Batches, training: Training) -> None:
+    def __init__(self, model: Transformer, objective: Criterion, batches: Batches, training: Training) -> None:
         self.training, self.objective, self.batches = training, objective, batches
         self.device = choose_device(training.device)
         self.dtype = choose_dtype(training.dtype, self.device)
@@ -151,7 +152,7 @@ class Trainer:
         self.weights.refresh()
         seconds = time.perf_counter() - start
         self.step, self.tokens, self.seconds = self.step + 1, self.tokens + count, self.seconds + seconds
-        places = sum(batch.labels.numel() for batch in micro_batches if batch.labels is not None)
+        places = sum(batch.num_tokens for batch in micro_batches)
         done = min(self.progress, 1.0)
         remaining = self.seconds * (1.0 - done) / done
         return Step(self.step, self.tokens, total, rate, norm, places / seconds, self.seconds, done, remaining)
@@ -247,7 +248,7 @@ def count_targets(batch: Batch) -> int:
 
 @torch.no_grad()
 def evaluate_loss(
-    model: Transformer, objective: Objective, batches: Iterable[Batch], *, max_rows: int = 0
+    model: Transformer, objective: Criterion, batches: Iterable[Batch], *, max_rows: int = 0
 ) -> Evaluation:
     """The loss over batches, or over their first `max_rows` rows (0 for all).
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from tests.shapes import LONGEST, VOCAB, build
 
+from tests.shapes import LONGEST, VOCAB, build
 from trifold.errors import UsageError
 from trifold.generation import fill_mask
 from trifold.text import Tokenizer, train_tokenizer

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.shapes import DECODERS, LONGEST, PAIRS, VOCAB, WRITERS, build
 from torch import Tensor
 
+from tests.shapes import DECODERS, LONGEST, PAIRS, VOCAB, WRITERS, build
 from trifold.batch import Layout
 from trifold.errors import NonFiniteError, UsageError
 from trifold.generation import Generator, Sampling

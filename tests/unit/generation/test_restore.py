@@ -1,8 +1,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.shapes import VOCAB, build
 
+from tests.shapes import VOCAB, build
 from trifold.errors import UsageError
 from trifold.generation import Generator, Restoration, Sampling, restore_spans
 from trifold.text import Tokenizer, train_tokenizer

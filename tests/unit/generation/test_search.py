@@ -3,9 +3,9 @@ import math
 
 import pytest
 import torch
-from tests.shapes import PAIRS, VOCAB, WRITERS, build, tokens
 from torch import Tensor
 
+from tests.shapes import PAIRS, VOCAB, WRITERS, build, tokens
 from trifold.errors import NonFiniteError
 from trifold.generation.decoding import Decoding
 from trifold.generation.search import Hypothesis, normalize, search
