@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from trifold.errors import DataError, MissingExtraError
 
@@ -188,7 +188,7 @@ def _read_file(path: Path, options: SourceOptions, report: ReadReport) -> Iterat
         raise DataError("data.unreadable", path=path, problem=str(error) or type(error).__name__) from None
 
 
-def _open(path: Path, packed: str) -> BinaryIO:
+def _open(path: Path, packed: str) -> io.BufferedIOBase:
     if packed == ".gz":
         import gzip
 
@@ -198,11 +198,11 @@ def _open(path: Path, packed: str) -> BinaryIO:
             import zstandard
         except ImportError:
             raise MissingExtraError("data.needs_extra", path=path, library="zstandard", extra="data") from None
-        return zstandard.open(path, "rb")  # type: ignore[return-value]
+        return io.BufferedReader(zstandard.open(path, "rb"))  # type: ignore[arg-type]
     return path.open("rb")
 
 
-def _decoded(stream: BinaryIO, origin: str, options: SourceOptions, report: ReadReport) -> Iterator[str]:
+def _decoded(stream: io.BufferedIOBase, origin: str, options: SourceOptions, report: ReadReport) -> Iterator[str]:
     r"""Blocks of text; line ends become \n, a byte order mark is dropped, bad bytes are dealt with."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace" if options.on_error == "replace" else "strict")
     place, carried = 0, ""
@@ -232,7 +232,9 @@ def _decoded(stream: BinaryIO, origin: str, options: SourceOptions, report: Read
             return
 
 
-def _read_plain(stream: BinaryIO, origin: str, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
+def _read_plain(
+    stream: io.BufferedIOBase, origin: str, options: SourceOptions, report: ReadReport
+) -> Iterator[Example]:
     try:
         blocks = _decoded(stream, origin, options, report)
         yield from _cut_plain(blocks, origin, options.document)
@@ -262,7 +264,7 @@ def _cut_plain(blocks: Iterable[str], origin: str, document: str) -> Iterator[Ex
         yield Example((rest,), origin)
 
 
-def _lines(stream: BinaryIO, origin: str) -> Iterator[tuple[int, bytes]]:
+def _lines(stream: io.BufferedIOBase, origin: str) -> Iterator[tuple[int, bytes]]:
     number = 0
     while line := stream.readline(LONGEST_LINE):
         number += 1
@@ -271,7 +273,9 @@ def _lines(stream: BinaryIO, origin: str) -> Iterator[tuple[int, bytes]]:
         yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
 
 
-def _read_json_lines(stream: BinaryIO, origin: str, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
+def _read_json_lines(
+    stream: io.BufferedIOBase, origin: str, options: SourceOptions, report: ReadReport
+) -> Iterator[Example]:
     errors = "replace" if options.on_error == "replace" else "strict"
     for number, line in _lines(stream, origin):
         if not line.strip():
@@ -320,7 +324,7 @@ def _from_record(record: Any, origin: str, options: SourceOptions) -> Example:
 
 
 def _read_table(
-    stream: BinaryIO, origin: str, suffix: str, options: SourceOptions, report: ReadReport
+    stream: io.BufferedIOBase, origin: str, suffix: str, options: SourceOptions, report: ReadReport
 ) -> Iterator[Example]:
     csv.field_size_limit(LONGEST_LINE)
     errors = "replace" if options.on_error == "replace" else "strict"

@@ -8,6 +8,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
 from trifold.errors import ModelFileError
+from trifold.text import sentencepiece
 
 __all__ = ["load"]
 
@@ -30,13 +31,29 @@ def load(path: str) -> Loaded:
         return _load_folder(place)
     if place.is_file():
         return _load_file(place, place.parent)
+    if path.count("/") == 1 and not path.startswith((".", "/")):
+        return _load_folder(_download(path))
     raise ModelFileError("text.not_found", path=path)
+
+
+def _download(name: str) -> Path:
+    """The tokenizer files of a hub model, and nothing else."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    wanted = ["tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "encoder.json", "*.model"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ModelFileError("text.hub", path=name, problem=str(error).splitlines()[0][:200]) from None
 
 
 def _load_folder(folder: Path) -> Loaded:
     for name in ("tokenizer.json", "vocab.txt", "vocab.json", "encoder.json"):
         if (folder / name).is_file():
             return _load_file(folder / name, folder)
+    for path in sorted(folder.glob("*.model")):
+        return _load_file(path, folder)
     raise ModelFileError("text.not_found", path=folder)
 
 
@@ -49,6 +66,8 @@ def _load_file(path: Path, folder: Path) -> Loaded:
                 return _load_word_pieces(path, folder)
             case "vocab.json" | "encoder.json":
                 return _load_byte_pairs(path, folder)
+            case name if name.endswith(".model"):
+                return _load_pieces(path, folder)
             case _:
                 return _load_json(path, folder)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -109,6 +128,14 @@ def _roles(settings: dict[str, Any], backend: Backend) -> dict[str, str]:
         if found:
             roles[role] = found[0]
     return roles
+
+
+def _load_pieces(path: Path, folder: Path) -> Loaded:
+    found = sentencepiece.parse(path.read_bytes())
+    _check_vocabulary([text for text, _, _ in found.pieces])
+    backend = sentencepiece.build(found)
+    kind = "unigram" if found.kind == sentencepiece.UNIGRAM else "bpe"
+    return backend, kind, _roles(_settings(folder), backend)
 
 
 def _load_word_pieces(path: Path, folder: Path) -> Loaded:

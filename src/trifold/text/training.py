@@ -18,14 +18,13 @@ UNIGRAM_CHARACTERS = 4_000_000
 """The Unigram trainer is some forty times slower a character than the others, and needs less text."""
 
 HAN = r"\p{Han}"
-PATTERN = (
-    rf"{HAN}{{1,32}}"  # a Chinese clause, cut at other signs; merges decide how much of it is one token
+REST = (
     rf"| ?[\p{{L}}\p{{M}}&&[^{HAN}]]{{1,64}}"
     r"| ?\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{M}\p{N}]{1,16}"
     r"|\s{0,31}[\r\n]|\s{1,31}(?!\S)|\s"
 )
-"""What a token may not reach across. Every part is bounded, so that no text makes encoding slow."""
+"""What a token may not reach across, beside runs of Chinese. Every part is bounded, so that no text makes encoding slow."""
 
 LONGEST_TOKEN = 24
 """In units of the alphabet: 24 letters, or 8 Chinese characters as bytes."""
@@ -81,8 +80,8 @@ def train_tokenizer(
         backend.train_from_iterator(kept, _trainer(kind, vocab_size, specials, roles["unk"]), length=len(kept))
     if kind in ("bpe", "unigram"):
         backend.decoder = decoders.Metaspace(prepend_scheme="never")
-    everyone = {"pad": roles["pad"], **roles}
-    return Tokenizer(backend, kind=kind, roles=everyone)
+    backend = Backend.from_str(backend.to_str())  # what is saved and what is in memory are then one and the same
+    return Tokenizer(backend, kind=kind, roles=roles)
 
 
 def sample(texts: Iterable[str], max_characters: int) -> list[str]:
@@ -120,7 +119,8 @@ def _roles(kind: Kind) -> dict[str, str]:
 
 def _untrained(kind: Kind, roles: dict[str, str]) -> Backend:
     """The model with its pre-tokenizer and decoder."""
-    isolated = pre_tokenizers.Split(Regex(PATTERN), "isolated")
+    run = 32 if kind == "byte_bpe" else 8  # bytes are limited by LONGEST_TOKEN, characters by the run itself
+    isolated = pre_tokenizers.Split(Regex(f"{HAN}{{1,{run}}}{REST}"), "isolated")
     if kind == "byte_bpe":
         backend = Backend(models.BPE())
         byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

@@ -1,0 +1,181 @@
+"""SentencePiece models, read from their protocol buffer without a library.
+
+Only what decides ids is read: pieces with scores and types, the kind of model, and the normaliser's settings.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer as Backend
+
+__all__ = ["Pieces", "build", "parse"]
+
+UNIGRAM, BPE = 1, 2
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+
+
+@dataclass(slots=True)
+class Pieces:
+    """What a SentencePiece file says.
+
+    Attributes:
+        pieces: text, score and type of each piece, in order of their ids.
+        kind: 1 for Unigram, 2 for byte pairs.
+        charsmap: compiled character normalisation; empty for none.
+        add_dummy_prefix: whether a space is put before the text.
+        remove_extra_whitespaces: whether runs of spaces become one, and outer ones vanish.
+    """
+
+    pieces: list[tuple[str, float, int]] = field(default_factory=list)
+    kind: int = UNIGRAM
+    charsmap: bytes = b""
+    add_dummy_prefix: bool = True
+    remove_extra_whitespaces: bool = True
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Numbers and values of the fields of one message.
+
+    Raises:
+        ValueError: the bytes are no message.
+    """
+    place = 0
+
+    def varint() -> int:
+        nonlocal place
+        value = shift = 0
+        while True:
+            if place >= len(data) or shift > 63:
+                raise ValueError("cut off inside a number")
+            byte = data[place]
+            place += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while place < len(data):
+        key = varint()
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            yield number, varint()
+            continue
+        length = {1: 8, 5: 4}.get(wire) or (varint() if wire == 2 else -1)
+        if length < 0 or place + length > len(data):
+            raise ValueError(f"a field of wire type {wire} that does not fit")
+        yield number, data[place : place + length]
+        place += length
+
+
+def parse(data: bytes) -> Pieces:
+    """Read a model.
+
+    Raises:
+        ValueError: the bytes are no SentencePiece model.
+    """
+    found = Pieces()
+    for number, value in _fields(data):
+        if number == 1 and isinstance(value, bytes):
+            found.pieces.append(_piece(value))
+        elif number == 2 and isinstance(value, bytes):
+            found.kind = next((int(one) for n, one in _fields(value) if n == 3 and isinstance(one, int)), UNIGRAM)
+        elif number == 3 and isinstance(value, bytes):
+            _read_normalizer(value, found)
+    if not found.pieces or found.kind not in (UNIGRAM, BPE):
+        raise ValueError("no pieces, or neither a Unigram nor a BPE model")
+    return found
+
+
+def _piece(data: bytes) -> tuple[str, float, int]:
+    text, score, kind = "", 0.0, NORMAL
+    for number, value in _fields(data):
+        if number == 1 and isinstance(value, bytes):
+            text = value.decode("utf-8")
+        elif number == 2 and isinstance(value, bytes):
+            (score,) = struct.unpack("<f", value)
+        elif number == 3 and isinstance(value, int):
+            kind = value
+    return text, score, kind
+
+
+def _read_normalizer(data: bytes, found: Pieces) -> None:
+    for number, value in _fields(data):
+        if number == 2 and isinstance(value, bytes):
+            found.charsmap = value
+        elif number == 3:
+            found.add_dummy_prefix = bool(value)
+        elif number == 4:
+            found.remove_extra_whitespaces = bool(value)
+
+
+def build(found: Pieces) -> Backend:
+    """The same tokenizer on the `tokenizers` library.
+
+    Models of ALBERT and XLNet (known by their `[CLS]` or `<cls>`) give the ids of transformers, which cleans their text
+    first and cuts it at user-defined pieces; all others give those of SentencePiece itself.
+    """
+    unknown = next((n for n, (_, _, kind) in enumerate(found.pieces) if kind == UNKNOWN), 0)
+    has_bytes = any(kind == BYTE for _, _, kind in found.pieces)
+    if found.kind == UNIGRAM:
+        scored = [(text, score) for text, score, _ in found.pieces]
+        backend = Backend(models.Unigram(scored, unknown, has_bytes))
+    else:
+        vocabulary = {text: number for number, (text, _, _) in enumerate(found.pieces)}
+        unk = found.pieces[unknown][0]
+        backend = Backend(
+            models.BPE(vocabulary, _merges(found, vocabulary), unk_token=unk, fuse_unk=True, byte_fallback=has_bytes)
+        )
+    controls = {text for text, _, kind in found.pieces if kind == CONTROL}
+    cleaned = bool(controls & {"[CLS]", "<cls>"})
+    backend.normalizer = normalizers.Sequence(_normalization(found, cleaned=cleaned, lower="[CLS]" in controls))
+    own = sorted((text for text, _, kind in found.pieces if kind == USER_DEFINED), key=len, reverse=True)
+    scheme = "always" if cleaned else "first"
+    scheme = scheme if found.add_dummy_prefix else "never"
+    parts: list[pre_tokenizers.PreTokenizer] = [
+        pre_tokenizers.Metaspace(prepend_scheme=scheme, split=found.kind == UNIGRAM)
+    ]
+    if cleaned:
+        parts.insert(0, pre_tokenizers.WhitespaceSplit())
+    elif own:  # user-defined pieces are taken as they stand, wherever they stand
+        parts.append(pre_tokenizers.Split(Regex("|".join(map(_escaped, own))), "isolated"))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(parts)
+    backend.decoder = decoders.Metaspace(prepend_scheme="always" if found.add_dummy_prefix else "never")
+    special = [text for text, _, kind in found.pieces if kind in (CONTROL, UNKNOWN)]
+    backend.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
+    if cleaned:
+        backend.add_tokens([AddedToken(text, normalized=False) for text in own])
+    return backend
+
+
+def _normalization(found: Pieces, *, cleaned: bool, lower: bool) -> list[normalizers.Normalizer]:
+    """The model's own normalisation; ALBERT's and XLNet's texts were cleaned before it, as transformers does."""
+    steps: list[normalizers.Normalizer] = []
+    if cleaned:
+        steps += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD()]
+        steps.append(normalizers.StripAccents())
+    if lower:
+        steps.append(normalizers.Lowercase())
+    if found.charsmap:
+        steps.append(normalizers.Precompiled(found.charsmap))
+    if found.remove_extra_whitespaces:
+        steps += [] if cleaned else [normalizers.Strip()]
+        steps.append(normalizers.Replace(Regex(" {2,}"), " "))
+    return steps
+
+
+def _escaped(text: str) -> str:
+    """The text as a pattern that matches nothing else."""
+    return "".join(letter if letter.isalnum() else f"\\x{{{ord(letter):x}}}" for letter in text)
+
+
+def _merges(found: Pieces, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
+    """All pairs of pieces that make a piece, best score first, as SentencePiece tries them."""
+    pairs = []
+    for text, score, _ in found.pieces:
+        for cut in range(1, len(text)):
+            left, right = text[:cut], text[cut:]
+            if left in vocabulary and right in vocabulary:
+                pairs.append((-score, vocabulary[left], vocabulary[right], left, right))
+    return [(left, right) for _, _, _, left, right in sorted(pairs)]

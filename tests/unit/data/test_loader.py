@@ -1,0 +1,215 @@
+"""Every token once an epoch, the same order for the same seed, and any place found again."""
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trifold.batch import IGNORED, Batch
+from trifold.data import store as store_module
+from trifold.data import Example, Loader, Room, TokenStore, build_stores
+from trifold.data.packing import assemble, fill_rows
+from trifold.data.permutation import permute
+from trifold.errors import DataError
+from trifold.example import TrainingExample
+from trifold.objective import build_objective, config
+from trifold.presets import build_config
+from trifold.text import Tokenizer, train_tokenizer
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,;"
+
+
+def make_texts(count: int, *, longest: int = 300, seed: int = 0) -> list[str]:
+    dice = np.random.default_rng(seed)
+    lengths = np.minimum(dice.lognormal(3.5, 1.0, count).astype(int) + 5, longest)
+    return ["".join(dice.choice(list(LETTERS), n)) for n in lengths]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer([LETTERS], kind="character", vocab_size=256)
+
+
+def make_store(tmp_path: Path, tokenizer: Tokenizer, texts: list[str], **more) -> TokenStore:
+    build_stores((Example((text,)) for text in texts), tokenizer, tmp_path / "store", **more)
+    return TokenStore(tmp_path / "store" / "train", tokenizer)
+
+
+def make_loader(store: TokenStore, tokenizer: Tokenizer, kind: str = "causal", **more) -> Loader:
+    families = {"causal": "gpt2", "masked": "bert", "denoising": "t5"}
+    wanted = {"causal": config.Causal(), "masked": config.Masked(), "denoising": config.Denoising()}[kind]
+    shape = build_config(families[kind], size="tiny", dials={"vocab_size": tokenizer.vocab_size})
+    objective = build_objective(wanted, tokenizer, shape)
+    length = more.pop("length", 64)
+    paired = kind == "denoising"
+    room = Room(
+        source=0 if kind == "causal" else length,
+        target=length if kind == "causal" else objective.target_length(length) if paired else 0,
+    )
+    return Loader([store], objective, room, batch_size=4, pad=tokenizer.special.pad, **more)
+
+
+def labels_of(batches: list[Batch]) -> list[int]:
+    return sorted(label for batch in batches for label in batch.labels.flatten().tolist() if label != IGNORED)
+
+
+def same(one: Batch, other: Batch) -> bool:
+    pairs = [(getattr(one, name), getattr(other, name)) for name in ("source", "target", "labels")]
+    return all((a is None and b is None) or torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("longest", [300, 40])
+def test_an_epoch_predicts_every_token_and_every_end_exactly_once(tmp_path, tokenizer, longest):
+    texts = make_texts(200, longest=longest)
+    store = make_store(tmp_path, tokenizer, texts)
+    wanted = [int(i) for text in texts for i in [*tokenizer.encode(text).ids, tokenizer.special.eos]]
+    loader = make_loader(store, tokenizer, token_bytes=tokenizer.token_bytes())
+    batches = list(loader.epoch())
+    assert labels_of(batches) == sorted(wanted)
+    assert sum(batch.num_bytes for batch in batches) == sum(len(text) for text in texts) == store.num_bytes
+
+
+def test_training_reads_the_text_of_one_huge_document_evenly(tmp_path, tokenizer):
+    text = "".join(np.random.default_rng(0).choice(list(LETTERS), 64 * 256))
+    store = make_store(tmp_path, tokenizer, [text])
+    loader = make_loader(store, tokenizer)
+    seen = np.zeros(tokenizer.vocab_size)
+    for batch in islice(loader, 64):  # one epoch of 4 rows of 64
+        np.add.at(seen, batch.labels[batch.labels != IGNORED].numpy(), 1)
+        assert batch.target_layout.positions.max() < 64
+    whole = np.bincount(tokenizer.encode(text).ids, minlength=tokenizer.vocab_size)
+    assert abs(seen.sum() - len(text)) <= 300
+    assert np.abs(seen - whole).max() <= 20
+
+
+@pytest.mark.parametrize("kind", ["causal", "masked", "denoising"])
+def test_waste_is_below_two_per_cent(tmp_path, tokenizer, kind):
+    store = make_store(tmp_path, tokenizer, make_texts(3000))
+    batches = list(islice(make_loader(store, tokenizer, kind, length=256), 32))
+    layouts = [batch.target_layout if kind == "causal" else batch.source_layout for batch in batches]
+    empty = [(one.documents == 0).float().mean().item() if one.documents is not None else 0.0 for one in layouts]
+    assert np.mean(empty) < 0.02
+
+
+@pytest.mark.parametrize("kind", ["causal", "masked", "denoising"])
+def test_a12_resume_at_any_batch_gives_the_batch_that_would_have_come(tmp_path, tokenizer, kind):
+    store = make_store(tmp_path, tokenizer, make_texts(150))
+    whole = list(islice(make_loader(store, tokenizer, kind, seed=3), 40))
+    for stop in (1, 16, 37):
+        first = make_loader(store, tokenizer, kind, seed=3)
+        list(islice(first, stop))
+        second = make_loader(store, tokenizer, kind, seed=3)
+        second.load_state_dict(first.state_dict())
+        assert same(next(iter(second)), whole[stop])
+
+
+def test_another_seed_is_another_order(tmp_path, tokenizer):
+    store = make_store(tmp_path, tokenizer, make_texts(150))
+    one, two = (next(iter(make_loader(store, tokenizer, seed=seed))) for seed in (1, 2))
+    assert not same(one, two)
+
+
+def test_weights_decide_how_often_a_corpus_is_drawn(tmp_path, tokenizer):
+    stores = []
+    for name, letter in (("a", "a"), ("b", "b")):
+        build_stores([Example((letter * 50,))] * 20, tokenizer, tmp_path / name)
+        stores.append(TokenStore(tmp_path / name / "train", tokenizer))
+    shape = build_config("gpt2", size="tiny", dials={"vocab_size": tokenizer.vocab_size})
+    objective = build_objective(config.Causal(), tokenizer, shape)
+    loader = Loader(stores, objective, Room(source=0, target=51), batch_size=4, pad=0, weights=[3.0, 1.0])
+    counts = np.zeros(tokenizer.vocab_size)
+    for batch in islice(loader, 64):
+        np.add.at(counts, batch.labels[batch.labels != IGNORED].numpy(), 1)
+    a, b = (counts[tokenizer.encode(letter).ids[0]] for letter in "ab")
+    assert a / b == pytest.approx(3.0, rel=0.05)
+
+
+def test_a_corpus_smaller_than_one_row_still_trains(tmp_path, tokenizer):
+    store = make_store(tmp_path, tokenizer, ["short text"])
+    batch = next(iter(make_loader(store, tokenizer)))
+    assert batch.labels.shape == (4, 64)
+    assert (batch.labels != IGNORED).any()
+
+
+def test_documents_in_a_row_keep_their_numbers_and_positions():
+    parts = [TrainingExample(labels=np.arange(n), target=np.arange(n)) for n in (3, 2)]
+    batch = assemble([parts], Room(source=0, target=6), pad=9)
+    assert batch.target.tolist() == [[0, 1, 2, 0, 1, 9]]
+    assert batch.target_layout.documents.tolist() == [[1, 1, 1, 2, 2, 0]]
+    assert batch.target_layout.positions.tolist() == [[0, 1, 2, 0, 1, 0]]
+    assert batch.labels.tolist() == [[0, 1, 2, 0, 1, IGNORED]]
+
+
+def test_pairs_fit_on_both_sides():
+    dice = np.random.default_rng(0)
+    make = lambda s, t: TrainingExample(labels=np.zeros(t, int), source=np.zeros(s, int), target=np.zeros(t, int))  # noqa: E731
+    examples = [make(int(s), int(t)) for s, t in dice.integers(1, 16, (300, 2))]
+    room = Room(source=32, target=32)
+    rows = fill_rows(examples, 300, room)
+    assert sum(map(len, rows)) == 300
+    assert all(sum(one.source_length for one in row) <= 32 for row in rows)
+    assert all(sum(one.target_length for one in row) <= 32 for row in rows)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 17, 1000])
+def test_the_shuffled_order_is_a_bijection(size):
+    for key in range(3):
+        assert sorted(permute(place, size, key) for place in range(size)) == list(range(size))
+
+
+def test_held_out_text_is_every_nth_document_or_the_tail_of_the_only_one(tmp_path, tokenizer):
+    texts = make_texts(100)
+    build_stores((Example((text,)) for text in texts), tokenizer, tmp_path / "many", hold_out=0.1)
+    valid = TokenStore(tmp_path / "many" / "valid", tokenizer)
+    assert [tokenizer.decode(valid.document(n)) for n in range(10)] == texts[9::10]
+    build_stores([Example(("x" * 900 + "y" * 100,))], tokenizer, tmp_path / "one", hold_out=0.1)
+    train, valid = (TokenStore(tmp_path / "one" / name, tokenizer) for name in ("train", "valid"))
+    assert tokenizer.decode(train.document(0)) == "x" * 900 and train.num_bytes == 900
+    assert tokenizer.decode(valid.document(0)) == "y" * 100 and valid.num_bytes == 100
+
+
+@pytest.mark.parametrize("damage", ["truncate", "odd", "flip", "missing", "large_id", "index"])
+def test_b5_a_damaged_store_is_refused_by_name(tmp_path, tokenizer, damage):
+    make_store(tmp_path, tokenizer, make_texts(20))
+    folder = tmp_path / "store" / "train"
+    shard = folder / "tokens.bin"
+    raw = bytearray(shard.read_bytes())
+    match damage:
+        case "truncate":
+            shard.write_bytes(raw[:-2])
+        case "odd":
+            shard.write_bytes(raw[:-1])
+        case "flip":
+            raw[5] ^= 1
+            shard.write_bytes(raw)
+        case "missing":
+            shard.unlink()
+        case "large_id":
+            raw[0:2] = (60000).to_bytes(2, "little")
+            shard.write_bytes(raw)
+        case "index":
+            (folder / "index.json").write_text("{")
+    with pytest.raises(DataError, match="index.json" if damage == "index" else "tokens.bin"):
+        TokenStore(folder, tokenizer)
+
+
+def test_a_store_of_another_tokenizer_is_refused(tmp_path, tokenizer):
+    make_store(tmp_path, tokenizer, make_texts(5))
+    other = train_tokenizer([LETTERS + "é"], kind="character", vocab_size=256)
+    with pytest.raises(DataError, match="another tokenizer"):
+        TokenStore(tmp_path / "store" / "train", other)
+
+
+def test_building_takes_the_same_memory_for_ten_times_the_text(tmp_path, tokenizer, monkeypatch):
+    import tracemalloc
+
+    monkeypatch.setattr(store_module, "BUFFERED_CHARACTERS", 10_000)
+    peaks = []
+    for number, size in enumerate((10, 100)):
+        tracemalloc.start()
+        build_stores((Example(("word " * 200,)) for _ in range(size * 4)), tokenizer, tmp_path / f"m{number}")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]

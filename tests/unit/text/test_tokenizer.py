@@ -1,0 +1,206 @@
+"""Tokenizers: exact, streamable, readable by others, and right about words."""
+
+import gzip
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trifold.errors import ModelFileError
+from trifold.text import Tokenizer, compression_report, train_tokenizer
+from trifold.text.training import sample
+
+TEXTS = [
+    "The quick brown fox jumps over the lazy dog. Low, lower, lowest; new, newer, newest!\n",
+    "研究生命的起源是生物学的重要问题。我们在北京大学学习自然语言处理，模型很大。\n",
+    "def f(x):\n    return x ** 2  # comment 12345\n",
+] * 20
+KINDS = ["byte_bpe", "bpe", "wordpiece", "unigram", "character"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def tokenizer(request) -> Tokenizer:
+    return train_tokenizer(TEXTS, kind=request.param, vocab_size=600)
+
+
+BYTES = train_tokenizer(TEXTS, kind="byte_bpe", vocab_size=600)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=60))
+def test_b1_byte_level_keeps_every_text_exactly(text):
+    encoding = BYTES.encode(text)
+    assert BYTES.decode(encoding.ids) == text
+    assert BYTES.token_bytes()[encoding.ids].sum() == len(text.encode("utf-8", "surrogatepass"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=40))
+def test_streaming_gives_what_decoding_gives(text):
+    stream, ids = BYTES.stream(), BYTES.encode(text).ids.tolist()
+    pieces = [stream.push(token) for token in ids]
+    assert "".join([*pieces, stream.finish()]) == text
+    assert not any("\ufffd" in piece for piece in pieces) or "\ufffd" in text
+
+
+def test_streaming_shows_a_chinese_character_only_when_it_is_whole():
+    stream, text = BYTES.stream(), "龘"
+    pieces = [stream.push(token) for token in BYTES.encode(text).ids.tolist()]
+    assert pieces == [""] * (len(pieces) - 1) + [text] and len(pieces) == 3
+
+
+def test_transformers_opens_what_was_saved(tmp_path, tokenizer):
+    from transformers import AutoTokenizer
+
+    tokenizer.save_pretrained(tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    again = Tokenizer.from_pretrained(tmp_path)
+    assert (again.kind, again.fingerprint()) == (tokenizer.kind, tokenizer.fingerprint())
+    assert again.special == tokenizer.special
+    for text in TEXTS[:3]:
+        ids = tokenizer.encode(text).ids.tolist()
+        assert theirs(text, add_special_tokens=False)["input_ids"] == ids
+        assert again.encode(text).ids.tolist() == ids
+
+
+def test_words_begin_where_they_should(tokenizer):
+    text = "lowest 研究生命的起源 new12"
+    words = ["lowest", "研究", "生命", "的", "起源", "new12"]
+    owner = [number for number, word in enumerate(words) for _ in word]  # for each visible character
+    encoding = tokenizer.encode(text)
+    visible = [len(text[:begin].replace(" ", "")) for begin, _ in encoding.offsets]
+    mine = [
+        owner[place] if text[begin:end].strip() else -1
+        for place, (begin, end) in zip(visible, encoding.offsets, strict=True)
+    ]
+    wanted = [number == 0 or mine[number] != mine[number - 1] for number in range(len(mine))]
+    assert tokenizer.word_starts(text, encoding).tolist() == wanted
+    assert sum(wanted) >= 5
+
+
+def test_special_spellings_in_text_are_only_characters_when_asked():
+    text = "a </s> b"
+    assert BYTES.special.eos in BYTES.encode(text).ids
+    plain = BYTES.encode_batch([text], plain=True)[0]
+    assert BYTES.special.eos not in plain.ids
+    assert BYTES.decode(plain.ids) == text
+
+
+def test_chinese_is_neither_split_into_bytes_nor_glued_into_clauses(tokenizer):
+    encoding = tokenizer.encode("研究生命的起源是生物学的重要问题。")
+    lengths = encoding.offsets[:, 1] - encoding.offsets[:, 0]
+    assert lengths.max() <= 8
+    assert len(encoding.ids) <= 17 + 3
+
+
+def test_options_fold_width_and_compose():
+    folded = train_tokenizer(TEXTS, kind="wordpiece", vocab_size=400, fold_width=True, nfc=True, lowercase=True)
+    assert folded.encode("ＡＢＣ１２").ids.tolist() == folded.encode("abc12").ids.tolist()
+    assert folded.encode("e\u0301").ids.tolist() == folded.encode("é").ids.tolist()
+
+
+def test_the_sample_is_bounded_even_and_the_same_every_time():
+    stream = [f"{number:07d}" for number in range(10_000)]
+    kept = sample(stream, 7_000)
+    assert sum(map(len, kept)) <= 7_000 < 4 * sum(map(len, kept))
+    assert kept == sample(stream, 7_000)
+    gaps = np.diff([int(text) for text in kept])
+    assert gaps.min() == gaps.max()
+
+
+@pytest.mark.parametrize("unit", ["x", " ", "研", "^", "\u0301"])
+def test_b3_a_long_run_of_one_character_takes_linear_time(unit):
+    def seconds(count: int) -> float:
+        start = time.perf_counter()
+        assert BYTES.decode(BYTES.encode(unit * count).ids) == unit * count
+        return time.perf_counter() - start
+
+    seconds(1000)
+    assert seconds(200_000) < 12 * max(min(seconds(50_000), seconds(50_000)), 0.005)  # 4 times the text
+
+
+def test_compression_is_told_by_script():
+    rows = compression_report(BYTES, TEXTS[:3])
+    assert rows["all"].num_bytes == sum(len(text.encode()) for text in TEXTS[:3])
+    assert rows["all"].tokens == sum(rows[name].tokens for name in ("han", "latin", "digits", "other"))
+    assert rows["han"].bytes_per_token > 3 and rows["all"].unknown_rate == 0
+
+
+def write(folder: Path, name: str, data: object) -> Path:
+    path = folder / name
+    path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "damage", ["json", "twice", "negative", "huge_id", "merge", "no_model", "deep", "empty_folder"]
+)
+def test_d6_hostile_tokenizer_files_are_refused(tmp_path, damage):
+    BYTES.save_pretrained(tmp_path)
+    data = json.loads((tmp_path / "tokenizer.json").read_text())
+    vocabulary = data["model"]["vocab"]
+    match damage:
+        case "json":
+            data = "{"
+        case "twice":
+            vocabulary["zzzz"] = 5
+        case "negative":
+            vocabulary["zzzz"] = -1
+        case "huge_id":
+            vocabulary["zzzz"] = 10**9
+        case "merge":
+            data["model"]["merges"].append(["nobody", "here"])
+        case "no_model":
+            del data["model"]
+        case "deep":
+            data = "[" * 100_000
+        case "empty_folder":
+            (tmp_path / "empty").mkdir()
+            with pytest.raises(ModelFileError, match="no tokenizer"):
+                Tokenizer.from_pretrained(tmp_path / "empty")
+            return
+    write(tmp_path, "tokenizer.json", data)
+    with pytest.raises(ModelFileError, match="tokenizer"):
+        Tokenizer.from_pretrained(tmp_path)
+
+
+def lines(data_dir: Path) -> list[str]:
+    found = []
+    for name in ("lm_en/enwiki_sample/valid.jsonl.gz", "lm_zh/zhwiki_sample/valid.jsonl.gz"):
+        with gzip.open(data_dir / name, "rt", encoding="utf-8") as file:
+            texts = [line for row in file for line in json.loads(row)["text"].split("\n") if line.strip()]
+        found += texts[:5000]
+    assert len(found) == 10_000
+    return found
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["bert-base-uncased", "bert-base-chinese", "gpt2", "albert", "xlnet_zh_clue"])
+def test_official_vocabularies_give_the_ids_of_transformers(data_dir, tmp_path, name):
+    import transformers
+
+    folder = data_dir / "tokenizers" / name
+    match name:
+        case "gpt2":
+            theirs = transformers.GPT2TokenizerFast(
+                vocab=json.loads((folder / "encoder.json").read_text()),
+                merges=[tuple(line.split()) for line in (folder / "vocab.bpe").read_text().split("\n")[1:] if line],
+            )
+        case "albert" | "xlnet_zh_clue":
+            (tmp_path / "spiece.model").write_bytes((folder / "spiece.model").read_bytes())
+            kind = transformers.AlbertTokenizer if name == "albert" else transformers.XLNetTokenizer
+            theirs = kind.from_pretrained(tmp_path)
+        case _:
+            vocabulary = {
+                line: n for n, line in enumerate((folder / "vocab.txt").read_text("utf-8").split("\n")) if line
+            }
+            theirs = transformers.BertTokenizer(vocab=vocabulary, do_lower_case=True)
+    ours, texts = Tokenizer.from_pretrained(folder), lines(data_dir)
+    mine = [one.ids.tolist() for one in ours.encode_batch(texts)]
+    wanted = theirs(texts, add_special_tokens=False)["input_ids"]
+    different = [text for text, one, other in zip(texts, mine, wanted, strict=True) if one != other]
+    assert different == []
