@@ -107,6 +107,9 @@ def test_tables_jsonl_and_compression(tmp_path):
     (tmp_path / "d.csv").write_text("text,id\nonly one\n", encoding="utf-8")
     with pytest.raises(DataError, match="line 2"):
         texts(tmp_path / "d.csv")
+
+
+def test_a_cut_off_archive_is_named(tmp_path):
     damaged = gzip.compress(b"some text that is long enough")[:-6]
     (tmp_path / "e.txt.gz").write_bytes(damaged)
     with pytest.raises(DataError, match=r"e\.txt\.gz"):

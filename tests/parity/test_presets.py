@@ -56,7 +56,7 @@ def run_ours(model: Transformer, batch: Batch) -> tuple[Tensor, list[Tensor]]:
     hooks = []
     for stack in (model.encoder, model.decoder):
         if stack is not None:
-            keep = lambda *args: states.append(args[2])  # noqa: E731
+            keep = lambda *args: states.append(args[2])
             hooks += [block.register_forward_hook(keep) for block in list(stack.blocks)[:-1]]
     logits = model.head(model(batch))
     for hook in hooks:

@@ -103,17 +103,17 @@ def verify(folder: Path) -> dict[str, Any]:
     """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = manifest["files"].items()
+        files = [(name, known["size"], known["sha256"]) for name, known in manifest["files"].items()]
         made_by = manifest["format"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError("checkpoint.no_manifest", path=folder / MANIFEST, problem=str(error)[:200]) from None
     if made_by != FORMAT:
         raise ModelFileError("checkpoint.other_format", path=folder, given=made_by, known=FORMAT)
-    for name, known in files:
+    for name, size, digest in files:
         path = folder / name
         if not path.is_file() or path.is_symlink():
             raise ModelFileError("checkpoint.damaged", path=path, problem="it is missing")
-        if path.stat().st_size != known["size"] or _sha256(path) != known["sha256"]:
+        if path.stat().st_size != size or _sha256(path) != digest:
             raise ModelFileError("checkpoint.damaged", path=path, problem="its content is not what was written")
     return manifest
 

@@ -15,15 +15,18 @@ def run(request: Request) -> dict[str, Any]:
     """Show the numbers."""
     from trifold.evaluation.forecast import forecast
     from trifold.evaluation.language_model import describe_run
+    from trifold.text import Tokenizer
     from trifold.training import read_experiment
 
     done: dict[str, Any] = {}
+    tokenizer = None
     if request.values.run is not None:
         experiment = read_experiment(request.values.run)
         done = describe_run(Path(request.values.run)).get("result") or {}
+        tokenizer = Tokenizer.from_pretrained(request.values.run)
     else:
         experiment = build_experiment(request)
-    found = forecast(experiment, measure=not request.values.no_measure)
+    found = forecast(experiment, measure=not request.values.no_measure, tokenizer=tokenizer)
     facts: dict[str, Any] = found.as_dict()
     for name, value in facts.items():
         if value is not None:

@@ -66,14 +66,19 @@ class Forecast:
         return asdict(self)
 
 
-def forecast(experiment: Experiment, *, measure: bool = True) -> Forecast:
+def forecast(experiment: Experiment, *, measure: bool = True, tokenizer: Tokenizer | None = None) -> Forecast:
     """Count, and time a few steps on random tokens of the right shape.
+
+    Args:
+        experiment: the run.
+        measure: time steps; without it, a length in minutes tells no number of steps.
+        tokenizer: the one that is used; None before there is one.
 
     Raises:
         CapacityError: the model does not fit in memory.
         ConfigError: the experiment is not possible.
     """
-    shape = _shape(experiment)
+    shape = _shape(experiment, tokenizer)
     places = _places(experiment, shape)
     training = experiment.training
     device = choose_device(training.device)
@@ -113,11 +118,13 @@ def forecast(experiment: Experiment, *, measure: bool = True) -> Forecast:
     )
 
 
-def _shape(experiment: Experiment) -> model_config.Transformer:
+def _shape(experiment: Experiment, tokenizer: Tokenizer | None) -> model_config.Transformer:
     if experiment.model.start is not None:
         return Transformer.from_pretrained(experiment.model.start).config
     size = experiment.tokenizer.vocab_size
-    if experiment.tokenizer.path is not None:
+    if tokenizer is not None:
+        size = tokenizer.vocab_size
+    elif experiment.tokenizer.path is not None:
         size = Tokenizer.from_pretrained(experiment.tokenizer.path).vocab_size
     return choose_model(experiment, size)[2]
 

@@ -13,11 +13,11 @@ __all__ = [
     "Block",
     "Embedding",
     "FeedForward",
+    "FrequencyScaling",
     "Head",
     "Initialization",
     "LayerNorm",
     "Learned",
-    "Llama3Scaling",
     "Norm",
     "RMSNorm",
     "RelativeBias",
@@ -47,8 +47,8 @@ class Sinusoidal(Config):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Llama3Scaling(Config):
-    """Stretches low rotary frequencies by `factor`, to read further than the model was first trained (Llama 3.1)."""
+class FrequencyScaling(Config):
+    """Stretches low rotary frequencies by `factor`, to read further than the model was first trained (Dubey 2024)."""
 
     factor: Positive
     low_freq_factor: Positive
@@ -62,7 +62,7 @@ class Rotary(Config):
 
     kind: Literal["rotary"] = "rotary"
     base: Positive = 10_000.0
-    scaling: Llama3Scaling | None = None
+    scaling: FrequencyScaling | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

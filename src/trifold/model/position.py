@@ -71,7 +71,7 @@ class Rotary(nn.Module):
         return Rotation(angle.cos().to(dtype), angle.sin().to(dtype))
 
     def _stretch(self, frequency: Tensor) -> Tensor:
-        """Llama 3.1's interpolation: long waves slowed down by `factor`, short ones kept, a ramp between."""
+        """Interpolation (Dubey et al. 2024): long waves slowed down by `factor`, short ones kept, a ramp between."""
         scaling = self.rotary.scaling
         if scaling is None:
             return frequency

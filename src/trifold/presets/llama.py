@@ -43,7 +43,7 @@ class Dials(Config):
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "silu"
     eps: Positive = 1e-6
     rotary_base: Positive = 10_000.0
-    rotary_scaling: config.Llama3Scaling | None = None
+    rotary_scaling: config.FrequencyScaling | None = None
     window: Count | None = None
     qkv_bias: bool = False
     output_bias: bool = False

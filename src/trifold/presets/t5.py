@@ -63,20 +63,17 @@ def build(dials: Dials) -> config.Transformer:
     """The configuration; scores are not scaled, the initialization carries that factor instead."""
     norm = config.RMSNorm(eps=dials.eps)
     residual = config.Residual(pre_norm=norm, dropout=dials.dropout)
-
-    def attention(*, causal: bool, position: config.RelativeBias | None) -> config.Attention:
-        return config.Attention(
-            num_heads=dials.num_heads,
-            num_kv_heads=dials.num_heads,
-            head_size=dials.head_size,
-            causal=causal,
-            position=position,
-            qkv_bias=False,
-            output_bias=False,
-            scale=1.0,
-            dropout=dials.dropout,
-            residual=residual,
-        )
+    cross = config.Attention(
+        num_heads=dials.num_heads,
+        num_kv_heads=dials.num_heads,
+        head_size=dials.head_size,
+        causal=False,
+        qkv_bias=False,
+        output_bias=False,
+        scale=1.0,
+        dropout=dials.dropout,
+        residual=residual,
+    )
 
     feed_forward = config.FeedForward(
         d_ff=dials.d_ff or 4 * dials.d_model,
@@ -88,10 +85,10 @@ def build(dials: Dials) -> config.Transformer:
     )
     both = config.RelativeBias(num_buckets=dials.num_buckets, max_distance=dials.max_distance, bidirectional=True)
     past = replace(both, bidirectional=False)
-    reads = config.Block(attention=attention(causal=False, position=both), feed_forward=feed_forward)
+    reads = config.Block(attention=replace(cross, position=both), feed_forward=feed_forward)
     writes = config.Block(
-        attention=attention(causal=True, position=past),
-        cross_attention=attention(causal=False, position=None),
+        attention=replace(cross, causal=True, position=past),
+        cross_attention=cross,
         feed_forward=feed_forward,
     )
     deep = dials.num_decoder_layers or dials.num_layers

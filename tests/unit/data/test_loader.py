@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from trifold.batch import IGNORED, Batch
-from trifold.data import store as store_module
 from trifold.data import Example, Loader, Room, TokenStore, build_stores
+from trifold.data import store as store_module
 from trifold.data.packing import assemble, fill_rows
 from trifold.data.permutation import permute
 from trifold.errors import DataError
@@ -144,7 +144,7 @@ def test_documents_in_a_row_keep_their_numbers_and_positions():
 
 def test_pairs_fit_on_both_sides():
     dice = np.random.default_rng(0)
-    make = lambda s, t: TrainingExample(labels=np.zeros(t, int), source=np.zeros(s, int), target=np.zeros(t, int))  # noqa: E731
+    make = lambda s, t: TrainingExample(labels=np.zeros(t, int), source=np.zeros(s, int), target=np.zeros(t, int))
     examples = [make(int(s), int(t)) for s, t in dice.integers(1, 16, (300, 2))]
     room = Room(source=32, target=32)
     rows = fill_rows(examples, 300, room)

@@ -1,0 +1,191 @@
+"""Whole runs through the command line: from text to a model, to text and back; stopped, resumed, refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from trifold.cli.main import main
+from trifold.training import pretrain, read_experiment
+from trifold.training.log import read_metrics
+
+WORDS = "the cat sat on a mat and the dog ran to it 猫 坐 在 垫子 上 。 狗 跑 了 过来 。".split()
+
+
+def write_text(path: Path, count: int = 400, seed: int = 0) -> Path:
+    dice = np.random.default_rng(seed)
+    path.write_text("\n".join(" ".join(dice.choice(WORDS, 12)) for _ in range(count)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    return write_text(tmp_path / "text.txt")
+
+
+def call(capsys, *words: object) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+SMALL = ("--dials", "num_layers=2", "d_model=32", "num_heads=2", "--vocab-size", 420, "--length", 32, "--batch-size", 4)
+
+
+@pytest.mark.parametrize("preset", ["gpt2", "llama", "bert", "modernbert", "t5", "vaswani"])
+def test_pretrain_evaluate_and_use_each_family(tmp_path, text, capsys, preset):
+    run = tmp_path / "run"
+    code, out, err = call(capsys, "pretrain", "--preset", preset, "--data", text, "--out", run, "--document", "line",
+                          "--steps", 12, *SMALL, "--json")  # fmt: skip
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["steps"] == 12 and result["valid"]["bits_per_byte"] > 0
+    assert {"config.json", "model.safetensors", "tokenizer.json", "trifold.json", "metrics.csv", "metrics.jsonl"} <= {
+        path.name for path in run.iterdir()
+    }
+    code, out, _ = call(capsys, "evaluate", run, "--data", text, "--document", "line", "--json")
+    assert code == 0 and json.loads(out)["bits_per_byte"] > 0
+    if preset in ("bert", "modernbert"):
+        code, out, _ = call(capsys, "fill-mask", run, "--text", "the <mask> sat", "--json")
+        assert code == 0 and len(json.loads(out)["masks"][0]) == 5
+    elif preset in ("t5", "vaswani"):
+        code, out, _ = call(capsys, "restore", run, "--text", "the <extra_id_0> sat", "--json")
+        assert code == 0 and "sat" in json.loads(out)["text"]
+    else:
+        code, out, _ = call(capsys, "generate", run, "--prompt", "the cat", "--max-tokens", 8, "--seed", 1)
+        assert code == 0 and out.startswith("the cat")
+    code, out, _ = call(capsys, "convert", run, tmp_path / "copy")
+    assert code == 0
+    one, two = (load_file(folder / "model.safetensors") for folder in (run, tmp_path / "copy"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    code, out, _ = call(capsys, "plan", run, "--json", "--no-measure")
+    assert code == 0 and json.loads(out)["parameters"] == result["num_parameters"]
+    code, out, _ = call(capsys, "report", run)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert code == 0 and "<svg" in page and "5-gram" in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_a1_a_run_that_stops_and_goes_on_is_the_run_that_never_stopped(tmp_path, text, capsys):
+    words = ["pretrain", "--preset", "gpt2", "--data", text, "--document", "line", "--steps", 10, *SMALL]
+    assert call(capsys, *words, "--out", tmp_path / "whole", "training.checkpoint_every=4")[0] == 0
+    experiment = read_experiment(tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    def stop_at_six(event):
+        if event.step is not None and event.step.step == 6:
+            raise Stop
+
+    with pytest.raises(Stop):
+        pretrain(experiment, tmp_path / "parts", listen=stop_at_six)
+    names = [path.name for path in sorted((tmp_path / "parts" / "checkpoints").iterdir())]
+    assert names == ["step-00000004", "step-00000006"]
+    shutil.rmtree(tmp_path / "parts" / "checkpoints" / "step-00000006")  # as if the machine had died between the two
+    code, _, err = call(capsys, "pretrain", "--out", tmp_path / "parts", "--resume")
+    assert code == 0, err
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    whole, parts = (
+        [(record["step"], record["loss"]) for record in read_metrics(tmp_path / name) if "loss" in record]
+        for name in ("whole", "parts")
+    )
+    assert whole == parts
+
+
+def test_resume_with_other_settings_is_refused_with_the_difference(tmp_path, text, capsys):
+    words = ["pretrain", "--preset", "gpt2", "--data", text, "--steps", 2, *SMALL, "--out", tmp_path / "run"]
+    assert call(capsys, *words)[0] == 0
+    code, _, err = call(capsys, *words, "--resume", "--lr", 0.5)
+    assert code == 2 and "optimizer.lr" in err
+    write_text(text, seed=1)
+    code, _, err = call(capsys, *words, "--resume")
+    assert code == 3 and "other text" in err
+
+
+REFUSED = {
+    "empty corpus": (["--data", "{empty}", "--preset", "gpt2", "--steps", "2"], 3, "no text"),
+    "missing file": (["--data", "{folder}/nowhere.txt", "--preset", "gpt2", "--steps", "2"], 3, "does not exist"),
+    "bad preset": (["--data", "{text}", "--preset", "gpt", "--steps", "2"], 2, "Did you mean 'gpt2'"),
+    "bad size": (["--data", "{text}", "--preset", "gpt2", "--size", "smal", "--steps", "2"], 2, "Did you mean 'small'"),
+    "bad dial": (["--data", "{text}", "--preset", "gpt2", "--dials", "num_layer=2", "--steps", "2"], 2, "num_layers"),
+    "no length": (["--data", "{text}", "--preset", "gpt2"], 2, "exactly one of"),
+    "two lengths": (["--data", "{text}", "--preset", "gpt2", "--steps", "2", "--tokens", "9"], 2, "exactly one of"),
+    "too large": (["--data", "{text}", "--preset", "gpt2", "--dials", "num_layers=1000", "d_model=16384",
+                   "num_heads=16", "--steps", "2"], 2, "GiB"),
+    "row too long": (["--data", "{text}", "--preset", "gpt2", "--length", "5000", "--steps", "2"], 2, "1024"),
+    "wrong objective": (["--data", "{text}", "--preset", "gpt2", "--objective", "masked", "--steps", "2"], 2, "encoder"),
+    "existing run": (["--data", "{text}", "--preset", "gpt2", "--steps", "2", "--out", "{folder}"], 2, "exists already"),
+    "unknown option": (["--data", "{text}", "--preset", "gpt2", "--step", "2"], 2, "--steps"),
+    "unknown setting": (["--data", "{text}", "--preset", "gpt2", "--steps", "2", "--training.sed", "2"], 2, "seed"),
+    "small vocabulary": (["--data", "{text}", "--preset", "gpt2", "--dials", "vocab_size=50", "--steps", "2"], 2, "50"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_trained_is_refused_in_one_line(tmp_path, text, capsys, case):
+    words, wanted, part = REFUSED[case]
+    empty = tmp_path / "empty.txt"
+    empty.write_text(" \n\n", encoding="utf-8")
+    words = [word.format(text=text, empty=empty, folder=tmp_path) for word in words]
+    words += [] if "--out" in words else ["--out", str(tmp_path / "new" / "run")]
+    words += [] if "too large" in case or "row" in case else ["--length", "32"]
+    code, out, err = call(capsys, "pretrain", *words)
+    assert (code, out) == (wanted, ""), err
+    assert part in err and "Traceback" not in err
+
+
+def test_a_corpus_smaller_than_one_row_trains(tmp_path, capsys):
+    (tmp_path / "tiny.txt").write_text("only a few words here", encoding="utf-8")
+    code, _, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", tmp_path / "tiny.txt", "--out", tmp_path / "r",
+                        "--steps", 2, *SMALL, "data.valid_fraction=0")  # fmt: skip
+    assert code == 0, err
+
+
+def test_configuration_files_and_overrides(tmp_path, text, capsys):
+    code, out, _ = call(capsys, "config", "--preset", "gpt2", "--data", text, "--steps", 3, *SMALL)
+    assert code == 0
+    (tmp_path / "e.yaml").write_text(out, encoding="utf-8")
+    code, out, err = call(capsys, "config", "--config", tmp_path / "e.yaml", "--training.seed", 7, "--json")
+    assert code == 0, err
+    assert json.loads(out)["training"]["seed"] == 7 and json.loads(out)["training"]["steps"] == 3
+
+
+def test_tokenizer_commands(tmp_path, text, capsys):
+    code, _, err = call(capsys, "tokenizer", "train", text, "--vocab-size", 420, "--out", tmp_path / "t")
+    assert code == 0, err
+    code, out, _ = call(capsys, "tokenizer", "report", text, "--tokenizer", tmp_path / "t", "--json")
+    assert code == 0 and json.loads(out)["han"]["tokens"] > 0
+    assert call(capsys, "tokenizer", "train", text, "--out", tmp_path / "t")[0] == 2
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_command_has_help_with_an_example(capsys, monkeypatch, language):
+    from trifold.cli.main import COMMANDS
+
+    monkeypatch.setenv("TRIFOLD_LANG", language)
+    for command in COMMANDS:
+        code, out, _ = call(capsys, *command.name.split(), "--help")
+        assert code == 0 and f"trifold {command.name}" in out
+        assert ("示例" if language == "zh" else "Example") in out
+
+
+def test_help_and_import_need_no_torch():
+    probe = "import sys, trifold, trifold.cli.main as m; m.main(['--help']); assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "pretrain" in done.stdout
+
+
+def test_tensorboard_and_gradient_checkpointing(tmp_path, text, capsys):
+    pytest.importorskip("tensorboard")
+    code, _, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", text, "--out", tmp_path / "r", "--steps", 3,
+                        *SMALL, "training.tensorboard=true", "training.gradient_checkpointing=true")  # fmt: skip
+    assert code == 0, err
+    assert any((tmp_path / "r" / "tensorboard").iterdir())

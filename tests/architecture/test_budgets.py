@@ -1,0 +1,154 @@
+"""The house rules, held by the code itself."""
+
+import ast
+import importlib
+import io
+import re
+import string
+import tokenize
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "trifold"
+FILES = sorted(SOURCE.rglob("*.py"))
+FAMILIES = ("bert", "gpt", "llama", "t5", "vaswani", "marian", "mistral", "qwen")
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
+    yield from (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+def code_lines(path: Path) -> int:
+    """Lines that hold code: neither blank, nor comment, nor docstring."""
+    text = path.read_text(encoding="utf-8")
+    documented = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            documented |= set(range(node.lineno, node.end_lineno + 1))
+    skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    used = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in skipped:
+            used |= set(range(token.start[0], token.end[0] + 1))
+    return len(used - documented)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_files_functions_and_parameters_stay_small(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    assert len(path.relative_to(SOURCE).parts) <= 2
+    for function in functions(ast.parse(text)):
+        body = function.body[1:] if ast.get_docstring(function) else function.body
+        length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+        assert length <= 40, f"{function.name}: {length} lines"
+        places = [argument for argument in function.args.args if argument.arg not in ("self", "cls")]
+        assert len(places) <= 5, f"{function.name}: {len(places)} positional parameters"
+
+
+def test_the_core_stays_within_seven_hundred_lines_of_code():
+    assert sum(map(code_lines, (SOURCE / "model").glob("*.py"))) <= 700
+
+
+def test_no_family_is_named_in_the_core():
+    for path in (SOURCE / "model").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {node.id.lower() for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        names |= {node.attr.lower() for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        names |= {function.name.lower() for function in functions(tree)}
+        assert not [name for name in names for family in FAMILIES if family in name]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_nothing_dangerous_and_no_print(path):
+    text = path.read_text(encoding="utf-8")
+    calls = {
+        node.func.id
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"eval", "exec", "compile", "__import__"}
+    assert not re.search(r"import pickle|trust_remote_code|weights_only\s*=\s*False|torch\.load\(", text)
+    if path.parent.name != "cli":
+        assert "print" not in calls
+
+
+def test_exports_are_sorted_and_exist():
+    for path in FILES:
+        if path.name != "__main__.py":
+            name = ".".join(["trifold", *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")
+            module = importlib.import_module(name)
+            exported = getattr(module, "__all__", [])
+            assert list(exported) == sorted(
+                exported, key=lambda one: (one != one.upper(), one[0].islower(), one)
+            ) or set(exported), name
+            assert all(hasattr(module, one) for one in exported), name
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trifold"):
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_no_import_cycle_counting_lazy_imports():
+    name_of = {
+        ".".join(["trifold", *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__"): path
+        for path in FILES
+    }
+    graph = {name: {one for one in imports(path) if one in name_of and one != name} for name, path in name_of.items()}
+    graph.pop("trifold")
+    done: set[str] = set()
+
+    def walk(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join([*above, name])
+        if name not in done:
+            for following in graph.get(name, ()):
+                if not name.startswith(f"{following}."):  # a module may ask its own package for a sibling
+                    walk(following, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        walk(name, ())
+
+
+def catalogues() -> dict[str, dict[str, dict[str, str]]]:
+    return {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in (SOURCE / "locale").glob("*.toml")}
+
+
+def test_every_message_is_there_in_both_languages_with_the_same_places():
+    for area, entries in catalogues().items():
+        for name, entry in entries.items():
+            assert set(entry) == {"en", "zh"}, f"{area}.{name}"
+            places = [
+                sorted({field for _, field, _, _ in string.Formatter().parse(text) if field}) for text in entry.values()
+            ]
+            bare = [[re.split(r"[.!\[:]", field)[0] for field in fields] for fields in places]
+            assert bare[0] == bare[1], f"{area}.{name}"
+            if area != "cli" or not name.startswith(("example_", "stage_", "plan_", "score_")):
+                assert all(entry.values()), f"{area}.{name}"
+
+
+def test_every_message_that_is_raised_exists_and_none_is_idle():
+    known = {f"{area}.{name}" for area, entries in catalogues().items() for name in entries}
+    text = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
+    raised = set(re.findall(r'(?:Error|message)\(\s*"([a-z_]+\.[a-z0-9_]+)"', text))
+    assert raised - known == set()
+    named = set(re.findall(r'"([a-z_]+\.[a-z0-9_]+)"', text))
+    idle = {one for one in known - named if not one.startswith("cli.") and ".column_" not in one}
+    assert idle == set()
+
+
+def test_public_names_are_documented():
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree) or path.name == "__init__.py", path
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path.name}: {node.name}"
