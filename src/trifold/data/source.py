@@ -152,7 +152,7 @@ def _suffix(name: str) -> tuple[str, str]:
 
 def _read_path(path: str, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
     if path == "-":
-        yield from _read_plain(sys.stdin.buffer, "-", options, report)
+        yield from _read_plain(sys.stdin.buffer, "-", options, report)  # type: ignore[arg-type]
         return
     place = Path(path)
     if place.is_dir():
@@ -328,7 +328,7 @@ def _read_table(
 ) -> Iterator[Example]:
     csv.field_size_limit(LONGEST_LINE)
     errors = "replace" if options.on_error == "replace" else "strict"
-    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors=errors, newline="")
+    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors=errors, newline="")  # type: ignore[type-var]
     style: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if suffix == ".tsv" else {"strict": True}
     rows = csv.reader(lines, **style)
     try:
@@ -347,6 +347,8 @@ def _read_table(
                 report.skipped += bool(row)
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError("data.bad_record", path=origin, line=rows.line_num + 1, column=1, problem=str(error)) from None
+    finally:
+        lines.detach()  # whoever opened the stream closes it
 
 
 def _read_parquet(path: Path, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
