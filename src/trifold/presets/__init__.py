@@ -5,15 +5,15 @@ from typing import Any
 
 from trifold.config import unknown_key
 from trifold.model import config
-from trifold.presets import bert, gpt2, llama, modernbert, t5, vaswani
+from trifold.presets import bert, gpt2, llama, marian, modernbert, t5
 from trifold.presets.preset import Preset
 
-__all__ = ["PRESETS", "Preset", "bert", "build_config", "find_preset", "gpt2", "llama", "modernbert", "t5", "vaswani"]
+__all__ = ["PRESETS", "Preset", "bert", "build_config", "find_preset", "gpt2", "llama", "marian", "modernbert", "t5"]
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
     for preset in (
-        vaswani.PRESET,
+        marian.PRESET,
         bert.BERT,
         bert.ROBERTA,
         modernbert.PRESET,

@@ -17,7 +17,7 @@ from trifold.presets import PRESETS, find_preset
 from trifold.presets.preset import Preset
 from trifold.text import Tokenizer
 
-__all__ = ["Transformer", "from_article", "resolve"]
+__all__ = ["Transformer", "resolve"]
 
 OWN_TYPE = "trifold"
 SPECIAL = ("bos", "eos", "pad", "mask", "cls", "sep")
@@ -217,23 +217,3 @@ def resolve(folder: Path) -> Path:
     if found is None:
         raise ModelFileError("checkpoint.not_a_model", path=folder)
     return found
-
-
-def from_article(
-    *, vocab_size: int = 10_000, embed_dim: int = 512, num_heads: int = 8, num_layers: int = 2
-) -> Transformer:
-    """The article's Transformer made whole: with positions, a causal mask, cross-attention and an activation.
-
-    Args:
-        vocab_size: tokens in the vocabulary.
-        embed_dim: width.
-        num_heads: heads of every attention.
-        num_layers: layers of the encoder, and of the decoder.
-
-    Example:
-        >>> model = from_article(vocab_size=100, embed_dim=32, num_heads=4, num_layers=1)
-        >>> print(model.summary().splitlines()[-2])
-        Total params: 32,996
-    """
-    dials = {"vocab_size": vocab_size, "d_model": embed_dim, "num_heads": num_heads, "num_layers": num_layers}
-    return Transformer.from_preset("vaswani", size="base", **dials)
