@@ -31,7 +31,7 @@ test-all: $(READY)
 check: $(READY)
 	$(RUN)ruff check .
 	$(RUN)ruff format --check .
-	$(RUN)pyright
+	$(RUN)pyright --pythonpath $(RUN)python
 	$(RUN)lint-imports
 
 docs: $(READY)
