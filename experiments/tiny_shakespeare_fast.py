@@ -28,10 +28,10 @@ def experiment() -> Experiment:
         tokenizer=TokenizerChoice(kind="character", vocab_size=256),
         data=DataChoice(paths=(TEXT,), valid_fraction=0.1),
         training=Training(
-            steps=400,
+            steps=200,
             length=64,
-            batch_size=12,
-            optimizer=Muon(lr=9e-3, adamw=AdamW(lr=4e-3, weight_decay=0.0)),
+            batch_size=24,
+            optimizer=Muon(lr=0.02, momentum=0.9, adamw=AdamW(lr=0.01, weight_decay=0.0)),
             schedule=Schedule(kind="linear", warmup=0.05),
             evaluate_every=0,
             checkpoint_every=0,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from trifold.batch import Layout
-from trifold.model import Visibility, attend
+from trifold.model import Visibility, attend, attention
 
 
 def _slow(
@@ -39,3 +39,21 @@ def test_attend_is_its_equation(queries: int, heads: tuple[int, int], biased: bo
     wanted = _slow(query, key, value, view.mask, torch.zeros(1, heads[0], queries, 7) if bias is None else bias)
     made = attend(query, key, value, view, bias=bias)
     torch.testing.assert_close(made, wanted, rtol=0.0, atol=1e-13)
+    if heads[0] == heads[1]:
+        plain = attention._attend_densely(query, key, value, view, bias=bias, scale=None, dropout=0.0)
+        torch.testing.assert_close(plain, wanted, rtol=0.0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("length", "plain"), [(16, True), (attention.DENSE_KEYS + 1, False)])
+def test_bfloat16_takes_matrix_products_when_short_and_stays_near_float64(length, plain, monkeypatch) -> None:
+    calls = []
+    real = attention._attend_densely
+    monkeypatch.setattr(attention, "_attend_densely", lambda *a, **k: calls.append(1) or real(*a, **k))
+    query, key, value = torch.randn(3, 1, 2, length, 8, dtype=torch.float64)
+    layout = Layout.whole(1, length)
+    view = Visibility(layout, layout, causal=True, window=None)
+    exact = attend(query, key, value, view)
+    assert not calls, "float64 keeps the exact kernel"
+    near = attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), view)
+    assert bool(calls) == plain
+    torch.testing.assert_close(near.double(), exact, rtol=0.0, atol=0.05)

@@ -1,11 +1,12 @@
 """Where a command speaks: results on standard output, everything else on standard error."""
 
+import io
 import json
 import math
 import os
 import sys
 import time
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from trifold.locale import message
 
@@ -35,7 +36,9 @@ class Console:
         err: stream of notes, progress and errors.
     """
 
-    def __init__(self, *, as_json: bool = False, out: IO[str] | None = None, err: IO[str] | None = None) -> None:
+    def __init__(
+        self, *, as_json: bool = False, out: io.TextIOBase | None = None, err: io.TextIOBase | None = None
+    ) -> None:
         self.as_json = as_json
         self.out = sys.stdout if out is None else out
         self.err = sys.stderr if err is None else err
@@ -124,7 +127,9 @@ class Progress:
                 TextColumn("{task.percentage:>3.0f} %"),
                 TextColumn("{task.fields[text]}", markup=False),
             )
-            drawing = RichConsole(file=self.console.err, no_color=not self.console.color, highlight=False)
+            drawing = RichConsole(
+                file=cast("IO[str]", self.console.err), no_color=not self.console.color, highlight=False
+            )
             self.bar = Progress(*columns, console=drawing, transient=False)
             self.bar.start()
             self.task = self.bar.add_task(self.title, total=1.0, text="")

@@ -15,7 +15,9 @@ from trifold.model import config
 from trifold.model.cache import Slot
 from trifold.model.position import Rotation
 
-__all__ = ["Attention", "Visibility", "attend"]
+__all__ = ["DENSE_KEYS", "Attention", "Visibility", "attend"]
+
+DENSE_KEYS = 512  # on a CPU in bfloat16, matrix products beat torch's fused kernel up to here (docs/decisions/0006)
 
 
 class Visibility:
@@ -95,6 +97,13 @@ def attend(
         return attend(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout).flatten(1, 2)[:, :, None]
     if groups > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    if (
+        query.dtype == torch.bfloat16
+        and query.device.type == "cpu"
+        and query.shape[2] > 1
+        and key.shape[2] <= DENSE_KEYS
+    ):
+        return _attend_densely(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout)
     if bias is not None:
         mask = bias.to(query.dtype)
         mask = mask if visibility.is_everything else mask.masked_fill(~visibility.mask, float("-inf"))
@@ -104,6 +113,28 @@ def attend(
         return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=causal, scale=scale)
     mask = visibility.mask
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
+
+
+def _attend_densely(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    visibility: Visibility,
+    *,
+    bias: Tensor | None,
+    scale: float | None,
+    dropout: float,
+) -> Tensor:
+    """The same rule in plain matrix products; `bias`, `scale` and `dropout` as in `attend`."""
+    scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-1, -2)  # B H Q T
+    scores = scores if bias is None else scores + bias.to(scores.dtype)
+    if visibility.is_everything:
+        return F.dropout(scores.softmax(-1), dropout) @ value
+    hidden = ~visibility.mask
+    weights = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1)
+    if not visibility.is_causal:  # a query of padding may see no key at all
+        weights = weights.masked_fill(hidden, 0.0)
+    return F.dropout(weights, dropout) @ value
 
 
 class Attention(nn.Module):

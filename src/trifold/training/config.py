@@ -44,7 +44,7 @@ class Muon(Config):
     lr: Rate = 5e-3
     momentum: Chance = 0.95
     weight_decay: Decay = 0.0
-    adamw: AdamW = AdamW(lr=3e-3, weight_decay=0.0)
+    adamw: AdamW = AdamW(lr=1e-2, weight_decay=0.0)
 
 
 Optimizer = Annotated[AdamW | Muon, TAGGED]
