@@ -189,3 +189,28 @@ def test_tensorboard_and_gradient_checkpointing(tmp_path, text, capsys):
                         *SMALL, "training.tensorboard=true", "training.gradient_checkpointing=true")  # fmt: skip
     assert code == 0, err
     assert any((tmp_path / "r" / "tensorboard").iterdir())
+
+
+def test_a_roberta_of_our_own_tokenizer_gives_its_numbers_in_transformers_too(tmp_path, text, capsys):
+    """Positions are counted from the padding id there, so an id that real text uses must not be taken for padding."""
+    import transformers
+
+    from trifold import Transformer
+    from trifold.batch import Batch, Layout
+    from trifold.text import load_tokenizer
+
+    run = tmp_path / "run"
+    code, _, err = call(capsys, "pretrain", "--preset", "roberta", "--data", text, "--out", run, "--document", "line",
+                        "--steps", 3, *SMALL)  # fmt: skip
+    assert code == 0, err
+    ours, theirs = (
+        Transformer.from_pretrained(run).eval(),
+        transformers.AutoModelForMaskedLM.from_pretrained(run).eval(),
+    )
+    pad = load_tokenizer(run).special.pad
+    assert theirs.config.pad_token_id == pad
+    tokens = torch.tensor([[token for token in range(24) if token != pad]])
+    with torch.no_grad():
+        made = ours.head(ours(Batch(source=tokens, source_layout=Layout.whole(1, tokens.shape[1]))))
+        wanted = theirs(input_ids=tokens).logits
+    torch.testing.assert_close(made, wanted, rtol=1e-4, atol=1e-5)

@@ -124,22 +124,29 @@ def _options(data: DataChoice) -> SourceOptions:
     return SourceOptions(fields=fields, document=data.document, on_error=data.on_error)  # type: ignore[arg-type]
 
 
-def choose_model(experiment: Experiment, vocab_size: int) -> tuple[Preset, Config, model_config.Transformer]:
+def choose_model(
+    experiment: Experiment, vocab_size: int, *, pad: int | None = None
+) -> tuple[Preset, Config, model_config.Transformer]:
     """Family, dials and configuration for a vocabulary of that size (unless the dials say their own).
+
+    `pad` is the tokenizer's padding id: RoBERTa counts its positions from the id after it.
 
     Raises:
         ConfigError: an unknown family, size or dial, or a value out of range.
     """
     choice = experiment.model
     preset = find_preset(choice.preset or "")
-    dials = preset.choose(choice.size, {"vocab_size": vocab_size, **choice.dials})
+    known = {"vocab_size": vocab_size}
+    if preset.model_type == "roberta" and pad is not None:
+        known["offset"] = pad + 1
+    dials = preset.choose(choice.size, {**known, **choice.dials})
     return preset, dials, preset.build(dials)
 
 
 def _model(experiment: Experiment, tokenizer: Tokenizer) -> Transformer:
     if experiment.model.start is not None:
         return Transformer.from_pretrained(experiment.model.start)
-    preset, dials, shape = choose_model(experiment, tokenizer.vocab_size)
+    preset, dials, shape = choose_model(experiment, tokenizer.vocab_size, pad=tokenizer.special.pad)
     return Transformer(shape, preset=preset, dials=dials)
 
 
