@@ -197,7 +197,7 @@ def test_a_roberta_of_our_own_tokenizer_gives_its_numbers_in_transformers_too(tm
 
     from trifold import Transformer
     from trifold.batch import Batch, Layout
-    from trifold.text import load_tokenizer
+    from trifold.text import Tokenizer
 
     run = tmp_path / "run"
     code, _, err = call(capsys, "pretrain", "--preset", "roberta", "--data", text, "--out", run, "--document", "line",
@@ -207,7 +207,7 @@ def test_a_roberta_of_our_own_tokenizer_gives_its_numbers_in_transformers_too(tm
         Transformer.from_pretrained(run).eval(),
         transformers.AutoModelForMaskedLM.from_pretrained(run).eval(),
     )
-    pad = load_tokenizer(run).special.pad
+    pad = Tokenizer.from_pretrained(run).special.pad
     assert theirs.config.pad_token_id == pad
     tokens = torch.tensor([[token for token in range(24) if token != pad]])
     with torch.no_grad():
