@@ -13,7 +13,7 @@ __all__ = ["Kind", "sample", "train_tokenizer"]
 
 Kind = Literal["bpe", "byte_bpe", "wordpiece", "unigram", "character"]
 
-SAMPLE_CHARACTERS = 40_000_000
+SAMPLE_CHARACTERS = 12_000_000
 UNIGRAM_CHARACTERS = 4_000_000
 """The Unigram trainer is some forty times slower a character than the others, and needs less text."""
 
@@ -55,7 +55,7 @@ def train_tokenizer(
         lowercase: lower-case first (`wordpiece` only).
         nfc: normalise to NFC first.
         fold_width: turn full-width Latin letters, digits and signs into half-width ones first.
-        max_characters: cap of the sample; None for 40 million (4 million for `unigram`).
+        max_characters: cap of the sample; None for 12 million (4 million for `unigram`).
 
     Raises:
         DataError: there is no text.
