@@ -194,7 +194,8 @@ class Trainer:
         except Exception as error:  # noqa: BLE001 - torch.compile raises what its many back ends raise
             for stack in stacks:
                 stack._compiled_call_impl = None  # noqa: SLF001 - undoes nn.Module.compile, which has no public undo
-            warnings.warn(message("training.compile_failed", problem=str(error).splitlines()[0][:200]), stacklevel=2)
+            problem = (str(error) or type(error).__name__).splitlines()[0][:200]
+            warnings.warn(message("training.compile_failed", problem=problem), stacklevel=2)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """All that a later process needs to go on: tensors by name, and numbers."""

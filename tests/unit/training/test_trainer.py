@@ -176,3 +176,15 @@ def test_evaluation_weighs_tokens_not_batches():
     assert result.tokens == sum(one.tokens for one in alone)
     assert result.loss == pytest.approx(sum(one.loss * one.tokens for one in alone) / result.tokens, abs=1e-12)
     assert result.bits_per_byte is None
+
+
+def test_torch_compile_that_fails_is_reported_and_left_out(monkeypatch):
+    def broken(self: torch.nn.Module, *_: object, **__: object) -> None:
+        self._compiled_call_impl = lambda *a, **k: (_ for _ in ()).throw(RuntimeError("no compiler here"))
+
+    plain, asked = make_trainer(), make_trainer(compile=True)
+    list(plain.steps())
+    monkeypatch.setattr(torch.nn.Module, "compile", broken)
+    with pytest.warns(UserWarning, match="no compiler here"):
+        list(asked.steps())
+    assert_same(weights(plain), weights(asked))
