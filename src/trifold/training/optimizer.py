@@ -1,4 +1,4 @@
-"""Which parameter is moved by which optimizer; the optimizers are torch's own."""
+"""Which parameter is moved by which optimizer."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from trifold.training.config import AdamW, Muon, Optimizer
+from trifold.training.muon import MatrixMomentum
+from trifold.training.precision import choose_dtype
 
 __all__ = ["build_optimizers", "set_learning_rate", "split_parameters"]
 
@@ -42,12 +44,10 @@ def build_optimizers(config: Optimizer, parameters: Mapping[str, Tensor]) -> lis
 
 
 def _muon(config: Muon, matrices: list[Tensor]) -> torch.optim.Optimizer:
-    return torch.optim.Muon(
-        matrices,
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        adjust_lr_fn="match_rms_adamw",
+    given = matrices[0]
+    dtype = given.dtype if given.dtype == torch.float64 else choose_dtype("auto", given.device)
+    return MatrixMomentum(
+        matrices, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, dtype=dtype
     )
 
 
