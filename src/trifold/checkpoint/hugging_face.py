@@ -12,9 +12,17 @@ from torch import Tensor
 
 from trifold.errors import ModelFileError
 
-__all__ = ["find_folder", "read_config", "read_weights", "write_config", "write_weights"]
+__all__ = [
+    "find_folder",
+    "read_config",
+    "read_extra",
+    "read_weights",
+    "write_config",
+    "write_extra",
+    "write_weights",
+]
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+SINGLE, INDEX, EXTRA = "model.safetensors", "model.safetensors.index.json", "extra.safetensors"
 SHARD_BYTES = 5 * 10**9
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.bpe"]
 
@@ -74,16 +82,35 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         path = folder / name
         if Path(name).name != name or not path.is_file() or (path.is_symlink() and not _same_cache(path, folder)):
             raise ModelFileError("checkpoint.outside", path=folder, given=name)
-        try:
-            with safe_open(path, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118 - the reader is no mapping
-                    weights[key] = file.get_tensor(key)
-        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-            raise ModelFileError("checkpoint.bad_file", path=path, problem=str(error)[:200]) from None
+        weights |= _read_tensors(path)
     for key, value in weights.items():
         if value.is_floating_point() and value.numel() and not torch.isfinite(value).any():
             raise ModelFileError("checkpoint.not_finite", path=folder, name=key)
     return weights
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - the reader is no mapping
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise ModelFileError("checkpoint.bad_file", path=path, problem=str(error)[:200]) from None
+
+
+def read_extra(folder: Path) -> dict[str, Tensor]:
+    """Weights of heads and adapters by name; none where the folder has none.
+
+    Raises:
+        ModelFileError: the file is damaged.
+    """
+    path = folder / EXTRA
+    return _read_tensors(path) if path.is_file() else {}
+
+
+def write_extra(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write weights of heads and adapters beside a model; nothing where there are none."""
+    if weights:
+        save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, folder / EXTRA)
 
 
 def _same_cache(path: Path, folder: Path) -> bool:

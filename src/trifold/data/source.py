@@ -8,7 +8,6 @@ import codecs
 import csv
 import hashlib
 import io
-import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,16 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from trifold.data.file import LONGEST_LINE, open_file, parse_json, read_lines, split_suffix
 from trifold.errors import DataError, MissingExtraError
 
 __all__ = ["Example", "ReadReport", "SourceOptions", "fingerprint", "list_files", "read"]
 
 PLAIN = {".txt", ".md", ".rst", ".py", ".tex", ".html", ".tokens", ".text", ".log"}
 TABLES = {".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
-PACKED = {".gz", ".zst"}
 PART_CHARACTERS = 2**16
 BLOCK = 2**20
-LONGEST_LINE = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,18 +134,11 @@ def list_files(path: Path, report: ReadReport | None = None) -> list[Path]:
     for file in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
         if file.is_file() and not hidden:
-            if _suffix(file.name)[0] in PLAIN | TABLES:
+            if split_suffix(file.name)[0] in PLAIN | TABLES:
                 found.append(file)
             elif report is not None:
                 report.ignored_files.append(str(file))
     return found
-
-
-def _suffix(name: str) -> tuple[str, str]:
-    """The format's suffix and that of its compression, in lower case."""
-    suffixes = [part.lower() for part in Path(name).suffixes]
-    packed = suffixes.pop() if suffixes and suffixes[-1] in PACKED else ""
-    return (suffixes[-1] if suffixes else "", packed)
 
 
 def _read_path(path: str, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
@@ -170,12 +161,12 @@ def _read_path(path: str, options: SourceOptions, report: ReadReport) -> Iterato
 
 
 def _read_file(path: Path, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
-    suffix, packed = _suffix(path.name)
+    suffix = split_suffix(path.name)[0]
     try:
         if suffix == ".parquet":
             yield from _read_parquet(path, options, report)
             return
-        with _open(path, packed) as stream:
+        with open_file(path) as stream:
             if suffix in (".jsonl", ".ndjson"):
                 yield from _read_json_lines(stream, str(path), options, report)
             elif suffix in (".csv", ".tsv"):
@@ -186,20 +177,6 @@ def _read_file(path: Path, options: SourceOptions, report: ReadReport) -> Iterat
                 raise DataError("data.unknown_format", path=path, known=", ".join(sorted(PLAIN | TABLES)))
     except (OSError, EOFError) as error:  # gzip reports damage as OSError, a cut-off stream as EOFError
         raise DataError("data.unreadable", path=path, problem=str(error) or type(error).__name__) from None
-
-
-def _open(path: Path, packed: str) -> io.BufferedIOBase:
-    if packed == ".gz":
-        import gzip
-
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    if packed == ".zst":
-        try:
-            import zstandard
-        except ImportError:
-            raise MissingExtraError("data.needs_extra", path=path, library="zstandard", extra="data") from None
-        return io.BufferedReader(zstandard.open(path, "rb"))  # type: ignore[arg-type]
-    return path.open("rb")
 
 
 def _decoded(stream: io.BufferedIOBase, origin: str, options: SourceOptions, report: ReadReport) -> Iterator[str]:
@@ -264,26 +241,17 @@ def _cut_plain(blocks: Iterable[str], origin: str, document: str) -> Iterator[Ex
         yield Example((rest,), origin)
 
 
-def _lines(stream: io.BufferedIOBase, origin: str) -> Iterator[tuple[int, bytes]]:
-    number = 0
-    while line := stream.readline(LONGEST_LINE):
-        number += 1
-        if len(line) == LONGEST_LINE:
-            raise DataError("data.bad_record", path=origin, line=number, column=LONGEST_LINE, problem="line too long")
-        yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-
-
 def _read_json_lines(
     stream: io.BufferedIOBase, origin: str, options: SourceOptions, report: ReadReport
 ) -> Iterator[Example]:
     errors = "replace" if options.on_error == "replace" else "strict"
-    for number, line in _lines(stream, origin):
+    for number, line in read_lines(stream, origin):
         if not line.strip():
             continue
         try:
             text = line.decode("utf-8", errors)
             report.replaced += text.count("\ufffd") if errors == "replace" else 0
-            record = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+            record = parse_json(text)
             yield _from_record(record, f"{origin}:{number}", options)
         except (ValueError, RecursionError, KeyError, TypeError) as error:
             if options.on_error == "strict":
@@ -297,17 +265,6 @@ def _problem(error: Exception, options: SourceOptions) -> str:
     if isinstance(error, KeyError):
         return f"no field {error.args[0]!r} (--text-field names it; wanted: {', '.join(options.fields)})"
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return record
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _from_record(record: Any, origin: str, options: SourceOptions) -> Example:

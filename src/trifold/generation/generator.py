@@ -114,7 +114,7 @@ class Generator:
 
     def generate(
         self,
-        prompts: str | Sequence[str],
+        prompts: str | Sequence[str | Sequence[int]],
         sampling: Sampling | None = None,
         *,
         seeds: Sequence[int] | None = None,
@@ -123,7 +123,7 @@ class Generator:
         """Continue each prompt; with an encoder, answer each source.
 
         Args:
-            prompts: the texts.
+            prompts: the texts, or token ids, which are used as they are.
             sampling: how to choose tokens; None for `Sampling()`.
             seeds: a seed for each prompt, in place of the one of `sampling`.
             batch_size: how many prompts are worked on at once.
@@ -221,8 +221,10 @@ class Generator:
             raise UsageError("generation.no_start")
         return Decoding(self.model, [[self.start]] * len(rows), rows, vocab_size=known)
 
-    def _encode(self, text: str, number: int) -> list[int]:
+    def _encode(self, text: str | Sequence[int], number: int) -> list[int]:
         """The ids that the decoder continues, or that the encoder reads."""
+        if not isinstance(text, str):
+            return list(text)
         ids = self.tokenizer.encode(text).ids.tolist()
         end = self.tokenizer.special.eos
         if self.model.config.encoder is not None:

@@ -18,12 +18,22 @@ CHUNK_ELEMENTS = 2**22
 
 
 def sum_cross_entropy(
-    head: Head, hidden: Float[Tensor, "batch seq d_model"], labels: Int[Tensor, "batch seq"]
+    head: Head,
+    hidden: Float[Tensor, "batch seq d_model"],
+    labels: Int[Tensor, "batch seq"],
+    *,
+    smoothing: float = 0.0,
 ) -> tuple[Float[Tensor, ""], int]:
     """Summed negative log-likelihood (nats) of the labels, and how many there are.
 
     Places labelled `IGNORED` cost nothing: their logits are never computed. Gradients are worked out in the same pass
     as the loss, so memory is that of one chunk of logits plus one gradient of the vocabulary matrix.
+
+    Args:
+        head: from hidden states to logits.
+        hidden: of the stack that the head reads.
+        labels: what to predict at each place.
+        smoothing: share of the wanted probability that is spread over all tokens (Szegedy et al. 2016).
 
     Example:
         >>> from trifold.model import Transformer, config
@@ -37,8 +47,8 @@ def sum_cross_entropy(
     chosen, targets = _select(hidden, labels)
     if len(targets) == 0:
         return hidden.sum() * 0.0, 0
-    output = head.output
-    return _LinearCrossEntropy.apply(head.transform(chosen), output.weight, output.bias, targets), len(targets)
+    output, wish = head.output, (targets, smoothing)
+    return _LinearCrossEntropy.apply(head.transform(chosen), output.weight, output.bias, wish), len(targets)
 
 
 @torch.no_grad()
@@ -74,8 +84,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor
+        ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, wish: tuple[Tensor, float]
     ) -> Tensor:
+        labels, smoothing = wish
         exact = torch.promote_types(x.dtype, torch.float32)
         wants = [part is not None and part.requires_grad for part in (x, weight, bias)]
         total = torch.zeros((), dtype=exact, device=x.device)
@@ -86,10 +97,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         start = 0
         for part, wanted in _chunks(x, labels, weight.shape[0]):
             step = _log_softmax(torch.nn.functional.linear(part, weight, bias))  # N V
-            total -= step.gather(1, wanted[:, None]).sum()
+            total -= (1.0 - smoothing) * step.gather(1, wanted[:, None]).sum()
+            total -= smoothing * step.mean(1).sum() if smoothing else 0.0
             if any(wants):
-                step = step.exp_()  # d loss / d logits = softmax - one-hot, in the same memory
-                step[torch.arange(len(wanted), device=x.device), wanted] -= 1.0
+                step = step.exp_()  # d loss / d logits = softmax - wanted, in the same memory
+                step = step.sub_(smoothing / weight.shape[0]) if smoothing else step
+                step[torch.arange(len(wanted), device=x.device), wanted] -= 1.0 - smoothing
                 _accumulate(grads, step, part, weight, start)
             start += len(wanted)
         ctx.save_for_backward(*grads)  # type: ignore[arg-type] - None may be saved

@@ -7,7 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trifold.checkpoint.hugging_face import find_folder, read_config, read_weights, write_config, write_weights
+from trifold.checkpoint.hugging_face import (
+    find_folder,
+    read_config,
+    read_extra,
+    read_weights,
+    write_config,
+    write_extra,
+    write_weights,
+)
 from trifold.checkpoint.store import newest
 from trifold.config import Config, from_json, to_json
 from trifold.errors import ConfigError, ModelFileError
@@ -32,6 +40,10 @@ class Transformer(Core):
         dials: the family's dials that gave the configuration; None without a family.
         special: ids of special tokens by role, for generation.
 
+    Attributes:
+        heads: heads of tasks by name, none at first; saved beside the model with what else it has learned on top
+            (adapters), in `extra.safetensors`.
+
     Example:
         >>> model = Transformer.from_preset("gpt2", size="tiny", vocab_size=100)
         >>> model.num_parameters() == sum(weight.numel() for weight in model.parameters())
@@ -47,6 +59,7 @@ class Transformer(Core):
         special: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(transformer)
+        self.heads = torch.nn.ModuleDict()
         self.preset, self.dials, self.special = preset, dials, dict(special or {})
 
     @classmethod
@@ -108,7 +121,7 @@ class Transformer(Core):
 
     def _take(self, theirs: Mapping[str, Tensor], folder: Path, dtype: torch.dtype) -> None:
         """Put weights in place of the empty ones, all of them or none."""
-        wanted = {name: value.shape for name, value in self.named_parameters()}
+        wanted = {name: value.shape for name, value in self._own()}
         if self.preset is None:
             weights, missing = dict(theirs), sorted(wanted.keys() - theirs.keys())
             unexpected = sorted(theirs.keys() - wanted.keys())
@@ -153,12 +166,35 @@ class Transformer(Core):
         roles = {name: data[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id") if name in data}
         write_config(folder, {**roles, **start}, "generation_config.json")
         write_weights(folder, weights, shard_bytes=shard_bytes)
+        write_extra(folder, {name: value for name, value in self.named_parameters() if _is_extra(name)})
         (folder / "README.md").write_text(self._card(), encoding="utf-8")
+
+    def _own(self) -> list[tuple[str, Tensor]]:
+        """The parameters that its family knows."""
+        return [(name, value) for name, value in self.named_parameters() if not _is_extra(name)]
+
+    def load_extra(self, folder: str | Path) -> None:
+        """Fill its heads and adapters from a folder that `save_pretrained` wrote.
+
+        Raises:
+            ModelFileError: they are not there, or of another shape.
+        """
+        mine = {name: value for name, value in self.named_parameters() if _is_extra(name)}
+        saved = read_extra(Path(folder))
+        shapes = [name for name, value in mine.items() if name in saved and saved[name].shape != value.shape]
+        missing, unexpected = sorted(mine.keys() - saved.keys()), sorted(saved.keys() - mine.keys())
+        if missing or unexpected or shapes:
+            lists = {"missing": missing, "unexpected": unexpected, "shapes": shapes}
+            shown = {name: ", ".join(found[:20]) or "-" for name, found in lists.items()}
+            raise ModelFileError("checkpoint.keys", path=folder, **shown)
+        with torch.no_grad():
+            for name, value in mine.items():
+                value.copy_(saved[name])
 
     def _written(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         ids: dict[str, Any] = {f"{role}_token_id": found for role, found in self.special.items()}
         dtype = str(self.embedding.tokens.weight.dtype).removeprefix("torch.")
-        own: dict[str, Tensor] = dict(self.named_parameters())
+        own: dict[str, Tensor] = dict(self._own())
         if self.preset is None:
             return {**ids, "model_type": OWN_TYPE, "transformer": to_json(self.config), "dtype": dtype}, own
         if self.config.encoder is not None and self.config.decoder is not None and "pad" in self.special:
@@ -199,6 +235,11 @@ class Transformer(Core):
         return "\n".join(
             [line, f"{'Layer':<32}{'Output shape':<24}{'Param #':>16}", "=" * 72, *body, "=" * 72, total, line]
         )
+
+
+def _is_extra(name: str) -> bool:
+    """Whether a parameter stands on top of what its family knows: a task's head, or an adapter."""
+    return name.startswith("heads.") or name.endswith((".lora_a", ".lora_b"))
 
 
 def _count(module: torch.nn.Module) -> int:

@@ -77,6 +77,7 @@ class Training(Config):
         target_length: tokens in a decoder's row beside an encoder; None lets the objective say.
         batch_size: rows in one pass.
         accumulation: passes in one optimizer step; the gradient is that of one big batch.
+        layer_decay: what the learning rate is multiplied by from each layer to the one below (Howard and Ruder 2018).
         clip: largest norm of the gradient; None for no limit.
         dtype: `auto` is bfloat16 where the device multiplies it in hardware, else float32.
         gradient_checkpointing: compute activations again in the backward pass, to save memory.
@@ -99,6 +100,7 @@ class Training(Config):
     accumulation: Count = 1
     optimizer: Optimizer = Muon()
     schedule: Schedule = Schedule()
+    layer_decay: Annotated[float, Interval(gt=0, le=1)] = 1.0
     clip: Positive | None = 1.0
     dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"

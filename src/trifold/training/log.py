@@ -12,7 +12,7 @@ __all__ = ["COLUMNS", "MetricLog"]
 
 COLUMNS: tuple[str, ...] = (
     "step", "tokens", "seconds", "loss", "learning_rate", "gradient_norm", "tokens_per_second",
-    "valid_loss", "valid_bits_per_byte",
+    "valid_loss", "valid_bits_per_byte", "valid_metric",
 )  # fmt: skip
 
 

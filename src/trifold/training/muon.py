@@ -46,7 +46,7 @@ class MatrixMomentum(torch.optim.Optimizer):
     """Muon with Nesterov momentum; an update has the size that AdamW's would have, `0.2 sqrt(max(rows, columns))`.
 
     Args:
-        matrices: what to move; two dimensions each.
+        matrices: what to move, two dimensions each; or groups of them, as torch.optim takes them.
         lr: learning rate.
         momentum: share of the old direction that is kept.
         weight_decay: decoupled, a step shrinks weights by `lr * weight_decay`.
@@ -61,7 +61,7 @@ class MatrixMomentum(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, matrices: Iterable[Tensor], *, lr: float, momentum: float, weight_decay: float, dtype: torch.dtype
+        self, matrices: Iterable[Any], *, lr: float, momentum: float, weight_decay: float, dtype: torch.dtype
     ) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.dtype = dtype
@@ -81,14 +81,12 @@ class MatrixMomentum(torch.optim.Optimizer):
                     self._move(matrices[start : start + size], group)
 
     def _move(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
-        gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
+        ahead = []
         for matrix in matrices:
-            if "momentum_buffer" not in self.state[matrix]:
-                self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
-        kept = [self.state[matrix]["momentum_buffer"] for matrix in matrices]
-        torch._foreach_lerp_(kept, gradients, 1 - group["momentum"])  # noqa: SLF001 - as torch.optim does
-        ahead = torch._foreach_lerp(gradients, kept, group["momentum"])  # noqa: SLF001
-        turned = orthogonalize(torch.stack(list(ahead)), self.dtype)
+            assert matrix.grad is not None
+            kept = self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
+            kept.lerp_(matrix.grad, 1 - group["momentum"])
+            ahead.append(matrix.grad.lerp(kept, group["momentum"]))
         rate = group["lr"] * 0.2 * math.sqrt(max(matrices[0].shape))
-        torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])  # noqa: SLF001
-        torch._foreach_add_(matrices, list(turned.unbind()), alpha=-rate)  # noqa: SLF001
+        for matrix, turned in zip(matrices, orthogonalize(torch.stack(ahead), self.dtype), strict=True):
+            matrix.mul_(1 - group["lr"] * group["weight_decay"]).sub_(turned, alpha=rate)

@@ -1,6 +1,8 @@
 """Which parameter is moved by which optimizer."""
 
+import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,34 +29,70 @@ def split_parameters(parameters: Mapping[str, Tensor]) -> tuple[list[str], list[
     return matrices, rest, still
 
 
-def build_optimizers(config: Optimizer, parameters: Mapping[str, Tensor]) -> list[torch.optim.Optimizer]:
-    """The optimizers for named parameters; each group remembers its peak learning rate as `peak_lr`."""
-    matrices, rest, still = ([parameters[name] for name in part] for part in split_parameters(parameters))
+def build_optimizers(
+    config: Optimizer, parameters: Mapping[str, Tensor], *, layer_decay: float = 1.0
+) -> list[torch.optim.Optimizer]:
+    """The optimizers for named parameters; each group remembers its peak learning rate as `peak_lr`.
+
+    Args:
+        config: which optimizer, and its numbers.
+        parameters: what to move, by name.
+        layer_decay: what the learning rate is multiplied by from each layer to the one below.
+    """
+    matrices, rest, still = split_parameters(parameters)
+    factors = layer_factors(parameters, layer_decay)
+
+    def groups(names: Iterable[str], lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        by_factor: dict[float, list[Tensor]] = {}
+        for name in names:
+            by_factor.setdefault(factors[name], []).append(parameters[name])
+        return [{"params": found, "lr": lr * factor, "weight_decay": weight_decay}
+                for factor, found in by_factor.items()]  # fmt: skip
+
     match config:
         case AdamW():
-            optimizers: list[torch.optim.Optimizer] = [_adamw(config, [*matrices, *rest], still)]
+            chosen = [*groups([*matrices, *rest], config.lr, config.weight_decay), *groups(still, config.lr, 0.0)]
+            optimizers: list[torch.optim.Optimizer] = [_adamw(config, chosen)]
         case Muon():
-            optimizers = [_adamw(config.adamw, rest, still)]
+            adamw = config.adamw
+            chosen = [*groups(rest, adamw.lr, adamw.weight_decay), *groups(still, adamw.lr, 0.0)]
+            optimizers = [_adamw(adamw, chosen)]
             if matrices:
-                optimizers.append(_muon(config, matrices))
+                optimizers.append(_muon(config, groups(matrices, config.lr, config.weight_decay)))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return optimizers
 
 
-def _muon(config: Muon, matrices: list[Tensor]) -> torch.optim.Optimizer:
-    given = matrices[0]
+def layer_factors(parameters: Iterable[str], decay: float) -> dict[str, float]:
+    """For each parameter the power of `decay` that its depth asks for: 1 above the blocks, least in the embedding.
+
+    Example:
+        >>> names = ["embedding.tokens.weight", "encoder.blocks.0.x", "encoder.blocks.1.x", "heads.task.output.weight"]
+        >>> list(layer_factors(names, 0.5).values())
+        [0.125, 0.25, 0.5, 1.0]
+    """
+    names = list(parameters)
+    depths = {name: _depth(name) for name in names}
+    last = max((depth for depth in depths.values() if depth is not None), default=0) + 1
+    return {name: decay ** (last - (last if depth is None else depth)) for name, depth in depths.items()}
+
+
+def _depth(name: str) -> int | None:
+    """0 in the embedding, the number of the block from 1, None above the blocks."""
+    found = re.search(r"\.blocks\.(\d+)\.", name)
+    return int(found[1]) + 1 if found else 0 if name.startswith("embedding.") else None
+
+
+def _muon(config: Muon, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    given = groups[0]["params"][0]
     dtype = given.dtype if given.dtype == torch.float64 else choose_dtype("auto", given.device)
-    return MatrixMomentum(
-        matrices, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, dtype=dtype
-    )
+    return MatrixMomentum(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, dtype=dtype)
 
 
-def _adamw(config: AdamW, decayed: list[Tensor], still: list[Tensor]) -> torch.optim.Optimizer:
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": still, "weight_decay": 0.0}]
-    filled = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(filled, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+def _adamw(config: AdamW, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
 def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> float:

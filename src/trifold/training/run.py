@@ -12,20 +12,22 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from trifold.config import from_json, to_json
+from trifold.config import Config, from_json, to_json
 from trifold.errors import ConfigError, ModelFileError
+from trifold.text import Tokenizer
 from trifold.training.experiment import Experiment
 from trifold.training.log import MetricLog
 from trifold.training.prepare import Corpora, Prepared, prepare
 from trifold.training.save import load_checkpoint, publish_model, save_checkpoint
 from trifold.training.trainer import Evaluation, Step, Trainer, evaluate_loss
 
-__all__ = ["Event", "Result", "pretrain", "read_experiment"]
+__all__ = ["Event", "Listener", "Result", "claim", "measures", "pretrain", "read_experiment", "train", "write_json"]
 
 DESCRIPTION = "trifold.json"
 Listener = Callable[["Event"], None]
+E = TypeVar("E", bound=Config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +76,22 @@ def pretrain(
         CapacityError: the model does not fit in memory.
     """
     out = Path(out)
-    _claim(out, experiment, resume=resume)
+    claim(out, experiment, resume=resume)
     prepared = prepare(experiment, out, lambda stage, details: listen(Event(stage, details=details)))
     trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training)
     if resume:
         load_checkpoint(out / "checkpoints", trainer)
     with MetricLog(out, resume_after=trainer.step, tensorboard=experiment.training.tensorboard) as log:
-        _train(trainer, prepared, out, log, listen)
-        valid = _evaluate(trainer, prepared, 0)
+
+        def evaluate(max_rows: int) -> Evaluation | None:
+            return _evaluate(trainer, prepared, max_rows)
+
+        train(trainer, prepared.tokenizer, out, log=log, listen=listen, evaluate=evaluate)
+        valid = evaluate(0)
         listen(Event("evaluate", evaluation=valid))
         if valid is not None:
             record = {"step": trainer.step, "tokens": trainer.tokens, "seconds": trainer.seconds}
-            log.write({**record, **_measures(valid)})
+            log.write({**record, **measures(valid)})
     with trainer.weights.exact_model():
         publish_model(prepared.model, prepared.tokenizer, out)
     result = Result(out, trainer.step, trainer.tokens, trainer.seconds, prepared.model.num_parameters(), valid)
@@ -94,10 +100,10 @@ def pretrain(
     return result
 
 
-def _claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
+def claim(out: Path, experiment: Config, *, resume: bool) -> None:
     """Make the folder, or make sure that it holds the run to go on with."""
     if resume:
-        before = read_experiment(out)
+        before = read_experiment(out, type(experiment))
         changed = _differences(to_json(before), to_json(experiment))
         if changed:
             raise ConfigError("training.other_experiment", path=out, changes="; ".join(changed))
@@ -105,7 +111,7 @@ def _claim(out: Path, experiment: Experiment, *, resume: bool) -> None:
         raise ConfigError("training.run_exists", path=out)
     else:
         out.mkdir(parents=True, exist_ok=True)
-        _write_json(out / DESCRIPTION, {"experiment": to_json(experiment)})
+        write_json(out / DESCRIPTION, {"experiment": to_json(experiment)})
 
 
 def _differences(before: Any, after: Any, where: str = "") -> list[str]:
@@ -119,8 +125,12 @@ def _differences(before: Any, after: Any, where: str = "") -> list[str]:
     return [] if before == after or where in free else [f"{where}: {before} -> {after}"]
 
 
-def read_experiment(folder: str | Path) -> Experiment:
+def read_experiment(folder: str | Path, kind: type[E] = Experiment) -> E:
     """The experiment that a run was begun with.
+
+    Args:
+        folder: the run.
+        kind: class of the experiment, for runs that are not pre-training.
 
     Raises:
         ModelFileError: the folder holds no run.
@@ -130,28 +140,49 @@ def read_experiment(folder: str | Path) -> Experiment:
         data = json.loads(path.read_text(encoding="utf-8"))["experiment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFileError("training.no_run", path=folder, problem=str(error)[:200]) from None
-    return from_json(Experiment, data, where=str(path))
+    return from_json(kind, data, where=str(path))
 
 
-def _train(trainer: Trainer, prepared: Prepared, out: Path, log: MetricLog, listen: Listener) -> None:
+def train(
+    trainer: Trainer,
+    tokenizer: Tokenizer,
+    out: Path,
+    *,
+    log: MetricLog,
+    listen: Listener,
+    evaluate: Callable[[int], Evaluation | None],
+) -> None:
+    """Train to the end, or until an evaluation says that it is enough; log, evaluate and save on the way.
+
+    Args:
+        trainer: brought to the state to go on from.
+        tokenizer: saved with each checkpoint.
+        out: the run's folder.
+        log: where measurements go.
+        listen: is told every step and evaluation.
+        evaluate: held-out loss over at most so many rows (0 for all); None where nothing is held out.
+    """
     training = trainer.training
     saved = trainer.step
     try:
         for step in trainer.steps():
             listen(Event("train", step=step))
             record: dict[str, float] = {}
+            found = None
             if training.evaluate_every and step.step % training.evaluate_every == 0 and step.progress < 1:
-                found = _evaluate(trainer, prepared, training.evaluate_rows)
+                found = evaluate(training.evaluate_rows)
                 listen(Event("evaluate", evaluation=found))
-                record |= _measures(found)
+                record |= measures(found)
             if record or step.step % training.log_every == 0 or step.progress >= 1:
                 log.write({**_logged(step), **record})
             if training.checkpoint_every and step.step % training.checkpoint_every == 0:
-                save_checkpoint(out / "checkpoints", trainer, prepared.tokenizer)
+                save_checkpoint(out / "checkpoints", trainer, tokenizer)
                 saved = step.step
+            if found is not None and found.enough:
+                break
     finally:  # also when the user stops the run or a step goes wrong: nothing that was learned is lost
         if trainer.step > saved:
-            save_checkpoint(out / "checkpoints", trainer, prepared.tokenizer)
+            save_checkpoint(out / "checkpoints", trainer, tokenizer)
 
 
 def _logged(step: Step) -> dict[str, float]:
@@ -159,11 +190,13 @@ def _logged(step: Step) -> dict[str, float]:
     return {name: getattr(step, name) for name in names}
 
 
-def _measures(found: Evaluation | None) -> dict[str, float]:
+def measures(found: Evaluation | None) -> dict[str, float]:
+    """An evaluation as columns of the log."""
     if found is None:
         return {}
     bits = {} if found.bits_per_byte is None else {"valid_bits_per_byte": found.bits_per_byte}
-    return {"valid_loss": found.loss, **bits}
+    metric = {} if found.metric is None else {"valid_metric": found.metric}
+    return {"valid_loss": found.loss, **bits, **metric}
 
 
 def _evaluate(trainer: Trainer, prepared: Prepared, max_rows: int) -> Evaluation | None:
@@ -176,10 +209,11 @@ def _describe(out: Path, experiment: Experiment, corpora: Corpora, result: Resul
     found = {key: value for key, value in asdict(result).items() if key not in ("folder", "valid")}
     valid = None if result.valid is None else asdict(result.valid)
     facts = {"experiment": to_json(experiment), "data": corpora.facts(), "result": {**found, "valid": valid}}
-    _write_json(out / DESCRIPTION, facts)
+    write_json(out / DESCRIPTION, facts)
 
 
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
     working = path.with_suffix(".tmp")
     working.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     working.replace(path)

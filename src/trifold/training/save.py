@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from trifold.checkpoint import newest, publish, retain
+from trifold.checkpoint.hugging_face import read_extra
 from trifold.errors import ModelFileError
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer
@@ -50,7 +52,7 @@ def load_checkpoint(root: Path, trainer: Trainer) -> None:
     folder = newest(root) if root.is_dir() else None
     if folder is None:
         return
-    saved = dict(Transformer.from_pretrained(folder, dtype=_exact(trainer)).named_parameters())
+    saved = dict(Transformer.from_pretrained(folder, dtype=_exact(trainer)).named_parameters()) | read_extra(folder)
     with torch.no_grad():
         for name, value in trainer.weights.exact.items():
             value.copy_(saved[name])
@@ -66,10 +68,24 @@ def _exact(trainer: Trainer) -> torch.dtype:
     return next(iter(trainer.weights.exact.values())).dtype
 
 
-def publish_model(model: Transformer, tokenizer: Tokenizer, out: Path) -> None:
-    """Put the finished model at the top of its run, file by file, the configuration last: it says that all is there."""
+def publish_model(
+    model: Transformer, tokenizer: Tokenizer, out: Path, *, also: Callable[[Path], None] = lambda _: None
+) -> None:
+    """Put the finished model at the top of its run, file by file, the configuration last: it says that all is there.
+
+    Args:
+        model: what to save.
+        tokenizer: saved beside it.
+        out: the run's folder.
+        also: writes further files into the same folder before anything is moved.
+    """
     working = out / ".model.tmp"
-    publish(working, lambda folder: model.save_pretrained(folder, tokenizer=tokenizer), {"model": "final"})
+
+    def write(folder: Path) -> None:
+        model.save_pretrained(folder, tokenizer=tokenizer)
+        also(folder)
+
+    publish(working, write, {"model": "final"})
     files = sorted(working.iterdir(), key=lambda path: path.name == "config.json")
     for path in files:
         os.replace(path, out / path.name)

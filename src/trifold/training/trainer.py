@@ -81,12 +81,16 @@ class Evaluation:
         bits_per_byte: summed bits over the bytes of raw text that the targets stand for; None where those are unknown.
         tokens: number of target tokens.
         num_bytes: those bytes.
+        metric: what a task measured, where it is not the loss that counts; None otherwise.
+        enough: whether training should stop here, because it no longer helps.
     """
 
     loss: float
     bits_per_byte: float | None
     tokens: int
     num_bytes: int
+    metric: float | None = None
+    enough: bool = False
 
 
 class Trainer:
@@ -108,7 +112,7 @@ class Trainer:
         self.dtype = choose_dtype(training.dtype, self.device)
         self.model = model.to(self.device)
         self.weights = Weights(self.model, self.dtype)
-        self.optimizers = build_optimizers(training.optimizer, self.weights.exact)
+        self.optimizers = build_optimizers(training.optimizer, self.weights.exact, layer_decay=training.layer_decay)
         self.step = self.tokens = 0
         self.seconds = 0.0
         for stack in (model.encoder, model.decoder):

@@ -1,0 +1,39 @@
+"""Fine-tuning and using models for tasks: one protocol, one trainer, one way to judge."""
+
+from trifold.tasks.build import FineTuned, build_task, is_fine_tuned, load_fine_tuned
+from trifold.tasks.config import (
+    Classification,
+    Embedding,
+    Generation,
+    SpanQA,
+    Tagging,
+    Translation,
+)
+from trifold.tasks.experiment import FineTuning, LabelledData, LowRank
+from trifold.tasks.finetune import FineTuneResult, finetune
+from trifold.tasks.judge import compare, judge
+from trifold.tasks.record import Record
+from trifold.tasks.task import Prediction, Task
+
+__all__ = [
+    "Classification",
+    "Embedding",
+    "FineTuneResult",
+    "FineTuned",
+    "FineTuning",
+    "Generation",
+    "LabelledData",
+    "LowRank",
+    "Prediction",
+    "Record",
+    "SpanQA",
+    "Tagging",
+    "Task",
+    "Translation",
+    "build_task",
+    "compare",
+    "finetune",
+    "is_fine_tuned",
+    "judge",
+    "load_fine_tuned",
+]

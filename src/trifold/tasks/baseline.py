@@ -1,0 +1,166 @@
+"""What costs nothing, on the same split: a model that cannot beat these has learned nothing worth its price."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from trifold.tasks.classification import ClassificationTask
+from trifold.tasks.embedding import EmbeddingTask
+from trifold.tasks.record import Record
+from trifold.tasks.span_qa import SpanQATask, mostly_chinese
+from trifold.tasks.tagging import TaggingTask
+from trifold.tasks.task import Prediction, Task
+from trifold.tasks.translation import TranslationTask
+
+__all__ = ["baseline_predictions"]
+
+MOST = 20_000
+"""Training examples that the learned baselines read, at most: they must take seconds."""
+WORD = re.compile(r"[\u3400-\u9fff]|[^\W_]+")
+SENTENCE = re.compile(r"[^.!?。！？；;\n]+[.!?。！？；;\n]*")
+
+
+def baseline_predictions(task: Task, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+    """Predictions of the baselines that suit the task, by name.
+
+    TF-IDF with logistic regression and nearest neighbours need scikit-learn; they are left out where it is missing.
+    """
+    match task:
+        case ClassificationTask():
+            if task.config.multi_label:
+                return {}
+            return {"majority": _majority(task, train, test), **_tfidf_regression(task, train, test)}
+        case TaggingTask():
+            return {"most_frequent_tag": _frequent_tags(train, test)}
+        case SpanQATask():
+            return {"sliding_window": [_sliding_window(record) for record in test]}
+        case TranslationTask():
+            copied = [Prediction(record.inputs[0]) for record in test]
+            return {"copy": copied, **_nearest_translation(train, test)}
+        case EmbeddingTask():
+            return _tfidf_vectors(train, test)
+        case _:
+            return {}
+
+
+def _majority(task: ClassificationTask, train: Sequence[Record], test: Sequence[Record]) -> list[Prediction]:
+    counts = Counter(record.gold for record in train)
+    logits = tuple(float(np.log(counts[label] + 1e-9)) for label in task.config.labels)
+    return [Prediction(counts.most_common(1)[0][0], logits=logits)] * len(test)
+
+
+def _joined(record: Record) -> str:
+    return " \n ".join(record.inputs)
+
+
+def _vectorizer(texts: Sequence[str]) -> Any:
+    """TF-IDF over words and their pairs, or over characters and their pairs where the text is mostly Chinese."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    chinese = mostly_chinese([Record((text,)) for text in texts[:200]])
+    if chinese:
+        return TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=300_000)
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=300_000)
+
+
+def _has_sklearn() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("sklearn") is not None
+
+
+def _tfidf_regression(
+    task: ClassificationTask, train: Sequence[Record], test: Sequence[Record]
+) -> dict[str, list[Prediction]]:
+    if not _has_sklearn() or len({record.gold for record in train}) < 2:
+        return {}
+    from sklearn.linear_model import LogisticRegression
+
+    chosen = _spread(train)
+    texts = [_joined(record) for record in chosen]
+    vectorizer = _vectorizer(texts)
+    model = LogisticRegression(C=10.0, max_iter=300)
+    model.fit(vectorizer.fit_transform(texts), [record.gold for record in chosen])
+    table = model.predict_log_proba(vectorizer.transform([_joined(record) for record in test]))
+    place = {label: column for column, label in enumerate(model.classes_)}
+    columns = [place.get(label) for label in task.config.labels]
+    logits = np.stack([np.full(len(test), -1e9) if at is None else table[:, at] for at in columns], axis=1)
+    made = [Prediction(task.config.labels[int(row.argmax())], logits=tuple(row.tolist())) for row in logits]
+    return {"tfidf_logistic_regression": made}
+
+
+def _spread(records: Sequence[Record]) -> list[Record]:
+    """At most `MOST` records, evenly from the whole."""
+    step = max(1, -(-len(records) // MOST))
+    return list(records[::step])
+
+
+def _frequent_tags(train: Sequence[Record], test: Sequence[Record]) -> list[Prediction]:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in train:
+        for word, tag in zip(record.inputs, record.gold, strict=True):
+            counts[word][tag] += 1
+    usual = Counter(tag for record in train for tag in record.gold).most_common(1)[0][0]
+    best = {word: found.most_common(1)[0][0] for word, found in counts.items()}
+    return [Prediction([best.get(word, usual) for word in record.inputs]) for record in test]
+
+
+def _nearest_translation(train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+    """The translation of the training sentence that is most like the source."""
+    if not _has_sklearn():
+        return {}
+    chosen = _spread(train)
+    vectorizer = _vectorizer([record.inputs[0] for record in chosen])
+    known = vectorizer.fit_transform([record.inputs[0] for record in chosen])
+    made: list[Prediction] = []
+    for start in range(0, len(test), 256):
+        asked = vectorizer.transform([record.inputs[0] for record in test[start : start + 256]])
+        nearest = np.asarray((asked @ known.T).argmax(axis=1)).ravel()
+        made += [Prediction(chosen[int(number)].gold) for number in nearest]
+    return {"nearest_neighbour": made}
+
+
+def _tfidf_vectors(train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+    """TF-IDF vectors, cut to the features of the test texts, so that the task's own ranking serves both."""
+    if not _has_sklearn():
+        return {}
+    texts = [text for record in (*_spread(train), *test) for text in (record.inputs[0], record.gold)]
+    vectorizer = _vectorizer(texts).fit(texts)
+    passages = vectorizer.transform([record.gold for record in test])
+    queries = vectorizer.transform([record.inputs[0] for record in test])
+    shared = np.flatnonzero(np.asarray(queries.sum(0)).ravel())[:20_000]
+    table, asked = (part[:, shared].toarray().astype(np.float32) for part in (passages, queries))
+    made = [Prediction(one, details={"passage": other}) for one, other in zip(asked, table, strict=True)]
+    return {"tfidf": made}
+
+
+def _sliding_window(record: Record) -> Prediction:
+    """Of the sentence that shares most with the question, the longest stretch that the question lacks.
+
+    After the sliding-window baseline of Richardson et al. (2013); rare words count more.
+    """
+    question, context = record.inputs
+    asked = {word.lower() for word in WORD.findall(question)}
+    counts = Counter(word.lower() for word in WORD.findall(context))
+    best, found = -1.0, (0, 0)
+    for sentence in SENTENCE.finditer(context):
+        words = {word.lower() for word in WORD.findall(sentence[0])}
+        score = sum(1 / (1 + counts[word]) for word in words & asked)
+        if score > best:
+            best, found = score, sentence.span()
+    start, end = _longest_gap(context, found, asked)
+    return Prediction(context[start:end], details={"start": start, "end": end})
+
+
+def _longest_gap(context: str, span: tuple[int, int], asked: set[str], *, most: int = 8) -> tuple[int, int]:
+    run: list[tuple[int, int]] = []
+    longest: list[tuple[int, int]] = []
+    for word in WORD.finditer(context, *span):
+        run = [] if word[0].lower() in asked or len(run) >= most else run
+        if word[0].lower() not in asked:
+            run = [*run, word.span()]
+        longest = max(longest, run, key=len)
+    return (longest[0][0], longest[-1][1]) if longest else (span[0], span[0])

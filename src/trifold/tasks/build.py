@@ -1,0 +1,133 @@
+"""From a configuration to a task, and from a folder to a fine-tuned model with its task."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trifold.checkpoint.hugging_face import find_folder
+from trifold.config import Config, from_json, to_json
+from trifold.data.rows import Row
+from trifold.errors import DataError, ModelFileError
+from trifold.model import config as model_config
+from trifold.presets.pretrained import Transformer, resolve
+from trifold.tasks import config
+from trifold.tasks.classification import ROLES as CLASSIFICATION_ROLES
+from trifold.tasks.classification import ClassificationTask, find_labels
+from trifold.tasks.config import TaskConfig
+from trifold.tasks.embedding import EmbeddingTask
+from trifold.tasks.generation import GenerationTask
+from trifold.tasks.record import find_columns
+from trifold.tasks.span_qa import SpanQATask
+from trifold.tasks.tagging import ROLES as TAGGING_ROLES
+from trifold.tasks.tagging import TaggingTask, find_tags
+from trifold.tasks.task import Task
+from trifold.tasks.translation import TranslationTask
+from trifold.text import Tokenizer
+
+__all__ = ["FineTuned", "build_task", "complete", "is_fine_tuned", "load_fine_tuned", "save_task"]
+
+FILE = "task.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saved(Config):
+    """What `task.json` holds."""
+
+    task: TaskConfig
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuned:
+    """A fine-tuned model, ready for use.
+
+    Attributes:
+        model: with its heads.
+        tokenizer: that it was trained with.
+        task: what it does.
+        folder: where it came from.
+    """
+
+    model: Transformer
+    tokenizer: Tokenizer
+    task: Task
+    folder: Path
+
+
+def build_task(
+    wanted: TaskConfig,
+    tokenizer: Tokenizer,
+    model: model_config.Transformer,
+    *,
+    class_weights: Sequence[float] | None = None,
+) -> Task:
+    """The task that a configuration asks for.
+
+    Raises:
+        ConfigError: the configuration lacks labels, or the model what the task needs.
+    """
+    match wanted:
+        case config.Classification():
+            return ClassificationTask(wanted, tokenizer, model, weights=class_weights)
+        case config.Tagging():
+            return TaggingTask(wanted, tokenizer, model)
+        case config.SpanQA():
+            return SpanQATask(wanted, tokenizer, model)
+        case config.Translation():
+            return TranslationTask(wanted, tokenizer, model)
+        case config.Generation():
+            return GenerationTask(wanted, tokenizer, model)
+        case config.Embedding():
+            return EmbeddingTask(wanted, tokenizer, model)
+
+
+def complete(wanted: TaskConfig, rows: Sequence[Row], columns: dict[str, str]) -> tuple[TaskConfig, list[float] | None]:
+    """The configuration with the labels that the training rows have, and class weights where they are asked for.
+
+    Raises:
+        DataError: there is no row, a column is missing, or there is only one label.
+    """
+    if not rows:
+        raise DataError("task.no_rows")
+    header, origin = list(rows[0].values), rows[0].origin
+    match wanted:
+        case config.Classification():
+            return find_labels(wanted, rows, find_columns(CLASSIFICATION_ROLES, header, columns, origin)["label"])
+        case config.Tagging():
+            return find_tags(wanted, rows, find_columns(TAGGING_ROLES, header, columns, origin)["tags"]), None
+        case _:
+            return wanted, None
+
+
+def save_task(task: Task, folder: Path) -> None:
+    """Write `task.json`: labels, templates, lengths, all that inference needs to render text as training did."""
+    text = json.dumps({"task": to_json(task.config)}, indent=1, ensure_ascii=False)  # type: ignore[arg-type]
+    (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def is_fine_tuned(path: str | Path) -> bool:
+    """Whether a folder holds a fine-tuned model."""
+    return (Path(path) / FILE).is_file()
+
+
+def load_fine_tuned(path: str | Path) -> FineTuned:
+    """A fine-tuned model from the folder of its run.
+
+    Raises:
+        ModelFileError: there is none, or a file is damaged.
+    """
+    folder = resolve(find_folder(str(path)))
+    try:
+        data = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelFileError("task.not_fine_tuned", path=path) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFileError("checkpoint.bad_file", path=folder / FILE, problem=str(error)[:200]) from None
+    saved = from_json(Saved, data, where=str(folder / FILE))
+    model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
+    task = build_task(saved.task, tokenizer, model.config)
+    head = task.build_head(model.config.d_model)
+    if head is not None:
+        model.heads["task"] = head
+    model.load_extra(folder)
+    return FineTuned(model.eval(), tokenizer, task, folder)

@@ -1,0 +1,177 @@
+"""The tasks that a model can be fine-tuned for, as frozen values."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Interval
+
+from trifold.config import TAGGED, Config, Count, Fraction, Positive, require
+
+__all__ = [
+    "Classification",
+    "Embedding",
+    "Generation",
+    "SpanQA",
+    "Tagging",
+    "TaskConfig",
+    "Translation",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classification(Config):
+    """Which of a few labels a text, or a pair of texts, has. Sentiment is a configuration of it.
+
+    Attributes:
+        labels: their names, in the order of the head's outputs; empty: found in the training data.
+        multi_label: a text may have any number of labels.
+        class_weights: `balanced` weighs each class as if all were equally frequent.
+        pooling: what stands for a text: the mean of its vectors, its first or its last; `auto` is the mean for an
+            encoder, the last for a decoder. An encoder-decoder always reads its decoder's first vector.
+        neutral_zone: sentiment between two labels: where the top probability is below this, the answer is "neutral";
+            0 for none.
+        max_length: longest text in tokens; the rest is cut off at the end, of a pair's longer side first.
+
+    Example:
+        >>> Classification(labels=("no", "yes")).multi_label
+        False
+    """
+
+    kind: Literal["classification"] = "classification"
+    labels: tuple[str, ...] = ()
+    multi_label: bool = False
+    class_weights: Literal["none", "balanced"] = "none"
+    pooling: Literal["auto", "mean", "first", "last"] = "auto"
+    neutral_zone: Fraction = 0.0
+    max_length: Count = 512
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        distinct = len(set(self.labels)) == len(self.labels)
+        require(distinct, where="task.labels", given=self.labels, allowed="each label once")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tagging(Config):
+    """A label for each word of a sentence (BIO for entities).
+
+    Attributes:
+        labels: the tags; empty: found in the training data.
+        max_length: longest sentence in tokens; words beyond it are tagged `O`.
+
+    Example:
+        >>> Tagging().kind
+        'tagging'
+    """
+
+    kind: Literal["tagging"] = "tagging"
+    labels: tuple[str, ...] = ()
+    max_length: Count = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpanQA(Config):
+    """Which stretch of a context answers a question, if any (Rajpurkar et al. 2016; 2018).
+
+    Attributes:
+        max_length: question and window of the context together, in tokens.
+        stride: how far the next window of a long context begins after the one before, in tokens.
+        max_question: longest question in tokens.
+        max_answer: longest answer in tokens.
+        threshold: the answer is "I don't know" where the best span scores less than this above no answer; None: a
+            question is always answered.
+        rule: how answers are compared: by SQuAD's words or by CMRC's characters; `auto`: characters where the contexts
+            are mostly Chinese.
+
+    Example:
+        >>> SpanQA().stride
+        128
+    """
+
+    kind: Literal["span_qa"] = "span_qa"
+    max_length: Count = 384
+    stride: Count = 128
+    max_question: Count = 64
+    max_answer: Count = 48
+    threshold: float | None = None
+    rule: Literal["auto", "squad", "cmrc"] = "auto"
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        fits = self.max_question + 8 < self.max_length
+        require(fits, where="task.max_question", given=self.max_question, allowed=f"< {self.max_length - 8}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Translation(Config):
+    """A text in, a text out (Vaswani et al. 2017): an encoder-decoder reads the source, a decoder continues it.
+
+    Attributes:
+        beams: hypotheses of beam search; 1 is greedy.
+        length_penalty: exponent of its length normalisation.
+        label_smoothing: share of probability spread over all tokens (Szegedy et al. 2016).
+        max_length: longest side in tokens.
+        target_language: how BLEU cuts words: `zh` into characters, anything else as 13a; `auto`: from the references.
+
+    Example:
+        >>> Translation().beams
+        5
+    """
+
+    kind: Literal["translation"] = "translation"
+    beams: Annotated[int, Interval(ge=1, le=64)] = 5
+    length_penalty: Annotated[float, Interval(ge=0, le=10)] = 1.0
+    label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.1
+    max_length: Count = 128
+    target_language: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generation(Config):
+    """Answers to instructions, with the loss on the answer only; without prompts, plain continuation.
+
+    Attributes:
+        template: how an instruction is put before the model; `{prompt}` and `{input}` are filled in, and the same
+            template is used at inference.
+        template_without_input: the same for an instruction that has no input.
+        max_length: longest prompt and answer together, in tokens.
+
+    Example:
+        >>> "{prompt}" in Generation().template
+        True
+    """
+
+    kind: Literal["generation"] = "generation"
+    template: str = "### {prompt}\n{input}\n### "
+    template_without_input: str = "### {prompt}\n### "
+    max_length: Count = 512
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        for name in ("template", "template_without_input"):
+            text = getattr(self, name)
+            require("{prompt}" in text, where=f"task.{name}", given=text, allowed="a text with {prompt} in it")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedding(Config):
+    """Texts to vectors whose product is large for texts that belong together: the dense retriever.
+
+    Trained by telling the partner of each query from all others in its batch (van den Oord et al. 2018; Karpukhin et
+    al. 2020).
+
+    Attributes:
+        temperature: what cosines are divided by.
+        max_length: longest text in tokens.
+
+    Example:
+        >>> Embedding().temperature
+        0.05
+    """
+
+    kind: Literal["embedding"] = "embedding"
+    temperature: Positive = 0.05
+    max_length: Count = 256
+
+
+TaskConfig = Annotated[Classification | Tagging | SpanQA | Translation | Generation | Embedding, TAGGED]

@@ -1,0 +1,101 @@
+"""A whole fine-tuning run as one value."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Interval
+
+from trifold.config import Chance, Config, Natural, Positive, require
+from trifold.tasks.config import Classification, TaskConfig
+from trifold.training import AdamW, ModelChoice, Schedule, TokenizerChoice, Training
+
+__all__ = ["FineTuning", "LabelledData", "LowRank"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelledData(Config):
+    """Which examples to train on, to choose by and to judge on.
+
+    Attributes:
+        train: file of training examples.
+        dev: file to choose the best weights by; None: a part of `train`.
+        test: file to judge on; None: judged on `dev`, which is then a little too kind.
+        dev_fraction: how much of `train` is held out where there is no `dev`.
+        columns: column of each role (`text`, `label`, `source` ...); those not named are found by their usual names.
+
+    Example:
+        >>> LabelledData(train="train.tsv").dev is None
+        True
+    """
+
+    train: str
+    dev: str | None = None
+    test: str | None = None
+    dev_fraction: Chance = 0.1
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LowRank(Config):
+    """LoRA: train small differences to frozen matrices (Hu et al. 2022).
+
+    Attributes:
+        rank: inner width of each difference.
+        alpha: its scale; None for twice the rank.
+        targets: names of the projections that get one.
+        dropout: of the adapters' input.
+
+    Example:
+        >>> LowRank(rank=8).targets[0]
+        'q_proj'
+    """
+
+    rank: Annotated[int, Interval(ge=1, le=4096)]
+    alpha: Positive | None = None
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "gate_proj", "down_proj")
+    dropout: Chance = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FineTuning(Config):
+    """A whole run.
+
+    Attributes:
+        model: what to start from.
+        data: the examples.
+        task: what to learn.
+        tokenizer: for a model that starts from random weights; otherwise it is the model's own.
+        training: how; `batch_size` counts examples, `evaluate_every` 0 evaluates ten times in the run, and the length
+            of the run is `epochs` unless that is None.
+        epochs: how often to see each example; None: `training` says how long.
+        lora: train adapters only; None to train all weights.
+        freeze: how many of the lowest blocks stay as they are, with the embedding; 0 for none.
+        patience: stop after so many evaluations without a better one; 0 never stops early.
+
+    Example:
+        >>> FineTuning(model=ModelChoice(start="runs/bert"), data=LabelledData(train="a.tsv")).task.kind
+        'classification'
+    """
+
+    model: ModelChoice
+    data: LabelledData
+    task: TaskConfig = Classification()  # noqa: RUF009 - frozen
+    tokenizer: TokenizerChoice = TokenizerChoice()  # noqa: RUF009 - frozen
+    training: Training = Training(  # noqa: RUF009 - frozen
+        steps=1,
+        batch_size=32,
+        optimizer=AdamW(lr=5e-4, weight_decay=0.01, betas=(0.9, 0.98)),
+        schedule=Schedule(kind="linear", warmup=0.1),
+        evaluate_every=0,
+        evaluate_rows=2000,
+        checkpoint_every=0,
+    )
+    epochs: Positive | None = 3.0
+    lora: LowRank | None = None
+    freeze: Natural = 0
+    patience: Natural = 0
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        both = self.lora is None or self.freeze == 0
+        require(both, where="freeze", given=self.freeze, allowed="0 with lora, which freezes everything")

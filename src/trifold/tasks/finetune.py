@@ -1,0 +1,268 @@
+"""Fine-tuning: the trainer of pre-training on labelled examples, the best weights kept, and an honest judgement.
+
+runs/mine/
+    config.json model.safetensors extra.safetensors tokenizer.json task.json    the model with its head and its task
+    trifold.json       what was asked, and the judgement
+    metrics.jsonl      what was measured on the way
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trifold.batch import Batch
+from trifold.config import to_json
+from trifold.data.permutation import mix
+from trifold.data.rows import Row, file_digest, read_rows
+from trifold.errors import ConfigError, DataError
+from trifold.presets import find_preset
+from trifold.presets.pretrained import Transformer
+from trifold.tasks.best import Best
+from trifold.tasks.build import build_task, complete, save_task
+from trifold.tasks.config import Generation, Translation
+from trifold.tasks.experiment import FineTuning
+from trifold.tasks.frame import inference_batches
+from trifold.tasks.judge import judge
+from trifold.tasks.loader import ExampleLoader
+from trifold.tasks.record import Record, read_records
+from trifold.tasks.task import Prediction, Task
+from trifold.text import Tokenizer, train_tokenizer
+from trifold.training import Trainer, Training, evaluate_loss
+from trifold.training.adapter import add_adapters, merge_adapters
+from trifold.training.log import MetricLog
+from trifold.training.run import Event, Listener, claim, train, write_json
+from trifold.training.save import load_checkpoint, publish_model
+from trifold.training.trainer import Evaluation
+
+__all__ = ["FineTuneResult", "finetune"]
+
+TEXT_ROLES = ("text", "text_pair", "source", "target", "prompt", "input", "response", "question", "context", "query",
+              "positive")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FineTuneResult:
+    """What came out of a run.
+
+    Attributes:
+        folder: the run.
+        steps, seconds: how long it trained.
+        num_parameters: of the model with its head.
+        trained_parameters: how many of them moved.
+        judgement: metrics with intervals beside baselines, as JSON data.
+    """
+
+    folder: Path
+    steps: int
+    seconds: float
+    num_parameters: int
+    trained_parameters: int
+    judgement: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Records to train on, to choose by and to judge on."""
+
+    train: list[Record]
+    dev: list[Record]
+    test: list[Record]
+
+
+def finetune(
+    experiment: FineTuning, out: str | Path, *, resume: bool = False, listen: Listener = lambda _: None
+) -> FineTuneResult:
+    """Run an experiment.
+
+    Args:
+        experiment: what to do.
+        out: the run's folder; must not exist, unless `resume`.
+        resume: go on from the newest whole checkpoint in `out`.
+        listen: is told every stage, step and evaluation.
+
+    Raises:
+        ConfigError: the folder exists, or the task does not suit the model.
+        DataError: examples are missing or damaged.
+    """
+    out = Path(out)
+    claim(out, experiment, resume=resume)
+    rows = _rows(experiment)
+    wanted, weights = complete(experiment.task, rows["train"], experiment.data.columns)
+    torch.manual_seed(experiment.training.seed)
+    model, tokenizer = _start(experiment, rows["train"], out)
+    task = build_task(wanted, tokenizer, model.config, class_weights=weights)
+    splits = _splits(experiment, task, rows)
+    listen(Event("data", details={"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)}))
+    before = _before(task, model, splits)
+    _prepare(experiment, task, model)
+    listen(Event("model", details={"parameters": model.num_parameters()}))
+    trainer = _trainer(experiment, task, model, splits)
+    if resume:
+        load_checkpoint(out / "checkpoints", trainer)
+    best = Best(out, trainer, higher=task.higher_is_better and _measured(task), patience=experiment.patience)
+    with MetricLog(out, resume_after=trainer.step, tensorboard=experiment.training.tensorboard) as log:
+
+        def evaluate(max_rows: int) -> Evaluation | None:
+            return best.consider(_evaluate(trainer, task, splits.dev, max_rows)) if splits.dev else None
+
+        train(trainer, tokenizer, out, log=log, listen=listen, evaluate=evaluate)
+        evaluate(experiment.training.evaluate_rows)
+    best.restore()
+    return _finish(experiment, out, trainer, task, splits, before=before, tokenizer=tokenizer, listen=listen)
+
+
+def _finish(
+    experiment: FineTuning,
+    out: Path,
+    trainer: Trainer,
+    task: Task,
+    splits: Splits,
+    *,
+    before: Sequence[Prediction],
+    tokenizer: Tokenizer,
+    listen: Listener,
+) -> FineTuneResult:
+    """Save the model, judge it on what it has not seen, and write down both."""
+    trained = sum(value.numel() for value in trainer.model.parameters() if value.requires_grad)
+    model = trainer.model
+    assert isinstance(model, Transformer)
+    with trainer.weights.exact_model():
+        exact = _exact(trainer)
+        if experiment.lora is not None:
+            merge_adapters(exact)
+        publish_model(exact, tokenizer, out, also=lambda folder: save_task(task, folder))
+    listen(Event("evaluate"))
+    judged = splits.test or splits.dev
+    untuned = {"untuned": list(before)} if before else {}
+    found = judge(task, judged, task.predict(exact, judged), train=splits.train, others=untuned)
+    found["split"] = "test" if splits.test else "dev"
+    result = FineTuneResult(out, trainer.step, trainer.seconds, model.num_parameters(), trained, found)
+    _describe(out, experiment, result)
+    listen(Event("save", details={"folder": str(out)}))
+    return result
+
+
+def _exact(trainer: Trainer) -> Transformer:
+    """A model of its own with the exact weights; the trainer's keeps computing in its own format."""
+    import copy
+
+    model = copy.deepcopy(trainer.model)
+    assert isinstance(model, Transformer)
+    return model.eval()
+
+
+def _describe(out: Path, experiment: FineTuning, result: FineTuneResult) -> None:
+    files = {"train": experiment.data.train, "dev": experiment.data.dev, "test": experiment.data.test}
+    data = {name: {"file": file, "sha256": file_digest(file)} for name, file in files.items() if file is not None}
+    facts = {"steps": result.steps, "seconds": result.seconds, "num_parameters": result.num_parameters,
+             "trained_parameters": result.trained_parameters}  # fmt: skip
+    write_json(out / "trifold.json", {"experiment": to_json(experiment), "data": data, "result": facts,
+                                      "judgement": result.judgement})  # fmt: skip
+
+
+def _rows(experiment: FineTuning) -> dict[str, list[Row]]:
+    """The rows of each file; where there is no dev file, a part of the training rows, the same every time."""
+    data = experiment.data
+    rows = {name: list(read_rows(file)) for name, file in
+            (("train", data.train), ("dev", data.dev), ("test", data.test)) if file is not None}  # fmt: skip
+    for name, found in rows.items():
+        if not found:
+            raise DataError("task.no_rows_in", path=getattr(data, name))
+    if "dev" not in rows and data.dev_fraction:
+        chosen = [mix(7, number) % 10_000 < data.dev_fraction * 10_000 for number in range(len(rows["train"]))]
+        rows["dev"] = [row for row, held in zip(rows["train"], chosen, strict=True) if held]
+        rows["train"] = [row for row, held in zip(rows["train"], chosen, strict=True) if not held]
+    return rows
+
+
+def _splits(experiment: FineTuning, task: Task, rows: Mapping[str, list[Row]]) -> Splits:
+    columns = experiment.data.columns
+    made = {name: read_records(found, task.roles, columns, task.record) for name, found in rows.items()}
+    if not made["train"]:
+        raise DataError("task.no_rows")
+    return Splits(made["train"], made.get("dev", []), made.get("test", []))
+
+
+def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Transformer, Tokenizer]:
+    """The model to start from and its tokenizer; from random weights, a tokenizer trained on the examples' text."""
+    choice, tokens = experiment.model, experiment.tokenizer
+    if choice.start is not None:
+        return Transformer.from_pretrained(choice.start), Tokenizer.from_pretrained(tokens.path or choice.start)
+    if tokens.path is not None:
+        tokenizer = Tokenizer.from_pretrained(tokens.path)
+    elif (out / "tokenizer").is_dir():
+        tokenizer = Tokenizer.from_pretrained(out / "tokenizer")
+    else:
+        texts = (value for row in rows for value in row.values.values() if isinstance(value, str))
+        tokenizer = train_tokenizer(texts, kind=tokens.kind, vocab_size=tokens.vocab_size)
+        tokenizer.save_pretrained(out / "tokenizer")
+    preset = find_preset(choice.preset or "")
+    known: dict[str, Any] = {"vocab_size": tokenizer.vocab_size}
+    if preset.model_type == "roberta" and tokenizer.special.pad is not None:
+        known["offset"] = tokenizer.special.pad + 1
+    dials = preset.choose(choice.size, {**known, **choice.dials})
+    return Transformer(preset.build(dials), preset=preset, dials=dials), tokenizer
+
+
+def _before(task: Task, model: Transformer, splits: Splits) -> list[Prediction]:
+    """What the model said before it was tuned, where it can say anything: a baseline for instruction tuning."""
+    judged = splits.test or splits.dev
+    return task.predict(model, judged) if isinstance(task.config, Generation) and judged else []
+
+
+def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> None:
+    """Put on the head and the adapters, and freeze what stays."""
+    head = task.build_head(model.config.d_model)
+    if head is not None:
+        model.heads["task"] = head
+    if experiment.lora is not None:
+        lora = experiment.lora
+        alpha = lora.alpha or 2.0 * lora.rank
+        add_adapters(model, lora.targets, rank=lora.rank, alpha=alpha, dropout=lora.dropout)
+    if experiment.freeze:
+        stacks = [stack for stack in (model.encoder, model.decoder) if stack is not None]
+        if experiment.freeze > max(len(stack.blocks) for stack in stacks):
+            longest = max(len(stack.blocks) for stack in stacks)
+            raise ConfigError("config.out_of_range", where="freeze", given=experiment.freeze, allowed=f"<= {longest}")
+        for part in [model.embedding, *(block for stack in stacks for block in stack.blocks[: experiment.freeze])]:
+            part.requires_grad_(False)
+
+
+def _trainer(experiment: FineTuning, task: Task, model: Transformer, splits: Splits) -> Trainer:
+    examples = task.examples(splits.train)
+    training = _length(experiment, len(examples))
+    loader = ExampleLoader(examples, batch_size=training.batch_size, pad=task.frame.pad, seed=training.seed)
+    return Trainer(model, task, loader, training)
+
+
+def _length(experiment: FineTuning, count: int) -> Training:
+    """The training with its length in steps, and ten evaluations in it."""
+    training = experiment.training
+    if experiment.epochs is not None:
+        steps = max(1, round(experiment.epochs * count / (training.batch_size * training.accumulation)))
+        training = replace(training, steps=steps, tokens=None, minutes=None)
+    if training.evaluate_every == 0:
+        training = replace(training, evaluate_every=max(1, (training.steps or 1000) // 10))
+    return training
+
+
+def _measured(task: Task) -> bool:
+    """Whether the task's own metric is cheap enough to choose by; else the loss decides."""
+    return not isinstance(task.config, Translation)
+
+
+def _evaluate(trainer: Trainer, task: Task, dev: Sequence[Record], most: int) -> Evaluation:
+    """Loss on the dev set, and the task's first metric where it is cheap."""
+    chosen = list(dev[:most] if most else dev)
+    flat = [one for part in task.examples(chosen) for one in part]
+    batches: list[Batch] = [batch for batch, _ in inference_batches(flat, task.frame.pad)]
+    found = evaluate_loss(trainer.model, task, batches)
+    if not _measured(task):
+        return replace(found, metric=found.loss)
+    model = trainer.model
+    assert isinstance(model, Transformer)
+    first = next(iter(task.measure(chosen, task.predict(model, chosen)).values()))
+    return replace(found, metric=first.score)

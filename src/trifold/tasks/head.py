@@ -1,0 +1,93 @@
+"""What stands on top of a body for a task: one vector for each labelled text, and a matrix to the labels.
+
+Axes: B batch, S sequence, D d_model, N labelled texts, C labels.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from trifold.batch import IGNORED, Batch, Layout
+
+__all__ = ["TaskHead", "document_means", "labelled_vectors", "main_layout"]
+
+Pooling = Literal["mean", "mark"]
+
+
+class TaskHead(nn.Module):
+    """`output(dropout(tanh(dense(x))))`, in float32 from the last product on.
+
+    Args:
+        d_model: width of the body.
+        num_labels: width of the output.
+        dropout: before the output.
+        dense: whether there is a hidden layer.
+
+    Example:
+        >>> TaskHead(8, 3)(torch.ones(2, 8)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, d_model: int, num_labels: int, *, dropout: float = 0.1, dense: bool = True) -> None:
+        super().__init__()
+        self.dense = nn.Linear(d_model, d_model) if dense else None
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(d_model, num_labels)
+        for part in (self.dense, self.output):
+            if part is not None:
+                nn.init.normal_(part.weight, std=0.02)
+                nn.init.zeros_(part.bias)
+
+    def forward(self, x: Float[Tensor, "*places d_model"]) -> Float[Tensor, "*places labels"]:
+        """Vectors to the logits of the labels."""
+        x = x.to(self.output.weight.dtype)
+        x = x if self.dense is None else torch.tanh(self.dense(x))
+        logits = F.linear(self.dropout(x), self.output.weight, self.output.bias)
+        return logits.float() if logits.dtype == torch.bfloat16 else logits
+
+
+def main_layout(batch: Batch) -> Layout:
+    """The layout of the tokens that labels belong to: the decoder's, or the encoder's where there is no decoder."""
+    layout = batch.target_layout or batch.source_layout
+    assert layout is not None, "a batch has tokens"
+    return layout
+
+
+def labelled_vectors(
+    hidden: Float[Tensor, "batch seq d_model"], batch: Batch, pooling: Pooling
+) -> tuple[Float[Tensor, "texts d_model"], Int[Tensor, " texts"]]:
+    """A vector for each labelled place, and the labels, in the order of the places.
+
+    `mark` takes the vector at the place itself, `mean` that of the whole document that the place is in.
+    """
+    assert batch.labels is not None, "labels mark the places"
+    rows, places = (batch.labels != IGNORED).nonzero(as_tuple=True)
+    labels = batch.labels[rows, places]
+    if pooling == "mark":
+        return hidden[rows, places], labels
+    means, key = document_means(hidden, main_layout(batch))
+    return means[key[rows, places]], labels
+
+
+def document_means(
+    hidden: Float[Tensor, "batch seq d_model"], layout: Layout
+) -> tuple[Float[Tensor, "documents d_model"], Int[Tensor, "batch seq"]]:
+    """The mean vector of each document in a batch, summed in float32 at least, and each token's row among them."""
+    batch, length, width = hidden.shape
+    exact = torch.float32 if hidden.dtype == torch.bfloat16 else hidden.dtype
+    key = document_keys(layout, batch, length)
+    count = int(key.max()) + 1
+    sums = hidden.new_zeros(count, width, dtype=exact).index_add_(0, key.flatten(), hidden.flatten(0, 1).to(exact))
+    sizes = torch.bincount(key.flatten(), minlength=count).clamp(min=1)
+    return sums / sizes[:, None], key
+
+
+def document_keys(layout: Layout, batch: int, length: int) -> Int[Tensor, "batch seq"]:
+    """A number for each document of a batch, at each of its tokens; padding counts as a document of its row."""
+    rows = torch.arange(batch, device=layout.positions.device)[:, None]
+    if layout.documents is None:
+        return rows.expand(batch, length)
+    return rows * (int(layout.documents.max()) + 1) + layout.documents

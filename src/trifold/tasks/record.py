@@ -1,0 +1,112 @@
+"""Labelled examples: which column of a file plays which part, and what stands in it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trifold.data.rows import Row
+from trifold.errors import DataError
+
+__all__ = ["Columns", "Record", "Role", "find_columns", "text_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One example of a task.
+
+    Attributes:
+        inputs: the texts that the model reads.
+        gold: what it should say; None where nobody knows.
+        origin: file and line, for messages.
+
+    Example:
+        >>> Record(("a good film",), "positive").gold
+        'positive'
+    """
+
+    inputs: tuple[str, ...]
+    gold: Any = None
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A part that a column can play.
+
+    Attributes:
+        name: of the part.
+        names: what such a column is usually called, the most telling first.
+        needed: whether a file without one is refused.
+        label: whether it holds what should be said, which is not needed at inference.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    needed: bool = True
+    label: bool = False
+
+
+Columns = Mapping[str, str]
+"""The column of each role that was found."""
+
+
+def find_columns(
+    roles: Sequence[Role], header: Sequence[str], given: Mapping[str, str], origin: str, *, labelled: bool = True
+) -> dict[str, str]:
+    """The column for each role: the one that was given, else the one with a usual name.
+
+    Args:
+        roles: the parts.
+        header: names of the columns.
+        given: columns by role, where the user said.
+        origin: the file, for messages.
+        labelled: whether roles that hold labels are needed.
+
+    Raises:
+        DataError: a column that is needed is missing; says which there are.
+
+    Example:
+        >>> find_columns([Role("text", ("text", "sentence"))], ["label", "sentence"], {}, "a.tsv")
+        {'text': 'sentence'}
+    """
+    found: dict[str, str] = {}
+    for role in roles:
+        wanted = given.get(role.name)
+        if wanted is not None and wanted not in header:
+            raise DataError("data.no_column", path=origin, given=wanted, known=", ".join(header)[:300])
+        free = [name for name in role.names if name in header and name not in found.values()]
+        if wanted is not None or free:
+            found[role.name] = wanted or free[0]
+        elif role.needed and (labelled or not role.label):
+            known = ", ".join(header)[:300]
+            raise DataError("task.no_column", path=origin, role=role.name, usual=", ".join(role.names), known=known)
+    return found
+
+
+def text_of(row: Row, column: str) -> str:
+    """The text in a column; numbers are written out.
+
+    Raises:
+        DataError: there is none, or it is no text.
+    """
+    value = row.values.get(column)
+    if isinstance(value, bool | int | float):
+        return str(value)
+    if not isinstance(value, str):
+        raise DataError("task.bad_value", origin=row.origin, name=column, given=type(value).__name__)
+    return value
+
+
+def read_records(
+    rows: Sequence[Row], roles: Sequence[Role], given: Mapping[str, str], make: Callable[[Row, Columns], Record],
+    *, labelled: bool = True,
+) -> list[Record]:  # fmt: skip
+    """Records from rows whose columns are found by role.
+
+    Raises:
+        DataError: there is no row, or one that `make` refuses.
+    """
+    if not rows:
+        return []
+    columns = find_columns(roles, list(rows[0].values), given, rows[0].origin, labelled=labelled)
+    return [make(row, columns) for row in rows]

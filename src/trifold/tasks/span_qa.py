@@ -1,0 +1,250 @@
+"""Answers that stand in a context: extractive question answering over windows of a long text.
+
+Axes: B batch, S sequence, N windows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from trifold.batch import IGNORED, Batch, Loss
+from trifold.data.rows import Row
+from trifold.errors import DataError
+from trifold.evaluation.metric import Tally, mean
+from trifold.evaluation.metric_text import cmrc_exact, cmrc_f1, squad_exact, squad_f1
+from trifold.example import Ids, TrainingExample
+from trifold.model import Transformer
+from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.tasks.config import SpanQA
+from trifold.tasks.frame import Frame
+from trifold.tasks.head import TaskHead, document_keys, main_layout
+from trifold.tasks.record import Record, Role, text_of
+from trifold.tasks.task import Prediction, run_places
+from trifold.text import Tokenizer
+
+__all__ = ["Answers", "SpanQATask"]
+
+BASE = 2**20
+"""A label is `start * BASE + end`, places in the example's own tokens."""
+ROLES = (
+    Role("question", ("question", "query")),
+    Role("context", ("context", "passage", "paragraph")),
+    Role("answers", ("answers", "answer"), label=True),
+)
+Answers = tuple[tuple[str, int], ...]
+"""Gold answers: text and where it begins in the context, -1 where that is not known; none: unanswerable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A question before a part of its context.
+
+    Attributes:
+        ids: all tokens.
+        begin: place of the context's first token.
+        spans: characters of the context that each of its tokens here stands for.
+        record: number of the record.
+    """
+
+    ids: Ids
+    begin: int
+    spans: np.ndarray
+    record: int
+
+
+class SpanQATask:
+    """The first and last token of the answer, each by a softmax over the window; the first token stands for no answer.
+
+    Args:
+        config: how windows are cut.
+        tokenizer: the model's.
+        model: the model's configuration.
+    """
+
+    roles = ROLES
+    higher_is_better = True
+
+    def __init__(self, config: SpanQA, tokenizer: Tokenizer, model: Any) -> None:
+        self.config, self.tokenizer = config, tokenizer
+        self.frame = Frame(tokenizer, model, config.max_length)
+
+    def record(self, row: Row, columns: Mapping[str, str]) -> Record:
+        """Question, context and gold answers, whose offsets are checked against the context."""
+        question, context = text_of(row, columns["question"]), text_of(row, columns["context"])
+        if not question.strip() or not context.strip():
+            raise DataError("task.empty_text", origin=row.origin)
+        gold = _answers(row, columns["answers"], context) if "answers" in columns else None
+        return Record((question, context), gold, row.origin)
+
+    def build_head(self, d_model: int) -> nn.Module:
+        """Two outputs a token: begin and end."""
+        return TaskHead(d_model, 2, dense=False)
+
+    def _windows(self, records: Sequence[Record]) -> list[Window]:
+        encoded = iter(self.tokenizer.encode_batch([text for one in records for text in one.inputs], plain=True))
+        windows = []
+        for number in range(len(records)):
+            question, context = next(encoded), next(encoded)
+            asked = question.ids[: self.config.max_question]
+            room = self.frame.limit - len(asked) - len(self.frame.first) - 2
+            start = 0
+            while True:
+                part = slice(start, start + room)
+                ids, (_, begin) = self.frame.lay([asked, context.ids[part]])
+                windows.append(Window(ids, begin, context.offsets[part], number))
+                if start + room >= len(context.ids):
+                    break
+                start += min(self.config.stride, room)
+        return windows
+
+    def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
+        """One example a window; the answer, or no answer where it stands elsewhere."""
+        made: list[list[TrainingExample]] = [[] for _ in records]
+        for window in self._windows(records):
+            first, last = self._place(window, records[window.record].gold)
+            made[window.record].append(self._mark(window, first * BASE + last))
+        return [(one,) for windows in made for one in windows]
+
+    def _place(self, window: Window, gold: Answers) -> tuple[int, int]:
+        """Tokens of the first gold answer that stands whole in the window; (0, 0) for none."""
+        for text, start in gold:
+            end = start + len(text)
+            inside = (window.spans[:, 0] < end) & (window.spans[:, 1] > start)
+            touched = np.flatnonzero(inside)
+            whole = len(touched) and window.spans[touched[0], 0] <= start and window.spans[touched[-1], 1] >= end
+            if start >= 0 and whole:
+                return window.begin + int(touched[0]), window.begin + int(touched[-1])
+        return 0, 0
+
+    def _mark(self, window: Window, mark: int) -> TrainingExample:
+        labels = np.full(len(window.ids), IGNORED, dtype=np.int64)
+        labels[0] = mark
+        return self.frame.each(window.ids, labels)
+
+    def loss(self, model: Transformer, batch: Batch) -> Loss:
+        """Mean of the two negative log-likelihoods of each window."""
+        scores = self._scores(model, model(batch), batch)
+        rows, places, labels = _marks(batch)
+        first, last = places + labels // BASE, places + labels % BASE
+        chosen = scores[rows, first, 0] + scores[rows, last, 1]
+        return Loss(-0.5 * chosen.sum(), len(labels))
+
+    def _scores(
+        self, model: Transformer, hidden: Float[Tensor, "batch seq d_model"], batch: Batch
+    ) -> Float[Tensor, "batch seq 2"]:
+        """Log-probabilities of each token to be the first and the last, within its window."""
+        assert isinstance(model, Pretrained), "a model with heads"
+        logits = model.heads["task"](hidden)
+        keys = document_keys(main_layout(batch), *logits.shape[:2])
+        return segment_log_softmax(logits.flatten(0, 1), keys.flatten()).unflatten(0, logits.shape[:2])
+
+    def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
+        """The best span over all windows of each context, or none where the threshold says so."""
+        width = self.frame.limit
+        windows = self._windows(records)
+
+        def read(hidden: Tensor, batch: Batch) -> Tensor:
+            scores = self._scores(model, hidden, batch)
+            rows, places, _ = _marks(batch)
+            reach = places[:, None] + torch.arange(width, device=places.device)
+            found = scores[rows[:, None], reach.clamp(max=scores.shape[1] - 1)]  # N S 2
+            return found.masked_fill((reach >= scores.shape[1])[..., None], -torch.inf)
+
+        examples = [self._mark(window, 0) for window in windows]
+        best: list[tuple[float, float, int, int]] = [(-np.inf, -np.inf, 0, 0)] * len(records)
+        for window, scores in zip(windows, run_places(model, examples, self.frame.pad, read), strict=True):
+            best[window.record] = max(best[window.record], self._best(window, scores[0].numpy()))
+        return [self._prediction(record, found) for record, found in zip(records, best, strict=True)]
+
+    def _best(self, window: Window, scores: np.ndarray) -> tuple[float, float, int, int]:
+        """Margin over no answer, score, and characters of the best span of a window."""
+        begin, count = window.begin, len(window.spans)
+        none = float(scores[0].sum())
+        if not count:
+            return -np.inf, -np.inf, 0, 0
+        first, last = scores[begin : begin + count, 0], scores[begin : begin + count, 1]
+        table = first[:, None] + last[None, :]
+        distance = np.arange(count)[None, :] - np.arange(count)[:, None]
+        table[(distance < 0) | (distance >= self.config.max_answer)] = -np.inf
+        one, two = np.unravel_index(int(table.argmax()), table.shape)
+        score = float(table[one, two])
+        return score - none, score, int(window.spans[one, 0]), int(window.spans[two, 1])
+
+    def _prediction(self, record: Record, found: tuple[float, float, int, int]) -> Prediction:
+        margin, score, start, end = found
+        threshold = self.config.threshold
+        answered = threshold is None or margin >= threshold
+        text = record.inputs[1][start:end].strip() if answered else ""
+        start += len(record.inputs[1][start:end]) - len(record.inputs[1][start:end].lstrip())
+        details = {"start": start, "end": start + len(text), "margin": margin, "score": score} if answered else {}
+        return Prediction(
+            text, 1 / (1 + float(np.exp(-np.clip(margin, -60, 60)))), details=details | {"margin": margin}
+        )
+
+    def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
+        """F1 and exact match, by SQuAD's rule or CMRC's."""
+        chinese = self.config.rule == "cmrc" or (self.config.rule == "auto" and mostly_chinese(records))
+        exact, overlap = (cmrc_exact, cmrc_f1) if chinese else (squad_exact, squad_f1)
+        pairs = [(one.answer, [text for text, _ in record.gold]) for one, record in
+                 zip(predictions, records, strict=True)]  # fmt: skip
+        return {
+            "f1": mean([overlap(said, gold) for said, gold in pairs]),
+            "exact_match": mean([exact(said, gold) for said, gold in pairs]),
+        }
+
+
+def mostly_chinese(records: Sequence[Record]) -> bool:
+    """Whether at least a third of the contexts' characters are Han."""
+    text = "".join(record.inputs[-1][:200] for record in records[:200])
+    return sum("\u4e00" <= one <= "\u9fff" for one in text) * 3 >= len(text) > 0
+
+
+def segment_log_softmax(
+    logits: Float[Tensor, "tokens outputs"], keys: Int[Tensor, " tokens"]
+) -> Float[Tensor, "tokens outputs"]:
+    """Log-softmax over the tokens that have the same key, for each output.
+
+    Example:
+        >>> segment_log_softmax(torch.zeros(4, 1), torch.tensor([0, 0, 1, 1])).exp().flatten()
+        tensor([0.5000, 0.5000, 0.5000, 0.5000])
+    """
+    count = int(keys.max()) + 1
+    index = keys[:, None].expand_as(logits)
+    highest = logits.new_full((count, logits.shape[1]), -torch.inf)
+    highest = highest.scatter_reduce(0, index, logits.detach(), "amax")
+    shifted = logits - highest[keys]
+    total = logits.new_zeros(count, logits.shape[1]).scatter_add(0, index, shifted.exp())
+    return shifted - total.clamp(min=torch.finfo(total.dtype).tiny).log()[keys]
+
+
+def _marks(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, places and labels of the marked tokens, which begin their windows."""
+    assert batch.labels is not None, "labels mark the windows"
+    rows, places = (batch.labels != IGNORED).nonzero(as_tuple=True)
+    return rows, places, batch.labels[rows, places]
+
+
+def _answers(row: Row, column: str, context: str) -> Answers:
+    """Gold answers in any of the usual shapes; an offset that does not fit is looked for."""
+    value = row.values.get(column)
+    if isinstance(value, str):
+        value = [value] if value else []
+    if isinstance(value, dict):
+        value = [{"text": text, "start": start} for text, start in
+                 zip(value.get("text", []), value.get("answer_start", []), strict=True)]  # fmt: skip
+    if not isinstance(value, list):
+        raise DataError("task.bad_value", origin=row.origin, name=column, given=type(value).__name__)
+    found = []
+    for one in value:
+        given = one if isinstance(one, dict) else {"text": one}
+        text, start = given.get("text"), given.get("start", given.get("answer_start", -1))
+        if not isinstance(text, str) or isinstance(start, bool) or not isinstance(start, int):
+            raise DataError("task.bad_value", origin=row.origin, name=column, given=type(text).__name__)
+        fits = start >= 0 and context[start : start + len(text)] == text
+        found.append((text, start if fits else context.find(text)))
+    return tuple(found)

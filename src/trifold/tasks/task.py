@@ -1,0 +1,124 @@
+"""What every task offers; the trainer, the evaluation and the command line know no more."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from trifold.batch import IGNORED, Batch
+from trifold.data.rows import Row
+from trifold.evaluation.metric import Tally
+from trifold.example import TrainingExample
+from trifold.generation.generator import evaluating
+from trifold.model import Transformer
+from trifold.objective import Criterion
+from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.tasks.config import TaskConfig
+from trifold.tasks.frame import Frame, inference_batches
+from trifold.tasks.record import Record, Role
+
+__all__ = ["Prediction", "Task", "run_places"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model said about one record.
+
+    Attributes:
+        answer: label, labels, tags, text or vector.
+        confidence: probability of the answer, where the task has one.
+        logits: scores of all labels, where there are few; for calibration.
+        details: what else a program may want, as JSON data.
+
+    Example:
+        >>> Prediction("positive", confidence=0.9).answer
+        'positive'
+    """
+
+    answer: Any
+    confidence: float | None = None
+    logits: tuple[float, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Task(Criterion, Protocol):
+    """One task with its labels, for one tokenizer and one shape of model.
+
+    Attributes:
+        config: all that must be saved to use the model later.
+        frame: how texts are laid before the model.
+        roles: the columns it reads.
+        higher_is_better: for its first metric.
+    """
+
+    @property
+    def config(self) -> TaskConfig:
+        """All that must be saved."""
+        ...
+
+    @property
+    def frame(self) -> Frame:
+        """How texts are laid."""
+        ...
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The columns."""
+        ...
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Of the first metric."""
+        ...
+
+    def record(self, row: Row, columns: Mapping[str, str]) -> Record:
+        """The record in a row."""
+        ...
+
+    def build_head(self, d_model: int) -> nn.Module | None:
+        """A fresh head; None for a task that uses the language-model head."""
+        ...
+
+    def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
+        """Training examples with their gold labels, one tuple a record."""
+        ...
+
+    def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
+        """What the model says about each record."""
+        ...
+
+    def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
+        """Metrics by name; the first decides which checkpoint is best."""
+        ...
+
+
+def run_places(
+    model: Transformer,
+    examples: Sequence[TrainingExample],
+    pad: int,
+    read: Callable[[Tensor, Batch], Tensor],
+) -> list[Tensor]:
+    """What `read` finds at the labelled places of each example, whatever else was in its batch.
+
+    Args:
+        model: put in evaluation mode for the time.
+        examples: with labels at the places that matter.
+        pad: id of the padding token.
+        read: hidden states and batch to one value for each labelled place, in reading order.
+
+    Returns:
+        For each example a tensor whose first axis are its labelled places.
+    """
+    device = next(model.parameters()).device
+    sizes = [int((one.labels != IGNORED).sum()) for one in examples]
+    found: list[Tensor] = [torch.empty(0)] * len(examples)
+    with evaluating(model), torch.inference_mode():
+        for batch, numbers in inference_batches(examples, pad):
+            there = batch.to(device)
+            values = read(model(there), there).cpu()
+            for number, part in zip(numbers, values.split([sizes[number] for number in numbers]), strict=True):
+                found[number] = part
+    return found

@@ -1,0 +1,89 @@
+"""Translation: a sentence in one language in, the same in another out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trifold.batch import Batch, Loss
+from trifold.data.rows import Row
+from trifold.errors import DataError
+from trifold.evaluation.metric import Tally, bleu, chrf
+from trifold.example import TrainingExample
+from trifold.generation import Sampling
+from trifold.model import Transformer
+from trifold.objective import sum_cross_entropy
+from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.tasks.config import Translation
+from trifold.tasks.frame import Frame
+from trifold.tasks.record import Record, Role, text_of
+from trifold.tasks.task import Prediction
+from trifold.tasks.writing import write_answers, written_example
+from trifold.text import Tokenizer
+
+__all__ = ["TranslationTask"]
+
+ROLES = (
+    Role("source", ("source", "src", "text")),
+    Role("target", ("target", "tgt", "translation"), label=True),
+)
+
+
+class TranslationTask:
+    """Reads the source, writes the target; trained with label smoothing, used with beam search.
+
+    Args:
+        config: beams, smoothing and lengths.
+        tokenizer: the model's.
+        model: the model's configuration.
+    """
+
+    roles = ROLES
+    higher_is_better = True
+
+    def __init__(self, config: Translation, tokenizer: Tokenizer, model: Any) -> None:
+        self.config, self.tokenizer = config, tokenizer
+        self.frame = Frame(tokenizer, model, config.max_length)
+
+    def record(self, row: Row, columns: Mapping[str, str]) -> Record:
+        """Source and, where the file has it, target."""
+        source = text_of(row, columns["source"])
+        if not source.strip():
+            raise DataError("task.empty_text", origin=row.origin)
+        return Record((source,), text_of(row, columns["target"]) if "target" in columns else None, row.origin)
+
+    def build_head(self, d_model: int) -> None:
+        """None: the language-model head writes."""
+        del d_model
+
+    def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
+        """Source and target as the family reads them."""
+        sources = self.tokenizer.encode_batch([record.inputs[0] for record in records], plain=True)
+        targets = self.tokenizer.encode_batch([record.gold for record in records], plain=True)
+        return [(written_example(self.frame, source.ids, target.ids),)
+                for source, target in zip(sources, targets, strict=True)]  # fmt: skip
+
+    def loss(self, model: Transformer, batch: Batch) -> Loss:
+        """Cross-entropy of the target, smoothed in training only."""
+        assert batch.labels is not None, "a loss needs labels"
+        smoothing = self.config.label_smoothing if model.training else 0.0
+        return Loss(*sum_cross_entropy(model.head, model(batch), batch.labels, smoothing=smoothing))
+
+    def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
+        """The best translation that beam search finds."""
+        beams = self.config.beams
+        penalty = {"length_penalty": self.config.length_penalty} if beams > 1 else {}
+        sampling = Sampling(temperature=0.0, beams=beams, **penalty)  # type: ignore[arg-type]
+        encoded = self.tokenizer.encode_batch([record.inputs[0] for record in records], plain=True)
+        made = write_answers(model, self.tokenizer, self.frame, [one.ids for one in encoded], sampling)
+        return [Prediction(one.text.strip(), details={"finish_reason": one.finish_reason}) for one in made]
+
+    def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
+        """SacreBLEU's BLEU and chrF."""
+        said, gold = [one.answer for one in predictions], [record.gold for record in records]
+        return {"bleu": bleu(said, gold, tokenize=self._cut(gold)), "chrf": chrf(said, gold)}
+
+    def _cut(self, gold: Sequence[str]) -> str:
+        """How BLEU cuts words."""
+        if self.config.target_language != "auto":
+            return "zh" if self.config.target_language.lower().startswith("zh") else "13a"
+        text = "".join(gold[:200])
+        return "zh" if sum("\u4e00" <= one <= "\u9fff" for one in text) * 3 >= len(text) > 0 else "13a"

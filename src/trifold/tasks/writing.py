@@ -1,0 +1,68 @@
+"""What translation and answering have in common: a text in, a text out, by an encoder-decoder or a decoder.
+
+| family | reads | writes |
+|---|---|---|
+| encoder-decoder | source `prompt </s>` | target `<pad> answer`, labels `answer </s>` |
+| decoder | `<s> prompt` | `answer </s>`, with the loss on these alone |
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from trifold.batch import IGNORED
+from trifold.errors import ConfigError
+from trifold.example import Ids, TrainingExample
+from trifold.generation import Generation, Generator, Sampling
+from trifold.presets.pretrained import Transformer
+from trifold.tasks.frame import Frame
+from trifold.text import Tokenizer
+
+__all__ = ["prompt_ids", "write_answers", "written_example"]
+
+BATCH = 32
+
+
+def prompt_ids(frame: Frame, prompt: Ids, room: int) -> list[int]:
+    """A prompt as the model reads it, cut at the end to `room` places."""
+    if frame.encoder:
+        return [*prompt[: room - 1].tolist(), frame.end]
+    return [*frame.first, *prompt[: room - len(frame.first)].tolist()]
+
+
+def written_example(frame: Frame, prompt: Ids, answer: Ids) -> TrainingExample:
+    """A training example; on a decoder the answer keeps at least half of the places."""
+    if not frame.decoder:
+        raise ConfigError(
+            "objective.wrong_model", objective="writing", given="encoder", needed="decoder, encoder-decoder"
+        )
+    if frame.encoder:
+        labels = np.append(answer[: frame.limit - 1], frame.end)
+        source = np.array(prompt_ids(frame, prompt, frame.limit), dtype=np.int64)
+        return TrainingExample(labels=labels, source=source, target=np.concatenate([[frame.pad], labels[:-1]]))
+    room = max(frame.limit - len(answer) - 1, frame.limit // 2)
+    asked = prompt_ids(frame, prompt, room)
+    written = np.append(answer, frame.end)[: frame.limit + 1 - len(asked)]
+    ids = np.concatenate([asked, written]).astype(np.int64)
+    labels = np.concatenate([np.full(len(asked) - 1, IGNORED), written]).astype(np.int64)
+    return TrainingExample(labels=labels, target=ids[:-1])
+
+
+def write_answers(
+    model: Transformer, tokenizer: Tokenizer, frame: Frame, prompts: Sequence[Ids], sampling: Sampling
+) -> list[Generation]:
+    """What the model writes after each prompt; `sampling.max_tokens` None allows twice the prompt and 16 more."""
+    generator = Generator(model, tokenizer, start=frame.pad if frame.encoder else None, ends=[frame.end])
+    rows = [prompt_ids(frame, prompt, frame.limit if frame.encoder else max(frame.limit // 2, 1)) for prompt in prompts]
+    made: list[Generation | None] = [None] * len(rows)
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        longest = max(len(rows[number]) for number in chosen)
+        room = frame.limit if frame.encoder else frame.limit - longest
+        limit = sampling.max_tokens or 2 * longest + 16
+        options = replace(sampling, max_tokens=max(min(limit, room), 1))
+        for number, one in zip(chosen, generator.generate([rows[n] for n in chosen], options), strict=True):
+            made[number] = one
+    return [one for one in made if one is not None]
