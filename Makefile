@@ -23,10 +23,10 @@ demo: $(READY)
 	$(RUN)trifold demo
 
 test: $(READY)
-	$(RUN)python -m pytest -m "not slow and not gpu"
+	$(RUN)python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
 
 test-all: $(READY)
-	$(RUN)python -m pytest
+	$(RUN)python -m pytest -n auto --dist loadfile
 
 check: $(READY)
 	$(RUN)ruff check .

@@ -1,4 +1,4 @@
-"""`trifold evaluate`: how well a model knows a text."""
+"""`trifold evaluate`: how well a model knows a text, or does its task."""
 
 from dataclasses import asdict
 from typing import Any
@@ -7,11 +7,15 @@ from trifold.cli.experiment import DATA_OPTIONS, source_options
 from trifold.cli.option import Command, Option, Request
 from trifold.locale import message
 
-__all__ = ["COMMAND"]
+__all__ = ["COMMAND", "labelled_records"]
 
 
 def run(request: Request) -> dict[str, Any]:
     """Measure and show."""
+    from trifold.tasks.build import is_fine_tuned
+
+    if is_fine_tuned(request.values.run):
+        return _judge(request)
     from trifold.evaluation.language_model import evaluate_text
 
     values = request.values
@@ -23,6 +27,31 @@ def run(request: Request) -> dict[str, Any]:
             shown = f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
             request.console.say(f"{message(f'cli.score_{name}'):<28} {shown}")
     return asdict(score)
+
+
+def _judge(request: Request) -> dict[str, Any]:
+    """A fine-tuned model on labelled examples."""
+    from trifold.cli.finetune import say_judgement
+    from trifold.tasks import judge, load_fine_tuned
+
+    tuned = load_fine_tuned(request.values.run)
+    records = [record for file in request.values.data for record in labelled_records(tuned, file)]
+    found = judge(tuned.task, records, tuned.task.predict(tuned.model, records))
+    say_judgement(found, request.console)
+    return found
+
+
+def labelled_records(tuned: Any, file: str) -> list[Any]:
+    """The records of a file, read with the columns that the model was trained with where the file has them."""
+    from trifold.data.rows import read_rows
+    from trifold.evaluation.language_model import describe_run
+    from trifold.tasks.record import read_records
+
+    rows = list(read_rows(file))
+    trained = describe_run(tuned.folder).get("experiment", {}).get("data", {}).get("columns", {})
+    header = set(rows[0].values) if rows else set()
+    given = {role: column for role, column in trained.items() if column in header}
+    return read_records(rows, tuned.task.roles, given, tuned.task.record)
 
 
 COMMAND = Command(

@@ -7,7 +7,16 @@ from typing import Any
 from trifold.cli.option import Option, Request
 from trifold.errors import UsageError
 
-__all__ = ["DATA_OPTIONS", "EXPERIMENT_OPTIONS", "SECTIONS", "build_experiment", "source_options"]
+__all__ = [
+    "DATA_OPTIONS",
+    "EXPERIMENT_OPTIONS",
+    "PRESETS",
+    "SECTIONS",
+    "SIZES",
+    "build_experiment",
+    "dials_of",
+    "source_options",
+]
 
 SECTIONS = ("model", "tokenizer", "data", "objective", "training")
 PRESETS = ("gpt2", "llama", "mistral", "qwen2", "bert", "roberta", "modernbert", "t5", "t5_v1_1", "vaswani")
@@ -102,7 +111,7 @@ def _from_options(request: Request) -> dict[str, Any]:
             section, name = place.split(".")
             data[section][name] = getattr(request.values, field)
     if request.values.dials:
-        data["model"]["dials"] = {**data["model"].get("dials", {}), **dict(map(_dial, request.values.dials))}
+        data["model"]["dials"] = {**data["model"].get("dials", {}), **dials_of(request.values.dials)}
     if "paths" not in data["data"]:
         raise UsageError("cli.missing_option", missing="--data", command="pretrain")
     if "preset" not in data["model"] and "start" not in data["model"]:
@@ -111,6 +120,15 @@ def _from_options(request: Request) -> dict[str, Any]:
     if request.values.objective is not None:
         data["objective"]["kind"] = request.values.objective
     return {name: section for name, section in data.items() if section}
+
+
+def dials_of(words: list[str]) -> dict[str, Any]:
+    """Dials from words such as `num_layers=4`.
+
+    Raises:
+        UsageError: a word is of another form.
+    """
+    return dict(map(_dial, words))
 
 
 def _dial(word: str) -> tuple[str, Any]:

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trifold.cli.option import Command, Option, Request
+from trifold.errors import UsageError
 
 __all__ = ["COMMAND"]
 
@@ -13,11 +14,14 @@ RUN = Option(name="run", positional=True, required=True)
 def run(request: Request) -> dict[str, Any]:
     """Write text, as it comes where it is one prompt on a terminal's way."""
     from trifold.generation import Generator, Sampling
+    from trifold.tasks.build import is_fine_tuned
 
     values, console = request.values, request.console
     names = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "beams", "seed")
     chosen = {name: getattr(values, name) for name in names if name in request.given}
     sampling = Sampling(**chosen, stop=tuple(values.stop or ()))
+    if is_fine_tuned(values.run):
+        return _answer(request, sampling)
     generator = Generator.from_pretrained(values.run)
     prompts = values.prompt
     if len(prompts) == 1 and sampling.beams == 1 and not console.as_json:
@@ -31,6 +35,24 @@ def run(request: Request) -> dict[str, Any]:
     for prompt, text in zip(prompts, made, strict=True):
         console.say(text.text if generator.model.config.encoder is not None else prompt + text.text)
     return {"generations": [{"prompt": p, **_plain(text)} for p, text in zip(prompts, made, strict=True)]}
+
+
+def _answer(request: Request, sampling: Any) -> dict[str, Any]:
+    """Answers of a model tuned on instructions, which reads each prompt through its template."""
+    from trifold.tasks import Record, load_fine_tuned
+    from trifold.tasks.generation import GenerationTask
+
+    tuned = load_fine_tuned(request.values.run)
+    if not isinstance(tuned.task, GenerationTask):
+        kind = tuned.task.config.kind
+        raise UsageError("cli.other_task", path=request.values.run, given=kind, wanted="generation")
+    prompts = request.values.prompt
+    records = [Record((tuned.task.render(prompt),)) for prompt in prompts]
+    made = tuned.task.write(tuned.model, records, sampling)
+    for one in made:
+        request.console.say(one.answer)
+    return {"generations": [{"prompt": prompt, "text": one.answer, **one.details}
+                            for prompt, one in zip(prompts, made, strict=True)]}  # fmt: skip
 
 
 def _plain(text: Any) -> dict[str, Any]:

@@ -5,18 +5,21 @@ import os
 import sys
 
 from trifold.cli import (
+    compare,
     configuration,
     convert,
     demo,
     environment,
     evaluate,
     fill_mask,
+    finetune,
     generate,
     plan,
     pretrain,
     report,
     restore,
     tokenizer,
+    use,
     version,
 )
 from trifold.cli.console import Console
@@ -34,6 +37,11 @@ COMMANDS: tuple[Command, ...] = (
     tokenizer.REPORT,
     pretrain.COMMAND,
     plan.COMMAND,
+    finetune.COMMAND,
+    use.CLASSIFY,
+    use.TRANSLATE,
+    use.ASK,
+    compare.COMMAND,
     generate.COMMAND,
     fill_mask.COMMAND,
     restore.COMMAND,

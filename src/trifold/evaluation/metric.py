@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 Numbers = NDArray[np.float64]
-Value = Callable[[Numbers], Numbers]
+Value = Callable[[Any], Any]  # of arrays with any leading axes, or of one row
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _f1_of(gold: Numbers, said: Numbers, average: str) -> Tally:
     labels = gold.shape[1]
     rows = np.concatenate([gold * said, gold, said], axis=1)  # N 3L: right, gold, said
 
-    def value(total: Numbers) -> Numbers:
+    def value(total: Any) -> Any:
         right, told, given = total[..., :labels], total[..., labels : 2 * labels], total[..., 2 * labels :]
         if average == "micro":
             return _ratio(2 * right.sum(-1), (told + given).sum(-1))
@@ -125,7 +125,7 @@ def matthews(gold: NDArray, predicted: NDArray, num_labels: int) -> Tally:
     told, said = eye[np.asarray(gold, dtype=np.int64)], eye[np.asarray(predicted, dtype=np.int64)]
     rows = np.concatenate([(told * said).sum(1, keepdims=True), told, said], axis=1)
 
-    def value(total: Numbers) -> Numbers:
+    def value(total: Any) -> Any:
         right, golds, given = total[..., 0], total[..., 1 : 1 + num_labels], total[..., 1 + num_labels :]
         count = golds.sum(-1)
         covariance = right * count - (golds * given).sum(-1)
@@ -135,7 +135,7 @@ def matthews(gold: NDArray, predicted: NDArray, num_labels: int) -> Tally:
     return Tally(rows, value)
 
 
-def _ratio(part: Numbers, whole: Numbers) -> Numbers:
+def _ratio(part: Any, whole: Any) -> Any:
     return np.divide(part, whole, out=np.zeros_like(np.asarray(part, dtype=np.float64)), where=np.asarray(whole) != 0)
 
 
@@ -255,12 +255,12 @@ def ter(predicted: Sequence[str], gold: Sequence[str], *, asian: bool = False) -
 
 
 def _sentence_sums(
-    metric: Any, predicted: Sequence[str], gold: Sequence[str], score: Callable[[Numbers], Any]
+    metric: Any, predicted: Sequence[str], gold: Sequence[str], score: Callable[[NDArray[np.int64]], Any]
 ) -> Tally:
     """A tally over the tool's own statistics of sentences, scored by the tool itself."""
     rows = np.array(metric._extract_corpus_statistics(list(predicted), [list(gold)]), dtype=np.float64)  # noqa: SLF001
 
-    def value(total: Numbers) -> Numbers:
+    def value(total: Any) -> Any:
         flat = total.reshape(-1, total.shape[-1])
         found = [score(one.astype(np.int64)) for one in flat]
         return np.array([getattr(one, "score", one) for one in found]).reshape(total.shape[:-1])
@@ -290,7 +290,7 @@ def ndcg(gains: Sequence[float], ideal: Sequence[float], *, k: int) -> float:
 
     Example:
         >>> ndcg([0.0, 1.0], [1.0], k=2)
-        0.6309297535714574
+        0.6309297535714575
     """
     best = _discounted(sorted(ideal, reverse=True)[:k])
     return float(_discounted(list(gains)[:k]) / best) if best else 0.0

@@ -28,22 +28,25 @@ def baseline_predictions(task: Task, train: Sequence[Record], test: Sequence[Rec
 
     TF-IDF with logistic regression and nearest neighbours need scikit-learn; they are left out where it is missing.
     """
+    found: dict[str, list[Prediction]] = {}
     match task:
         case ClassificationTask():
-            if task.config.multi_label:
-                return {}
-            return {"majority": _majority(task, train, test), **_tfidf_regression(task, train, test)}
+            found = {} if task.config.multi_label else _simple_classifiers(task, train, test)
         case TaggingTask():
-            return {"most_frequent_tag": _frequent_tags(train, test)}
+            found = {"most_frequent_tag": _frequent_tags(train, test)}
         case SpanQATask():
-            return {"sliding_window": [_sliding_window(record) for record in test]}
+            found = {"sliding_window": [_sliding_window(record) for record in test]}
         case TranslationTask():
-            copied = [Prediction(record.inputs[0]) for record in test]
-            return {"copy": copied, **_nearest_translation(train, test)}
+            found = {"copy": [Prediction(record.inputs[0]) for record in test], **_nearest_translation(train, test)}
         case EmbeddingTask():
-            return _tfidf_vectors(train, test)
-        case _:
-            return {}
+            found = _tfidf_vectors(train, test)
+    return found
+
+
+def _simple_classifiers(
+    task: ClassificationTask, train: Sequence[Record], test: Sequence[Record]
+) -> dict[str, list[Prediction]]:
+    return {"majority": _majority(task, train, test), **_tfidf_regression(task, train, test)}
 
 
 def _majority(task: ClassificationTask, train: Sequence[Record], test: Sequence[Record]) -> list[Prediction]:

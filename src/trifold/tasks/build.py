@@ -17,7 +17,7 @@ from trifold.tasks.classification import ClassificationTask, find_labels
 from trifold.tasks.config import TaskConfig
 from trifold.tasks.embedding import EmbeddingTask
 from trifold.tasks.generation import GenerationTask
-from trifold.tasks.record import find_columns
+from trifold.tasks.record import Role, find_columns
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.tagging import ROLES as TAGGING_ROLES
 from trifold.tasks.tagging import TaggingTask, find_tags
@@ -25,7 +25,7 @@ from trifold.tasks.task import Task
 from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer
 
-__all__ = ["FineTuned", "build_task", "complete", "is_fine_tuned", "load_fine_tuned", "save_task"]
+__all__ = ["FineTuned", "build_task", "complete", "is_fine_tuned", "load_fine_tuned", "roles_of", "save_task"]
 
 FILE = "task.json"
 
@@ -52,6 +52,24 @@ class FineTuned:
     tokenizer: Tokenizer
     task: Task
     folder: Path
+
+
+def roles_of(kind: str) -> tuple[Role, ...]:
+    """The columns that a kind of task reads.
+
+    Example:
+        >>> [role.name for role in roles_of("translation")]
+        ['source', 'target']
+    """
+    classes = {
+        "classification": ClassificationTask,
+        "tagging": TaggingTask,
+        "span_qa": SpanQATask,
+        "translation": TranslationTask,
+        "generation": GenerationTask,
+        "embedding": EmbeddingTask,
+    }
+    return classes[kind].roles
 
 
 def build_task(

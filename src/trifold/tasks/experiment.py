@@ -1,7 +1,7 @@
 """A whole fine-tuning run as one value."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Interval
 
@@ -22,6 +22,7 @@ class LabelledData(Config):
         test: file to judge on; None: judged on `dev`, which is then a little too kind.
         dev_fraction: how much of `train` is held out where there is no `dev`.
         columns: column of each role (`text`, `label`, `source` ...); those not named are found by their usual names.
+        on_error: a row that cannot be used (an empty text, an unknown label) stops the run, or is left out and counted.
 
     Example:
         >>> LabelledData(train="train.tsv").dev is None
@@ -33,6 +34,7 @@ class LabelledData(Config):
     test: str | None = None
     dev_fraction: Chance = 0.1
     columns: dict[str, str] = field(default_factory=dict)
+    on_error: Literal["strict", "skip"] = "strict"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,9 +39,6 @@ from trifold.training.trainer import Evaluation
 
 __all__ = ["FineTuneResult", "finetune"]
 
-TEXT_ROLES = ("text", "text_pair", "source", "target", "prompt", "input", "response", "question", "context", "query",
-              "positive")  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class FineTuneResult:
@@ -95,7 +92,8 @@ def finetune(
     model, tokenizer = _start(experiment, rows["train"], out)
     task = build_task(wanted, tokenizer, model.config, class_weights=weights)
     splits = _splits(experiment, task, rows)
-    listen(Event("data", details={"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)}))
+    sizes = {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)}
+    listen(Event("examples", details={**sizes, "skipped": sum(map(len, rows.values())) - sum(sizes.values())}))
     before = _before(task, model, splits)
     _prepare(experiment, task, model)
     listen(Event("model", details={"parameters": model.num_parameters()}))
@@ -179,8 +177,8 @@ def _rows(experiment: FineTuning) -> dict[str, list[Row]]:
 
 
 def _splits(experiment: FineTuning, task: Task, rows: Mapping[str, list[Row]]) -> Splits:
-    columns = experiment.data.columns
-    made = {name: read_records(found, task.roles, columns, task.record) for name, found in rows.items()}
+    columns, skip = experiment.data.columns, experiment.data.on_error == "skip"
+    made = {name: read_records(found, task.roles, columns, task.record, skip=skip) for name, found in rows.items()}
     if not made["train"]:
         raise DataError("task.no_rows")
     return Splits(made["train"], made.get("dev", []), made.get("test", []))
@@ -196,7 +194,7 @@ def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Tran
     elif (out / "tokenizer").is_dir():
         tokenizer = Tokenizer.from_pretrained(out / "tokenizer")
     else:
-        texts = (value for row in rows for value in row.values.values() if isinstance(value, str))
+        texts = (text for row in rows for value in row.values.values() for text in _texts_in(value))
         tokenizer = train_tokenizer(texts, kind=tokens.kind, vocab_size=tokens.vocab_size)
         tokenizer.save_pretrained(out / "tokenizer")
     preset = find_preset(choice.preset or "")
@@ -205,6 +203,12 @@ def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Tran
         known["offset"] = tokenizer.special.pad + 1
     dials = preset.choose(choice.size, {**known, **choice.dials})
     return Transformer(preset.build(dials), preset=preset, dials=dials), tokenizer
+
+
+def _texts_in(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [" ".join(one for one in value if isinstance(one, str))]
+    return [value] if isinstance(value, str) else []
 
 
 def _before(task: Task, model: Transformer, splits: Splits) -> list[Prediction]:

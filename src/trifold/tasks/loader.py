@@ -23,6 +23,7 @@ class ExampleLoader:
         seed: of the order.
 
     Example:
+        >>> import numpy as np
         >>> ones = [(TrainingExample(labels=np.array([n]), target=np.array([n])),) for n in range(4)]
         >>> stream = iter(ExampleLoader(ones, batch_size=2, pad=0, seed=1))
         >>> first, second = next(stream), next(stream)

@@ -98,15 +98,35 @@ def text_of(row: Row, column: str) -> str:
 
 
 def read_records(
-    rows: Sequence[Row], roles: Sequence[Role], given: Mapping[str, str], make: Callable[[Row, Columns], Record],
-    *, labelled: bool = True,
-) -> list[Record]:  # fmt: skip
+    rows: Sequence[Row],
+    roles: Sequence[Role],
+    given: Mapping[str, str],
+    make: Callable[[Row, Columns], Record],
+    *,
+    labelled: bool = True,
+    skip: bool = False,
+) -> list[Record]:
     """Records from rows whose columns are found by role.
 
+    Args:
+        rows: of one file.
+        roles: the parts that the task knows.
+        given: columns by role, where the user said.
+        make: a row and the columns to a record.
+        labelled: whether each must have its label.
+        skip: leave out the rows that `make` refuses.
+
     Raises:
-        DataError: there is no row, or one that `make` refuses.
+        DataError: a column is missing, or a row is refused and not skipped.
     """
     if not rows:
         return []
     columns = find_columns(roles, list(rows[0].values), given, rows[0].origin, labelled=labelled)
-    return [make(row, columns) for row in rows]
+    records = []
+    for row in rows:
+        try:
+            records.append(make(row, columns))
+        except DataError:
+            if not skip:
+                raise
+    return records

@@ -1,0 +1,193 @@
+"""`trifold finetune`: a pre-trained model, fine-tuned for a task and judged."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trifold.cli.console import Console, Progress, duration
+from trifold.cli.experiment import PRESETS, SIZES, dials_of
+from trifold.cli.option import Command, Option, Request
+from trifold.errors import UsageError
+from trifold.locale import message
+
+if TYPE_CHECKING:
+    from trifold.training import Event
+
+__all__ = ["COMMAND", "say_judgement"]
+
+TASKS = ("classification", "sentiment", "tagging", "span_qa", "translation", "generation", "embedding")
+ROLE_OPTIONS = {
+    "text_field": {"text", "query", "tokens", "prompt"},
+    "label_field": {"label", "tags", "answers", "response", "positive"},
+    "source_field": {"source"},
+    "target_field": {"target"},
+}
+"""Which roles an option stands for: the one that the task knows."""
+
+
+def run(request: Request) -> dict[str, Any]:
+    """Fine-tune once, or once for each seed."""
+    from trifold.tasks import finetune
+
+    values, console = request.values, request.console
+    experiment, out = build(request), Path(values.out)
+    if values.seeds == 1:
+        with Progress(console, out.name, every=5.0) as progress:
+            result = finetune(experiment, out, resume=values.resume, listen=lambda event: show(event, progress))
+        console.say(message("cli.finetuned", time=duration(result.seconds), steps=result.steps, path=out))
+        say_judgement(result.judgement, console)
+        return {"folder": str(out), "steps": result.steps, "seconds": result.seconds,
+                "trained_parameters": result.trained_parameters, "judgement": result.judgement}  # fmt: skip
+    return _run_seeds(request, experiment, out)
+
+
+def _run_seeds(request: Request, experiment: Any, out: Path) -> dict[str, Any]:
+    """One run a seed, each in a folder of its own, and the mean of what they reached."""
+    from trifold.evaluation.statistics import seed_interval
+    from trifold.tasks import finetune
+
+    console = request.console
+    found = []
+    for number in range(request.values.seeds):
+        seeded = replace(experiment, training=replace(experiment.training, seed=experiment.training.seed + number))
+        with Progress(console, f"{out.name}/{number}", every=5.0) as progress:
+            result = finetune(seeded, out / f"seed-{number}", listen=lambda event, p=progress: show(event, p))
+        found.append(result.judgement)
+    summary = {}
+    for name in found[0]["metrics"]:
+        over = seed_interval([one["metrics"][name]["value"] for one in found])
+        summary[name] = {"mean": over.value, "low": over.low, "high": over.high, "seeds": over.n}
+        console.say(f"{name:<24} {over.value:.4f}  [{over.low:.4f}, {over.high:.4f}]  n = {over.n}")
+    return {"folder": str(out), "seeds": summary, "runs": found}
+
+
+def build(request: Request) -> Any:
+    """The experiment that the options ask for.
+
+    Raises:
+        ConfigError, UsageError: something is missing or out of range.
+    """
+    from trifold.config import from_json, override, to_json
+    from trifold.tasks.experiment import FineTuning
+
+    values = request.values
+    kind = "classification" if values.task == "sentiment" else values.task
+    if kind not in TASKS:
+        raise UsageError("cli.bad_value", option="TASK", given=kind, allowed=", ".join(TASKS), hint="")
+    data: dict[str, Any] = {
+        "model": {**_model(values), **request.sections.get("model", {})},
+        "task": {"kind": kind, **request.sections.get("task", {})},
+        "data": {"train": values.train, "dev": values.dev, "test": values.test, "columns": _columns(kind, request),
+                 **request.sections.get("data", {})},
+        "tokenizer": {name: value for name, value in (("path", values.tokenizer), ("vocab_size", values.vocab_size))
+                      if value is not None},
+    }  # fmt: skip
+    data |= {"lora": {"rank": values.lora}} if values.lora is not None else {}
+    data |= {"epochs": values.epochs} if values.epochs is not None else {}
+    training = to_json(FineTuning(**_least()).training) | request.sections.get("training", {})
+    training |= {name: getattr(values, name) for name in ("batch_size", "seed") if name in request.given}
+    for name in ("steps", "minutes"):
+        if name in request.given:
+            training |= {"steps": None, "minutes": None, name: getattr(values, name)}
+            data["epochs"] = None
+    if values.lr is not None:
+        training["optimizer"] = {**training["optimizer"], "lr": values.lr}
+    found = from_json(FineTuning, {**data, "training": training}, where="experiment")
+    return override(found, request.overrides, where="experiment")
+
+
+def _least() -> dict[str, Any]:
+    from trifold.tasks.experiment import LabelledData
+    from trifold.training import ModelChoice
+
+    return {"model": ModelChoice(preset="bert"), "data": LabelledData(train="-")}
+
+
+def _model(values: Any) -> dict[str, Any]:
+    """A preset by name starts from random weights; anything else is a run, a folder or a hub name."""
+    if values.model not in PRESETS:
+        return {"start": values.model}
+    chosen: dict[str, Any] = {"preset": values.model, "dials": dials_of(values.dials or [])}
+    return chosen | ({"size": values.size} if values.size else {})
+
+
+def _columns(kind: str, request: Request) -> dict[str, str]:
+    """Columns by role, from the options that name them."""
+    from trifold.tasks.build import roles_of
+
+    known = {role.name for role in roles_of(kind)}
+    found = {}
+    for option, roles in ROLE_OPTIONS.items():
+        if option in request.given:
+            role = next(iter(sorted(roles & known)), None)
+            if role is None:
+                name = f"--{option.replace('_', '-')}"
+                raise UsageError("cli.no_such_option", given=name, command=f"finetune {kind}", hint="")
+            found[role] = getattr(request.values, option)
+    return found
+
+
+def show(event: "Event", progress: Progress) -> None:
+    """One event on the progress line."""
+    step = event.step
+    if step is not None:
+        facts = {"step": step.step, "loss": f"{step.loss:.3f}", "speed": f"{step.tokens_per_second:,.0f}"}
+        progress.update(step.progress, message("cli.progress", **facts, left=duration(step.remaining)))
+    elif event.evaluation is not None:
+        found = event.evaluation
+        metric = "-" if found.metric is None else f"{found.metric:.4f}"
+        progress.note(message("cli.evaluated_task", loss=f"{found.loss:.4f}", metric=metric))
+    elif event.stage == "examples" and event.details is not None:
+        progress.note(message("cli.stage_examples", **event.details))
+
+
+def say_judgement(found: dict[str, Any], console: Console) -> None:
+    """Metrics with their intervals, baselines beside them, and what else a person should know."""
+    rows = {"": found["metrics"], **found.get("baselines", {})}
+    console.say(message("cli.judged", n=found["n"], split=found.get("split", "-")))
+    for who, metrics in rows.items():
+        for name, one in metrics.items():
+            label = who or message("cli.this_model")
+            console.say(f"  {label:<28} {name:<18} {one['value']:8.4f}  [{one['low']:.4f}, {one['high']:.4f}]")
+    if "contamination" in found:
+        known = found["contamination"]
+        console.say(message("cli.contamination", exact=known["exact"], near=known["near"]))
+        for name, one in known.get("without", {}).items():
+            label = message("cli.without_known")
+            console.say(f"  {label:<28} {name:<18} {one['value']:8.4f}  [{one['low']:.4f}, {one['high']:.4f}]")
+    if "calibration" in found:
+        calibration = found["calibration"]
+        console.say(message("cli.calibration", error=f"{calibration['expected_calibration_error']:.4f}",
+                            temperature=calibration["temperature"]))  # fmt: skip
+
+
+COMMAND = Command(
+    name="finetune",
+    options=(
+        Option(name="task", positional=True, choices=TASKS, required=True, help="option_task"),
+        Option(name="model", required=True, help="option_model"),
+        Option(name="train", kind="file", required=True),
+        Option(name="dev", kind="file"),
+        Option(name="test", kind="file"),
+        Option(name="out", kind="folder", required=True),
+        Option(name="lora", kind="integer", low=1),
+        Option(name="epochs", kind="number", above=0),
+        Option(name="steps", kind="integer", low=1),
+        Option(name="minutes", kind="number", above=0),
+        Option(name="seeds", kind="integer", low=1, high=100, default=1),
+        Option(name="resume", kind="flag", default=False),
+        Option(name="text-field", group="data"),
+        Option(name="label-field", group="data"),
+        Option(name="source-field", group="data"),
+        Option(name="target-field", group="data"),
+        Option(name="size", choices=SIZES, group="training"),
+        Option(name="dials", many=True, group="training"),
+        Option(name="tokenizer", group="training"),
+        Option(name="vocab-size", kind="integer", low=16, group="training"),
+        Option(name="batch-size", kind="integer", low=1, group="training", help="option_batch_examples"),
+        Option(name="lr", kind="number", above=0, group="training"),
+        Option(name="seed", kind="integer", low=0, group="training"),
+    ),
+    run=run,
+    sections=("model", "task", "data", "training", "tokenizer", "lora", "epochs", "freeze", "patience"),
+)

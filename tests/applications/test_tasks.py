@@ -1,0 +1,260 @@
+"""The tasks through the command line: fine-tuned on words that can be learned, used, judged, compared and refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trifold.cli.main import main
+from trifold.tasks import load_fine_tuned
+
+GOOD, BAD = "good fine great lovely 好 棒".split(), "bad poor awful dull 差 坏".split()
+FILL = "the film was and it is a story 这 部 电影".split()
+
+
+def call(capsys, *words: object) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def sentences(count: int, seed: int) -> list[tuple[str, str]]:
+    dice = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        label = int(dice.integers(2))
+        words = [*dice.choice(FILL, dice.integers(2, 9)), dice.choice((BAD, GOOD)[label])]
+        dice.shuffle(words)
+        rows.append((" ".join(words), ("negative", "positive")[label]))
+    return rows
+
+
+def write_table(path: Path, header: str, rows: list[tuple[str, ...]]) -> Path:
+    path.write_text("\n".join([header, *("\t".join(row) for row in rows)]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> tuple[Path, Path]:
+    return (
+        write_table(tmp_path / "train.tsv", "sentence\tlabel", sentences(300, 0)),
+        write_table(tmp_path / "test.tsv", "sentence\tlabel", sentences(80, 1)),
+    )
+
+
+SMALL = ("--dials", "num_layers=2", "d_model=32", "num_heads=2", "--vocab-size", 420, "--lr", 3e-3)
+
+
+@pytest.mark.parametrize("preset", ["bert", "gpt2", "vaswani"])
+def test_each_family_learns_sentiment_and_says_how_sure_it_is(tmp_path, reviews, capsys, preset):
+    train, test = reviews
+    run = tmp_path / "run"
+    code, out, err = call(capsys, "finetune", "sentiment", "--model", preset, *SMALL, "--train", train, "--test", test,
+                          "--out", run, "--epochs", 8, "--batch-size", 16, "--json")  # fmt: skip
+    assert code == 0, err
+    judged = json.loads(out)["judgement"]
+    one = judged["metrics"]["accuracy"]
+    assert one["value"] >= 0.9 and one["low"] <= one["value"] <= one["high"] and one["n"] == 80
+    assert judged["baselines"]["majority"]["accuracy"]["value"] < 0.7
+    assert {"tfidf_logistic_regression"} <= judged["baselines"].keys() and judged["split"] == "test"
+    code, out, _ = call(capsys, "classify", run, "a good story", "这 部 电影 差", "--json")
+    assert code == 0 and [one["answer"] for one in json.loads(out)["answers"]] == ["positive", "negative"]
+    code, out, _ = call(capsys, "evaluate", run, "--data", test, "--json")
+    assert code == 0 and json.loads(out)["metrics"]["accuracy"]["value"] == one["value"]
+
+
+def test_lora_trains_few_weights_merges_them_and_can_be_compared(tmp_path, reviews, capsys):
+    train, test = reviews
+    words = [
+        "finetune",
+        "classification",
+        "--model",
+        "bert",
+        *SMALL,
+        "--train",
+        train,
+        "--test",
+        test,
+        "--batch-size",
+        16,
+    ]
+    assert call(capsys, *words, "--out", tmp_path / "whole", "--epochs", 6)[0] == 0
+    code, out, err = call(capsys, "finetune", "classification", "--model", tmp_path / "whole", "--train", train,
+                          "--test", test, "--out", tmp_path / "lora", "--lora", 4, "--epochs", 2, "--json")  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["trained_parameters"] < 10_000
+    one, other = (load_fine_tuned(tmp_path / name).model for name in ("whole", "lora"))
+    same = dict(one.named_parameters())
+    assert dict(other.named_parameters()).keys() == same.keys(), "adapters are merged"
+    moved = {name for name, value in other.named_parameters() if not torch.equal(value, same[name])}
+    assert any("q_proj.weight" in name for name in moved)
+    assert not any("embedding" in name or "norm" in name for name in moved)
+    code, out, _ = call(capsys, "compare", tmp_path / "whole", tmp_path / "lora", "--data", test, "--json")
+    assert code == 0 and 0 <= json.loads(out)["mcnemar"]["p"] <= 1
+
+
+def test_a1_fine_tuning_that_stops_and_goes_on_is_the_run_that_never_stopped(tmp_path, reviews, capsys):
+    from trifold.tasks.experiment import FineTuning
+    from trifold.tasks.finetune import finetune
+    from trifold.training import read_experiment
+
+    words = [
+        "finetune",
+        "sentiment",
+        "--model",
+        "gpt2",
+        *SMALL,
+        "--train",
+        reviews[0],
+        "--batch-size",
+        16,
+        "--steps",
+        24,
+    ]
+    settings = ("training.checkpoint_every=8", "training.evaluate_every=6")
+    assert call(capsys, *words, "--out", tmp_path / "whole", *settings)[0] == 0
+    experiment = read_experiment(tmp_path / "whole", FineTuning)
+
+    class Stop(Exception):
+        pass
+
+    def stop(event):
+        if event.step is not None and event.step.step == 13:
+            raise Stop
+
+    with pytest.raises(Stop):
+        finetune(experiment, tmp_path / "parts", listen=stop)
+    finetune(experiment, tmp_path / "parts", resume=True)
+    one, two = (load_fine_tuned(tmp_path / name).model.state_dict() for name in ("whole", "parts"))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_tagging_learns_entities(tmp_path, capsys):
+    dice = np.random.default_rng(0)
+    rows = []
+    for _ in range(300):
+        words, tags = [], []
+        for _ in range(dice.integers(2, 6)):
+            kind = dice.integers(3)
+            words += [["lives", "in"], ["Anna", "Meyer"], ["Berlin"]][kind]
+            tags += [["O", "O"], ["B-PER", "I-PER"], ["B-LOC"]][kind]
+        rows.append(json.dumps({"tokens": words, "tags": tags}))
+    (tmp_path / "train.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    code, out, err = call(capsys, "finetune", "tagging", "--model", "bert", *SMALL, "--train", tmp_path / "train.jsonl",
+                          "--out", tmp_path / "run", "--epochs", 6, "--batch-size", 16, "--json")  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["judgement"]["metrics"]["entity_f1"]["value"] > 0.95
+    code, out, _ = call(capsys, "classify", tmp_path / "run", "Anna Meyer lives in Berlin", "--json")
+    assert json.loads(out)["answers"][0]["answer"] == ["B-PER", "I-PER", "O", "O", "B-LOC"]
+
+
+@pytest.mark.parametrize("preset", ["bert", "t5"])
+def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset):
+    dice = np.random.default_rng(0)
+    rows = []
+    kinds = {"who": ["anna", "otto", "ida", "max"], "where": ["rome", "paris", "oslo", "kiel"]}
+    for number in range(400):
+        who, where = (str(dice.choice(names)) for names in kinds.values())
+        context = f"then {who} sang in {where}." if dice.integers(2) else f"in {where} long ago {who} sang."
+        asked, answer = (("who", who), ("where", where))[int(dice.integers(2))]
+        gold = [{"text": answer, "start": context.index(answer)}]
+        rows.append(json.dumps({"id": str(number), "question": f"{asked}?", "context": context, "answers": gold}))
+    (tmp_path / "train.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    code, out, err = call(capsys, "finetune", "span_qa", "--model", preset, *SMALL, "--train", tmp_path / "train.jsonl",
+                          "--out", tmp_path / "run", "--epochs", 14, "--batch-size", 16, "--json",
+                          "--task.max_length", 96)  # fmt: skip
+    assert code == 0, err
+    judged = json.loads(out)["judgement"]
+    assert judged["metrics"]["exact_match"]["value"] > 0.8
+    assert judged["metrics"]["f1"]["value"] > judged["baselines"]["sliding_window"]["f1"]["value"]
+    code, out, _ = call(capsys, "ask", tmp_path / "run", "where?", "--context", "then ida sang in kiel.", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["answer"] == "kiel" and found["start"] == 17
+
+
+@pytest.mark.parametrize(("preset", "bar"), [("vaswani", 80), ("gpt2", 4)])
+def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, bar):
+    dice = np.random.default_rng(0)
+    words = {"one": "eins", "two": "zwei", "three": "drei", "dog": "Hund", "cat": "Katze", "sees": "sieht"}
+    rows = []
+    for _ in range(600):
+        chosen = dice.choice(list(words), dice.integers(2, 6))
+        rows.append((" ".join(chosen), " ".join(words[one] for one in chosen)))
+    table = write_table(tmp_path / "pairs.tsv", "en\tde", rows)
+    code, out, err = call(capsys, "finetune", "translation", "--model", preset, *SMALL, "--train", table,
+                          "--source-field", "en", "--target-field", "de", "--out", tmp_path / "run", "--epochs", 12,
+                          "--batch-size", 16, "--json")  # fmt: skip
+    assert code == 0, err
+    judged = json.loads(out)["judgement"]
+    assert judged["metrics"]["bleu"]["value"] > bar > judged["baselines"]["copy"]["bleu"]["value"]
+    assert "tok:13a" in judged["signatures"]["bleu"]
+    code, out, _ = call(capsys, "translate", tmp_path / "run", "one dog sees two cat")
+    assert code == 0 and (out.strip() == "eins Hund sieht zwei Katze" or preset == "gpt2")
+
+
+def test_instructions_are_learned_with_the_loss_on_the_answer(tmp_path, capsys):
+    rows = [{"instruction": f"say {word}", "input": "", "output": word * 2} for word in "abcdefghij" * 20]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    code, out, err = call(capsys, "finetune", "generation", "--model", "gpt2", *SMALL, "--train",
+                          tmp_path / "train.jsonl", "--out", tmp_path / "run", "--epochs", 30, "--batch-size", 8,
+                          "--json")  # fmt: skip
+    assert code == 0, err
+    judged = json.loads(out)["judgement"]
+    tuned, before = (side["bits_per_byte"]["value"] for side in (judged["metrics"], judged["baselines"]["untuned"]))
+    assert tuned < 0.3 < before
+    code, out, err = call(capsys, "generate", tmp_path / "run", "--prompt", "say c", "--temperature", 0, "--json")
+    assert code == 0, err
+    assert json.loads(out)["generations"][0]["text"] == "cc"
+
+
+def test_embeddings_bring_partners_together(tmp_path, capsys):
+    dice = np.random.default_rng(0)
+    topics = [[f"{letter}{number}" for number in range(6)] for letter in "abcdefghijkl"]
+    rows = []
+    for number in range(400):
+        topic = topics[number % len(topics)]
+        rows.append((" ".join(dice.choice(topic, 3)), " ".join(dice.choice(topic, 5)) + f" {number}"))
+    table = write_table(tmp_path / "pairs.tsv", "query\tpassage", rows)
+    code, out, err = call(capsys, "finetune", "embedding", "--model", "bert", *SMALL, "--train", table, "--out",
+                          tmp_path / "run", "--epochs", 4, "--json")  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["judgement"]["metrics"]["recall_at_20"]["value"] > 0.9
+
+
+REFUSED = {
+    "empty file": ("", "classification", 3, "no example"),
+    "missing column": ("words\tlabel\na\t1\n", "classification", 3, "data.columns.text"),
+    "one class": ("text\tlabel\na\t1\nb\t1\nc\t1\n", "classification", 3, "same label"),
+    "empty text": ("text\tlabel\na\t1\n \t0\nb\t1\n", "classification", 3, ":3"),
+    "empty label": ("text\tlabel\na\t1\nb\t\n", "classification", 3, ":3"),
+    "too many columns": ("text\tlabel\na\t1\t2\n", "classification", 3, "line 2"),
+    "words and tags differ": ("tokens\ttags\na b\tO O\na b\tB-X\n", "tagging", 3, "2 words but 1 tags"),
+    "no source": ("en\tde\na\tb\n", "translation", 3, "data.columns.source"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_learned_is_refused_in_one_line(tmp_path, capsys, case):
+    content, task, wanted, part = REFUSED[case]
+    (tmp_path / "train.tsv").write_text(content, encoding="utf-8")
+    code, _, err = call(capsys, "finetune", task, "--model", "bert", *SMALL, "--train", tmp_path / "train.tsv", "--out",
+                        tmp_path / "run", "data.dev_fraction=0", "--steps", 1)  # fmt: skip
+    assert code == wanted, err
+    assert part in err and "Traceback" not in err
+
+
+def test_labels_unseen_in_training_a_huge_text_and_other_models_are_dealt_with(tmp_path, reviews, capsys):
+    run = tmp_path / "run"
+    words = ["finetune", "sentiment", "--model", "bert", *SMALL, "--train", reviews[0], "--out", run, "--steps", 2]
+    assert call(capsys, *words)[0] == 0
+    other = write_table(tmp_path / "other.tsv", "sentence\tlabel", [("a film", "mixed")])
+    code, _, err = call(capsys, "evaluate", run, "--data", other)
+    assert code == 3 and "'mixed'" in err and "negative, positive" in err
+    (tmp_path / "huge.txt").write_text("好 film " * 125_000, encoding="utf-8")
+    code, out, err = call(capsys, "classify", run, "--input", tmp_path / "huge.txt", "--json")
+    assert code == 0 and len(json.loads(out)["answers"]) == 1, err
+    assert call(capsys, "translate", run, "a film")[0] == 2
+    assert call(capsys, "classify", tmp_path, "a film")[0] == 4
+    assert call(capsys, "ask", run, "who?", "--context", "a film")[0] == 2
