@@ -15,6 +15,7 @@ __all__ = [
     "SIZES",
     "build_experiment",
     "dials_of",
+    "experiment_in",
     "source_options",
 ]
 
@@ -82,19 +83,29 @@ def build_experiment(request: Request) -> Any:
     return replace(changed, objective=_fitting(request, changed)) if _is_open(request) else changed
 
 
-def _from_python(path: Path, request: Request) -> Any:
-    """Run the file and call its `experiment()`; options given beside it replace its values."""
-    import runpy
+def experiment_in(path: Path, kind: type) -> Any:
+    """Run a Python file and call its `experiment()`.
 
-    from trifold.config import override
-    from trifold.training import Experiment
+    Raises:
+        UsageError: there is no such file, or it gives something else.
+    """
+    import runpy
 
     if not path.is_file():
         raise UsageError("cli.no_experiment", path=path)
     make = runpy.run_path(str(path)).get("experiment")
     made = make() if callable(make) else None
-    if not isinstance(made, Experiment):
+    if not isinstance(made, kind):
         raise UsageError("cli.no_experiment", path=path)
+    return made
+
+
+def _from_python(path: Path, request: Request) -> Any:
+    """The experiment of the file; options given beside it replace its values."""
+    from trifold.config import override
+    from trifold.training import Experiment
+
+    made = experiment_in(path, Experiment)
     changes: dict[str, Any] = {}
     for name in set(request.given) & {"steps", "tokens", "minutes"}:
         changes |= {"training.steps": None, "training.tokens": None, "training.minutes": None}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, Progress, duration
-from trifold.cli.experiment import PRESETS, SIZES, dials_of
+from trifold.cli.experiment import PRESETS, SIZES, dials_of, experiment_in
 from trifold.cli.option import Command, Option, Request
 from trifold.errors import UsageError
 from trifold.locale import message
@@ -71,6 +71,12 @@ def build(request: Request) -> Any:
     from trifold.tasks.experiment import FineTuning
 
     values = request.values
+    if values.experiment is not None:
+        made = experiment_in(Path(values.experiment), FineTuning)
+        return override(made, request.overrides, where="experiment")
+    missing = [name for name in ("task", "model", "train") if getattr(values, name) is None]
+    if missing:
+        raise UsageError("cli.missing_option", missing=", ".join(missing), command="finetune")
     kind = "classification" if values.task == "sentiment" else values.task
     if kind not in TASKS:
         raise UsageError("cli.bad_value", option="TASK", given=kind, allowed=", ".join(TASKS), hint="")
@@ -164,9 +170,9 @@ def say_judgement(found: dict[str, Any], console: Console) -> None:
 COMMAND = Command(
     name="finetune",
     options=(
-        Option(name="task", positional=True, choices=TASKS, required=True, help="option_task"),
-        Option(name="model", required=True, help="option_model"),
-        Option(name="train", kind="file", required=True),
+        Option(name="task", positional=True, choices=TASKS, help="option_task"),
+        Option(name="model", help="option_model"),
+        Option(name="train", kind="file"),
         Option(name="dev", kind="file"),
         Option(name="test", kind="file"),
         Option(name="out", kind="folder", required=True),
@@ -187,6 +193,7 @@ COMMAND = Command(
         Option(name="batch-size", kind="integer", low=1, group="training", help="option_batch_examples"),
         Option(name="lr", kind="number", above=0, group="training"),
         Option(name="seed", kind="integer", low=0, group="training"),
+        Option(name="experiment", kind="file"),
     ),
     run=run,
     sections=("model", "task", "data", "training", "tokenizer", "lora", "epochs", "freeze", "patience"),

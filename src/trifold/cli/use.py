@@ -73,16 +73,20 @@ def translate(request: Request) -> dict[str, Any]:
 
 
 def ask(request: Request) -> dict[str, Any]:
-    """The answer to a question from a context."""
+    """The answer to a question, from a context or from a knowledge base."""
+    values = request.values
+    if (values.context is None) == (values.kb is None):
+        raise UsageError("cli.missing_option", missing="--context / --kb", command="ask")
+    return _ask_base(request) if values.kb is not None else _ask_context(request)
+
+
+def _ask_context(request: Request) -> dict[str, Any]:
     from trifold.data.rows import Row
     from trifold.locale import message
 
-    tuned = _open(request, ("span_qa",))
-    values = request.values
-    if values.context is None:
-        raise UsageError("cli.missing_option", missing="--context", command="ask")
+    tuned, values = _open(request, ("span_qa",)), request.values
     place = Path(values.context)
-    context = place.read_text(encoding="utf-8") if place.is_file() else values.context
+    context = place.read_text(encoding="utf-8") if len(values.context) < 256 and place.is_file() else values.context
     row = Row({"question": values.question, "context": context}, "--context")
     columns = {"question": "question", "context": "context"}
     (found,) = tuned.task.predict(tuned.model, [tuned.task.record(row, columns)])
@@ -95,6 +99,24 @@ def ask(request: Request) -> dict[str, Any]:
     }
 
 
+def _ask_base(request: Request) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from trifold.cli.index import embedder_in
+    from trifold.locale import message
+    from trifold.retrieval import KnowledgeBase
+    from trifold.tasks.knowledge import ask as look_up
+
+    values, tuned = request.values, _open(request, ("span_qa",))
+    found = look_up(KnowledgeBase(values.kb), tuned, values.question, embedder=embedder_in(values.embedder), k=values.k,
+                    threshold=values.threshold)  # fmt: skip
+    request.console.say(found.text or message("cli.do_not_know"))
+    if found.text:
+        place = f"{found.document}:{found.start}-{found.end}" if found.start >= 0 else found.document
+        request.console.say(message("cli.found_in", place=place, passage=found.passage, score=f"{found.score:.3f}"))
+    return {"question": values.question, **asdict(found), "text": found.text or None}
+
+
 CLASSIFY = Command(name="classify", options=(RUN, TEXTS, INPUT), run=classify)
 TRANSLATE = Command(name="translate", options=(RUN, TEXTS, INPUT), run=translate)
 ASK = Command(
@@ -103,6 +125,10 @@ ASK = Command(
         RUN,
         Option(name="question", positional=True, required=True, help="option_question"),
         Option(name="context", help="option_context"),
+        Option(name="kb", kind="folder", help="option_kb"),
+        Option(name="embedder", help="option_embedder"),
+        Option(name="k", kind="integer", low=1, high=1000, default=5, help="option_k"),
+        Option(name="threshold", kind="number", help="option_threshold"),
     ),
     run=ask,
 )

@@ -41,6 +41,21 @@ Answers = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a context.
+
+    Attributes:
+        text: its characters, white space around them left out.
+        start: its first character.
+        margin: log-probability of the best span less that of no answer.
+    """
+
+    text: str
+    start: int
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """A question before a part of its context.
 
@@ -144,7 +159,18 @@ class SpanQATask:
         return segment_log_softmax(logits.flatten(0, 1), keys.flatten()).unflatten(0, logits.shape[:2])
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
-        """The best span over all windows of each context, or none where the threshold says so."""
+        """The best span of each context, or no answer where the threshold says so."""
+        return [self._prediction(span) for span in self.spans(model, records)]
+
+    def _prediction(self, span: Span) -> Prediction:
+        sure = 1 / (1 + float(np.exp(-np.clip(span.margin, -60, 60))))
+        if self.config.threshold is not None and span.margin < self.config.threshold:
+            return Prediction("", sure, details={"margin": span.margin})
+        place = {"start": span.start, "end": span.start + len(span.text)}
+        return Prediction(span.text, sure, details={**place, "margin": span.margin})
+
+    def spans(self, model: Pretrained, records: Sequence[Record]) -> list[Span]:
+        """The best span over all windows of each context, whatever the threshold."""
         width = self.frame.limit
         windows = self._windows(records)
 
@@ -156,35 +182,23 @@ class SpanQATask:
             return found.masked_fill((reach >= scores.shape[1])[..., None], -torch.inf)
 
         examples = [self._mark(window, 0) for window in windows]
-        best: list[tuple[float, float, int, int]] = [(-np.inf, -np.inf, 0, 0)] * len(records)
+        best = [(-np.inf, 0, 0)] * len(records)
         for window, scores in zip(windows, run_places(model, examples, self.frame.pad, read), strict=True):
             best[window.record] = max(best[window.record], self._best(window, scores[0].numpy()))
-        return [self._prediction(record, found) for record, found in zip(records, best, strict=True)]
+        return [_span(record.inputs[1], *found) for record, found in zip(records, best, strict=True)]
 
-    def _best(self, window: Window, scores: np.ndarray) -> tuple[float, float, int, int]:
-        """Margin over no answer, score, and characters of the best span of a window."""
+    def _best(self, window: Window, scores: np.ndarray) -> tuple[float, int, int]:
+        """Margin over no answer and characters of the best span of a window."""
         begin, count = window.begin, len(window.spans)
         none = float(scores[0].sum())
         if not count:
-            return -np.inf, -np.inf, 0, 0
+            return -np.inf, 0, 0
         first, last = scores[begin : begin + count, 0], scores[begin : begin + count, 1]
         table = first[:, None] + last[None, :]
         distance = np.arange(count)[None, :] - np.arange(count)[:, None]
         table[(distance < 0) | (distance >= self.config.max_answer)] = -np.inf
         one, two = np.unravel_index(int(table.argmax()), table.shape)
-        score = float(table[one, two])
-        return score - none, score, int(window.spans[one, 0]), int(window.spans[two, 1])
-
-    def _prediction(self, record: Record, found: tuple[float, float, int, int]) -> Prediction:
-        margin, score, start, end = found
-        threshold = self.config.threshold
-        answered = threshold is None or margin >= threshold
-        text = record.inputs[1][start:end].strip() if answered else ""
-        start += len(record.inputs[1][start:end]) - len(record.inputs[1][start:end].lstrip())
-        details = {"start": start, "end": start + len(text), "margin": margin, "score": score} if answered else {}
-        return Prediction(
-            text, 1 / (1 + float(np.exp(-np.clip(margin, -60, 60)))), details=details | {"margin": margin}
-        )
+        return float(table[one, two]) - none, int(window.spans[one, 0]), int(window.spans[two, 1])
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """F1 and exact match, by SQuAD's rule or CMRC's."""
@@ -196,6 +210,11 @@ class SpanQATask:
             "f1": mean([overlap(said, gold) for said, gold in pairs]),
             "exact_match": mean([exact(said, gold) for said, gold in pairs]),
         }
+
+
+def _span(context: str, margin: float, start: int, end: int) -> Span:
+    text = context[start:end]
+    return Span(text.strip(), start + len(text) - len(text.lstrip()), float(margin))
 
 
 def mostly_chinese(records: Sequence[Record]) -> bool:

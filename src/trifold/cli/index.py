@@ -1,0 +1,108 @@
+"""`trifold index`: knowledge bases on disk."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trifold.cli.option import Command, Option, Request
+from trifold.locale import message
+
+if TYPE_CHECKING:
+    from trifold.retrieval import AddReport
+
+__all__ = ["ADD", "BUILD", "SEARCH", "embedder_in"]
+
+EMBEDDER = Option(name="embedder", help="option_embedder")
+BASE = Option(name="kb", positional=True, required=True, help="option_kb_folder")
+
+
+class RunEmbedder:
+    """A model fine-tuned for embedding, as the index wants it.
+
+    Args:
+        folder: its run.
+    """
+
+    def __init__(self, folder: str) -> None:
+        from trifold.data.rows import file_digest
+        from trifold.errors import UsageError
+        from trifold.tasks import load_fine_tuned
+        from trifold.tasks.embedding import EmbeddingTask
+
+        self.tuned = load_fine_tuned(folder)
+        task = self.tuned.task
+        if not isinstance(task, EmbeddingTask):
+            raise UsageError("cli.other_task", path=folder, given=task.config.kind, wanted="embedding")
+        self.task = task
+        weights = sorted(self.tuned.folder.glob("model*.safetensors"))
+        self.name = " ".join(file_digest(file)[:16] for file in weights)
+
+    def embed(self, texts: Any) -> Any:
+        """Unit vectors."""
+        return self.task.embed(self.tuned.model, texts)
+
+
+def embedder_in(folder: str | None) -> Any:
+    """The embedder in a folder; None for none."""
+    return None if folder is None else RunEmbedder(folder)
+
+
+def build(request: Request) -> dict[str, Any]:
+    """Make a knowledge base."""
+    from trifold.retrieval import KnowledgeBase
+
+    values = request.values
+    base, report = KnowledgeBase.build(values.paths, values.out, embedder=embedder_in(values.embedder))
+    return _tell(request, base, report, Path(values.out))
+
+
+def add(request: Request) -> dict[str, Any]:
+    """Bring a knowledge base up to date."""
+    from trifold.retrieval import KnowledgeBase
+
+    base = KnowledgeBase(request.values.kb)
+    report = base.add(request.values.paths, embedder=embedder_in(request.values.embedder))
+    return _tell(request, base, report, Path(request.values.kb))
+
+
+def _tell(request: Request, base: Any, report: "AddReport", place: Path) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    facts = {**asdict(report), "passages": len(base), "folder": str(place)}
+    shown = {**facts, "skipped": len(report.skipped)}
+    request.console.say(message("cli.indexed", **shown))
+    for problem in report.skipped:
+        request.console.warn(message("cli.left_out", problem=problem))
+    return facts
+
+
+def search(request: Request) -> dict[str, Any]:
+    """The passages that fit a query."""
+    from trifold.retrieval import KnowledgeBase
+
+    values = request.values
+    hits = KnowledgeBase(values.kb).search(values.query, values.k, embedder=embedder_in(values.embedder))
+    if not hits:
+        request.console.say(message("cli.nothing_found"))
+    for hit in hits:
+        request.console.say(
+            f"{hit.score:8.4f}  {hit.document}:{hit.passage.start}-{hit.passage.end}  {hit.passage.text}"
+        )
+    return {"hits": [{"document": hit.document, "title": hit.title, "start": hit.passage.start, "end": hit.passage.end,
+                      "text": hit.passage.text, "score": hit.score} for hit in hits]}  # fmt: skip
+
+
+PATHS = Option(name="paths", positional=True, many=True, required=True, help="option_kb_paths")
+BUILD = Command(
+    name="index build", options=(PATHS, Option(name="out", kind="folder", required=True), EMBEDDER), run=build
+)
+ADD = Command(name="index add", options=(BASE, PATHS, EMBEDDER), run=add)
+SEARCH = Command(
+    name="index search",
+    options=(
+        BASE,
+        Option(name="query", positional=True, required=True, help="option_query"),
+        Option(name="k", kind="integer", low=1, high=10_000, default=5, help="option_k"),
+        EMBEDDER,
+    ),
+    run=search,
+)

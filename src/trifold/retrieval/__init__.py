@@ -1,0 +1,18 @@
+"""Knowledge bases: passages found by words and vectors, and triples."""
+
+from trifold.retrieval.dense import Embedder
+from trifold.retrieval.knowledge_base import AddReport, Hit, KnowledgeBase
+from trifold.retrieval.passage import Passage, split_passages, terms_of
+from trifold.retrieval.triple import TripleAnswer, answer_from_triples
+
+__all__ = [
+    "AddReport",
+    "Embedder",
+    "Hit",
+    "KnowledgeBase",
+    "Passage",
+    "TripleAnswer",
+    "answer_from_triples",
+    "split_passages",
+    "terms_of",
+]

@@ -1,0 +1,86 @@
+"""Question answering over a knowledge base: find passages, read them, answer with the place, or say "I don't know"."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trifold.retrieval import Embedder, Hit, KnowledgeBase, answer_from_triples
+from trifold.tasks.build import FineTuned
+from trifold.tasks.record import Record
+from trifold.tasks.span_qa import SpanQATask
+
+__all__ = ["KnowledgeAnswer", "ask", "read_passages"]
+
+TRUSTED = 0.6
+"""From this score on a triple answers a question by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnowledgeAnswer:
+    """What a knowledge base says to a question.
+
+    Attributes:
+        text: the answer; empty for "I don't know".
+        document: where it stands.
+        start, end: characters of the document.
+        score: margin over no answer, or the score of a triple; comparable among answers of one reader.
+        passage: the text around it.
+        evidence: `passage` or `triple`.
+    """
+
+    text: str
+    document: str = ""
+    start: int = -1
+    end: int = -1
+    score: float = float("-inf")
+    passage: str = ""
+    evidence: str = "passage"
+
+
+def ask(
+    base: KnowledgeBase,
+    reader: FineTuned | None,
+    question: str,
+    *,
+    embedder: Embedder | None = None,
+    k: int = 5,
+    threshold: float | None = None,
+) -> KnowledgeAnswer:
+    """Answer one question.
+
+    Args:
+        base: where to look.
+        reader: a model fine-tuned for span_qa; None to answer from triples only.
+        question: in plain words.
+        embedder: for a search by vectors too.
+        k: how many passages to read.
+        threshold: least margin of an answer; None: the reader's own, which may be none.
+    """
+    triples = answer_from_triples(base, question, k=1)
+    if triples and (triples[0].score >= TRUSTED or reader is None):
+        best = triples[0]
+        told = f"{best.subject} · {best.relation} · {best.object}"
+        return KnowledgeAnswer(best.object, best.subject, score=best.score, passage=told, evidence="triple")
+    if reader is None:
+        return KnowledgeAnswer("")
+    found = read_passages(reader, question, base.search(question, k, embedder=embedder))
+    assert isinstance(reader.task, SpanQATask)
+    least = reader.task.config.threshold if threshold is None else threshold
+    if not found or (least is not None and found[0].score < least):
+        score = found[0].score if found else float("-inf")
+        return KnowledgeAnswer("", score=score)
+    return found[0]
+
+
+def read_passages(reader: FineTuned, question: str, hits: Sequence[Hit]) -> list[KnowledgeAnswer]:
+    """The best span of each passage, best first: by the reader's margin, and by rank where that is equal."""
+    task = reader.task
+    assert isinstance(task, SpanQATask), "a model fine-tuned for span_qa"
+    records = [Record((question, hit.passage.text)) for hit in hits]
+    answers = []
+    for hit, one in zip(hits, task.spans(reader.model, records), strict=True):
+        start = hit.passage.start + one.start
+        if one.text:
+            answers.append(
+                KnowledgeAnswer(one.text, hit.document, start, start + len(one.text), one.margin, hit.passage.text)
+            )
+    return sorted(answers, key=lambda one: -one.score)
