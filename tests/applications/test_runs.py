@@ -1,5 +1,6 @@
 """Whole runs through the command line: from text to a model, to text and back; stopped, resumed, refused."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -145,6 +146,18 @@ def test_a_corpus_smaller_than_one_row_trains(tmp_path, capsys):
     (tmp_path / "tiny.txt").write_text("only a few words here", encoding="utf-8")
     code, _, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", tmp_path / "tiny.txt", "--out", tmp_path / "r",
                         "--steps", 2, *SMALL, "data.valid_fraction=0")  # fmt: skip
+    assert code == 0, err
+
+
+def test_standard_input_is_read_once_and_kept_for_all_that_comes_after(tmp_path, capsys, monkeypatch):
+    class Stream:
+        buffer = io.BytesIO("some words to learn from, again and again. 再来一次。\n".encode() * 50)
+
+    monkeypatch.setattr(sys, "stdin", Stream())
+    words = ["pretrain", "--preset", "gpt2", "--data", "-", "--out", tmp_path / "r", "--steps", 2, *SMALL]
+    code, _, err = call(capsys, *words)
+    assert code == 0, err
+    code, _, err = call(capsys, "pretrain", "--out", tmp_path / "r", "--resume", "training.steps=3")
     assert code == 0, err
 
 

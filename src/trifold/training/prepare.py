@@ -1,7 +1,9 @@
 """What a run needs before its first step: tokenizer, token stores, model, objective and loaders."""
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -64,6 +66,7 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
         ConfigError, DataError, ModelFileError: as the parts raise them.
     """
     _check_memory_early(experiment)
+    experiment = replace(experiment, data=_keep_input(experiment.data, out))
     tokenizer = _tokenizer(experiment, out, tell)
     torch.manual_seed(experiment.training.seed)
     model = _model(experiment, tokenizer)
@@ -74,6 +77,19 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
              "tokens": sum(store.num_tokens for store in corpora.train)}  # fmt: skip
     tell("data", {**sizes, "held_out_tokens": corpora.valid.num_tokens if corpora.valid else 0})
     return _load(experiment, tokenizer, corpora, model, objective)
+
+
+def _keep_input(data: DataChoice, out: Path) -> DataChoice:
+    """Standard input can be read once only, and is read twice (and again on resume): keep it in a file of the run."""
+    if "-" not in data.paths:
+        return data
+    place = out / "stdin.txt"
+    if not place.exists():
+        working = place.with_suffix(".tmp")
+        with working.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        working.replace(place)
+    return replace(data, paths=tuple(str(place) if path == "-" else path for path in data.paths))
 
 
 def _load(
