@@ -59,6 +59,9 @@ def test_each_family_learns_sentiment_and_says_how_sure_it_is(tmp_path, reviews,
     assert one["value"] >= 0.9 and one["low"] <= one["value"] <= one["high"] and one["n"] == 80
     assert judged["baselines"]["majority"]["accuracy"]["value"] < 0.7
     assert {"tfidf_logistic_regression"} <= judged["baselines"].keys() and judged["split"] == "test"
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 4 and "tfidf_logistic_regression" in page and "http" not in page
+    assert "| majority |" in (run / "report.md").read_text(encoding="utf-8")
     code, out, _ = call(capsys, "classify", run, "a good story", "这 部 电影 差", "--json")
     assert code == 0 and [one["answer"] for one in json.loads(out)["answers"]] == ["positive", "negative"]
     code, out, _ = call(capsys, "evaluate", run, "--data", test, "--json")

@@ -15,7 +15,16 @@ from trifold.evaluation.language_model import describe_run
 from trifold.locale import language, message
 from trifold.training.log import read_metrics
 
-__all__ = ["Curve", "RunPage", "Sample", "draw_curves", "write_report"]
+__all__ = [
+    "Curve",
+    "RunPage",
+    "Sample",
+    "draw_curves",
+    "environment",
+    "html_page",
+    "html_table",
+    "write_report",
+]
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 560, 260, 52, 34
 COLORS = ("#2563eb", "#dc2626", "#059669", "#9333ea")
@@ -71,22 +80,32 @@ def write_report(folder: Path, runs: Sequence[RunPage], *, title: str) -> Path:
     table = _table(facts)
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        _html_table(table),
+        html_table(table),
         f"<small>{html.escape(message('evaluation.note'))}</small>",
     ]
     for run, known in facts:
         parts += _section(run, known)
-    parts.append(f"<p><small>{html.escape(_environment())}</small></p>")
-    page = (
-        f'<!doctype html><html lang="{language()}"><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><body>{"".join(parts)}</body></html>\n'
-    )
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "report.html").write_text(html_page(title, parts), encoding="utf-8")
     (folder / "report.md").write_text(_markdown(title, table, facts), encoding="utf-8")
     return folder / "report.html"
 
 
-def _environment() -> str:
+def html_page(title: str, parts: Sequence[str]) -> str:
+    """A whole page of parts that are HTML already, with the environment at its end; nothing is fetched from elsewhere.
+
+    Example:
+        >>> "<p>hello</p>" in html_page("A & B", ["<p>hello</p>"])
+        True
+    """
+    body = "".join([*parts, f"<p><small>{html.escape(environment())}</small></p>"])
+    return (
+        f'<!doctype html><html lang="{language()}"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><body>{body}</body></html>\n'
+    )
+
+
+def environment() -> str:
+    """Versions and machine, in a line."""
     import torch
 
     return f"Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, {platform.system()}"
@@ -116,7 +135,13 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _html_table(rows: Sequence[Sequence[str]]) -> str:
+def html_table(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is its head; all text is escaped.
+
+    Example:
+        >>> html_table([["a"], ["<b>"]])
+        '<table><tr><th>a</th></tr><tr><td>&lt;b&gt;</td></tr></table>'
+    """
     head, *body = rows
     cells = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
     cells += ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
@@ -143,7 +168,7 @@ def _section(run: RunPage, known: Mapping[str, Any]) -> list[str]:
         rows.append(
             [message("evaluation.predicted"), f"{run.predicted.get('minutes', math.nan):.1f} / {actual:.1f} min"]
         )
-    parts.append(_html_table(rows))
+    parts.append(html_table(rows))
     return parts
 
 
@@ -211,4 +236,4 @@ def _markdown(title: str, table: Sequence[Sequence[str]], facts: Sequence[tuple[
                 "```",
                 "",
             ]
-    return "\n".join([*lines, _environment(), ""])
+    return "\n".join([*lines, environment(), ""])

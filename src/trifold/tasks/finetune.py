@@ -28,6 +28,7 @@ from trifold.tasks.frame import inference_batches
 from trifold.tasks.judge import judge
 from trifold.tasks.loader import ExampleLoader
 from trifold.tasks.record import Record, read_records
+from trifold.tasks.report import write_task_report
 from trifold.tasks.task import Prediction, Task
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import Trainer, Training, evaluate_loss
@@ -49,6 +50,7 @@ class FineTuneResult:
         steps, seconds: how long it trained.
         num_parameters: of the model with its head.
         trained_parameters: how many of them moved.
+        flops: operations of this process's training, `6 x parameters x places`.
         judgement: metrics with intervals beside baselines, as JSON data.
     """
 
@@ -57,6 +59,7 @@ class FineTuneResult:
     seconds: float
     num_parameters: int
     trained_parameters: int
+    flops: float
     judgement: dict[str, Any]
 
 
@@ -100,16 +103,17 @@ def finetune(
     trainer = _trainer(experiment, task, model, splits)
     if resume:
         load_checkpoint(out / "checkpoints", trainer)
+    work = Work(listen)
     best = Best(out, trainer, higher=task.higher_is_better and _measured(task), patience=experiment.patience)
     with MetricLog(out, resume_after=trainer.step, tensorboard=experiment.training.tensorboard) as log:
 
         def evaluate(max_rows: int) -> Evaluation | None:
             return best.consider(_evaluate(trainer, task, splits.dev, max_rows)) if splits.dev else None
 
-        train(trainer, tokenizer, out, log=log, listen=listen, evaluate=evaluate)
+        train(trainer, tokenizer, out, log=log, listen=work, evaluate=evaluate)
         evaluate(experiment.training.evaluate_rows)
     best.restore()
-    return _finish(experiment, out, trainer, task, splits, before=before, tokenizer=tokenizer, listen=listen)
+    return _finish(experiment, out, trainer, task, splits, before=before, tokenizer=tokenizer, work=work)
 
 
 def _finish(
@@ -121,7 +125,7 @@ def _finish(
     *,
     before: Sequence[Prediction],
     tokenizer: Tokenizer,
-    listen: Listener,
+    work: "Work",
 ) -> FineTuneResult:
     """Save the model, judge it on what it has not seen, and write down both."""
     trained = sum(value.numel() for value in trainer.model.parameters() if value.requires_grad)
@@ -132,15 +136,36 @@ def _finish(
         if experiment.lora is not None:
             merge_adapters(exact)
         publish_model(exact, tokenizer, out, also=lambda folder: save_task(task, folder))
-    listen(Event("evaluate"))
+    work.listen(Event("evaluate"))
     judged = splits.test or splits.dev
     untuned = {"untuned": list(before)} if before else {}
     found = judge(task, judged, task.predict(exact, judged), train=splits.train, others=untuned)
     found["split"] = "test" if splits.test else "dev"
-    result = FineTuneResult(out, trainer.step, trainer.seconds, model.num_parameters(), trained, found)
+    count = model.num_parameters()
+    flops = 6.0 * count * work.places
+    result = FineTuneResult(out, trainer.step, trainer.seconds, count, trained, flops, found)
     _describe(out, experiment, result)
-    listen(Event("save", details={"folder": str(out)}))
+    write_task_report(out)
+    work.listen(Event("save", details={"folder": str(out)}))
     return result
+
+
+class Work:
+    """Passes events on and adds up the places that steps went through.
+
+    Args:
+        listen: whom to pass events on to.
+    """
+
+    def __init__(self, listen: Listener) -> None:
+        self.listen, self.places, self._seconds = listen, 0.0, 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        if event.step is not None:
+            self.places += event.step.tokens_per_second * (event.step.seconds - self._seconds)
+            self._seconds = event.step.seconds
+        self.listen(event)
 
 
 def _exact(trainer: Trainer) -> Transformer:
@@ -156,7 +181,7 @@ def _describe(out: Path, experiment: FineTuning, result: FineTuneResult) -> None
     files = {"train": experiment.data.train, "dev": experiment.data.dev, "test": experiment.data.test}
     data = {name: {"file": file, "sha256": file_digest(file)} for name, file in files.items() if file is not None}
     facts = {"steps": result.steps, "seconds": result.seconds, "num_parameters": result.num_parameters,
-             "trained_parameters": result.trained_parameters}  # fmt: skip
+             "trained_parameters": result.trained_parameters, "flops": result.flops}  # fmt: skip
     write_json(out / "trifold.json", {"experiment": to_json(experiment), "data": data, "result": facts,
                                       "judgement": result.judgement})  # fmt: skip
 

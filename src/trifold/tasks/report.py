@@ -1,0 +1,124 @@
+"""`report.html` and `report.md` of a fine-tuned model: the result beside its baselines, and what to think of it."""
+
+import html
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trifold.evaluation.language_model import describe_run
+from trifold.evaluation.report import Curve, draw_curves, environment, html_page, html_table
+from trifold.locale import message
+from trifold.training.log import read_metrics
+
+__all__ = ["write_task_report"]
+
+LARGEST_CONFUSION = 20
+WATTS_PER_CORE = 12.0
+"""What a busy core of a laptop draws, roughly; energy is this times cores times seconds."""
+
+
+def write_task_report(folder: Path) -> Path:
+    """Write both pages of a run; give the path of the HTML page.
+
+    Raises:
+        ModelFileError: the folder holds no run.
+    """
+    known = describe_run(folder)
+    found, title = known["judgement"], f"{folder.name}: {known['judgement']['task']}"
+    results, facts = _results(found), _facts(known)
+    parts = [f"<h1>{html.escape(title)}</h1>", html_table(results)]
+    parts.append(f"<p>{html.escape(_note(found))}</p>")
+    parts += _curves(folder, found)
+    parts += _confusion(found)
+    if found.get("worst"):
+        parts += [f"<h2>{html.escape(message('task.worst'))}</h2>", html_table(_worst(found))]
+    parts += [f"<h2>{html.escape(message('task.facts'))}</h2>", html_table(facts)]
+    (folder / "report.html").write_text(html_page(title, parts), encoding="utf-8")
+    lines = [f"# {title}", "", *_markdown(results), "", _note(found), ""]
+    lines += [f"## {message('task.facts')}", "", *_markdown(facts), "", environment(), ""]
+    (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
+    return folder / "report.html"
+
+
+def _results(found: Mapping[str, Any]) -> list[list[str]]:
+    """One row a system, one column a metric."""
+    names = list(found["metrics"])
+    systems = {message("cli.this_model"): found["metrics"], **found.get("baselines", {})}
+    without = found.get("contamination", {}).get("without")
+    systems |= {message("cli.without_known"): without} if without else {}
+    return [["", *names], *([who, *(_cell(metrics.get(name)) for name in names)] for who, metrics in systems.items())]
+
+
+def _cell(one: Mapping[str, float] | None) -> str:
+    return "-" if one is None else f"{one['value']:.4f} [{one['low']:.4f}, {one['high']:.4f}]"
+
+
+def _note(found: Mapping[str, Any]) -> str:
+    parts = [message("cli.judged", n=found["n"], split=found.get("split", "-")).rstrip(":：") + "."]
+    if "contamination" in found:
+        known = found["contamination"]
+        parts.append(message("cli.contamination", exact=known["exact"], near=known["near"]))
+    if "calibration" in found:
+        one = found["calibration"]
+        error = f"{one['expected_calibration_error']:.4f}"
+        parts.append(message("cli.calibration", error=error, temperature=one["temperature"]))
+    return " ".join([*parts, *found.get("signatures", {}).values()])
+
+
+def _curves(folder: Path, found: Mapping[str, Any]) -> list[str]:
+    records = read_metrics(folder)
+    loss = Curve(message("evaluation.train_loss"), [(one["step"], one["loss"]) for one in records if "loss" in one])
+    dev = [(one["step"], one["valid_loss"]) for one in records if "valid_loss" in one]
+    parts = [draw_curves([loss, Curve(message("evaluation.valid_loss"), dev)], x=message("task.axis_step"))]
+    metric = [(one["step"], one["valid_metric"]) for one in records if "valid_metric" in one]
+    if metric:
+        parts.append(draw_curves([Curve(message("task.dev_metric"), metric)], x=message("task.axis_step")))
+    bins = found.get("calibration", {}).get("bins", [])
+    if bins:
+        told = [(100 * one["confidence"], one["accuracy"]) for one in bins]
+        even = [(100 * one["confidence"], one["confidence"]) for one in bins]
+        names = (message("task.reliability"), message("task.ideal"))
+        parts.append(draw_curves([Curve(names[0], told), Curve(names[1], even)], x=message("task.axis_confidence")))
+    if "risk_coverage" in found:
+        risk = [(100 * covered, wrong) for covered, wrong in found["risk_coverage"]["curve"]]
+        parts.append(draw_curves([Curve(message("task.risk"), risk)], x=message("task.axis_coverage")))
+    return parts
+
+
+def _confusion(found: Mapping[str, Any]) -> list[str]:
+    labels = found.get("labels", [])
+    if not 2 <= len(labels) <= LARGEST_CONFUSION or "confusion" not in found:
+        return []
+    rows = [[message("task.gold_and_said"), *labels]]
+    rows += [[label, *map(str, row)] for label, row in zip(labels, found["confusion"], strict=True)]
+    return [f"<h2>{html.escape(message('task.confusion'))}</h2>", html_table(rows)]
+
+
+def _worst(found: Mapping[str, Any]) -> list[list[str]]:
+    head = [message(f"task.column_{name}") for name in ("input", "gold", "answer", "confidence")]
+    rows = [[" ¦ ".join(one["inputs"]), str(one["gold"]), str(one["answer"]), f"{one['confidence']:.3f}"]
+            for one in found["worst"]]  # fmt: skip
+    return [head, *rows]
+
+
+def _facts(known: Mapping[str, Any]) -> list[list[str]]:
+    result, files = known["result"], known["data"]
+    rows = [[message("evaluation.column_fact"), message("evaluation.column_value")]]
+    rows += [[name, f"{Path(one['file']).name}, sha256 {one['sha256'][:16]}"] for name, one in files.items()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    energy = result["seconds"] * cores * WATTS_PER_CORE / 3600
+    rows += [
+        [message("task.parameters"), f"{result['num_parameters']:,} ({result['trained_parameters']:,})"],
+        [message("task.steps"), f"{result['steps']:,}"],
+        [message("task.time"), f"{result['seconds'] / 60:.1f} min"],
+        [message("task.operations"), f"{result['flops']:.3g}"],
+        [message("task.energy", watts=WATTS_PER_CORE, cores=cores), f"{energy:.2f} Wh"],
+        [message("task.seed"), str(known["experiment"]["training"]["seed"])],
+    ]
+    return rows
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in body)]
