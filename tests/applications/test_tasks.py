@@ -261,3 +261,26 @@ def test_labels_unseen_in_training_a_huge_text_and_other_models_are_dealt_with(t
     assert call(capsys, "translate", run, "a film")[0] == 2
     assert call(capsys, "classify", tmp_path, "a film")[0] == 4
     assert call(capsys, "ask", run, "who?", "--context", "a film")[0] == 2
+
+
+def test_families_are_compared_under_one_budget(tmp_path, reviews, capsys):
+    train, test = reviews
+    code, out, err = call(capsys, "compare-families", train, "--test", test, "--budget", "6s", *SMALL, "--batch-size", 16,
+                          "--out", tmp_path / "families", "--json")  # fmt: skip
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["families"].keys() == {"encoder", "decoder", "encoder-decoder"} and found["best"] in found["families"]
+    assert len(found["against"]) == 2 and all(0 < one["p"] <= 1 for one in found["against"].values())
+    code, _, err = call(capsys, "compare-families", train, "--budget", "soon", "--out", tmp_path / "other")
+    assert code == 2 and "10m" in err
+
+
+def test_a_sweep_finds_settings_without_looking_at_the_test_file(tmp_path, reviews, capsys):
+    pytest.importorskip("optuna")
+    code, out, err = call(capsys, "sweep", "sentiment", "--model", "bert", *SMALL, "--train", reviews[0], "--test",
+                          tmp_path / "not there.tsv", "--trials", 3, "--out", tmp_path / "sweep", "--json")  # fmt: skip
+    assert code == 0, err
+    found = json.loads(out)
+    assert len(found["trials"]) == 3 and found["best"]["lr"] in [one["values"]["lr"] for one in found["trials"]]
+    best = max(one["metric"] for one in found["trials"] if one["metric"] is not None)
+    assert best > 0.8

@@ -13,8 +13,15 @@ def run(request: Request) -> dict[str, Any]:
     """Write the page."""
     from trifold.evaluation.baselines import run_baselines
     from trifold.evaluation.report import RunPage, write_report
+    from trifold.tasks.build import is_fine_tuned
+    from trifold.tasks.report import write_task_report
 
     runs = [Path(path) for path in request.values.runs]
+    if all(is_fine_tuned(path) for path in runs):
+        made = [write_task_report(path) for path in runs]
+        for path in made:
+            request.console.say(str(path))
+        return {"pages": list(map(str, made))}
     pages = [RunPage(folder=path, baselines=run_baselines(path)) for path in runs]
     out = Path(request.values.out) if request.values.out else runs[0]
     out.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,7 @@ from trifold.training.run import Event, Listener, claim, train, write_json
 from trifold.training.save import load_checkpoint, publish_model
 from trifold.training.trainer import Evaluation
 
-__all__ = ["FineTuneResult", "finetune"]
+__all__ = ["FineTuneResult", "finetune", "split_records"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +207,12 @@ def _splits(experiment: FineTuning, task: Task, rows: Mapping[str, list[Row]]) -
     if not made["train"]:
         raise DataError("task.no_rows")
     return Splits(made["train"], made.get("dev", []), made.get("test", []))
+
+
+def split_records(experiment: FineTuning, task: Task) -> list[Record]:
+    """The records that a run of this experiment is judged on."""
+    splits = _splits(experiment, task, _rows(experiment))
+    return splits.test or splits.dev
 
 
 def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Transformer, Tokenizer]:

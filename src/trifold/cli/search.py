@@ -1,0 +1,116 @@
+"""`trifold sweep` and `trifold compare-families`: the best settings, and the best family, for the user's own data."""
+
+from argparse import Namespace
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trifold.cli import finetune as tuning
+from trifold.cli.console import Progress
+from trifold.cli.option import Command, Option, Request
+from trifold.errors import UsageError
+from trifold.locale import message
+
+if TYPE_CHECKING:
+    from trifold.tasks.sweep import Trial
+
+__all__ = ["FAMILIES", "SWEEP"]
+
+KINDS = {"encoder": "bert", "decoder": "gpt2", "encoder-decoder": "vaswani"}
+
+
+def run_sweep(request: Request) -> dict[str, Any]:
+    """Try settings; show each, then the best."""
+    from trifold.config import to_json
+    from trifold.tasks.sweep import sweep
+
+    values, console = request.values, request.console
+    experiment = tuning.build(request)
+
+    def show(trial: "Trial") -> None:
+        numbers = {name: f"{value:.4g}" for name, value in trial.values.items()}
+        metric = "-" if trial.metric is None else f"{trial.metric:.4f}"
+        console.say(message("cli.trial", number=trial.number, state=trial.state, metric=metric, **numbers))
+
+    with Progress(console, Path(values.out).name, every=5.0) as progress:
+        best, trials = sweep(experiment, values.out, trials=values.trials, done=show,
+                             listen=lambda event: tuning.show(event, progress))  # fmt: skip
+    found = {"lr": best.training.optimizer.lr, "batch_size": best.training.batch_size, "epochs": best.epochs}
+    console.say(message("cli.best_trial", **found))
+    return {"best": found, "trials": [asdict(one) for one in trials], "experiment": to_json(best)}
+
+
+def run_families(request: Request) -> dict[str, Any]:
+    """The same data, the same minutes, one model of each family from random weights, and what costs nothing."""
+    from trifold.tasks import compare, finetune, load_fine_tuned
+    from trifold.tasks.finetune import split_records
+
+    values, console = request.values, request.console
+    out, minutes = Path(values.out), _minutes(values.budget) / len(KINDS)
+    if values.task not in ("classification", "sentiment", "tagging", "span_qa"):
+        raise UsageError("cli.bad_value", option="--task", given=values.task, allowed="classification, span_qa, tagging",
+                         hint="")  # fmt: skip
+    judged: dict[str, Any] = {}
+    experiment: Any = None
+    for family, preset in KINDS.items():
+        defaults = {option.field: option.default for option in tuning.COMMAND.options}
+        asked = Namespace(**defaults | vars(values) | {"model": preset, "minutes": minutes})
+        experiment = tuning.build(replace(request, values=asked, given=request.given | {"minutes"}))
+        with Progress(console, family, every=5.0) as progress:
+            made = finetune(experiment, out / family, listen=lambda event, p=progress: tuning.show(event, p))
+        judged[family] = made.judgement
+    rows = {family: one["metrics"] for family, one in judged.items()} | judged["encoder"]["baselines"]
+    for who, metrics in rows.items():
+        for name, one in metrics.items():
+            console.say(
+                f"{who:<28} {name:<14} {one['value']:8.4f}  [{one['low']:.4f}, {one['high']:.4f}]  n = {one['n']}"
+            )
+    first = next(iter(judged["encoder"]["metrics"]))
+    best = max(judged, key=lambda family: judged[family]["metrics"][first]["value"])
+    tuned = {family: load_fine_tuned(out / family) for family in KINDS}
+    records = split_records(experiment, tuned[best].task)
+    said = {family: one.task.predict(one.model, records) for family, one in tuned.items()}
+    pairs = {}
+    for family in KINDS:
+        if family != best:
+            found = compare(tuned[best].task, records, said[best], said[family])["differences"][first]
+            pairs[family] = found
+            difference = f"{found['value']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
+            console.say(message("cli.family_pair", best=best, other=family, metric=first, difference=difference,
+                                p=f"{found['p']:.4f}"))  # fmt: skip
+    return {"families": judged, "best": best, "against": pairs}
+
+
+def _minutes(text: str) -> float:
+    """Minutes from `10m`, `1.5h`, `90s` or a plain number of minutes."""
+    units = {"s": 1 / 60, "m": 1.0, "h": 60.0}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1.0)
+    try:
+        minutes = float(number) * unit
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < 1e6:
+        raise UsageError("cli.bad_value", option="--budget", given=text, allowed="90s, 10m, 1.5h", hint="")
+    return minutes
+
+
+WITHOUT = ("seeds", "resume", "steps", "minutes")
+SHARED = tuple(option for option in tuning.COMMAND.options if option.name not in WITHOUT)
+SWEEP = Command(
+    name="sweep",
+    options=(*SHARED, Option(name="steps", kind="integer", low=1), Option(name="minutes", kind="number", above=0),
+             Option(name="trials", kind="integer", low=1, high=10_000, default=12)),
+    run=run_sweep,
+    sections=tuning.COMMAND.sections,
+)  # fmt: skip
+FAMILIES = Command(
+    name="compare-families",
+    options=(
+        Option(name="train", kind="file", positional=True, required=True),
+        Option(name="budget", default="10m"),
+        Option(name="task", default="classification", help="option_task"),
+        *(option for option in SHARED if option.name not in ("task", "train", "model", "lora", "epochs", "experiment")),
+    ),
+    run=run_families,
+    sections=tuning.COMMAND.sections,
+)
