@@ -6,7 +6,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["write_standard_library"]
+__all__ = ["module_files", "write_standard_library"]
 
 LEFT_OUT = {"test", "tests", "idlelib", "site-packages", "dist-packages", "lib2to3", "__pycache__", "pydoc_data",
             "encodings", "config", "turtledemo", "ensurepip"}  # fmt: skip
@@ -41,15 +41,20 @@ def _documents() -> Iterator[list[str]]:
     from pydoc_data.topics import topics
 
     yield from ([text] for _, text in sorted(topics.items()))
+    for path in module_files():
+        try:
+            source = path.read_text(encoding="utf-8")
+            found = "\n\n".join(_docstrings(ast.parse(source)))
+        except (OSError, ValueError, SyntaxError):
+            continue
+        yield [text for text in (found, source) if len(text) > 200]
+
+
+def module_files() -> list[Path]:
+    """The standard library's source files, sorted, its tests and the like left out."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    for path in sorted(root.rglob("*.py")):
-        if not LEFT_OUT & set(path.relative_to(root).parts) and not any("config-" in part for part in path.parts):
-            try:
-                source = path.read_text(encoding="utf-8")
-                found = "\n\n".join(_docstrings(ast.parse(source)))
-            except (OSError, ValueError, SyntaxError):
-                continue
-            yield [text for text in (found, source) if len(text) > 200]
+    found = [(path, path.relative_to(root).parts) for path in sorted(root.rglob("*.py"))]
+    return [path for path, parts in found if not LEFT_OUT & set(parts) and not any("config-" in one for one in parts)]
 
 
 def _docstrings(tree: ast.Module) -> Iterator[str]:

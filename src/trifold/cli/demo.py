@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trifold.cli.applications import Shown, run_applications
 from trifold.cli.console import Console, duration
 from trifold.cli.corpus import write_standard_library
 from trifold.cli.option import Command, Option, Request
@@ -34,13 +35,35 @@ def run(request: Request) -> dict[str, Any]:
         console.say(f"\n== {family} ({objective})")
         page, data[family] = _family(family, out, request)
         pages.append(page)
+    shown = run_applications(out, request, minutes=0.8 * request.values.minutes)
     from trifold.evaluation.report import write_report
 
-    page = write_report(out, pages, title=message("cli.demo_title"))
+    extra = [part for one in shown for part in _application(one)]
+    page = write_report(out, pages, title=message("cli.demo_title"), extra=extra)
     seconds = time.perf_counter() - start
     _say_table(pages, data, console)
     console.say(message("cli.demo_done", page=page, time=duration(seconds)))
-    return {"page": str(page), "seconds": seconds, "runs": data, "baselines": dict(pages[0].baselines)}
+    applications = {one.name: {"judgement": one.judgement, "samples": one.samples} for one in shown}
+    return {"page": str(page), "seconds": seconds, "runs": data, "baselines": dict(pages[0].baselines),
+            "applications": applications}  # fmt: skip
+
+
+def _application(shown: Shown) -> list[str]:
+    """One application as parts of the page."""
+    import html
+
+    from trifold.evaluation.report import html_table
+    from trifold.tasks.report import result_table
+
+    name = message(f"cli.application_{shown.name}")
+    parts = [f"<h2>{html.escape(name)}</h2>", html_table(result_table(shown.judgement))]
+    parts += [
+        f'<pre><b class="given">{html.escape(given)}</b>\n{html.escape(made)}</pre>' for given, made in shown.samples
+    ]
+    return [
+        *parts,
+        f'<p><a href="{shown.name}/report.html">{html.escape(message("cli.more_about", name=name))}</a></p>',
+    ]
 
 
 def _claim(out: Path, console: Console) -> None:

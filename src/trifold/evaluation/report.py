@@ -70,8 +70,8 @@ class RunPage:
     predicted: Mapping[str, float] = field(default_factory=dict)
 
 
-def write_report(folder: Path, runs: Sequence[RunPage], *, title: str) -> Path:
-    """Write `report.html` and `report.md` in `folder`; give the path of the page.
+def write_report(folder: Path, runs: Sequence[RunPage], *, title: str, extra: Sequence[str] = ()) -> Path:
+    """Write `report.html` and `report.md` in `folder`; give the path of the page. `extra` is HTML for its end.
 
     Raises:
         ModelFileError: a run has no `trifold.json`.
@@ -85,7 +85,7 @@ def write_report(folder: Path, runs: Sequence[RunPage], *, title: str) -> Path:
     ]
     for run, known in facts:
         parts += _section(run, known)
-    (folder / "report.html").write_text(html_page(title, parts), encoding="utf-8")
+    (folder / "report.html").write_text(html_page(title, [*parts, *extra]), encoding="utf-8")
     (folder / "report.md").write_text(_markdown(title, table, facts), encoding="utf-8")
     return folder / "report.html"
 

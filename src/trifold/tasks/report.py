@@ -11,7 +11,7 @@ from trifold.evaluation.report import Curve, draw_curves, environment, html_page
 from trifold.locale import message
 from trifold.training.log import read_metrics
 
-__all__ = ["write_task_report"]
+__all__ = ["result_table", "write_task_report"]
 
 LARGEST_CONFUSION = 20
 WATTS_PER_CORE = 12.0
@@ -26,7 +26,7 @@ def write_task_report(folder: Path) -> Path:
     """
     known = describe_run(folder)
     found, title = known["judgement"], f"{folder.name}: {known['judgement']['task']}"
-    results, facts = _results(found), _facts(known)
+    results, facts = result_table(found), _facts(known)
     parts = [f"<h1>{html.escape(title)}</h1>", html_table(results)]
     parts.append(f"<p>{html.escape(_note(found))}</p>")
     parts += _curves(folder, found)
@@ -41,7 +41,7 @@ def write_task_report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def _results(found: Mapping[str, Any]) -> list[list[str]]:
+def result_table(found: Mapping[str, Any]) -> list[list[str]]:
     """One row a system, one column a metric."""
     names = list(found["metrics"])
     systems = {message("cli.this_model"): found["metrics"], **found.get("baselines", {})}

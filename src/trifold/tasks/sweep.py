@@ -23,7 +23,8 @@ class Trial:
     Attributes:
         number: from 0.
         values: learning rate, batch size and epochs that were tried.
-        metric: the best that the dev set showed (the task's first metric, or the loss of a translation); None where the try was given up or failed.
+        metric: the best that the dev set showed (the task's first metric, or the loss of a translation); None
+            where the try was given up or failed.
         state: `complete`, `pruned` or `failed`.
     """
 
