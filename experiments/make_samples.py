@@ -45,7 +45,8 @@ WHO = [("the teacher", "老师"), ("my sister", "我的妹妹"), ("the old man",
        ("our neighbour", "我们的邻居"), ("the doctor", "医生")]  # fmt: skip
 DOES = [("reads", "读"), ("buys", "买"), ("sees", "看见"), ("finds", "找到"), ("likes", "喜欢"), ("draws", "画")]
 WHAT = [("a red book", "一本红色的书"), ("the small dog", "那只小狗"), ("two apples", "两个苹果"),
-        ("a new house", "一座新房子"), ("the white horse", "那匹白马"), ("three letters", "三封信"), ("the map", "那张地图")]  # fmt: skip
+        ("a new house", "一座新房子"), ("the white horse", "那匹白马"), ("three letters", "三封信"),
+        ("the map", "那张地图")]  # fmt: skip
 
 NUMBERS = {
     "one": "一",

@@ -10,7 +10,7 @@ import numpy as np
 from trifold.tasks.classification import ClassificationTask
 from trifold.tasks.embedding import EmbeddingTask
 from trifold.tasks.record import Record
-from trifold.tasks.span_qa import SpanQATask, mostly_chinese
+from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.tagging import TaggingTask
 from trifold.tasks.task import Prediction, Task
 from trifold.tasks.translation import TranslationTask
@@ -20,6 +20,7 @@ __all__ = ["baseline_predictions"]
 MOST = 20_000
 """Training examples that the learned baselines read, at most: they must take seconds."""
 WORD = re.compile(r"[\u3400-\u9fff]|[^\W_]+")
+TERM = r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+"
 SENTENCE = re.compile(r"[^.!?。！？；;\n]+[.!?。！？；;\n]*")
 
 
@@ -59,14 +60,11 @@ def _joined(record: Record) -> str:
     return " \n ".join(record.inputs)
 
 
-def _vectorizer(texts: Sequence[str]) -> Any:
-    """TF-IDF over words and their pairs, or over characters and their pairs where the text is mostly Chinese."""
+def _vectorizer() -> Any:
+    """TF-IDF over words and pairs of words; each Han character is a word, so that Chinese needs no other rule."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    chinese = mostly_chinese([Record((text,)) for text in texts[:200]])
-    if chinese:
-        return TfidfVectorizer(analyzer="char", ngram_range=(1, 2), sublinear_tf=True, min_df=2, max_features=300_000)
-    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=300_000)
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=TERM, max_features=300_000)
 
 
 def _has_sklearn() -> bool:
@@ -84,7 +82,7 @@ def _tfidf_regression(
 
     chosen = _spread(train)
     texts = [_joined(record) for record in chosen]
-    vectorizer = _vectorizer(texts)
+    vectorizer = _vectorizer()
     model = LogisticRegression(C=10.0, max_iter=300)
     model.fit(vectorizer.fit_transform(texts), [record.gold for record in chosen])
     table = model.predict_log_proba(vectorizer.transform([_joined(record) for record in test]))
@@ -116,7 +114,7 @@ def _nearest_translation(train: Sequence[Record], test: Sequence[Record]) -> dic
     if not _has_sklearn():
         return {}
     chosen = _spread(train)
-    vectorizer = _vectorizer([record.inputs[0] for record in chosen])
+    vectorizer = _vectorizer()
     known = vectorizer.fit_transform([record.inputs[0] for record in chosen])
     made: list[Prediction] = []
     for start in range(0, len(test), 256):
@@ -131,7 +129,7 @@ def _tfidf_vectors(train: Sequence[Record], test: Sequence[Record]) -> dict[str,
     if not _has_sklearn():
         return {}
     texts = [text for record in (*_spread(train), *test) for text in (record.inputs[0], record.gold)]
-    vectorizer = _vectorizer(texts).fit(texts)
+    vectorizer = _vectorizer().fit(texts)
     passages = vectorizer.transform([record.gold for record in test])
     queries = vectorizer.transform([record.inputs[0] for record in test])
     shared = np.flatnonzero(np.asarray(queries.sum(0)).ravel())[:20_000]
