@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = ["README.md", "README.zh-CN.md", "docs/article.md", "docs/zh/article.md"]
+PAGES = ["README.md", "README.zh-CN.md", "docs/article.md", "docs/zh/article.md", "docs/tasks.md"]
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -31,15 +31,15 @@ def test_python_blocks_run_and_print_what_the_page_shows(page, tmp_path, monkeyp
             exec(compile(text, f"{page} block {number}", "exec"), names)  # noqa: S102 - our own pages
         ran += 1
         following = found[number + 1] if number + 1 < len(found) else ("", "")
-        if following[0] == "text" and "article" in page:
+        if following[0] == "text" and page.startswith("docs/"):
             assert said.getvalue() == following[1], f"{page}, block {number}"
         for wanted in re.findall(r"# (Total params: [\d,]+)", text):
             assert wanted in said.getvalue()
     assert ran >= 1
 
 
-@pytest.mark.parametrize("page", PAGES[:2])
-def test_commands_of_the_readme_are_real(page):
+@pytest.mark.parametrize("page", [*PAGES[:2], "docs/tasks.md", "docs/zh/tasks.md"])
+def test_commands_of_the_pages_are_real(page):
     from trifold.cli.console import Console
     from trifold.cli.main import COMMANDS
     from trifold.cli.parse import find_command, parse

@@ -17,7 +17,7 @@ from trifold.tasks.translation import TranslationTask
 
 __all__ = ["baseline_predictions"]
 
-MOST = 20_000
+MOST = 100_000
 """Training examples that the learned baselines read, at most: they must take seconds."""
 WORD = re.compile(r"[\u3400-\u9fff]|[^\W_]+")
 TERM = r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+"
