@@ -50,7 +50,6 @@ def __getattr__(name: str) -> object:
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)
     if name == "presets":
-        importlib.import_module("trifold.presets.vaswani")  # which builds on the families, and so is no part of them
         return importlib.import_module("trifold.presets")
     raise AttributeError(f"module 'trifold' has no attribute {name!r}")
 

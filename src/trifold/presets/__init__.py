@@ -1,6 +1,8 @@
 """The families: a configuration function with sizes by name, and a key table, each."""
 
+import importlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 from trifold.config import unknown_key
@@ -55,3 +57,10 @@ def build_config(preset: str, *, size: str = "base", dials: Mapping[str, Any] | 
     """
     family = find_preset(preset)
     return family.build(family.choose(size, dials or {}))
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The article's model, which builds on the families and so is loaded when it is asked for."""
+    if name == "vaswani":
+        return importlib.import_module("trifold.presets.vaswani")
+    raise AttributeError(f"module 'trifold.presets' has no attribute {name!r}")
