@@ -32,17 +32,27 @@ def write_task_report(folder: Path) -> Path:
     parts += _curves(folder, found)
     parts += _confusion(found)
     if found.get("worst"):
-        parts += [f"<h2>{html.escape(message('task.worst'))}</h2>", html_table(_worst(found))]
-    parts += [f"<h2>{html.escape(message('task.facts'))}</h2>", html_table(facts)]
+        parts += [_heading("task.worst"), html_table(_worst(found))]
+    parts += [_heading("task.facts"), html_table(facts)]
     (folder / "report.html").write_text(html_page(title, parts), encoding="utf-8")
+    cost = message("task.facts")
     lines = [f"# {title}", "", *_markdown(results), "", _note(found), ""]
-    lines += [f"## {message('task.facts')}", "", *_markdown(facts), "", environment(), ""]
+    lines += [f"## {cost}", "", *_markdown(facts), "", environment(), ""]
     (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
     return folder / "report.html"
 
 
+def _heading(key: str) -> str:
+    return f"<h2>{html.escape(message(key))}</h2>"
+
+
 def result_table(found: Mapping[str, Any]) -> list[list[str]]:
-    """One row a system, one column a metric."""
+    """One row a system, one column a metric.
+
+    Example:
+        >>> result_table({"metrics": {"f1": {"value": 0.5, "low": 0.4, "high": 0.6}}})[1][1]
+        '0.5000 [0.4000, 0.6000]'
+    """
     names = list(found["metrics"])
     systems = {message("cli.this_model"): found["metrics"], **found.get("baselines", {})}
     without = found.get("contamination", {}).get("without")
@@ -92,7 +102,7 @@ def _confusion(found: Mapping[str, Any]) -> list[str]:
         return []
     rows = [[message("task.gold_and_said"), *labels]]
     rows += [[label, *map(str, row)] for label, row in zip(labels, found["confusion"], strict=True)]
-    return [f"<h2>{html.escape(message('task.confusion'))}</h2>", html_table(rows)]
+    return [_heading("task.confusion"), html_table(rows)]
 
 
 def _worst(found: Mapping[str, Any]) -> list[list[str]]:
