@@ -284,3 +284,63 @@ def test_a_sweep_finds_settings_without_looking_at_the_test_file(tmp_path, revie
     assert len(found["trials"]) == 3 and found["best"]["lr"] in [one["values"]["lr"] for one in found["trials"]]
     best = max(one["metric"] for one in found["trials"] if one["metric"] is not None)
     assert best > 0.8
+
+
+def questions(count: int, seed: int) -> list[dict]:
+    """Every third question is about a word that its context lacks."""
+    dice, rows = np.random.default_rng(seed), []
+    for number in range(count):
+        who, where = str(dice.choice(["anna", "otto", "ida"])), str(dice.choice(["rome", "oslo", "kiel"]))
+        context = f"then {who} sang in {where}." if number % 3 else f"then {who} sang."
+        gold = [{"text": where, "start": context.index(where)}] if number % 3 else []
+        rows.append({"question": "where?", "context": context, "answers": gold})
+    return rows
+
+
+def test_a_reader_learns_when_to_say_that_it_does_not_know(tmp_path, capsys):
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, questions(400, 0))), encoding="utf-8")
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, questions(90, 1))), encoding="utf-8")
+    code, out, err = call(capsys, "finetune", "span_qa", "--model", "bert", *SMALL, "--train", tmp_path / "train.jsonl",
+                          "--test", tmp_path / "test.jsonl", "--out", tmp_path / "run", "--epochs", 8, "--batch-size", 16,
+                          "--json", "task.max_length=96")  # fmt: skip
+    assert code == 0, err
+    judged = json.loads(out)["judgement"]
+    assert judged["metrics"]["f1"]["value"] > 0.9 and judged["risk_coverage"]["curve"][0][1] <= 0.1
+    assert load_fine_tuned(tmp_path / "run").task.config.threshold is not None
+    code, out, _ = call(capsys, "ask", tmp_path / "run", "where?", "--context", "then otto sang.", "--json")
+    assert code == 0 and json.loads(out)["answer"] is None
+    code, out, _ = call(capsys, "ask", tmp_path / "run", "where?", "--context", "then otto sang.")
+    assert out.strip() == "I don't know."
+
+
+def test_an_answer_that_is_not_in_its_context_is_refused_or_left_out(tmp_path, capsys):
+    rows = [
+        *questions(30, 0),
+        {"question": "where?", "context": "then ida sang.", "answers": [{"text": "kiel", "start": 3}]},
+    ]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    words = ["finetune", "span_qa", "--model", "bert", *SMALL, "--train", tmp_path / "train.jsonl", "--steps", 1]
+    code, _, err = call(capsys, *words, "--out", tmp_path / "run")
+    assert code == 3 and ":31" in err and "'kiel'" in err
+    code, _, err = call(capsys, *words, "--out", tmp_path / "other", "data.on_error=skip")
+    assert code == 0 and "1 left out" in err
+
+
+def test_a_knowledge_base_answers_with_the_place_in_the_document(tmp_path, capsys):
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, questions(300, 0))), encoding="utf-8")
+    assert call(capsys, "finetune", "span_qa", "--model", "bert", *SMALL, "--train", tmp_path / "train.jsonl", "--out",
+                tmp_path / "run", "--epochs", 8, "--batch-size", 16, "task.max_length=96")[0] == 0  # fmt: skip
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    text = "# Songs\n\nnothing of note happened.\n\nthen anna sang in oslo.\n"
+    (notes / "songs.md").write_text(text, encoding="utf-8")
+    code, _, err = call(capsys, "index", "build", notes, "--out", tmp_path / "kb")
+    assert code == 0, err
+    code, out, err = call(capsys, "ask", tmp_path / "run", "where did anna sing?", "--kb", tmp_path / "kb", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["document"] == "songs.md"
+    assert found["text"] and text[found["start"] : found["end"]] == found["text"]
+    code, out, _ = call(capsys, "ask", tmp_path / "run", "?!", "--kb", tmp_path / "kb", "--json")
+    assert code == 0 and json.loads(out)["text"] is None
+    code, out, _ = call(capsys, "index", "search", tmp_path / "kb", "oslo", "--json")
+    assert code == 0 and "oslo" in json.loads(out)["hits"][0]["text"]

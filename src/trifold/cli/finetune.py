@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["COMMAND", "say_judgement"]
 
 TASKS = ("classification", "sentiment", "tagging", "span_qa", "translation", "generation", "embedding")
+WARN_UNKNOWN = 0.02
+"""From this part of unknown tokens on, the text is probably in a language that the tokenizer has not seen."""
 ROLE_OPTIONS = {
     "text_field": {"text", "query", "tokens", "prompt"},
     "label_field": {"label", "tags", "answers", "response", "positive"},
@@ -161,6 +163,8 @@ def say_judgement(found: dict[str, Any], console: Console) -> None:
         for name, one in known.get("without", {}).items():
             label = message("cli.without_known")
             console.say(f"  {label:<28} {name:<18} {one['value']:8.4f}  [{one['low']:.4f}, {one['high']:.4f}]")
+    if found.get("unknown_tokens", 0.0) > WARN_UNKNOWN:
+        console.warn(message("cli.unknown_tokens", share=f"{found['unknown_tokens']:.0%}"))
     if "calibration" in found:
         calibration = found["calibration"]
         console.say(message("cli.calibration", error=f"{calibration['expected_calibration_error']:.4f}",

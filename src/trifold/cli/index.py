@@ -36,7 +36,7 @@ class RunEmbedder:
         weights = sorted(self.tuned.folder.glob("model*.safetensors"))
         self.name = " ".join(file_digest(file)[:16] for file in weights)
 
-    def embed(self, texts: Any) -> Any:
+    def embed(self, texts: Any, *, query: bool = False) -> Any:  # noqa: ARG002 - one model for both
         """Unit vectors."""
         return self.task.embed(self.tuned.model, texts)
 
@@ -51,7 +51,9 @@ def build(request: Request) -> dict[str, Any]:
     from trifold.retrieval import KnowledgeBase
 
     values = request.values
-    base, report = KnowledgeBase.build(values.paths, values.out, embedder=embedder_in(values.embedder))
+    base, report = KnowledgeBase.build(
+        values.paths, values.out, embedder=embedder_in(values.embedder), columns=tuple(values.columns or ())
+    )
     return _tell(request, base, report, Path(values.out))
 
 
@@ -60,7 +62,9 @@ def add(request: Request) -> dict[str, Any]:
     from trifold.retrieval import KnowledgeBase
 
     base = KnowledgeBase(request.values.kb)
-    report = base.add(request.values.paths, embedder=embedder_in(request.values.embedder))
+    values = request.values
+    columns = tuple(values.columns or ())
+    report = base.add(values.paths, embedder=embedder_in(values.embedder), columns=columns, prune=values.prune)
     return _tell(request, base, report, Path(request.values.kb))
 
 
@@ -88,14 +92,20 @@ def search(request: Request) -> dict[str, Any]:
             f"{hit.score:8.4f}  {hit.document}:{hit.passage.start}-{hit.passage.end}  {hit.passage.text}"
         )
     return {"hits": [{"document": hit.document, "title": hit.title, "start": hit.passage.start, "end": hit.passage.end,
-                      "text": hit.passage.text, "score": hit.score} for hit in hits]}  # fmt: skip
+                      "text": hit.passage.text, "score": hit.score, "word_rank": hit.word_rank,
+                      "vector_rank": hit.vector_rank} for hit in hits]}  # fmt: skip
 
 
+COLUMNS = Option(name="columns", many=True, help="option_triple_columns")
 PATHS = Option(name="paths", positional=True, many=True, required=True, help="option_kb_paths")
 BUILD = Command(
-    name="index build", options=(PATHS, Option(name="out", kind="folder", required=True), EMBEDDER), run=build
+    name="index build", options=(PATHS, Option(name="out", kind="folder", required=True), EMBEDDER, COLUMNS), run=build
 )
-ADD = Command(name="index add", options=(BASE, PATHS, EMBEDDER), run=add)
+ADD = Command(
+    name="index add",
+    options=(BASE, PATHS, EMBEDDER, COLUMNS, Option(name="prune", kind="flag", default=False)),
+    run=add,
+)
 SEARCH = Command(
     name="index search",
     options=(

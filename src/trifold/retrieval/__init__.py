@@ -1,9 +1,10 @@
 """Knowledge bases: passages found by words and vectors, and triples."""
 
 from trifold.retrieval.dense import Embedder
-from trifold.retrieval.knowledge_base import AddReport, Hit, KnowledgeBase
+from trifold.retrieval.knowledge_base import Hit, KnowledgeBase, fuse
 from trifold.retrieval.passage import Passage, split_passages, terms_of
-from trifold.retrieval.triple import TripleAnswer, answer_from_triples
+from trifold.retrieval.triple import TripleAnswer, answer_from_triples, lexical_scores
+from trifold.retrieval.writer import AddReport
 
 __all__ = [
     "AddReport",
@@ -13,6 +14,8 @@ __all__ = [
     "Passage",
     "TripleAnswer",
     "answer_from_triples",
+    "fuse",
+    "lexical_scores",
     "split_passages",
     "terms_of",
 ]

@@ -4,6 +4,7 @@ Axes: N vectors, D width.
 """
 
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -24,12 +25,20 @@ class Embedder(Protocol):
 
     Attributes:
         name: changes whenever the vectors would.
+
+    Example:
+        >>> class Constant:
+        ...     name = "constant"
+        ...     def embed(self, texts, *, query=False):
+        ...         return np.ones((len(texts), 1), np.float32)
+        >>> isinstance(Constant(), Embedder)
+        True
     """
 
     name: str
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """One vector a text."""
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+        """One vector a text, [texts, D]; `query` says that they are questions, not passages."""
         ...
 
 
@@ -38,35 +47,63 @@ class VectorFile:
 
     Args:
         path: the file.
-        width: numbers in a vector.
-        count: how many vectors it must hold; what lies behind them is left from a write that was cut off.
+        width: D.
+        count: N that it must hold; what lies behind them is left from a write that was cut off.
+        checksum: CRC-32 of these N, as `append` left it.
 
     Raises:
         DataError: the file is missing or too short.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = VectorFile(Path(folder) / "vectors.bin", width=2, count=0)
+        ...     _ = file.append(np.eye(2, dtype=np.float32))
+        ...     file.nearest(np.array([0, 1], np.float32), 1, np.array([True, True]))
+        [(1, 1.0)]
     """
 
-    def __init__(self, path: Path, *, width: int, count: int) -> None:
+    def __init__(self, path: Path, *, width: int, count: int, checksum: int = 0) -> None:
         size = path.stat().st_size if path.is_file() else 0
         if size < 4 * width * count:
             raise DataError("retrieval.short_vectors", path=path, size=size, needed=4 * width * count)
-        self.path, self.width, self.count = path, width, count
+        self.path, self.width, self.count, self.checksum = path, width, count, checksum
 
     def append(self, vectors: NDArray[np.float32]) -> int:
-        """Write further vectors behind the last that counts; give how many there are then."""
+        """Write further vectors behind the last that counts, [M, D]; give how many there are then."""
+        written = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
         with self.path.open("r+b" if self.path.exists() else "w+b") as file:
             file.seek(4 * self.width * self.count)
-            file.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
+            file.write(written)
             file.truncate()
             file.flush()
             os.fsync(file.fileno())
         self.count += len(vectors)
+        self.checksum = zlib.crc32(written, self.checksum)
         return self.count
 
+    def verify(self) -> None:
+        """Compare the vectors with their checksum.
+
+        Raises:
+            DataError: they are not what was written.
+        """
+        found = 0
+        table = self._table()
+        for start in range(0, self.count, BLOCK):
+            found = zlib.crc32(table[start : start + BLOCK].tobytes(), found)
+        if found != self.checksum:
+            raise DataError("retrieval.damaged_vectors", path=self.path)
+
     def nearest(self, query: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[tuple[int, float]]:
-        """Numbers and products of the `k` vectors that are most like the query, among those that are alive."""
-        if not self.count:
-            return []
-        table = np.memmap(self.path, "<f4", mode="r", shape=(self.count, self.width))
+        """Numbers and products of the `k` vectors that are most like the query, among those that are alive.
+
+        Args:
+            query: [D].
+            k: how many.
+            alive: [N].
+        """
+        table = self._table()
         found: list[tuple[int, float]] = []
         for start in range(0, self.count, BLOCK):
             scores = table[start : start + BLOCK] @ query
@@ -74,3 +111,8 @@ class VectorFile:
             best = np.argpartition(-scores, min(k, len(scores)) - 1)[:k]
             found += [(start + int(number), float(scores[number])) for number in best if np.isfinite(scores[number])]
         return sorted(found, key=lambda one: (-one[1], one[0]))[:k]
+
+    def _table(self) -> NDArray[np.float32]:
+        if not self.count:
+            return np.zeros((0, self.width), np.float32)
+        return np.memmap(self.path, "<f4", mode="r", shape=(self.count, self.width))

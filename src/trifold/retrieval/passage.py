@@ -1,18 +1,33 @@
-"""Terms to look texts up by, and documents cut into passages with exact offsets."""
+"""Terms to look texts up by, names of subjects, and documents cut into passages with exact offsets."""
 
 import re
 import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["Passage", "split_passages", "terms_of"]
+__all__ = ["Passage", "fold", "names_of", "split_passages", "terms_of"]
 
-RUN = re.compile(r"(?P<han>[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff]+)|(?P<word>[^\W_]+)")
+HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\U00020000-\U000323af"
+RUN = re.compile(rf"(?P<han>[{HAN}]+)|(?P<word>[^\W_{HAN}]+)")
+UNIT = re.compile(rf"[{HAN}]{{1,3}}|[^\W_{HAN}]{{1,24}}|(?:[^\w\s]|_){{24}}")
+"""What counts as one word: a word, three Han characters, or a long row of signs."""
 PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
-SENTENCE = re.compile(r"(?<=[。！？；!?])|(?<=\.)(?=\s)|(?<=\n)")
+SENTENCE = re.compile(
+    rf"[。！？；…]+[”’」』）》\"]*|[.!?]+[\"”’)\]]*(?=\s)|[!?]+(?=[{HAN}])|\n"  # a closing mark belongs to what it closes
+)
 ENDINGS = (("sses", "ss"), ("ies", "y"), ("ss", "ss"), ("s", ""))
 TARGET = 100
-"""Size of a passage, in words; two Han characters count as one."""
+"""Size of a passage: 100 words, or 300 Han characters."""
+
+
+def fold(text: str) -> str:
+    """A text without case and width, to compare names by.
+
+    Example:
+        >>> fold("ＮＬＰ（小说）")
+        'nlp(小说)'
+    """
+    return unicodedata.normalize("NFKC", text).lower()
 
 
 def terms_of(text: str) -> list[str]:
@@ -22,7 +37,7 @@ def terms_of(text: str) -> list[str]:
         >>> terms_of("Étoiles, 红楼梦!")
         ['etoile', '红楼', '楼梦']
     """
-    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).lower())
+    plain = unicodedata.normalize("NFKD", fold(text))
     plain = "".join(one for one in plain if not unicodedata.combining(one))
     found: list[str] = []
     for run in RUN.finditer(plain):
@@ -30,17 +45,30 @@ def terms_of(text: str) -> list[str]:
             letters = run["han"]
             found += [letters[n : n + 2] for n in range(len(letters) - 1)] or [letters]
         else:
-            found += _words(run["word"])
+            found.append(_stem(run["word"]))
     return found
 
 
-def _words(run: str) -> list[str]:
-    """A run of letters and digits without its plural ending (the first rules of Harman's S-stemmer, 1991)."""
-    if len(run) > 3:
+def _stem(word: str) -> str:
+    """A word without its plural ending (the first rules of Harman's S-stemmer, 1991)."""
+    if len(word) > 3:
         for ending, instead in ENDINGS:
-            if run.endswith(ending) and not (ending == "s" and run.endswith("us")):
-                return [run[: -len(ending)] + instead]
-    return [run]
+            if word.endswith(ending) and not (ending == "s" and word.endswith("us")):
+                return word[: -len(ending)] + instead
+    return word
+
+
+def names_of(subject: str) -> list[str]:
+    """What a subject of triples is called: its name, and the name without brackets and what stands in round ones.
+
+    Example:
+        >>> names_of("《红楼梦》（小说）")
+        ['《红楼梦》(小说)', '红楼梦']
+    """
+    whole = fold(subject).strip()
+    bare = re.sub(r"\([^)]*\)", "", whole)
+    bare = re.sub(r"[《》“”\"]", "", bare).strip()
+    return list(dict.fromkeys(name for name in (whole, bare) if name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +92,8 @@ class Passage:
 def split_passages(text: str, *, target: int = TARGET) -> list[Passage]:
     """Passages of about `target` words: short paragraphs together, long ones cut at the ends of sentences.
 
+    Three Han characters count as a word. Nothing but white space lies between passages.
+
     Example:
         >>> [one.text for one in split_passages("One two. Three four.", target=2)]
         ['One two.', 'Three four.']
@@ -72,7 +102,7 @@ def split_passages(text: str, *, target: int = TARGET) -> list[Passage]:
     start = end = -1
     size = 0
     for first, last in _pieces(text, target):
-        weight = max(_size(text[first:last]), 1)
+        weight = max(_size(text, first, last), 1)
         if size and size + weight > target:
             found.append(Passage(text[start:end], start, end))
             size = 0
@@ -89,20 +119,19 @@ def _pieces(text: str, target: int) -> list[tuple[int, int]]:
     place = 0
     for mark in [*PARAGRAPH.finditer(text), None]:
         stop = len(text) if mark is None else mark.start()
-        whole = _stripped(text, place, stop)
-        if _size(text[slice(*whole)]) <= target:
-            pieces.append(whole)
+        if _size(text, place, stop) <= target:
+            pieces.append(_stripped(text, place, stop))
         else:
-            cuts = [place, *(place + cut.start() for cut in SENTENCE.finditer(text[place:stop])), stop]
+            cuts = [place, *(cut.end() for cut in SENTENCE.finditer(text, place, stop)), stop]
             pieces += [part for one, two in pairwise(cuts) for part in _cut(text, one, two, target)]
         place = stop if mark is None else mark.end()
     return [(one, two) for one, two in pieces if two > one]
 
 
 def _cut(text: str, start: int, stop: int, target: int) -> list[tuple[int, int]]:
-    """A sentence, or pieces of fixed length of one without an end."""
-    longest = 12 * target
-    return [_stripped(text, at, min(at + longest, stop)) for at in range(start, stop, longest)]
+    """A sentence, or pieces of `target` words of one that is longer."""
+    units = [unit.start() for unit in UNIT.finditer(text, start, stop)]
+    return [_stripped(text, one, two) for one, two in pairwise([start, *units[target::target], stop])]
 
 
 def _stripped(text: str, start: int, stop: int) -> tuple[int, int]:
@@ -110,5 +139,5 @@ def _stripped(text: str, start: int, stop: int) -> tuple[int, int]:
     return start + len(part) - len(part.lstrip()), stop - (len(part) - len(part.rstrip()))
 
 
-def _size(text: str) -> int:
-    return sum(-(-len(run["han"]) // 2) if run["han"] else 1 for run in RUN.finditer(text))
+def _size(text: str, start: int, stop: int) -> int:
+    return sum(1 for _ in UNIT.finditer(text, start, stop))

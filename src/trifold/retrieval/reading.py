@@ -1,21 +1,22 @@
 """Documents and triples from the files of a knowledge base."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from trifold.data import SourceOptions, read
+from trifold.data import ReadReport, SourceOptions, read
 from trifold.data.file import split_suffix
-from trifold.data.rows import read_rows
-from trifold.data.source import ReadReport, list_files
+from trifold.data.rows import file_digest, read_rows
+from trifold.data.source import list_files
 from trifold.errors import DataError
 
-__all__ = ["Document", "Reading", "read_documents"]
+__all__ = ["Document", "Found", "Reading", "Table", "read_documents"]
 
 TABLES = {".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
 TEXT = ("text", "content", "body", "context", "passage", "answer", "abstract")
-TITLE = ("title", "heading", "field", "question", "name", "id")
+TITLE = ("country", "section", "title", "heading", "field", "question", "name")
 TRIPLE = (
     ("subject", "entity", "head"),
     ("relation", "predicate", "attribute", "property"),
@@ -27,53 +28,114 @@ TRIPLE = (
 class Document:
     """A text with a name and a title.
 
+    Attributes:
+        name: file, or file and row, as people are shown it.
+        source: the same with the whole path; two documents never share it.
+        title: what it says about itself.
+        text: all of it.
+
     Example:
-        >>> Document("a.txt", "a", "Some text.").title
+        >>> Document("a.txt", "/notes/a.txt", "a", "Some text.").title
         'a'
     """
 
     name: str
+    source: str
     title: str
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose triples follow.
+
+    Attributes:
+        source: its whole path.
+        digest: of its content.
+
+    Example:
+        >>> Table("/facts.tsv", "ab12").source
+        '/facts.tsv'
+    """
+
+    source: str
+    digest: str
+
+
+Found = Document | Table | tuple[str, str, str]
+
+
 @dataclass(slots=True)
 class Reading:
-    """Files that could not be read, with the reason."""
+    """How to read, and what could not be read.
 
+    Attributes:
+        columns: names of the columns of subject, relation and object; empty: found by their usual names.
+        home: folder of the knowledge base, passed over where it lies among the documents.
+        skipped: files left out, with the reason.
+        unread: whole paths of those whose content could not be read.
+
+    Example:
+        >>> Reading().skipped
+        []
+    """
+
+    columns: tuple[str, ...] = ()
+    home: Path | None = None
     skipped: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    def wants(self, file: str | Path) -> bool:
+        """Whether a file is not one of the knowledge base itself."""
+        return self.home is None or not Path(file).resolve().is_relative_to(self.home.resolve())
 
 
-def read_documents(paths: Sequence[str | Path], reading: Reading) -> Iterator[Document | tuple[str, str, str]]:
-    """Documents, and triples of tables with such columns; unreadable files of a folder are noted and passed over.
+def read_documents(paths: Sequence[str | Path], reading: Reading) -> Iterator[Found]:
+    r"""Documents, and tables with their triples; unreadable files of a folder are noted and passed over.
+
+    Args:
+        paths: files and folders.
+        reading: how to read; is told what is left out.
 
     Raises:
         DataError: a path does not exist, or a file that was named itself cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     _ = (Path(place) / "a.md").write_text("# Rivers\n\nThe Nile.", encoding="utf-8")
+        ...     [(one.name, one.title) for one in read_documents([place], Reading())]
+        [('a.md', 'Rivers')]
     """
     for path in paths:
         place = Path(path)
         if place.is_dir():
-            report = ReadReport()
-            for file in list_files(place, report):
-                try:
-                    yield from _read_file(file, str(file.relative_to(place)))
-                except DataError as error:
-                    reading.skipped.append(str(error))
-            reading.skipped += report.ignored_files
+            yield from _read_folder(place, reading)
         elif place.is_file():
-            yield from _read_file(place, place.name)
+            yield from _read_file(place, place.name, reading)
         else:
             raise DataError("data.no_such_path", path=path)
 
 
-def _read_file(file: Path, name: str) -> Iterator[Document | tuple[str, str, str]]:
+def _read_folder(folder: Path, reading: Reading) -> Iterator[Found]:
+    report = ReadReport()
+    for file in filter(reading.wants, list_files(folder, report)):
+        try:
+            yield from _read_file(file, str(file.relative_to(folder)), reading)
+        except DataError as error:
+            reading.skipped.append(str(error))
+            reading.unread.append(str(file.resolve()))
+    reading.skipped += filter(reading.wants, report.ignored_files)
+
+
+def _read_file(file: Path, name: str, reading: Reading) -> Iterator[Found]:
     if split_suffix(file.name)[0] in TABLES:
-        yield from _read_table(file, name)
+        yield from _read_table(file, name, reading)
         return
     parts = [example.texts[0] for example in read([str(file)], SourceOptions())]
     text = "".join(parts)
     if text.strip():
-        yield Document(name, _title(text, file), text)
+        yield Document(name, str(file.resolve()), _title(text, file), text)
 
 
 def _title(text: str, file: Path) -> str:
@@ -82,28 +144,40 @@ def _title(text: str, file: Path) -> str:
     return first.lstrip("# ").strip() if first.startswith("#") else file.name.split(".")[0].replace("_", " ")
 
 
-def _read_table(file: Path, name: str) -> Iterator[Document | tuple[str, str, str]]:
-    columns: tuple[str, ...] | None = None
-    seen: set[str] = set()
-    for number, row in enumerate(read_rows(file), start=1):
-        if columns is None:
-            columns = _triple_columns(row.values)
-        if columns:
-            subject, relation, value = (str(row.values.get(column, "")).strip() for column in columns)
+def _read_table(file: Path, name: str, reading: Reading) -> Iterator[Found]:
+    rows = (row.values for row in read_rows(file))
+    first = next(rows, None)
+    if first is None:
+        return
+    columns = _triple_columns(first, reading.columns)
+    if columns:
+        yield Table(str(file.resolve()), file_digest(file))
+        for row in chain([first], rows):
+            subject, relation, value = (str(row.get(column, "")).strip() for column in columns)
             if subject and relation and value:
                 yield subject, relation, value
-        else:
-            text = next((str(row.values[key]) for key in TEXT if row.values.get(key)), "")
-            titles = [
-                str(row.values[key]) for key in ("country", "section", *TITLE) if row.values.get(key) and key != "id"
-            ]
-            if text.strip():
-                label = str(row.values.get("id") or number)
-                label = f"{label}#{number}" if label in seen else label  # ids that stand twice
-                seen.add(label)
-                yield Document(f"{name}:{label}", " · ".join(dict.fromkeys(titles)), text)
+    else:
+        yield from _read_texts(chain([first], rows), file, name)
 
 
-def _triple_columns(values: Mapping[str, Any]) -> tuple[str, ...]:
-    found = [next((name for name in names if name in values), "") for names in TRIPLE]
+def _read_texts(rows: Iterable[Mapping[str, Any]], file: Path, name: str) -> Iterator[Document]:
+    """A document a row, known by its id, or by its number where it has none."""
+    seen: set[str] = set()
+    source, known, given = str(file.resolve()), False, ""
+    for number, row in enumerate(rows, start=1):
+        text = next((value for key in TEXT if isinstance(value := row.get(key), str) and value), "")
+        known = known or any(key in row for key in TEXT)
+        given = given or ", ".join(row)[:200]
+        if text.strip():
+            label = str(row.get("id") or number)
+            label = f"{label}#{number}" if label in seen else label  # ids that stand twice
+            seen.add(label)
+            titles = (str(row[key]) for key in TITLE if row.get(key))
+            yield Document(f"{name}:{label}", f"{source}:{label}", " · ".join(dict.fromkeys(titles)), text)
+    if not known:
+        raise DataError("retrieval.no_text", path=file, given=given, known=", ".join(TEXT))
+
+
+def _triple_columns(row: Mapping[str, Any], given: tuple[str, ...]) -> tuple[str, ...]:
+    found = [next((name for name in names if name in row), "") for names in ([[one] for one in given] or TRIPLE)]
     return tuple(found) if all(found) else ()

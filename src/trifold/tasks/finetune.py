@@ -29,6 +29,7 @@ from trifold.tasks.judge import judge
 from trifold.tasks.loader import ExampleLoader
 from trifold.tasks.record import Record, read_records
 from trifold.tasks.report import write_task_report
+from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import Trainer, Training, evaluate_loss
@@ -135,12 +136,14 @@ def _finish(
         exact = _exact(trainer)
         if experiment.lora is not None:
             merge_adapters(exact)
+        _calibrate(task, exact, splits.dev)
         publish_model(exact, tokenizer, out, also=lambda folder: save_task(task, folder))
     work.listen(Event("evaluate"))
     judged = splits.test or splits.dev
     untuned = {"untuned": list(before)} if before else {}
     found = judge(task, judged, task.predict(exact, judged), train=splits.train, others=untuned)
     found["split"] = "test" if splits.test else "dev"
+    found["unknown_tokens"] = _unknown_share(tokenizer, judged)
     count = model.num_parameters()
     flops = 6.0 * count * work.places
     result = FineTuneResult(out, trainer.step, trainer.seconds, count, trained, flops, found)
@@ -166,6 +169,20 @@ class Work:
             self.places += event.step.tokens_per_second * (event.step.seconds - self._seconds)
             self._seconds = event.step.seconds
         self.listen(event)
+
+
+def _calibrate(task: Task, model: Transformer, dev: Sequence[Record]) -> None:
+    """Where the dev set has questions without an answer, learn from it when to be silent."""
+    if isinstance(task, SpanQATask) and task.config.threshold is None and dev:
+        task.config = replace(task.config, threshold=task.choose_threshold(model, dev))
+
+
+def _unknown_share(tokenizer: Tokenizer, records: Sequence[Record]) -> float:
+    """Part of the judged texts' tokens that the tokenizer does not know: high for a language it has never seen."""
+    unknown = tokenizer.special.unk
+    ids = [one.ids for one in tokenizer.encode_batch([" ".join(record.inputs) for record in records[:500]], plain=True)]
+    total = sum(map(len, ids))
+    return 0.0 if unknown is None or not total else sum(int((one == unknown).sum()) for one in ids) / total
 
 
 def _exact(trainer: Trainer) -> Transformer:

@@ -200,6 +200,20 @@ class SpanQATask:
         one, two = np.unravel_index(int(table.argmax()), table.shape)
         return float(table[one, two]) - none, int(window.spans[one, 0]), int(window.spans[two, 1])
 
+    def choose_threshold(self, model: Pretrained, records: Sequence[Record]) -> float | None:
+        """The threshold with the best mean F1 on these records; None where all of them have an answer."""
+        if all(record.gold for record in records):
+            return None
+        spans = self.spans(model, records)
+        margins = np.array([span.margin for span in spans])
+        told = self.measure(records, [Prediction(span.text) for span in spans])["f1"].rows[:, 0]
+        silent = np.array([float(not record.gold) for record in records])
+        order = np.argsort(-margins)  # answering the first n of these, silent on the rest
+        gain = np.concatenate([[silent.sum()], silent.sum() + np.cumsum((told - silent)[order])])
+        best = int(gain.argmax())
+        edges = np.concatenate([[margins[order[0]] + 1], margins[order], [margins[order[-1]] - 1]])
+        return float((edges[best] + edges[best + 1]) / 2)
+
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """F1 and exact match, by SQuAD's rule or CMRC's."""
         chinese = self.config.rule == "cmrc" or (self.config.rule == "auto" and mostly_chinese(records))
@@ -266,4 +280,6 @@ def _answers(row: Row, column: str, context: str) -> Answers:
             raise DataError("task.bad_value", origin=row.origin, name=column, given=type(text).__name__)
         fits = start >= 0 and context[start : start + len(text)] == text
         found.append((text, start if fits else context.find(text)))
+    if found and all(start < 0 for _, start in found):  # to take it for unanswerable would teach the model to be silent
+        raise DataError("task.answer_elsewhere", origin=row.origin, answer=found[0][0][:80])
     return tuple(found)

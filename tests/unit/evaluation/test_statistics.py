@@ -1,16 +1,14 @@
 """Intervals cover what they promise; tests of differences have the size they claim."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from trifold.evaluation.calibration import (
-    calibration_error,
-    choose_threshold,
-    fit_temperature,
-    reliability,
-    risk_coverage,
-)
-from trifold.evaluation.contamination import find_overlap
+from trifold.errors import ConfigError, UsageError
+from trifold.evaluation import statistics
 from trifold.evaluation.metric import accuracy, f1, mean
 from trifold.evaluation.statistics import bootstrap, mcnemar, paired_bootstrap, seed_interval
 
@@ -38,7 +36,7 @@ def test_equal_systems_do_not_differ_and_unequal_ones_do():
     good, bad = (np.where(dice.random(500) < share, 0, 1) for share in (0.9, 0.7))
     assert paired_bootstrap(accuracy(gold, good), accuracy(gold, bad)).p < 0.01
     assert paired_bootstrap(accuracy(gold, good), accuracy(gold, good)).p == 1.0
-    with pytest.raises(ValueError, match="paired"):
+    with pytest.raises(UsageError, match="paired"):
         paired_bootstrap(accuracy(gold, good), accuracy(gold[:9], good[:9]))
 
 
@@ -62,6 +60,14 @@ def test_mcnemar_as_the_exact_binomial_test(first, second):
     assert p == pytest.approx(wanted, rel=0.05 if b + c > 1000 else 1e-9)
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0.501, 0.99995), st.integers(1, 60))
+def test_students_quantile_as_scipy(chance, degrees):
+    from scipy.stats import t
+
+    assert statistics._t_quantile(chance, degrees) == pytest.approx(float(t.ppf(chance, degrees)), rel=1e-7)
+
+
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 10, 31])
 def test_seeds_have_students_interval(count):
     from scipy.stats import t
@@ -73,40 +79,51 @@ def test_seeds_have_students_interval(count):
     assert seed_interval([1.0]).high == np.inf
 
 
-def test_calibration_of_a_model_that_is_too_sure():
-    dice = np.random.default_rng(4)
-    gold = dice.integers(0, 3, 4000)
-    honest = dice.normal(size=(4000, 3))
-    honest[np.arange(4000), gold] += 1.0  # two normals apart by 1: the logits are the true log odds
-    assert fit_temperature(honest, gold) == pytest.approx(1.0, abs=0.08)
-    assert fit_temperature(3 * honest, gold) == pytest.approx(3.0, abs=0.25)
-    chances = np.exp(3 * honest) / np.exp(3 * honest).sum(1, keepdims=True)
-    sure, right = chances.max(1), chances.argmax(1) == gold
-    assert calibration_error(sure, right) > 0.2
-    assert sum(one.count for one in reliability(sure, right)) == 4000
+def test_many_examples_are_drawn_in_blocks_and_no_other_memory(monkeypatch):
+    tally = mean((np.random.default_rng(6).random(5000) < 0.3).astype(float).tolist())
+    whole = bootstrap(tally, resamples=1000)
+    monkeypatch.setattr(statistics, "CHUNK", 700)  # five thousand examples no longer fit
+    blocks = bootstrap(tally, resamples=1000)
+    assert blocks.value == whole.value
+    assert (blocks.low, blocks.high) == pytest.approx((whole.low, whole.high), abs=0.003)
+    assert bootstrap(tally, resamples=50) == bootstrap(tally, resamples=50)
 
 
-def test_silence_below_a_threshold_keeps_the_promised_risk():
-    dice = np.random.default_rng(5)
-    sure = dice.random(2000)
-    right = dice.random(2000) < sure
-    level = choose_threshold(sure, right, risk=0.1)
-    assert level is not None and 1 - right[sure >= level].mean() <= 0.1
-    curve, area = risk_coverage(sure, right)
-    assert curve[-1] == (1.0, pytest.approx(1 - right.mean())) and 0.2 < area < 0.3
-    assert choose_threshold(np.array([0.9]), np.array([False]), risk=0.1) is None
-    tied, _ = risk_coverage(np.array([0.5, 0.5]), np.array([True, False]))
-    assert tied == [(1.0, 0.5)]
+@pytest.mark.parametrize("chunk", [1, 33, 50, 1000])
+def test_every_resample_draws_as_many_examples_as_there_are(monkeypatch, chunk):
+    monkeypatch.setattr(statistics, "CHUNK", chunk)
+    sums = statistics._sums(np.stack([np.ones(50), np.arange(50.0)], axis=1), 200, 0)
+    assert sums.shape == (200, 2) and (sums[:, 0] == 50).all()
+    assert sums[:, 1].std() == pytest.approx(50**0.5 * np.arange(50).std(), rel=0.2)  # sampling with replacement
 
 
-def test_planted_copies_are_found_and_strangers_are_not():
-    dice = np.random.default_rng(6)
-    words = [f"w{number}" for number in range(2000)]
-    train = [" ".join(dice.choice(words, 30)) for _ in range(300)]
-    fresh = [" ".join(dice.choice(words, 30)) for _ in range(50)]
-    near = [" ".join([*text.split()[:24], "quite", "another", "end"]) for text in train[:20]]
-    found = find_overlap(train, [*fresh, *(text.upper() + "!" for text in train[20:30]), *near])
-    assert found.exact == tuple(range(50, 60))
-    assert found.near == tuple(range(50, 80))
-    assert find_overlap(["研究生命的起源，是生物学的重要问题。"], ["研究生命的起源是生物学的重要问题"]).exact == (0,)
-    assert find_overlap(["好"], ["", "坏"]).near == ()
+def test_a_bootstrap_holds_less_than_64_megabytes():
+    tally = mean(np.random.default_rng(7).random(20_000).tolist())
+    tracemalloc.start()
+    bootstrap(tally, resamples=300)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 64 * 2**20
+
+
+def test_a_tenth_of_a_point_needs_more_than_a_few_examples():
+    dice = np.random.default_rng(8)
+    few, many = (bootstrap(mean(dice.random(size).tolist())) for size in (50, 5000))
+    assert few.high - few.low == pytest.approx(10 * (many.high - many.low), rel=0.3)
+    assert bootstrap(mean([])).n == 0 and np.isnan(bootstrap(mean([])).low)
+    assert paired_bootstrap(mean([]), mean([])).p == 1.0
+
+
+def test_nonsense_is_refused():
+    tally = mean([1.0, 0.0])
+    for options in ({"level": 1.0}, {"level": 0.0}, {"resamples": 0}):
+        with pytest.raises(ConfigError, match="allowed"):
+            bootstrap(tally, **options)
+        with pytest.raises(ConfigError, match="allowed"):
+            paired_bootstrap(tally, tally, **options)
+    with pytest.raises(ConfigError, match="level"):
+        seed_interval([1.0, 2.0], level=2.0)
+    with pytest.raises(UsageError, match="at least one"):
+        seed_interval([])
+    with pytest.raises(UsageError, match="paired"):
+        mcnemar(np.array([True]), np.array([True, False]))

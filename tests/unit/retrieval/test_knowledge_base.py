@@ -21,7 +21,7 @@ class Hashing:
 
     name = "hashing-64"
 
-    def embed(self, texts):
+    def embed(self, texts, *, query=False):
         table = np.zeros((len(texts), 64), dtype=np.float32)
         for row, text in enumerate(texts):
             for term in terms_of(text):
@@ -107,7 +107,7 @@ def test_adding_reads_what_is_new_and_replaces_what_changed(tmp_path, folder):
 
 def test_a_build_that_fails_leaves_nothing(tmp_path, folder):
     class Broken(Hashing):
-        def embed(self, texts):
+        def embed(self, texts, *, query=False):
             raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
