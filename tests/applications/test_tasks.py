@@ -344,3 +344,29 @@ def test_a_knowledge_base_answers_with_the_place_in_the_document(tmp_path, capsy
     assert code == 0 and json.loads(out)["text"] is None
     code, out, _ = call(capsys, "index", "search", tmp_path / "kb", "oslo", "--json")
     assert code == 0 and "oslo" in json.loads(out)["hits"][0]["text"]
+
+
+def test_a_finished_run_that_is_resumed_keeps_its_best_weights(tmp_path, reviews, capsys):
+    words = ["finetune", "sentiment", "--model", "bert", *SMALL, "--train", reviews[0], "--batch-size", 16, "--steps", 30,
+             "--out", tmp_path / "run", "training.evaluate_every=3", "training.checkpoint_every=10"]  # fmt: skip
+    assert call(capsys, *words)[0] == 0
+    before = load_fine_tuned(tmp_path / "run").model.state_dict()
+    code, _, err = call(capsys, *words, "--resume")
+    assert code == 0, err
+    after = load_fine_tuned(tmp_path / "run").model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_bert_of_transformers_is_fine_tuned_with_its_own_vocabulary(tmp_path, reviews, capsys):
+    import transformers
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys([*GOOD, *BAD, *FILL])]
+    shape = transformers.BertConfig(vocab_size=len(words), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+                                    intermediate_size=64)  # fmt: skip
+    transformers.BertForMaskedLM(shape).save_pretrained(tmp_path / "bert")
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    code, out, err = call(capsys, "finetune", "sentiment", "--model", tmp_path / "bert", "--train", reviews[0], "--test",
+                          reviews[1], "--out", tmp_path / "run", "--lr", 3e-3, "--epochs", 6, "--json")  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["judgement"]["metrics"]["accuracy"]["value"] > 0.9
+    assert transformers.AutoModel.from_pretrained(tmp_path / "run").config.num_hidden_layers == 2

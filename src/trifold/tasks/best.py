@@ -67,5 +67,3 @@ class Best:
         except (SafetensorError, OSError, KeyError, RuntimeError) as error:
             raise ModelFileError("checkpoint.bad_file", path=path, problem=str(error)[:200]) from None
         self.trainer.weights.refresh()
-        path.unlink()
-        (self.out / FACTS).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ runs/mine/
     config.json model.safetensors extra.safetensors tokenizer.json task.json    the model with its head and its task
     trifold.json       what was asked, and the judgement
     metrics.jsonl      what was measured on the way
+    best.safetensors   the best weights in training's own form, for a run that goes on
 """
 
 from collections.abc import Mapping, Sequence
