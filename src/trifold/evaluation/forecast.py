@@ -126,7 +126,7 @@ def _shape(experiment: Experiment, tokenizer: Tokenizer | None) -> model_config.
         size = tokenizer.vocab_size
     elif experiment.tokenizer.path is not None:
         size = Tokenizer.from_pretrained(experiment.tokenizer.path).vocab_size
-    return choose_model(experiment, size)[2]
+    return choose_model(experiment.model, size)[2]
 
 
 def _places(experiment: Experiment, shape: model_config.Transformer) -> Shape:

@@ -4,6 +4,7 @@ Axes: N examples, K numbers an example, L labels.
 """
 
 import importlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trifold.errors import MissingExtraError
+from trifold.errors import ConfigError, MissingExtraError, UsageError
 
 __all__ = [
     "Tally",
@@ -21,12 +22,18 @@ __all__ = [
     "bleu",
     "chrf",
     "confusion",
+    "entities",
     "entity_f1",
+    "entity_precision",
+    "entity_recall",
     "f1",
+    "macro_area_under_curve",
     "matthews",
     "mean",
     "multi_label_f1",
     "ndcg",
+    "recall_at",
+    "reciprocal_rank",
     "ter",
 ]
 
@@ -72,22 +79,28 @@ def mean(values: Sequence[float]) -> Tally:
 def accuracy(gold: NDArray, predicted: NDArray) -> Tally:
     """The share of examples that are right.
 
+    Raises:
+        UsageError: there are more of the one than of the other; so from every metric here.
+
     Example:
         >>> accuracy(np.array([0, 1, 1]), np.array([0, 1, 0])).score
         0.6666666666666666
     """
+    _check_pairs(gold, predicted)
     return mean((np.asarray(gold) == np.asarray(predicted)).astype(np.float64).tolist())
 
 
 def f1(gold: NDArray, predicted: NDArray, num_labels: int, *, average: str = "macro") -> Tally:
     """F1 of single labels: `macro` is the mean over the labels that occur, `micro` over the examples.
 
+    Raises:
+        ConfigError: a label outside 0 to `num_labels` - 1, or another average.
+
     Example:
         >>> f1(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]), 2, average="micro").score
         0.75
     """
-    said, told = (np.eye(num_labels, dtype=np.float64)[np.asarray(part, dtype=np.int64)] for part in (predicted, gold))
-    return _f1_of(told, said, average)
+    return _f1_of(*_one_hot(gold, predicted, num_labels), average)
 
 
 def multi_label_f1(gold: NDArray, predicted: NDArray, *, average: str) -> Tally:
@@ -101,6 +114,9 @@ def multi_label_f1(gold: NDArray, predicted: NDArray, *, average: str) -> Tally:
 
 
 def _f1_of(gold: Numbers, said: Numbers, average: str) -> Tally:
+    _check_pairs(gold, said)
+    if average not in ("macro", "micro"):
+        raise ConfigError("config.out_of_range", where="average", given=average, allowed="macro, micro")
     labels = gold.shape[1]
     rows = np.concatenate([gold * said, gold, said], axis=1)  # N 3L: right, gold, said
 
@@ -117,12 +133,14 @@ def _f1_of(gold: Numbers, said: Numbers, average: str) -> Tally:
 def matthews(gold: NDArray, predicted: NDArray, num_labels: int) -> Tally:
     """Matthews' correlation for any number of labels (Gorodkin 2004); 0 where it is not defined.
 
+    Raises:
+        ConfigError: a label outside 0 to `num_labels` - 1.
+
     Example:
         >>> matthews(np.array([0, 1, 1, 0]), np.array([0, 1, 1, 0]), 2).score
         1.0
     """
-    eye = np.eye(num_labels, dtype=np.float64)
-    told, said = eye[np.asarray(gold, dtype=np.int64)], eye[np.asarray(predicted, dtype=np.int64)]
+    told, said = _one_hot(gold, predicted, num_labels)
     rows = np.concatenate([(told * said).sum(1, keepdims=True), told, said], axis=1)
 
     def value(total: Any) -> Any:
@@ -139,16 +157,32 @@ def _ratio(part: Any, whole: Any) -> Any:
     return np.divide(part, whole, out=np.zeros_like(np.asarray(part, dtype=np.float64)), where=np.asarray(whole) != 0)
 
 
+def _check_pairs(gold: Any, predicted: Any) -> None:
+    if len(gold) != len(predicted):
+        raise UsageError("metric.unpaired", first=len(gold), second=len(predicted))
+
+
+def _one_hot(gold: NDArray, predicted: NDArray, num_labels: int) -> tuple[Numbers, Numbers]:
+    """Both as N L tables; labels are checked, for a negative one would count as one of the last."""
+    _check_pairs(gold, predicted)
+    labels = np.array([gold, predicted], dtype=np.int64)
+    for given in labels[(labels < 0) | (labels >= num_labels)][:1]:
+        raise ConfigError("config.out_of_range", where="label", given=given, allowed=f"0 to {num_labels - 1}")
+    return np.eye(num_labels)[labels[0]], np.eye(num_labels)[labels[1]]
+
+
 def confusion(gold: NDArray, predicted: NDArray, num_labels: int) -> NDArray[np.int64]:
     """How often each gold label (row) was called each label (column).
+
+    Raises:
+        ConfigError: a label outside 0 to `num_labels` - 1.
 
     Example:
         >>> confusion(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
         [[1, 0], [1, 1]]
     """
-    table = np.zeros((num_labels, num_labels), dtype=np.int64)
-    np.add.at(table, (np.asarray(gold), np.asarray(predicted)), 1)
-    return table
+    told, said = _one_hot(gold, predicted, num_labels)
+    return (told.T @ said).astype(np.int64)
 
 
 def area_under_curve(gold: NDArray, score: NDArray) -> float:
@@ -158,32 +192,50 @@ def area_under_curve(gold: NDArray, score: NDArray) -> float:
         >>> area_under_curve(np.array([0, 1, 1]), np.array([0.1, 0.1, 0.9]))
         0.75
     """
+    _check_pairs(gold, score)
     gold, score = np.asarray(gold, dtype=bool), np.asarray(score, dtype=np.float64)
     positive, negative = int(gold.sum()), int((~gold).sum())
-    if not positive or not negative:
-        return float("nan")
+    if not positive * negative:
+        return math.nan
     _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # ties share the mean of their ranks
     return float((ranks[gold].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
+def macro_area_under_curve(gold: NDArray, scores: NDArray) -> float:
+    """Mean over the labels of the area for that label against the rest; labels without both kinds are left out.
+
+    Args:
+        gold: label of each example, N.
+        scores: of each label, N x L.
+
+    Example:
+        >>> macro_area_under_curve(np.array([0, 1, 2]), np.eye(3))
+        1.0
+    """
+    areas = [area_under_curve(np.asarray(gold) == label, column) for label, column in enumerate(scores.T)]
+    defined = [area for area in areas if not math.isnan(area)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
 def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """Kind, first and last word of each entity in BIO tags, read as seqeval reads them: a stray `I-` begins one too.
+    """Kind, first and last word of each entity in BIO (or BIOES) tags, read as seqeval does: a stray `I-` begins one.
 
     Example:
         >>> sorted(entities(["B-PER", "I-PER", "O", "I-LOC"]))
         [('LOC', 3, 3), ('PER', 0, 1)]
     """
     found: set[tuple[str, int, int]] = set()
-    kind, start = "", -1
+    kind, start, inside = "", -1, False
     for place, tag in enumerate([*tags, "O"]):
         mark, _, name = tag.partition("-")
-        goes_on = mark == "I" and start >= 0 and name == kind
-        if not goes_on and start >= 0:
-            found.add((kind, start, place - 1))
-            start = -1
-        if mark in ("B", "I") and not goes_on:
-            kind, start = name, place
+        if not (inside and mark in ("I", "E") and name == kind):  # nothing goes on here
+            if inside:
+                found.add((kind, start, place - 1))
+            kind, start, inside = name, place, mark in ("B", "I", "E", "S")
+        if inside and mark in ("E", "S"):
+            found.add((kind, start, place))
+            inside = False
     return found
 
 
@@ -194,13 +246,38 @@ def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]])
         >>> entity_f1([["B-PER", "I-PER", "O"]], [["B-PER", "O", "O"]]).score
         0.0
     """
+    rows = _entity_rows(gold, predicted)
+    return Tally(rows, lambda total: _ratio(2 * total[..., 0], total[..., 1] + total[..., 2]))
+
+
+def entity_precision(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Tally:
+    """The share of the entities said that are right; 0 where none is said.
+
+    Example:
+        >>> entity_precision([["B-PER", "O"]], [["B-PER", "B-LOC"]]).score
+        0.5
+    """
+    return Tally(_entity_rows(gold, predicted), lambda total: _ratio(total[..., 0], total[..., 2]))
+
+
+def entity_recall(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Tally:
+    """The share of the gold entities that are found; 0 where there is none.
+
+    Example:
+        >>> entity_recall([["B-PER", "O"]], [["B-PER", "B-LOC"]]).score
+        1.0
+    """
+    return Tally(_entity_rows(gold, predicted), lambda total: _ratio(total[..., 0], total[..., 1]))
+
+
+def _entity_rows(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Numbers:
+    """Right, gold, said entities of each sentence, N 3."""
+    _check_pairs(gold, predicted)
     pairs = [(entities(told), entities(said)) for told, said in zip(gold, predicted, strict=True)]
-    rows = np.array([[len(told & said), len(told), len(said)] for told, said in pairs], dtype=np.float64)
-    return Tally(rows.reshape(-1, 3), lambda total: _ratio(2 * total[..., 0], total[..., 1] + total[..., 2]))
+    return np.array([(len(told & said), len(told), len(said)) for told, said in pairs], np.float64).reshape(-1, 3)
 
 
 def _sacrebleu(module: str) -> Any:
-    """One of the tool's modules."""
     try:
         return importlib.import_module(f"sacrebleu.metrics.{module}")
     except ImportError:
@@ -222,8 +299,7 @@ def bleu(predicted: Sequence[str], gold: Sequence[str], *, tokenize: str = "13a"
         >>> round(bleu(["the cat sat on the mat"], ["the cat sat on the mat"]).score, 6)
         100.0
     """
-    metric = _sacrebleu("bleu").BLEU(tokenize=tokenize)
-    return _sentence_sums(metric, predicted, gold, lambda total: metric._compute_score_from_stats(total.tolist()))  # noqa: SLF001
+    return _sentence_sums(_sacrebleu("bleu").BLEU(tokenize=tokenize), predicted, gold)
 
 
 def chrf(predicted: Sequence[str], gold: Sequence[str]) -> Tally:
@@ -236,8 +312,7 @@ def chrf(predicted: Sequence[str], gold: Sequence[str]) -> Tally:
         >>> round(chrf(["猫坐着"], ["猫坐着"]).score, 6)
         100.0
     """
-    metric = _sacrebleu("chrf").CHRF()
-    return _sentence_sums(metric, predicted, gold, lambda total: metric._compute_f_score(total.tolist()))  # noqa: SLF001
+    return _sentence_sums(_sacrebleu("chrf").CHRF(), predicted, gold)
 
 
 def ter(predicted: Sequence[str], gold: Sequence[str], *, asian: bool = False) -> Tally:
@@ -250,22 +325,20 @@ def ter(predicted: Sequence[str], gold: Sequence[str], *, asian: bool = False) -
         >>> ter(["the cat sat"], ["the cat sat"]).score
         0.0
     """
-    metric = _sacrebleu("ter").TER(normalized=asian, asian_support=asian)
-    return _sentence_sums(metric, predicted, gold, lambda total: metric._compute_score_from_stats(total.tolist()))  # noqa: SLF001
+    return _sentence_sums(_sacrebleu("ter").TER(normalized=asian, asian_support=asian), predicted, gold)
 
 
-def _sentence_sums(
-    metric: Any, predicted: Sequence[str], gold: Sequence[str], score: Callable[[NDArray[np.int64]], Any]
-) -> Tally:
+def _sentence_sums(metric: Any, predicted: Sequence[str], gold: Sequence[str]) -> Tally:
     """A tally over the tool's own statistics of sentences, scored by the tool itself."""
+    _check_pairs(gold, predicted)
+    if not predicted:
+        raise UsageError("metric.no_examples")
     rows = np.array(metric._extract_corpus_statistics(list(predicted), [list(gold)]), dtype=np.float64)  # noqa: SLF001
 
     def value(total: Any) -> Any:
-        flat = total.reshape(-1, total.shape[-1])
-        found = [score(one.astype(np.int64)) for one in flat]
-        return np.array([getattr(one, "score", one) for one in found]).reshape(total.shape[:-1])
+        sums = total.reshape(-1, total.shape[-1]).astype(np.int64).tolist()
+        return np.array([metric._compute_score_from_stats(one).score for one in sums]).reshape(total.shape[:-1])  # noqa: SLF001
 
-    metric.corpus_score(list(predicted), [list(gold)])  # fills in the number of references, for the signature
     return Tally(rows, value, str(metric.get_signature()))
 
 
@@ -280,21 +353,48 @@ def average_precision(relevant: Sequence[bool], total: int) -> float:
     return float(((np.arange(len(hits)) + 1) / (hits + 1)).sum() / total) if total else 0.0
 
 
-def ndcg(gains: Sequence[float], ideal: Sequence[float], *, k: int) -> float:
-    """Discounted gain of the first `k` ranks over the best possible (linear gains, as trec_eval).
+def reciprocal_rank(relevant: Sequence[bool]) -> float:
+    """One over the rank of the first relevant document; 0 where there is none.
+
+    Example:
+        >>> reciprocal_rank([False, True, True])
+        0.5
+    """
+    return next((1 / rank for rank, one in enumerate(relevant, start=1) if one), 0.0)
+
+
+def recall_at(relevant: Sequence[bool], total: int, *, k: int) -> float:
+    """The share of all `total` relevant documents that the first `k` ranks hold.
+
+    Example:
+        >>> recall_at([True, False, True], 2, k=2)
+        0.5
+    """
+    return sum(map(bool, relevant[:k])) / total if total else 0.0
+
+
+def ndcg(gains: Sequence[float], ideal: Sequence[float], *, k: int, gain: str = "linear") -> float:
+    """Discounted gain of the first `k` ranks over the best possible.
 
     Args:
-        gains: gain of the document at each rank.
-        ideal: gains of all documents that have one, in any order.
+        gains: grade of the document at each rank.
+        ideal: grades of all documents that have one, in any order.
         k: how many ranks count.
+        gain: of a grade g: `linear` is g, as in trec_eval; `exponential` is 2^g - 1 (Burges et al. 2005).
+
+    Raises:
+        ConfigError: another gain.
 
     Example:
         >>> ndcg([0.0, 1.0], [1.0], k=2)
         0.6309297535714575
     """
-    best = _discounted(sorted(ideal, reverse=True)[:k])
-    return float(_discounted(list(gains)[:k]) / best) if best else 0.0
+    if gain not in ("linear", "exponential"):
+        raise ConfigError("config.out_of_range", where="gain", given=gain, allowed="linear, exponential")
+    best = _discounted(sorted(ideal, reverse=True)[:k], gain)
+    return float(_discounted(list(gains)[:k], gain) / best) if best else 0.0
 
 
-def _discounted(gains: Sequence[float]) -> float:
-    return float((np.asarray(gains, dtype=np.float64) / np.log2(np.arange(len(gains)) + 2)).sum())
+def _discounted(grades: Sequence[float], gain: str) -> float:
+    values = np.asarray(grades, dtype=np.float64) if gain == "linear" else np.exp2(grades) - 1
+    return float((values / np.log2(np.arange(len(values)) + 2)).sum())

@@ -19,7 +19,7 @@ from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Classification
 from trifold.tasks.frame import Frame
-from trifold.tasks.head import Pooling, TaskHead, labelled_vectors
+from trifold.tasks.head import Pooling, TaskHead, labelled_vectors, task_head
 from trifold.tasks.record import Record, Role, text_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
@@ -120,7 +120,7 @@ class ClassificationTask:
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the label; for several labels, of each yes and no, averaged over the labels."""
         vectors, labels = labelled_vectors(model(batch), batch, self.pooling)
-        logits = self._head(model)(vectors)
+        logits = task_head(model)(vectors)
         weights = None if self.weights is None else self.weights.to(logits)
         if self.config.multi_label:
             wanted = torch.zeros_like(logits)
@@ -130,16 +130,11 @@ class ClassificationTask:
             return Loss(loss / logits.shape[1], len(labels))
         return Loss(F.cross_entropy(logits, labels, weight=weights, reduction="sum"), len(labels))
 
-    @staticmethod
-    def _head(model: Transformer) -> nn.Module:
-        assert isinstance(model, Pretrained), "a model with heads"
-        return model.heads["task"]
-
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The most probable label, or all labels above one half."""
 
         def read(hidden: Tensor, batch: Batch) -> Tensor:
-            return self._head(model)(labelled_vectors(hidden, batch, self.pooling)[0])
+            return task_head(model)(labelled_vectors(hidden, batch, self.pooling)[0])
 
         examples = self._lay(records, [0] * len(records))
         return [self._prediction(logits[0]) for logits in run_places(model, examples, self.frame.pad, read)]

@@ -19,7 +19,6 @@ from trifold.config import to_json
 from trifold.data.permutation import mix
 from trifold.data.rows import Row, file_digest, read_rows
 from trifold.errors import ConfigError, DataError
-from trifold.presets import find_preset
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.best import Best
 from trifold.tasks.build import build_task, complete, save_task
@@ -36,6 +35,7 @@ from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.adapter import add_adapters, merge_adapters
 from trifold.training.log import MetricLog
+from trifold.training.prepare import choose_model
 from trifold.training.run import Event, Listener, claim, train, write_json
 from trifold.training.save import load_checkpoint, publish_model
 from trifold.training.trainer import Evaluation
@@ -246,12 +246,8 @@ def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Tran
         texts = (text for row in rows for value in row.values.values() for text in _texts_in(value))
         tokenizer = train_tokenizer(texts, kind=tokens.kind, vocab_size=tokens.vocab_size)
         tokenizer.save_pretrained(out / "tokenizer")
-    preset = find_preset(choice.preset or "")
-    known: dict[str, Any] = {"vocab_size": tokenizer.vocab_size}
-    if preset.model_type == "roberta" and tokenizer.special.pad is not None:
-        known["offset"] = tokenizer.special.pad + 1
-    dials = preset.choose(choice.size, {**known, **choice.dials})
-    return Transformer(preset.build(dials), preset=preset, dials=dials), tokenizer
+    preset, dials, shape = choose_model(choice, tokenizer.vocab_size, pad=tokenizer.special.pad)
+    return Transformer(shape, preset=preset, dials=dials), tokenizer
 
 
 def _texts_in(value: Any) -> list[str]:

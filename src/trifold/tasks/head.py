@@ -11,8 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from trifold.batch import IGNORED, Batch, Layout
+from trifold.model import Transformer
+from trifold.presets.pretrained import Transformer as Pretrained
 
-__all__ = ["TaskHead", "document_means", "labelled_vectors", "main_layout"]
+__all__ = ["TaskHead", "document_keys", "document_means", "labelled_vectors", "main_layout", "task_head"]
 
 Pooling = Literal["mean", "mark"]
 
@@ -47,6 +49,12 @@ class TaskHead(nn.Module):
         x = x if self.dense is None else torch.tanh(self.dense(x))
         logits = F.linear(self.dropout(x), self.output.weight, self.output.bias)
         return logits.float() if logits.dtype == torch.bfloat16 else logits
+
+
+def task_head(model: Transformer) -> nn.Module:
+    """The head that a task put on a model."""
+    assert isinstance(model, Pretrained), "only such a model has heads"
+    return model.heads["task"]
 
 
 def main_layout(batch: Batch) -> Layout:

@@ -22,7 +22,7 @@ from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import SpanQA
 from trifold.tasks.frame import Frame
-from trifold.tasks.head import TaskHead, document_keys, main_layout
+from trifold.tasks.head import TaskHead, document_keys, main_layout, task_head
 from trifold.tasks.record import Record, Role, text_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
@@ -153,8 +153,7 @@ class SpanQATask:
         self, model: Transformer, hidden: Float[Tensor, "batch seq d_model"], batch: Batch
     ) -> Float[Tensor, "batch seq 2"]:
         """Log-probabilities of each token to be the first and the last, within its window."""
-        assert isinstance(model, Pretrained), "a model with heads"
-        logits = model.heads["task"](hidden)
+        logits = task_head(model)(hidden)
         keys = document_keys(main_layout(batch), *logits.shape[:2])
         return segment_log_softmax(logits.flatten(0, 1), keys.flatten()).unflatten(0, logits.shape[:2])
 

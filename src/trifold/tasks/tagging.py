@@ -17,7 +17,7 @@ from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Tagging
 from trifold.tasks.frame import Frame
-from trifold.tasks.head import TaskHead, labelled_vectors
+from trifold.tasks.head import TaskHead, labelled_vectors, task_head
 from trifold.tasks.record import Record, Role
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
@@ -102,18 +102,13 @@ class TaggingTask:
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the tags."""
         vectors, labels = labelled_vectors(model(batch), batch, "mark")
-        return Loss(F.cross_entropy(self._head(model)(vectors), labels, reduction="sum"), len(labels))
-
-    @staticmethod
-    def _head(model: Transformer) -> nn.Module:
-        assert isinstance(model, Pretrained), "a model with heads"
-        return model.heads["task"]
+        return Loss(F.cross_entropy(task_head(model)(vectors), labels, reduction="sum"), len(labels))
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The most probable tag of each word; words beyond the longest input are outside."""
 
         def read(hidden: Tensor, batch: Batch) -> Tensor:
-            return self._head(model)(labelled_vectors(hidden, batch, "mark")[0]).softmax(-1)
+            return task_head(model)(labelled_vectors(hidden, batch, "mark")[0]).softmax(-1)
 
         laid = self._lay(records)
         examples = [self._label(ids, places, [0] * len(places)) for ids, places in laid]

@@ -18,7 +18,7 @@ from trifold.presets import find_preset
 from trifold.presets.preset import Preset
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer, train_tokenizer
-from trifold.training.experiment import DataChoice, Experiment
+from trifold.training.experiment import DataChoice, Experiment, ModelChoice
 
 __all__ = ["Corpora", "Prepared", "Tell", "choose_model", "prepare"]
 
@@ -141,7 +141,7 @@ def _options(data: DataChoice) -> SourceOptions:
 
 
 def choose_model(
-    experiment: Experiment, vocab_size: int, *, pad: int | None = None
+    choice: ModelChoice, vocab_size: int, *, pad: int | None = None
 ) -> tuple[Preset, Config, model_config.Transformer]:
     """Family, dials and configuration for a vocabulary of that size (unless the dials say their own).
 
@@ -150,7 +150,6 @@ def choose_model(
     Raises:
         ConfigError: an unknown family, size or dial, or a value out of range.
     """
-    choice = experiment.model
     preset = find_preset(choice.preset or "")
     known = {"vocab_size": vocab_size}
     if preset.model_type == "roberta" and pad is not None:
@@ -162,7 +161,7 @@ def choose_model(
 def _model(experiment: Experiment, tokenizer: Tokenizer) -> Transformer:
     if experiment.model.start is not None:
         return Transformer.from_pretrained(experiment.model.start)
-    preset, dials, shape = choose_model(experiment, tokenizer.vocab_size, pad=tokenizer.special.pad)
+    preset, dials, shape = choose_model(experiment.model, tokenizer.vocab_size, pad=tokenizer.special.pad)
     return Transformer(shape, preset=preset, dials=dials)
 
 
@@ -171,7 +170,7 @@ def _check_memory_early(experiment: Experiment) -> None:
     if experiment.model.start is None:
         from trifold.training.plan import require_memory_for
 
-        shape = choose_model(experiment, experiment.tokenizer.vocab_size)[2]
+        shape = choose_model(experiment.model, experiment.tokenizer.vocab_size)[2]
         require_memory_for(shape, experiment.training)
 
 
