@@ -342,6 +342,12 @@ def test_a_knowledge_base_answers_with_the_place_in_the_document(tmp_path, capsy
     assert found["text"] and text[found["start"] : found["end"]] == found["text"]
     code, out, _ = call(capsys, "ask", tmp_path / "run", "?!", "--kb", tmp_path / "kb", "--json")
     assert code == 0 and json.loads(out)["text"] is None
+    code, out, err = call(capsys, "evaluate", tmp_path / "run", "--data", tmp_path / "train.jsonl", "--kb",
+                          tmp_path / "kb", "--json")  # fmt: skip
+    assert code == 0, err
+    metrics = json.loads(out)["metrics"]
+    assert {"recall_at_1", "reciprocal_rank", "f1", "exact_match"} <= metrics.keys()
+    assert 0 < metrics["recall_at_5"]["value"] <= 1 and metrics["f1"]["n"] == 300
     code, out, _ = call(capsys, "index", "search", tmp_path / "kb", "oslo", "--json")
     assert code == 0 and "oslo" in json.loads(out)["hits"][0]["text"]
 

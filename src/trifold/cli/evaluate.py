@@ -5,6 +5,7 @@ from typing import Any
 
 from trifold.cli.experiment import DATA_OPTIONS, source_options
 from trifold.cli.option import Command, Option, Request
+from trifold.errors import UsageError
 from trifold.locale import message
 
 __all__ = ["COMMAND", "labelled_records"]
@@ -36,9 +37,25 @@ def _judge(request: Request) -> dict[str, Any]:
 
     tuned = load_fine_tuned(request.values.run)
     records = [record for file in request.values.data for record in labelled_records(tuned, file)]
-    found = judge(tuned.task, records, tuned.task.predict(tuned.model, records))
+    if request.values.kb is not None:
+        found = _judge_base(request, tuned, records)
+    else:
+        found = judge(tuned.task, records, tuned.task.predict(tuned.model, records))
     say_judgement(found, request.console)
     return found
+
+
+def _judge_base(request: Request, tuned: Any, records: list[Any]) -> dict[str, Any]:
+    """Questions answered from a knowledge base instead of their own contexts."""
+    from trifold.cli.index import embedder_in
+    from trifold.retrieval import KnowledgeBase
+    from trifold.tasks.knowledge import judge_knowledge
+
+    kind = tuned.task.config.kind
+    if kind != "span_qa":
+        raise UsageError("cli.other_task", path=request.values.run, given=kind, wanted="span_qa")
+    embedder = embedder_in(request.values.embedder)
+    return judge_knowledge(KnowledgeBase(request.values.kb), tuned, records, embedder=embedder, k=request.values.k)
 
 
 def labelled_records(tuned: Any, file: str) -> list[Any]:
@@ -61,6 +78,9 @@ COMMAND = Command(
         Option(name="data", many=True, required=True, help="option_data_evaluate"),
         Option(name="length", kind="integer", low=1),
         Option(name="batch-size", kind="integer", low=1, default=16),
+        Option(name="kb", kind="folder", help="option_kb_judged"),
+        Option(name="embedder", help="option_embedder"),
+        Option(name="k", kind="integer", low=1, high=1000, default=5, help="option_k"),
         *DATA_OPTIONS,
     ),
     run=run,
