@@ -140,6 +140,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line(tmp_path, text, capsys, c
     code, out, err = call(capsys, "pretrain", *words)
     assert (code, out) == (wanted, ""), err
     assert part in err and "Traceback" not in err
+    assert not (tmp_path / "new" / "run").exists(), "the folder is free for the next try"
 
 
 def test_a_corpus_smaller_than_one_row_trains(tmp_path, capsys):

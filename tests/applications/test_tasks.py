@@ -246,6 +246,7 @@ def test_what_cannot_be_learned_is_refused_in_one_line(tmp_path, capsys, case):
                         tmp_path / "run", "data.dev_fraction=0", "--steps", 1)  # fmt: skip
     assert code == wanted, err
     assert part in err and "Traceback" not in err
+    assert not (tmp_path / "run").exists(), "the folder is free for the next try"
 
 
 def test_labels_unseen_in_training_a_huge_text_and_other_models_are_dealt_with(tmp_path, reviews, capsys):

@@ -36,7 +36,7 @@ from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.adapter import add_adapters, merge_adapters
 from trifold.training.log import MetricLog
 from trifold.training.prepare import choose_model
-from trifold.training.run import Event, Listener, claim, train, write_json
+from trifold.training.run import Event, Listener, claimed, train, write_json
 from trifold.training.save import load_checkpoint, publish_model
 from trifold.training.trainer import Evaluation
 
@@ -90,19 +90,19 @@ def finetune(
         DataError: examples are missing or damaged.
     """
     out = Path(out)
-    claim(out, experiment, resume=resume)
-    rows = _rows(experiment)
-    wanted, weights = complete(experiment.task, rows["train"], experiment.data.columns)
-    torch.manual_seed(experiment.training.seed)
-    model, tokenizer = _start(experiment, rows["train"], out)
-    task = build_task(wanted, tokenizer, model.config, class_weights=weights)
-    splits = _splits(experiment, task, rows)
-    sizes = {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)}
-    listen(Event("examples", details={**sizes, "skipped": sum(map(len, rows.values())) - sum(sizes.values())}))
-    before = _before(task, model, splits)
-    _prepare(experiment, task, model)
-    listen(Event("model", details={"parameters": model.num_parameters()}))
-    trainer = _trainer(experiment, task, model, splits)
+    with claimed(out, experiment, resume=resume):
+        rows = _rows(experiment)
+        wanted, weights = complete(experiment.task, rows["train"], experiment.data.columns)
+        torch.manual_seed(experiment.training.seed)
+        model, tokenizer = _start(experiment, rows["train"], out)
+        task = build_task(wanted, tokenizer, model.config, class_weights=weights)
+        splits = _splits(experiment, task, rows)
+        sizes = {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)}
+        listen(Event("examples", details={**sizes, "skipped": sum(map(len, rows.values())) - sum(sizes.values())}))
+        before = _before(task, model, splits)
+        _prepare(experiment, task, model)
+        listen(Event("model", details={"parameters": model.num_parameters()}))
+        trainer = _trainer(experiment, task, model, splits)
     if resume:
         load_checkpoint(out / "checkpoints", trainer)
     work = Work(listen)

@@ -9,13 +9,15 @@ runs/mine/
 """
 
 import json
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from trifold.config import Config, from_json, to_json
-from trifold.errors import ConfigError, ModelFileError
+from trifold.errors import ConfigError, ModelFileError, TrifoldError
 from trifold.text import Tokenizer
 from trifold.training.experiment import Experiment
 from trifold.training.log import MetricLog
@@ -23,7 +25,7 @@ from trifold.training.prepare import Corpora, Prepared, prepare
 from trifold.training.save import load_checkpoint, publish_model, save_checkpoint
 from trifold.training.trainer import Evaluation, Step, Trainer, evaluate_loss
 
-__all__ = ["Event", "Listener", "Result", "claim", "measures", "pretrain", "read_experiment", "train", "write_json"]
+__all__ = ["Event", "Listener", "Result", "claimed", "measures", "pretrain", "read_experiment", "train", "write_json"]
 
 DESCRIPTION = "trifold.json"
 Listener = Callable[["Event"], None]
@@ -76,9 +78,9 @@ def pretrain(
         CapacityError: the model does not fit in memory.
     """
     out = Path(out)
-    claim(out, experiment, resume=resume)
-    prepared = prepare(experiment, out, lambda stage, details: listen(Event(stage, details=details)))
-    trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training)
+    with claimed(out, experiment, resume=resume):
+        prepared = prepare(experiment, out, lambda stage, details: listen(Event(stage, details=details)))
+        trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training)
     if resume:
         load_checkpoint(out / "checkpoints", trainer)
     with MetricLog(out, resume_after=trainer.step, tensorboard=experiment.training.tensorboard) as log:
@@ -100,7 +102,23 @@ def pretrain(
     return result
 
 
-def claim(out: Path, experiment: Config, *, resume: bool) -> None:
+@contextmanager
+def claimed(out: Path, experiment: Config, *, resume: bool) -> Iterator[None]:
+    """Hold a run's folder while the run is prepared; where that is refused, the folder is free again.
+
+    Raises:
+        ConfigError: the folder exists, or `resume` with another experiment.
+    """
+    _claim(out, experiment, resume=resume)
+    try:
+        yield
+    except TrifoldError:
+        if not resume:  # it was made just now, and nothing in it was trained
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+
+
+def _claim(out: Path, experiment: Config, *, resume: bool) -> None:
     """Make the folder, or make sure that it holds the run to go on with."""
     if resume:
         before = read_experiment(out, type(experiment))
