@@ -5,7 +5,7 @@ from typing import Any
 
 from trifold.cli.experiment import DATA_OPTIONS, source_options
 from trifold.cli.option import Command, Option, Request
-from trifold.errors import UsageError
+from trifold.cli.tuned import require_task
 from trifold.locale import message
 
 __all__ = ["COMMAND", "labelled_records"]
@@ -51,9 +51,7 @@ def _judge_base(request: Request, tuned: Any, records: list[Any]) -> dict[str, A
     from trifold.retrieval import KnowledgeBase
     from trifold.tasks.knowledge import judge_knowledge
 
-    kind = tuned.task.config.kind
-    if kind != "span_qa":
-        raise UsageError("cli.other_task", path=request.values.run, given=kind, wanted="span_qa")
+    require_task(tuned, request.values.run, "span_qa")
     embedder = embedder_in(request.values.embedder)
     return judge_knowledge(KnowledgeBase(request.values.kb), tuned, records, embedder=embedder, k=request.values.k)
 

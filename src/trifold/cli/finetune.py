@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trifold.cli.console import Console, Progress, duration
 from trifold.cli.experiment import PRESETS, SIZES, dials_of, experiment_in
 from trifold.cli.option import Command, Option, Request
+from trifold.cli.pretrain import show_step
 from trifold.errors import UsageError
 from trifold.locale import message
 
@@ -70,7 +71,7 @@ def build(request: Request) -> Any:
         ConfigError, UsageError: something is missing or out of range.
     """
     from trifold.config import from_json, override, to_json
-    from trifold.tasks.experiment import FineTuning
+    from trifold.tasks.experiment import TRAINING, FineTuning
 
     values = request.values
     if values.experiment is not None:
@@ -92,7 +93,7 @@ def build(request: Request) -> Any:
     }  # fmt: skip
     data |= {"lora": {"rank": values.lora}} if values.lora is not None else {}
     data |= {"epochs": values.epochs} if values.epochs is not None else {}
-    training = to_json(FineTuning(**_least()).training) | request.sections.get("training", {})
+    training = to_json(TRAINING) | request.sections.get("training", {})
     training |= {name: getattr(values, name) for name in ("batch_size", "seed") if name in request.given}
     for name in ("steps", "minutes"):
         if name in request.given:
@@ -102,13 +103,6 @@ def build(request: Request) -> Any:
         training["optimizer"] = {**training["optimizer"], "lr": values.lr}
     found = from_json(FineTuning, {**data, "training": training}, where="experiment")
     return override(found, request.overrides, where="experiment")
-
-
-def _least() -> dict[str, Any]:
-    from trifold.tasks.experiment import LabelledData
-    from trifold.training import ModelChoice
-
-    return {"model": ModelChoice(preset="bert"), "data": LabelledData(train="-")}
 
 
 def _model(values: Any) -> dict[str, Any]:
@@ -137,10 +131,8 @@ def _columns(kind: str, request: Request) -> dict[str, str]:
 
 def show(event: "Event", progress: Progress) -> None:
     """One event on the progress line."""
-    step = event.step
-    if step is not None:
-        facts = {"step": step.step, "loss": f"{step.loss:.3f}", "speed": f"{step.tokens_per_second:,.0f}"}
-        progress.update(step.progress, message("cli.progress", **facts, left=duration(step.remaining)))
+    if event.step is not None:
+        show_step(event.step, progress)
     elif event.evaluation is not None:
         found = event.evaluation
         metric = "-" if found.metric is None else f"{found.metric:.4f}"

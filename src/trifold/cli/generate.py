@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trifold.cli.option import Command, Option, Request
-from trifold.errors import UsageError
+from trifold.cli.tuned import tuned_for
 
 __all__ = ["COMMAND"]
 
@@ -39,13 +39,9 @@ def run(request: Request) -> dict[str, Any]:
 
 def _answer(request: Request, sampling: Any) -> dict[str, Any]:
     """Answers of a model tuned on instructions, which reads each prompt through its template."""
-    from trifold.tasks import Record, load_fine_tuned
-    from trifold.tasks.generation import GenerationTask
+    from trifold.tasks import Record
 
-    tuned = load_fine_tuned(request.values.run)
-    if not isinstance(tuned.task, GenerationTask):
-        kind = tuned.task.config.kind
-        raise UsageError("cli.other_task", path=request.values.run, given=kind, wanted="generation")
+    tuned = tuned_for(request.values.run, "generation")
     prompts = request.values.prompt
     records = [Record((tuned.task.render(prompt),)) for prompt in prompts]
     made = tuned.task.write(tuned.model, records, sampling)

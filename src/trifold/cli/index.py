@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.option import Command, Option, Request
+from trifold.cli.tuned import tuned_for
 from trifold.locale import message
 
 if TYPE_CHECKING:
@@ -24,21 +25,14 @@ class RunEmbedder:
 
     def __init__(self, folder: str) -> None:
         from trifold.data.rows import file_digest
-        from trifold.errors import UsageError
-        from trifold.tasks import load_fine_tuned
-        from trifold.tasks.embedding import EmbeddingTask
 
-        self.tuned = load_fine_tuned(folder)
-        task = self.tuned.task
-        if not isinstance(task, EmbeddingTask):
-            raise UsageError("cli.other_task", path=folder, given=task.config.kind, wanted="embedding")
-        self.task = task
+        self.tuned = tuned_for(folder, "embedding")
         weights = sorted(self.tuned.folder.glob("model*.safetensors"))
         self.name = " ".join(file_digest(file)[:16] for file in weights)
 
     def embed(self, texts: Any, *, query: bool = False) -> Any:  # noqa: ARG002 - one model for both
         """Unit vectors."""
-        return self.task.embed(self.tuned.model, texts)
+        return self.tuned.task.embed(self.tuned.model, texts)
 
 
 def embedder_in(folder: str | None) -> Any:
@@ -61,11 +55,11 @@ def add(request: Request) -> dict[str, Any]:
     """Bring a knowledge base up to date."""
     from trifold.retrieval import KnowledgeBase
 
-    base = KnowledgeBase(request.values.kb)
     values = request.values
+    base = KnowledgeBase(values.kb)
     columns = tuple(values.columns or ())
     report = base.add(values.paths, embedder=embedder_in(values.embedder), columns=columns, prune=values.prune)
-    return _tell(request, base, report, Path(request.values.kb))
+    return _tell(request, base, report, Path(values.kb))
 
 
 def _tell(request: Request, base: Any, report: "AddReport", place: Path) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from trifold.cli.option import Command, Option, Request
 from trifold.locale import message
 
 if TYPE_CHECKING:
-    from trifold.training import Event, Experiment, Result
+    from trifold.training import Event, Experiment, Result, Step
 
-__all__ = ["COMMAND", "run_experiment"]
+__all__ = ["COMMAND", "run_experiment", "show_step"]
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -51,11 +51,15 @@ def run_experiment(
     return result
 
 
+def show_step(step: "Step", progress: Progress) -> None:
+    """One step on the progress line."""
+    facts = {"step": step.step, "loss": f"{step.loss:.3f}", "speed": f"{step.tokens_per_second:,.0f}"}
+    progress.update(step.progress, message("cli.progress", **facts, left=duration(step.remaining)))
+
+
 def _show(event: "Event", progress: Progress) -> None:
-    step = event.step
-    if step is not None:
-        facts = {"step": step.step, "loss": f"{step.loss:.3f}", "speed": f"{step.tokens_per_second:,.0f}"}
-        progress.update(step.progress, message("cli.progress", **facts, left=duration(step.remaining)))
+    if event.step is not None:
+        show_step(event.step, progress)
     elif event.evaluation is not None:
         found = event.evaluation
         bits = "-" if found.bits_per_byte is None else f"{found.bits_per_byte:.3f}"

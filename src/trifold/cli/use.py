@@ -1,10 +1,11 @@
-"""`trifold classify`, `translate`, `ask` and `embed`: what a fine-tuned model is for."""
+"""`trifold classify`, `translate` and `ask`: what a fine-tuned model is for."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from trifold.cli.option import Command, Option, Request
+from trifold.cli.tuned import tuned_for
 from trifold.errors import UsageError
 
 __all__ = ["ASK", "CLASSIFY", "TRANSLATE"]
@@ -12,17 +13,6 @@ __all__ = ["ASK", "CLASSIFY", "TRANSLATE"]
 RUN = Option(name="run", positional=True, required=True, help="option_run_task")
 TEXTS = Option(name="text", positional=True, many=True, help="option_texts")
 INPUT = Option(name="input", kind="file", help="option_input")
-
-
-def _open(request: Request, kinds: tuple[str, ...]) -> Any:
-    from trifold.tasks import load_fine_tuned
-
-    tuned = load_fine_tuned(request.values.run)
-    if tuned.task.config.kind not in kinds:
-        raise UsageError(
-            "cli.other_task", path=request.values.run, given=tuned.task.config.kind, wanted=", ".join(kinds)
-        )
-    return tuned
 
 
 def _rows(request: Request, column: str) -> list[Any]:
@@ -48,7 +38,7 @@ def _records(tuned: Any, rows: Sequence[Any]) -> list[Any]:
 
 def classify(request: Request) -> dict[str, Any]:
     """The label of each text, or of each of its words."""
-    tuned = _open(request, ("classification", "tagging"))
+    tuned = tuned_for(request.values.run, "classification", "tagging")
     records = _records(tuned, _rows(request, "text"))
     made = tuned.task.predict(tuned.model, records)
     answers = []
@@ -63,7 +53,7 @@ def classify(request: Request) -> dict[str, Any]:
 
 def translate(request: Request) -> dict[str, Any]:
     """The translation of each text."""
-    tuned = _open(request, ("translation",))
+    tuned = tuned_for(request.values.run, "translation")
     records = _records(tuned, _rows(request, "text"))
     made = tuned.task.predict(tuned.model, records)
     for one in made:
@@ -84,7 +74,7 @@ def _ask_context(request: Request) -> dict[str, Any]:
     from trifold.data.rows import Row
     from trifold.locale import message
 
-    tuned, values = _open(request, ("span_qa",)), request.values
+    tuned, values = tuned_for(request.values.run, "span_qa"), request.values
     place = Path(values.context)
     context = place.read_text(encoding="utf-8") if len(values.context) < 256 and place.is_file() else values.context
     row = Row({"question": values.question, "context": context}, "--context")
@@ -107,7 +97,7 @@ def _ask_base(request: Request) -> dict[str, Any]:
     from trifold.retrieval import KnowledgeBase
     from trifold.tasks.knowledge import ask as look_up
 
-    values, tuned = request.values, _open(request, ("span_qa",))
+    values, tuned = request.values, tuned_for(request.values.run, "span_qa")
     found = look_up(KnowledgeBase(values.kb), tuned, values.question, embedder=embedder_in(values.embedder), k=values.k,
                     threshold=values.threshold)  # fmt: skip
     request.console.say(found.text or message("cli.do_not_know"))

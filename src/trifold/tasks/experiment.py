@@ -9,7 +9,19 @@ from trifold.config import Chance, Config, Natural, Positive, require
 from trifold.tasks.config import Classification, TaskConfig
 from trifold.training import AdamW, ModelChoice, Schedule, TokenizerChoice, Training
 
-__all__ = ["FineTuning", "LabelledData", "LowRank"]
+__all__ = ["TRAINING", "FineTuning", "LabelledData", "LowRank"]
+
+
+TRAINING = Training(
+    steps=1,
+    batch_size=32,
+    optimizer=AdamW(lr=5e-4, weight_decay=0.01, betas=(0.9, 0.98)),
+    schedule=Schedule(kind="linear", warmup=0.1),
+    evaluate_every=0,
+    evaluate_rows=2000,
+    checkpoint_every=0,
+)
+"""How fine-tuning trains unless told otherwise; its length is in `FineTuning.epochs`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,15 +95,7 @@ class FineTuning(Config):
     data: LabelledData
     task: TaskConfig = Classification()  # noqa: RUF009 - frozen
     tokenizer: TokenizerChoice = TokenizerChoice()  # noqa: RUF009 - frozen
-    training: Training = Training(  # noqa: RUF009 - frozen
-        steps=1,
-        batch_size=32,
-        optimizer=AdamW(lr=5e-4, weight_decay=0.01, betas=(0.9, 0.98)),
-        schedule=Schedule(kind="linear", warmup=0.1),
-        evaluate_every=0,
-        evaluate_rows=2000,
-        checkpoint_every=0,
-    )
+    training: Training = TRAINING
     epochs: Positive | None = 3.0
     lora: LowRank | None = None
     freeze: Natural = 0

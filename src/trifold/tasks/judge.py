@@ -55,7 +55,7 @@ def judge(
         found |= _about_labels(task, records, predictions)
     if isinstance(task, SpanQATask):
         found["risk_coverage"] = _risk(task, records, predictions)
-    found["worst"] = _worst(task, records, predictions)
+    found["worst"] = _worst(records, predictions)
     return found
 
 
@@ -132,12 +132,11 @@ def _thin(curve: list[tuple[float, float]], most: int = 100) -> list[list[float]
     return [[round(covered, 4), round(risk, 4)] for covered, risk in curve[::step]]
 
 
-def _worst(task: Task, records: Sequence[Record], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+def _worst(records: Sequence[Record], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     """The wrong answers of which the model was surest."""
     wrong = [number for number, (record, one) in enumerate(zip(records, predictions, strict=True))
              if one.confidence is not None and not _right(record, one)]  # fmt: skip
     wrong.sort(key=lambda number: -(predictions[number].confidence or 0.0))
-    del task
     return [{"inputs": [text[:300] for text in records[n].inputs][:40], "gold": _plain(records[n].gold),
              "answer": _plain(predictions[n].answer), "confidence": round(predictions[n].confidence or 0.0, 4),
              "origin": records[n].origin} for n in wrong[:SHOWN]]  # fmt: skip

@@ -1,13 +1,13 @@
 """Labelled examples: which column of a file plays which part, and what stands in it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trifold.data.rows import Row
 from trifold.errors import DataError
 
-__all__ = ["Columns", "Record", "Role", "find_columns", "text_of"]
+__all__ = ["Columns", "Record", "Role", "find_columns", "mostly_chinese", "read_records", "text_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +130,14 @@ def read_records(
             if not skip:
                 raise
     return records
+
+
+def mostly_chinese(texts: Iterable[str]) -> bool:
+    """Whether at least a third of the characters are Han.
+
+    Example:
+        >>> mostly_chinese(["北京 is a city"]), mostly_chinese(["北京的 city"]), mostly_chinese([])
+        (False, True, False)
+    """
+    text = "".join(texts)
+    return sum("\u4e00" <= one <= "\u9fff" for one in text) * 3 >= len(text) > 0

@@ -23,7 +23,7 @@ from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import SpanQA
 from trifold.tasks.frame import Frame
 from trifold.tasks.head import TaskHead, document_keys, main_layout, task_head
-from trifold.tasks.record import Record, Role, text_of
+from trifold.tasks.record import Record, Role, mostly_chinese, text_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
 
@@ -215,7 +215,8 @@ class SpanQATask:
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """F1 and exact match, by SQuAD's rule or CMRC's."""
-        chinese = self.config.rule == "cmrc" or (self.config.rule == "auto" and mostly_chinese(records))
+        contexts = (record.inputs[-1][:200] for record in records[:200])
+        chinese = self.config.rule == "cmrc" or (self.config.rule == "auto" and mostly_chinese(contexts))
         exact, overlap = (cmrc_exact, cmrc_f1) if chinese else (squad_exact, squad_f1)
         pairs = [(one.answer, [text for text, _ in record.gold]) for one, record in
                  zip(predictions, records, strict=True)]  # fmt: skip
@@ -228,12 +229,6 @@ class SpanQATask:
 def _span(context: str, margin: float, start: int, end: int) -> Span:
     text = context[start:end]
     return Span(text.strip(), start + len(text) - len(text.lstrip()), float(margin))
-
-
-def mostly_chinese(records: Sequence[Record]) -> bool:
-    """Whether at least a third of the contexts' characters are Han."""
-    text = "".join(record.inputs[-1][:200] for record in records[:200])
-    return sum("\u4e00" <= one <= "\u9fff" for one in text) * 3 >= len(text) > 0
 
 
 def segment_log_softmax(

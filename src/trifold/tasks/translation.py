@@ -14,7 +14,7 @@ from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Translation
 from trifold.tasks.frame import Frame
-from trifold.tasks.record import Record, Role, text_of
+from trifold.tasks.record import Record, Role, mostly_chinese, text_of
 from trifold.tasks.task import Prediction
 from trifold.tasks.writing import write_answers, written_example
 from trifold.text import Tokenizer
@@ -85,5 +85,4 @@ class TranslationTask:
         """How BLEU cuts words."""
         if self.config.target_language != "auto":
             return "zh" if self.config.target_language.lower().startswith("zh") else "13a"
-        text = "".join(gold[:200])
-        return "zh" if sum("\u4e00" <= one <= "\u9fff" for one in text) * 3 >= len(text) > 0 else "13a"
+        return "zh" if mostly_chinese(gold[:200]) else "13a"
