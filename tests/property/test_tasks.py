@@ -38,9 +38,7 @@ def make(preset: str, name: str):
     dials |= {"head_size": 16} if preset == "t5" else {}
     model = Transformer.from_preset(preset, size="tiny", **dials)
     task = build_task(CASES[name][0], TOKENIZER, model.config)
-    head = task.build_head(32)
-    if head is not None:
-        model.heads["task"] = head
+    equip(model, task)
     for value in model.parameters():
         torch.nn.init.normal_(value, std=0.2)
     return model.double().eval(), task, CASES[name][1]

@@ -108,7 +108,7 @@ def build(request: Request) -> Any:
 def _model(values: Any) -> dict[str, Any]:
     """A preset by name starts from random weights; anything else is a run, a folder or a hub name."""
     if values.model not in PRESETS:
-        return {"start": values.model}
+        return {"start": values.model, "dials": dials_of(values.dials or [])}
     chosen: dict[str, Any] = {"preset": values.model, "dials": dials_of(values.dials or [])}
     return chosen | ({"size": values.size} if values.size else {})
 
@@ -168,7 +168,7 @@ COMMAND = Command(
     options=(
         Option(name="task", positional=True, choices=TASKS, help="option_task"),
         Option(name="model", help="option_model"),
-        Option(name="train", kind="file"),
+        Option(name="train", kind="file", many=True),
         Option(name="dev", kind="file"),
         Option(name="test", kind="file"),
         Option(name="out", kind="folder", required=True),

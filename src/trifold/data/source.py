@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -50,7 +50,7 @@ class SourceOptions:
     """How to read.
 
     Attributes:
-        fields: columns or keys to read: one for text, two for a pair.
+        fields: columns or keys to read: one for text, two for a pair; `a|b` is the first of these that is there.
         document: what one document of a plain-text file is.
         on_error: a damaged record stops the reading, is left out, or has its damaged bytes replaced by U+FFFD.
 
@@ -267,11 +267,22 @@ def _problem(error: Exception, options: SourceOptions) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
 
 
+def _choose_field(wanted: str, known: Container[str]) -> str:
+    """The first of the names in `a|b|c` that is known; where none is, what was wanted.
+
+    Example:
+        >>> _choose_field("text|sentence", ["label", "sentence"])
+        'sentence'
+    """
+    return next((name for name in wanted.split("|") if name in known), wanted)
+
+
 def _from_record(record: Any, origin: str, options: SourceOptions) -> Example:
     if not isinstance(record, Mapping):
         raise TypeError(f"{type(record).__name__} where an object was expected")
-    texts = tuple(record[name] for name in options.fields)
-    for name, text in zip(options.fields, texts, strict=True):
+    names = [_choose_field(name, record) for name in options.fields]
+    texts = tuple(record[name] for name in names)
+    for name, text in zip(names, texts, strict=True):
         if not isinstance(text, str):
             raise TypeError(f"field {name!r} is {type(text).__name__}, not a string")
         text.encode("utf-8", "strict" if options.on_error != "replace" else "replace")  # refuses lone surrogates
@@ -290,10 +301,11 @@ def _read_table(
     rows = csv.reader(lines, **style)
     try:
         header = next(rows, [])
-        missing = [name for name in options.fields if name not in header]
+        names = [_choose_field(name, header) for name in options.fields]
+        missing = [name for name in names if name not in header]
         if missing:
             raise DataError("data.no_column", path=origin, given=missing[0], known=", ".join(header)[:300])
-        columns = [header.index(name) for name in options.fields]
+        columns = [header.index(name) for name in names]
         for row in rows:
             if len(row) == len(header):
                 yield Example(tuple(row[column] for column in columns), f"{origin}:{rows.line_num}")
@@ -316,13 +328,14 @@ def _read_parquet(path: Path, options: SourceOptions, report: ReadReport) -> Ite
         raise MissingExtraError("data.needs_extra", path=path, library="pyarrow", extra="data") from None
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        missing = [name for name in options.fields if name not in file.schema_arrow.names]
+        names = [_choose_field(name, file.schema_arrow.names) for name in options.fields]
+        missing = [name for name in names if name not in file.schema_arrow.names]
         if missing:
             raise DataError(
                 "data.no_column", path=path, given=missing[0], known=", ".join(file.schema_arrow.names)[:300]
             )
         number = 0
-        for batch in file.iter_batches(batch_size=256, columns=list(options.fields)):
+        for batch in file.iter_batches(batch_size=256, columns=names):
             for record in batch.to_pylist():
                 number += 1
                 try:

@@ -60,11 +60,19 @@ class Preset:
         """
         if size not in self.sizes:
             raise unknown_key(f"--size ({self.name})", size, list(self.sizes))
+        return self.turn(self.sizes[size], changes)
+
+    def turn(self, dials: Mapping[str, Any], changes: Mapping[str, Any]) -> Config:
+        """Dials, some of them changed.
+
+        Raises:
+            ConfigError: an unknown dial, or a value out of range.
+        """
         known = {field.name for field in fields(self.dials)}  # type: ignore[arg-type]
         for name in changes:
             if name not in known:
                 raise unknown_key(f"--preset {self.name}", name, sorted(known))
-        return from_json(self.dials, {**self.sizes[size], **changes}, where=self.name)
+        return from_json(self.dials, {**dials, **changes}, where=self.name)
 
     def read_dials(self, data: Mapping[str, Any]) -> Config:
         """The dials that a Hugging Face configuration stands for.

@@ -1,6 +1,7 @@
 """The core with a home: built from a preset, loaded from a folder and saved to one."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from trifold.checkpoint.hugging_face import (
     write_weights,
 )
 from trifold.checkpoint.store import newest
-from trifold.config import Config, from_json, to_json
+from trifold.config import Config, from_json, to_json, unknown_key
 from trifold.errors import ConfigError, ModelFileError
 from trifold.model import Transformer as Core
 from trifold.model import config
@@ -42,7 +43,7 @@ class Transformer(Core):
 
     Attributes:
         heads: heads of tasks by name, none at first; saved beside the model with what else it has learned on top
-            (adapters), in `extra.safetensors`.
+            (adapters, segments that its family lacks), in `extra.safetensors`.
 
     Example:
         >>> model = Transformer.from_preset("gpt2", size="tiny", vocab_size=100)
@@ -86,6 +87,7 @@ class Transformer(Core):
         revision: str | None = None,
         local_files_only: bool = False,
         dtype: torch.dtype = torch.float32,
+        dials: Mapping[str, Any] | None = None,
     ) -> "Transformer":
         """A model from a run, a Hugging Face folder, or the hub (`owner/name`); ready for inference.
 
@@ -94,6 +96,7 @@ class Transformer(Core):
             revision: branch, tag or commit on the hub; None for the newest.
             local_files_only: never ask the network.
             dtype: of the weights.
+            dials: values that replace the model's own, such as `{"dropout": 0.2}`.
 
         Raises:
             ModelFileError: there is no model, a file is damaged, or its weights do not fit its configuration.
@@ -102,21 +105,23 @@ class Transformer(Core):
         folder = resolve(find_folder(str(path), revision=revision, local_files_only=local_files_only))
         data = read_config(folder)
         with torch.device("meta"):
-            model = cls._empty(data, folder)
+            model = cls._empty(data, folder, dials or {})
         model._take(read_weights(folder), folder, dtype)  # noqa: SLF001 - its own class
         return model.eval()
 
     @classmethod
-    def _empty(cls, data: dict[str, Any], folder: Path) -> "Transformer":
+    def _empty(cls, data: dict[str, Any], folder: Path, changes: Mapping[str, Any]) -> "Transformer":
         special = {role: data[f"{role}_token_id"] for role in SPECIAL if isinstance(data.get(f"{role}_token_id"), int)}
         kind = data.get("model_type")
         if kind == OWN_TYPE:
+            if changes:
+                raise unknown_key(f"{folder} (an own composition)", next(iter(changes)), [])
             shape = from_json(config.Transformer, data.get("transformer"), where=str(folder / "config.json"))
             return cls(shape, special=special)
         known = {preset.model_type: preset for preset in reversed(list(PRESETS.values()))}
         if kind not in known:
             raise ConfigError("presets.unknown_type", path=folder, given=kind, known=", ".join(sorted(known)))
-        dials = known[kind].read_dials(data)
+        dials = known[kind].turn(asdict(known[kind].read_dials(data)), changes)  # type: ignore[call-overload]
         return cls(known[kind].build(dials), preset=known[kind], dials=dials, special=special)
 
     def _take(self, theirs: Mapping[str, Tensor], folder: Path, dtype: torch.dtype) -> None:
@@ -166,12 +171,17 @@ class Transformer(Core):
         roles = {name: data[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id") if name in data}
         write_config(folder, {**roles, **start}, "generation_config.json")
         write_weights(folder, weights, shard_bytes=shard_bytes)
-        write_extra(folder, {name: value for name, value in self.named_parameters() if _is_extra(name)})
+        write_extra(folder, {name: value for name, value in self.named_parameters() if self._is_extra(name)})
         (folder / "README.md").write_text(self._card(), encoding="utf-8")
 
     def _own(self) -> list[tuple[str, Tensor]]:
         """The parameters that its family knows."""
-        return [(name, value) for name, value in self.named_parameters() if not _is_extra(name)]
+        return [(name, value) for name, value in self.named_parameters() if not self._is_extra(name)]
+
+    def _is_extra(self, name: str) -> bool:
+        """Whether a parameter stands on top of what its family knows: of a task, or of an adapter."""
+        segments = name == "embedding.segments.weight" and not self.config.embedding.num_segments
+        return segments or name.startswith("heads.") or name.endswith((".lora_a", ".lora_b"))
 
     def load_extra(self, folder: str | Path) -> None:
         """Fill its heads and adapters from a folder that `save_pretrained` wrote.
@@ -179,7 +189,7 @@ class Transformer(Core):
         Raises:
             ModelFileError: they are not there, or of another shape.
         """
-        mine = {name: value for name, value in self.named_parameters() if _is_extra(name)}
+        mine = {name: value for name, value in self.named_parameters() if self._is_extra(name)}
         saved = read_extra(Path(folder))
         shapes = [name for name, value in mine.items() if name in saved and saved[name].shape != value.shape]
         missing, unexpected = sorted(mine.keys() - saved.keys()), sorted(saved.keys() - mine.keys())
@@ -235,11 +245,6 @@ class Transformer(Core):
         return "\n".join(
             [line, f"{'Layer':<32}{'Output shape':<24}{'Param #':>16}", "=" * 72, *body, "=" * 72, total, line]
         )
-
-
-def _is_extra(name: str) -> bool:
-    """Whether a parameter stands on top of what its family knows: a task's head, or an adapter."""
-    return name.startswith("heads.") or name.endswith((".lora_a", ".lora_b"))
 
 
 def _count(module: torch.nn.Module) -> int:

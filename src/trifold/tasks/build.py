@@ -17,6 +17,7 @@ from trifold.tasks.classification import ClassificationTask, find_labels
 from trifold.tasks.config import TaskConfig
 from trifold.tasks.embedding import EmbeddingTask
 from trifold.tasks.generation import GenerationTask
+from trifold.tasks.head import equip
 from trifold.tasks.record import Role, find_columns
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.tagging import ROLES as TAGGING_ROLES
@@ -110,7 +111,7 @@ def complete(wanted: TaskConfig, rows: Sequence[Row], columns: dict[str, str]) -
     header, origin = list(rows[0].values), rows[0].origin
     match wanted:
         case config.Classification():
-            return find_labels(wanted, rows, find_columns(CLASSIFICATION_ROLES, header, columns, origin)["label"])
+            return find_labels(wanted, rows, find_columns(CLASSIFICATION_ROLES, header, columns, origin))
         case config.Tagging():
             return find_tags(wanted, rows, find_columns(TAGGING_ROLES, header, columns, origin)["tags"]), None
         case _:
@@ -144,8 +145,6 @@ def load_fine_tuned(path: str | Path) -> FineTuned:
     saved = from_json(Saved, data, where=str(folder / FILE))
     model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
     task = build_task(saved.task, tokenizer, model.config)
-    head = task.build_head(model.config.d_model)
-    if head is not None:
-        model.heads["task"] = head
+    equip(model, task)
     model.load_extra(folder)
     return FineTuned(model.eval(), tokenizer, task, folder)

@@ -62,6 +62,7 @@ class ClassificationTask:
         self.number = {label: number for number, label in enumerate(config.labels)}
         self.weights = None if weights is None else torch.tensor(list(weights))
         self.pooling: Pooling = self._pooling()
+        self.needs_segments = config.pairs
         self._sets: list[tuple[int, ...]] = []
         self._set_numbers: dict[tuple[int, ...], int] = {}
 
@@ -119,7 +120,7 @@ class ClassificationTask:
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the label; for several labels, of each yes and no, averaged over the labels."""
-        vectors, labels = labelled_vectors(model(batch), batch, self.pooling)
+        vectors, labels = labelled_vectors(model(self._seen(batch)), batch, self.pooling)
         logits = task_head(model)(vectors)
         weights = None if self.weights is None else self.weights.to(logits)
         if self.config.multi_label:
@@ -130,6 +131,9 @@ class ClassificationTask:
             return Loss(loss / logits.shape[1], len(labels))
         return Loss(F.cross_entropy(logits, labels, weight=weights, reduction="sum"), len(labels))
 
+    def _seen(self, batch: Batch) -> Batch:
+        return self.frame.marked(batch) if self.needs_segments else batch
+
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The most probable label, or all labels above one half."""
 
@@ -137,7 +141,9 @@ class ClassificationTask:
             return task_head(model)(labelled_vectors(hidden, batch, self.pooling)[0])
 
         examples = self._lay(records, [0] * len(records))
-        return [self._prediction(logits[0]) for logits in run_places(model, examples, self.frame.pad, read)]
+        return [
+            self._prediction(logits[0]) for logits in run_places(model, examples, self.frame.pad, read, see=self._seen)
+        ]
 
     def _prediction(self, logits: Tensor) -> Prediction:
         names = self.config.labels
@@ -188,13 +194,15 @@ def labels_in(row: Row, column: str, *, multi: bool) -> tuple[str, ...]:
     return (text,)
 
 
-def find_labels(config: Classification, rows: Sequence[Row], column: str) -> tuple[Classification, list[float] | None]:
-    """The configuration with the labels of the training data, and the weights of the classes where asked for.
+def find_labels(
+    config: Classification, rows: Sequence[Row], columns: Mapping[str, str]
+) -> tuple[Classification, list[float] | None]:
+    """The configuration as the training data fills it in, and the weights of the classes where asked for.
 
     Raises:
         DataError: all rows have the same label.
     """
-    counts = Counter(label for row in rows for label in labels_in(row, column, multi=config.multi_label))
+    counts = Counter(label for row in rows for label in labels_in(row, columns["label"], multi=config.multi_label))
     labels = config.labels or tuple(
         sorted(counts, key=lambda name: (len(name), name) if name.isdigit() else (99, name))
     )
@@ -204,4 +212,4 @@ def find_labels(config: Classification, rows: Sequence[Row], column: str) -> tup
     if config.class_weights == "balanced":
         total, kinds = sum(counts.values()), len(labels)
         weights = [total / (kinds * max(counts[name], 1)) for name in labels]
-    return replace(config, labels=labels), weights
+    return replace(config, labels=labels, pairs="text_pair" in columns), weights

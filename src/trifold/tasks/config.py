@@ -24,6 +24,7 @@ class Classification(Config):
 
     Attributes:
         labels: their names, in the order of the head's outputs; empty: found in the training data.
+        pairs: whether there are two texts; found in the training data.
         multi_label: a text may have any number of labels.
         class_weights: `balanced` weighs each class as if all were equally frequent.
         pooling: what stands for a text: the mean of its vectors, its first or its last; `auto` is the mean for an
@@ -39,6 +40,7 @@ class Classification(Config):
 
     kind: Literal["classification"] = "classification"
     labels: tuple[str, ...] = ()
+    pairs: bool = False
     multi_label: bool = False
     class_weights: Literal["none", "balanced"] = "none"
     pooling: Literal["auto", "mean", "first", "last"] = "auto"

@@ -46,6 +46,7 @@ class EmbeddingTask:
 
     roles = ROLES
     higher_is_better = True
+    needs_segments = False
 
     def __init__(self, config: Embedding, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer = config, tokenizer

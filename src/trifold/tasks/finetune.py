@@ -7,6 +7,7 @@ runs/mine/
     best.safetensors   the best weights in training's own form, for a run that goes on
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from trifold.tasks.build import build_task, complete, save_task
 from trifold.tasks.config import Generation, Translation
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import inference_batches
+from trifold.tasks.head import equip
 from trifold.tasks.judge import judge
 from trifold.tasks.loader import ExampleLoader
 from trifold.tasks.record import Record, read_records
@@ -196,8 +198,9 @@ def _exact(trainer: Trainer) -> Transformer:
 
 
 def _describe(out: Path, experiment: FineTuning, result: FineTuneResult) -> None:
-    files = {"train": experiment.data.train, "dev": experiment.data.dev, "test": experiment.data.test}
-    data = {name: {"file": file, "sha256": file_digest(file)} for name, file in files.items() if file is not None}
+    files = experiment.data.files
+    data = {name: {"file": ", ".join(found), "sha256": ", ".join(map(file_digest, found))}
+            for name, found in files.items()}  # fmt: skip
     facts = {"steps": result.steps, "seconds": result.seconds, "num_parameters": result.num_parameters,
              "trained_parameters": result.trained_parameters, "flops": result.flops}  # fmt: skip
     write_json(out / "trifold.json", {"experiment": to_json(experiment), "data": data, "result": facts,
@@ -205,18 +208,28 @@ def _describe(out: Path, experiment: FineTuning, result: FineTuneResult) -> None
 
 
 def _rows(experiment: FineTuning) -> dict[str, list[Row]]:
-    """The rows of each file; where there is no dev file, a part of the training rows, the same every time."""
+    """The rows of each file; where there is no dev or test file, a part of the training rows, the same every time."""
     data = experiment.data
-    rows = {name: list(read_rows(file)) for name, file in
-            (("train", data.train), ("dev", data.dev), ("test", data.test)) if file is not None}  # fmt: skip
+    rows = {name: [row for file in files for row in read_rows(file)] for name, files in data.files.items()}
     for name, found in rows.items():
         if not found:
-            raise DataError("task.no_rows_in", path=getattr(data, name))
-    if "dev" not in rows and data.dev_fraction:
-        chosen = [mix(7, number) % 10_000 < data.dev_fraction * 10_000 for number in range(len(rows["train"]))]
-        rows["dev"] = [row for row, held in zip(rows["train"], chosen, strict=True) if held]
-        rows["train"] = [row for row, held in zip(rows["train"], chosen, strict=True) if not held]
+            raise DataError("task.no_rows_in", path=", ".join(data.files[name]))
+    parts = {"test": 0.0 if "test" in rows else data.test_fraction, "dev": 0.0 if "dev" in rows else data.dev_fraction}
+    edges = {"test": parts["test"], "dev": parts["test"] + parts["dev"], "train": 1.0}
+    all_rows, rows["train"] = rows["train"], []
+    for number, row in enumerate(all_rows):
+        place = _place(row, number, data.group)
+        rows.setdefault(next(name for name, edge in edges.items() if place < edge), []).append(row)
     return rows
+
+
+def _place(row: Row, number: int, group: str | None) -> float:
+    """A number from 0 to 1 that says which split a row falls into: by its own number, or by what its group is called."""
+    if group is not None:
+        if group not in row.values:
+            raise DataError("task.no_group", origin=row.origin, given=group, known=", ".join(row.values)[:300])
+        number = int.from_bytes(hashlib.sha256(str(row.values[group]).encode()).digest()[:7])
+    return mix(7, number) % 10_000 / 10_000
 
 
 def _splits(experiment: FineTuning, task: Task, rows: Mapping[str, list[Row]]) -> Splits:
@@ -237,14 +250,15 @@ def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Tran
     """The model to start from and its tokenizer; from random weights, a tokenizer trained on the examples' text."""
     choice, tokens = experiment.model, experiment.tokenizer
     if choice.start is not None:
-        return Transformer.from_pretrained(choice.start), Tokenizer.from_pretrained(tokens.path or choice.start)
+        model = Transformer.from_pretrained(choice.start, dials=choice.dials)
+        return model, Tokenizer.from_pretrained(tokens.path or choice.start)
     if tokens.path is not None:
         tokenizer = Tokenizer.from_pretrained(tokens.path)
     elif (out / "tokenizer").is_dir():
         tokenizer = Tokenizer.from_pretrained(out / "tokenizer")
     else:
         texts = (text for row in rows for value in row.values.values() for text in _texts_in(value))
-        tokenizer = train_tokenizer(texts, kind=tokens.kind, vocab_size=tokens.vocab_size)
+        tokenizer = train_tokenizer(texts, kind=tokens.kind, vocab_size=tokens.vocab_size, lowercase=tokens.lowercase)
         tokenizer.save_pretrained(out / "tokenizer")
     preset, dials, shape = choose_model(choice, tokenizer.vocab_size, pad=tokenizer.special.pad)
     return Transformer(shape, preset=preset, dials=dials), tokenizer
@@ -263,10 +277,7 @@ def _before(task: Task, model: Transformer, splits: Splits) -> list[Prediction]:
 
 
 def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> None:
-    """Put on the head and the adapters, and freeze what stays."""
-    head = task.build_head(model.config.d_model)
-    if head is not None:
-        model.heads["task"] = head
+    """Put on the adapters, freeze what stays, and add what the task needs."""
     if experiment.lora is not None:
         lora = experiment.lora
         alpha = lora.alpha or 2.0 * lora.rank
@@ -278,6 +289,7 @@ def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> None:
             raise ConfigError("config.out_of_range", where="freeze", given=experiment.freeze, allowed=f"<= {longest}")
         for part in [model.embedding, *(block for stack in stacks for block in stack.blocks[: experiment.freeze])]:
             part.requires_grad_(False)
+    equip(model, task)
 
 
 def _trainer(experiment: FineTuning, task: Task, model: Transformer, splits: Splits) -> Trainer:

@@ -6,14 +6,18 @@
 | decoder | `<s> a </s>` | `<s> a </s> b </s>` |
 | encoder-decoder | source `a </s>`, target `<pad>` | source `a </s> b </s>`, target `<pad>` |
 
-Axes: N examples.
+Axes: N examples, B batch, S sequence.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
 
-from trifold.batch import IGNORED, Batch
+from trifold.batch import IGNORED, Batch, Layout
 from trifold.data import Room
 from trifold.data.packing import assemble, fill_rows
 from trifold.errors import ConfigError
@@ -21,7 +25,7 @@ from trifold.example import Ids, TrainingExample
 from trifold.model import config as model_config
 from trifold.text import Tokenizer
 
-__all__ = ["Frame", "inference_batches", "pack"]
+__all__ = ["Frame", "inference_batches", "pack", "segments"]
 
 ROUND = 8
 """Rows are a multiple of this long, which matrix products like."""
@@ -81,10 +85,40 @@ class Frame:
         labels[0 if self.encoder else -1] = label
         return self.each(ids, labels)
 
+    def marked(self, batch: Batch) -> Batch:
+        """The batch with a segment at each token: 0 in the first part, 1 in the others, 2 where the first part has it too.
+
+        What a question and a text have in common is what a small model would need many examples to learn to look for
+        (Chen et al. 2017, section 3.2, "exact match").
+        """
+        layouts = {}
+        for side in ("source", "target"):
+            tokens, layout = getattr(batch, side), getattr(batch, f"{side}_layout")
+            if tokens is not None and layout is not None:
+                layouts[f"{side}_layout"] = replace(layout, segments=segments(tokens, layout, self.end))
+        return replace(batch, **layouts)
+
     def each(self, ids: Ids, labels: Ids) -> TrainingExample:
         """An example with labels at its tokens; a decoder behind an encoder reads the same tokens."""
         source = ids if self.encoder else None
         return TrainingExample(labels=labels, source=source, target=ids if self.decoder else None)
+
+
+def segments(tokens: Int[Tensor, "batch seq"], layout: Layout, end: int) -> Int[Tensor, "batch seq"]:
+    """Segments of pairs whose parts end with the token `end`, each document for itself.
+
+    Example:
+        >>> segments(torch.tensor([[7, 8, 2, 5, 8, 2]]), Layout.whole(1, 6), 2)
+        tensor([[0, 0, 0, 1, 2, 1]])
+    """
+    ends = (tokens == end).long()
+    before = ends.cumsum(1) - ends
+    here = torch.arange(tokens.shape[1], device=tokens.device)
+    later = before > before.gather(1, (here - layout.positions).clamp(min=0).expand_as(before))
+    same = (tokens[:, :, None] == tokens[:, None, :]) & ~(later | ends.bool())[:, None, :]  # B S S
+    if layout.documents is not None:
+        same &= layout.documents[:, :, None] == layout.documents[:, None, :]
+    return later.long() + (later & same.any(2))
 
 
 def pack(examples: Sequence[TrainingExample], pad: int) -> tuple[Batch, list[TrainingExample]]:

@@ -43,6 +43,7 @@ class GenerationTask:
 
     roles = ROLES
     higher_is_better = False
+    needs_segments = False
 
     def __init__(self, config: Generation, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer = config, tokenizer

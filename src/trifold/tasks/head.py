@@ -3,7 +3,7 @@
 Axes: B batch, S sequence, D d_model, N labelled texts, C labels.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +14,14 @@ from trifold.batch import IGNORED, Batch, Layout
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 
-__all__ = ["TaskHead", "document_keys", "document_means", "labelled_vectors", "main_layout", "task_head"]
+__all__ = ["TaskHead", "document_keys", "document_means", "equip", "labelled_vectors", "main_layout", "task_head"]
+
+if TYPE_CHECKING:
+    from trifold.tasks.task import Task
 
 Pooling = Literal["mean", "mark"]
+SEGMENTS = 3
+"""First part, other parts, and in these what the first part has too."""
 
 
 class TaskHead(nn.Module):
@@ -49,6 +54,16 @@ class TaskHead(nn.Module):
         x = x if self.dense is None else torch.tanh(self.dense(x))
         logits = F.linear(self.dropout(x), self.output.weight, self.output.bias)
         return logits.float() if logits.dtype == torch.bfloat16 else logits
+
+
+def equip(model: Pretrained, task: "Task") -> None:
+    """Put on a model what a task needs on top of it: its head, and segments where its family has none."""
+    head = task.build_head(model.config.d_model)
+    if head is not None:
+        model.heads["task"] = head
+    if task.needs_segments and model.embedding.segments is None:
+        model.embedding.segments = nn.Embedding(SEGMENTS, model.config.d_model)
+        nn.init.zeros_(model.embedding.segments.weight)  # at first it changes nothing
 
 
 def task_head(model: Transformer) -> nn.Module:

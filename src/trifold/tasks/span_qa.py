@@ -82,7 +82,7 @@ class SpanQATask:
     """
 
     roles = ROLES
-    higher_is_better = True
+    higher_is_better = needs_segments = True
 
     def __init__(self, config: SpanQA, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
@@ -143,7 +143,7 @@ class SpanQATask:
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Mean of the two negative log-likelihoods of each window."""
-        scores = self._scores(model, model(batch), batch)
+        scores = self._scores(model, model(self.frame.marked(batch)), batch)
         rows, places, labels = _marks(batch)
         first, last = places + labels // BASE, places + labels % BASE
         chosen = scores[rows, first, 0] + scores[rows, last, 1]
@@ -182,7 +182,8 @@ class SpanQATask:
 
         examples = [self._mark(window, 0) for window in windows]
         best = [(-np.inf, 0, 0)] * len(records)
-        for window, scores in zip(windows, run_places(model, examples, self.frame.pad, read), strict=True):
+        found = run_places(model, examples, self.frame.pad, read, see=self.frame.marked)
+        for window, scores in zip(windows, found, strict=True):
             best[window.record] = max(best[window.record], self._best(window, scores[0].numpy()))
         return [_span(record.inputs[1], *found) for record, found in zip(records, best, strict=True)]
 

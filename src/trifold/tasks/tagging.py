@@ -45,6 +45,7 @@ class TaggingTask:
 
     roles = ROLES
     higher_is_better = True
+    needs_segments = False
 
     def __init__(self, config: Tagging, tokenizer: Tokenizer, model: Any) -> None:
         if len(config.labels) < 2:

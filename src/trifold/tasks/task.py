@@ -52,6 +52,7 @@ class Task(Criterion, Protocol):
         frame: how texts are laid before the model.
         roles: the columns it reads.
         higher_is_better: for its first metric.
+        needs_segments: whether it tells the model which part of a pair each token belongs to.
     """
 
     @property
@@ -72,6 +73,11 @@ class Task(Criterion, Protocol):
     @property
     def higher_is_better(self) -> bool:
         """Of the first metric."""
+        ...
+
+    @property
+    def needs_segments(self) -> bool:
+        """Whether it marks the parts of a pair."""
         ...
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
@@ -100,6 +106,8 @@ def run_places(
     examples: Sequence[TrainingExample],
     pad: int,
     read: Callable[[Tensor, Batch], Tensor],
+    *,
+    see: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> list[Tensor]:
     """What `read` finds at the labelled places of each example, whatever else was in its batch.
 
@@ -108,6 +116,7 @@ def run_places(
         examples: with labels at the places that matter.
         pad: id of the padding token.
         read: hidden states and batch to one value for each labelled place, in reading order.
+        see: what the model is to be told about a batch beside its tokens.
 
     Returns:
         For each example a tensor whose first axis are its labelled places.
@@ -117,7 +126,7 @@ def run_places(
     found: list[Tensor] = [torch.empty(0)] * len(examples)
     with evaluating(model), torch.inference_mode():
         for batch, numbers in inference_batches(examples, pad):
-            there = batch.to(device)
+            there = see(batch.to(device))
             values = read(model(there), there).cpu()
             for number, part in zip(numbers, values.split([sizes[number] for number in numbers]), strict=True):
                 found[number] = part

@@ -38,6 +38,7 @@ class TranslationTask:
 
     roles = ROLES
     higher_is_better = True
+    needs_segments = False
 
     def __init__(self, config: Translation, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer = config, tokenizer

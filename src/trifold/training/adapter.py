@@ -61,13 +61,12 @@ class LowRankLinear(nn.Linear):
 
 
 def add_adapters(model: nn.Module, names: Sequence[str], *, rank: int, alpha: float, dropout: float = 0.0) -> list[str]:
-    """Put an adapter on every Linear with one of these names, and freeze all else but the heads; give their paths.
+    """Put an adapter on every Linear with one of these names, and freeze all else; give their paths.
 
     Raises:
         ConfigError: no Linear has one of the names.
     """
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith("heads."))
+    model.requires_grad_(False)
     found = [path for path, module in model.named_modules()
              if isinstance(module, nn.Linear) and path.rpartition(".")[2] in names and ".blocks." in path]  # fmt: skip
     if not found:

@@ -22,8 +22,11 @@ class ModelChoice(Config):
     Attributes:
         preset: family by name; None when `start` is given.
         size: one of the family's sizes.
-        dials: values that replace the size's own, such as `{"num_layers": 4, "d_model": 128}`.
+        dials: values that replace the size's own, such as `{"num_layers": 4, "d_model": 128}`, or those of the model to
+            start from, such as `{"dropout": 0.2}`.
         start: a run or Hugging Face folder whose weights to go on from; None to start from random weights.
+        embedding: how the vectors of tokens start before pre-training: random, or counted from which tokens of the text
+            stand near which (`trifold.training.cooccurrence`), which spares a small model most of the way.
 
     Example:
         >>> ModelChoice(preset="gpt2", size="tiny").dials
@@ -34,8 +37,10 @@ class ModelChoice(Config):
     size: str = "tiny"
     dials: dict[str, int | float | bool | str] = field(default_factory=dict)
     start: str | None = None
+    embedding: Literal["random", "cooccurrence"] = "random"
 
     def __post_init__(self) -> None:
+        Config.__post_init__(self)
         one = (self.preset is None) != (self.start is None)
         require(one, where="model", given=f"preset={self.preset}, start={self.start}", allowed="exactly one of the two")
 
@@ -47,6 +52,7 @@ class TokenizerChoice(Config):
     Attributes:
         path: a tokenizer's folder or file; None to train one on the training data (or take that of `model.start`).
         kind, vocab_size: of the one to train.
+        lowercase: lower-case all text first (`wordpiece` only).
 
     Example:
         >>> TokenizerChoice(kind="character").vocab_size
@@ -56,6 +62,12 @@ class TokenizerChoice(Config):
     path: str | None = None
     kind: Literal["bpe", "byte_bpe", "wordpiece", "unigram", "character"] = "byte_bpe"
     vocab_size: Annotated[int, Interval(ge=16, le=2**22)] = 8192
+    lowercase: bool = False
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        fits = not self.lowercase or self.kind == "wordpiece"
+        require(fits, where="tokenizer.lowercase", given=f"kind={self.kind}", allowed="kind=wordpiece")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +79,7 @@ class DataChoice(Config):
         weights: how often to draw from each path, relative to the others; empty to read all text as one corpus.
         valid: held-out files; empty to hold out every n-th document (the tail of a single one).
         valid_fraction: how much to hold out when `valid` is empty; 0 for nothing.
-        text_field: column or key that holds the text, in jsonl, csv, tsv and parquet.
+        text_field: column or key that holds the text, in jsonl, csv, tsv and parquet; `a|b` for the first that is there.
         source_field, target_field: columns of pairs, for sequence-to-sequence; None for plain text.
         document: what one document of a plain-text file is.
         on_error: what to do with a damaged record.

@@ -18,6 +18,7 @@ from trifold.presets import find_preset
 from trifold.presets.preset import Preset
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer, train_tokenizer
+from trifold.training.cooccurrence import embed_by_cooccurrence
 from trifold.training.experiment import DataChoice, Experiment, ModelChoice
 
 __all__ = ["Corpora", "Prepared", "Tell", "choose_model", "prepare"]
@@ -76,6 +77,8 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
     sizes = {"documents": sum(store.num_documents for store in corpora.train),
              "tokens": sum(store.num_tokens for store in corpora.train)}  # fmt: skip
     tell("data", {**sizes, "held_out_tokens": corpora.valid.num_tokens if corpora.valid else 0})
+    if experiment.model.embedding == "cooccurrence":
+        tell("embedding", {"tokens": embed_by_cooccurrence(model, corpora.train)})
     return _load(experiment, tokenizer, corpora, model, objective)
 
 
@@ -125,7 +128,7 @@ def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
         return Tokenizer.from_pretrained(made)
     tell("tokenizer", {"kind": choice.kind, "vocab_size": choice.vocab_size})
     texts = (text for example in _examples(experiment.data, experiment.data.paths) for text in example)
-    tokenizer = train_tokenizer(texts, kind=choice.kind, vocab_size=choice.vocab_size)
+    tokenizer = train_tokenizer(texts, kind=choice.kind, vocab_size=choice.vocab_size, lowercase=choice.lowercase)
     tokenizer.save_pretrained(made)
     return tokenizer
 
@@ -160,7 +163,7 @@ def choose_model(
 
 def _model(experiment: Experiment, tokenizer: Tokenizer) -> Transformer:
     if experiment.model.start is not None:
-        return Transformer.from_pretrained(experiment.model.start)
+        return Transformer.from_pretrained(experiment.model.start, dials=experiment.model.dials)
     preset, dials, shape = choose_model(experiment.model, tokenizer.vocab_size, pad=tokenizer.special.pad)
     return Transformer(shape, preset=preset, dials=dials)
 
