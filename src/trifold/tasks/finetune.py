@@ -109,10 +109,12 @@ def finetune(
         load_checkpoint(out / "checkpoints", trainer)
     work = Work(listen)
     best = Best(out, trainer, higher=task.higher_is_better and _measured(task), patience=experiment.patience)
+    chosen = splits.dev[: experiment.training.evaluate_rows or None]
+    batches = _batches(task, chosen)
     with MetricLog(out, resume_after=trainer.step, tensorboard=experiment.training.tensorboard) as log:
 
-        def evaluate(max_rows: int) -> Evaluation | None:
-            return best.consider(_evaluate(trainer, task, splits.dev, max_rows)) if splits.dev else None
+        def evaluate(_: int) -> Evaluation | None:
+            return best.consider(_evaluate(trainer, task, chosen, batches)) if chosen else None
 
         train(trainer, tokenizer, out, log=log, listen=work, evaluate=evaluate)
         evaluate(experiment.training.evaluate_rows)
@@ -315,11 +317,13 @@ def _measured(task: Task) -> bool:
     return not isinstance(task.config, Translation)
 
 
-def _evaluate(trainer: Trainer, task: Task, dev: Sequence[Record], most: int) -> Evaluation:
-    """Loss on the dev set, and the task's first metric where it is cheap."""
-    chosen = list(dev[:most] if most else dev)
-    flat = [one for part in task.examples(chosen) for one in part]
-    batches: list[Batch] = [batch for batch, _ in inference_batches(flat, task.frame.pad)]
+def _batches(task: Task, records: Sequence[Record]) -> list[Batch]:
+    flat = [one for part in task.examples(records) for one in part]
+    return [batch for batch, _ in inference_batches(flat, task.frame.pad)]
+
+
+def _evaluate(trainer: Trainer, task: Task, chosen: Sequence[Record], batches: Sequence[Batch]) -> Evaluation:
+    """Loss on records of the dev set, and the task's first metric where it is cheap."""
     found = evaluate_loss(trainer.model, task, batches)
     if not _measured(task):
         return replace(found, metric=found.loss)
