@@ -1,9 +1,12 @@
-"""Knowledge bases of real text: how often words alone find the right place, and what triples answer.
+"""Knowledge bases of real text: how often words, vectors and both find the right place, and what triples answer.
 
-python experiments/retrieval.py [--embedder RUN]      # a table; RUN is a model fine-tuned for embedding
+python experiments/retrieval.py [--english RUN] [--chinese RUN] [--relations RUN]
 
-Cranfield: 1,400 abstracts, 225 queries (nDCG@10, recall@100). DRCD and CMRC: paragraphs as the knowledge base, their
-questions as queries (recall of the right paragraph). NLPCC 2016: the questions' gold triples as a closed world.
+The runs are models fine-tuned for embedding: of English and Chinese passages (inverse_cloze.py makes pairs to train on),
+and of Chinese questions and relations. Cranfield: 1,400 abstracts, 225 queries (nDCG@10, recall@100). TrecQA: candidate
+sentences of each question (MAP). DRCD and CMRC: paragraphs as the knowledge base, their questions as queries (recall
+of the right paragraph). NLPCC 2016: the questions' gold triples as a closed world. CIA World Factbook:
+69,303 triples, questions by template.
 """
 
 import argparse
@@ -18,9 +21,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trifold.evaluation.metric import mean, ndcg
+from trifold.cli.index import embedder_in
+from trifold.evaluation.metric import average_precision, mean, ndcg
 from trifold.evaluation.statistics import bootstrap
-from trifold.retrieval import KnowledgeBase, answer_from_triples
+from trifold.retrieval import KnowledgeBase, answer_from_triples, meaning_scores
 
 DATA = Path(os.environ.get("TRIFOLD_DATA", "data"))
 
@@ -46,81 +50,125 @@ def tell(name: str, values: list[float], seconds: float = 0.0) -> None:
     sys.stdout.flush()
 
 
-def documents(base: KnowledgeBase, query: str, k: int, embedder: Any) -> list[str]:
+def ways(embedder: Any) -> list[str]:
+    """The ways to search."""
+    return ["words"] if embedder is None else ["words", "vectors", "both"]
+
+
+def documents(base: KnowledgeBase, query: str, k: int, embedder: Any, by: Any) -> list[str]:
     """The documents of the best passages, each once."""
-    hits = base.search(query, 3 * k, embedder=embedder)
+    hits = base.search(query, 3 * k, embedder=embedder, by=by)
     return list(dict.fromkeys(hit.document.rpartition(":")[2] for hit in hits))[:k]
 
 
 def cranfield(place: Path, embedder: Any) -> None:
     """Ranked abstracts; codes 1 to 4 are relevant, 1 most."""
-    base, _ = KnowledgeBase.build(
-        [DATA / "retrieval_en/cranfield/docs.jsonl.gz"], place / "cranfield", embedder=embedder
-    )
+    file = DATA / "retrieval_en/cranfield/docs.jsonl.gz"
+    base, _ = KnowledgeBase.build([file], place / "cranfield", embedder=embedder)
     gains: dict[str, dict[str, float]] = defaultdict(dict)
     for query, document, code in rows(DATA / "retrieval_en/cranfield/qrels.tsv"):
         if int(code) > 0:
             gains[query][document] = 5.0 - int(code)
-    quality, recall, start = [], [], time.perf_counter()
-    for number, _, query in rows(DATA / "retrieval_en/cranfield/queries.tsv"):
-        found, known = documents(base, query, 100, embedder), gains[number]
-        if known:
-            quality.append(ndcg([known.get(one, 0.0) for one in found], list(known.values()), k=10))
-            recall.append(sum(one in known for one in found) / len(known))
-    tell("Cranfield nDCG@10", quality, time.perf_counter() - start)
-    tell("Cranfield recall@100", recall)
+    for by in ways(embedder):
+        quality, recall, start = [], [], time.perf_counter()
+        for number, _, query in rows(DATA / "retrieval_en/cranfield/queries.tsv"):
+            found, known = documents(base, query, 100, embedder, by), gains[number]
+            if known:
+                quality.append(ndcg([known.get(one, 0.0) for one in found], list(known.values()), k=10))
+                recall.append(sum(one in known for one in found) / len(known))
+        tell(f"Cranfield nDCG@10, {by}", quality, time.perf_counter() - start)
+        tell(f"Cranfield recall@100, {by}", recall)
+
+
+def trecqa(place: Path, embedder: Any) -> None:
+    """Candidate sentences of each question in the order that the whole base puts them in."""
+    asked: dict[str, dict[str, bool]] = defaultdict(dict)
+    for _, label, question, sentence in rows(DATA / "retrieval_en/trecqa/test.tsv.gz"):
+        asked[question][sentence] = label == "1"
+    number = {text: str(n) for n, text in enumerate(dict.fromkeys(one for known in asked.values() for one in known))}
+    base, _ = KnowledgeBase.build([listed(place / "trecqa.jsonl", number)], place / "trecqa", embedder=embedder)
+    for by in ways(embedder):
+        values = []
+        for question, known in asked.items():
+            found = documents(base, question, len(number), embedder, by)
+            order = {one: rank for rank, one in enumerate(found)}
+            ranked = sorted(known, key=lambda text: order.get(number[text], len(number)))
+            if any(known.values()):
+                values.append(average_precision([known[text] for text in ranked], sum(known.values())))
+        tell(f"TrecQA test MAP, {by}", values)
+
+
+def listed(table: Path, number: dict[str, str]) -> Path:
+    """Texts with their numbers, as documents."""
+    lines = (json.dumps({"id": n, "text": text}, ensure_ascii=False) for text, n in number.items())
+    table.write_text("\n".join(lines), encoding="utf-8")
+    return table
 
 
 def paragraphs(place: Path, file: str, embedder: Any) -> None:
     """Does the paragraph that a question was asked about come first, or among the first five or twenty?"""
     questions = list(records(DATA / "qa_zh" / f"{file}.jsonl.gz"))
-    distinct = list(dict.fromkeys(one["context"] for one in questions))
-    table = place / f"{file}.jsonl"
-    lines = (json.dumps({"id": str(n), "text": text}, ensure_ascii=False) for n, text in enumerate(distinct))
-    table.write_text("\n".join(lines), encoding="utf-8")
-    base, _ = KnowledgeBase.build([table], place / file, embedder=embedder)
-    number = {text: str(n) for n, text in enumerate(distinct)}
-    ranks, start = [], time.perf_counter()
-    for one in questions:
-        found = documents(base, one["question"], 20, embedder)
-        right = number[one["context"]]
-        ranks.append(found.index(right) + 1 if right in found else 10**9)
-    seconds = time.perf_counter() - start
-    for k in (1, 5, 20):
-        tell(f"{file} recall@{k}", [float(rank <= k) for rank in ranks], seconds if k == 1 else 0.0)
-    tell(f"{file} reciprocal rank", [1 / rank for rank in ranks])
+    number = {text: str(n) for n, text in enumerate(dict.fromkeys(one["context"] for one in questions))}
+    base, _ = KnowledgeBase.build([listed(place / f"{file}.jsonl", number)], place / file, embedder=embedder)
+    for by in ways(embedder):
+        ranks, start = [], time.perf_counter()
+        for one in questions:
+            found = documents(base, one["question"], 20, embedder, by)
+            right = number[one["context"]]
+            ranks.append(found.index(right) + 1 if right in found else 10**9)
+        seconds = time.perf_counter() - start
+        for k in (1, 5, 20):
+            tell(f"{file} recall@{k}, {by}", [float(rank <= k) for rank in ranks], seconds if k == 1 else 0.0)
+        tell(f"{file} reciprocal rank, {by}", [1 / rank for rank in ranks])
 
 
-def triples(place: Path) -> None:
-    """Accuracy of the first answer over the gold triples."""
+def triples(place: Path, embedder: Any) -> None:
+    """Accuracy of the first answer over the gold triples; every seventh question, which no embedder was trained on."""
     table = place / "triples.tsv"
-    known = rows(DATA / "kbqa_zh/nlpcc2016/kb_train_triples.tsv.gz")
-    table.write_text(
-        "\n".join(["subject\trelation\tobject", *("\t".join(row) for row in known)]) + "\n", encoding="utf-8"
-    )
+    known = ["\t".join(row) for row in rows(DATA / "kbqa_zh/nlpcc2016/kb_train_triples.tsv.gz")]
+    table.write_text("\n".join(["subject\trelation\tobject", *known]) + "\n", encoding="utf-8")
     base, _ = KnowledgeBase.build([table], place / "triples")
-    right, start = [], time.perf_counter()
-    for number, row in enumerate(rows(DATA / "kbqa_zh/nlpcc2016/train.tsv.gz")):
-        if number % 7 == 0:
-            found = answer_from_triples(base, row[1], k=1)
-            right.append(float(bool(found) and found[0].object == row[4]))
-    tell("NLPCC 2016, every 7th question", right, time.perf_counter() - start)
+    asked = [row for number, row in enumerate(rows(DATA / "kbqa_zh/nlpcc2016/train.tsv.gz")) if number % 7 == 0]
+    for name, scorer in scorers(embedder):
+        start = time.perf_counter()
+        found = [answer_from_triples(base, row[1], scorer=scorer, k=1) for row in asked]
+        right = [float(bool(one) and one[0].object == row[4]) for one, row in zip(found, asked, strict=True)]
+        tell(f"NLPCC 2016, {name}", right, time.perf_counter() - start)
+
+
+def scorers(embedder: Any) -> list[tuple[str, Any]]:
+    """The ways to compare a question with a relation."""
+    return [("words", None), *([("words and vectors", meaning_scores(embedder))] if embedder is not None else [])]
+
+
+def factbook(place: Path, embedder: Any) -> None:
+    """Every 97th fact of the Factbook, asked for by name."""
+    file = DATA / "kb_en/cia_factbook/facts.tsv.gz"
+    base, _ = KnowledgeBase.build([file], place / "facts", columns=("country", "field", "text"))
+    facts = [row for number, row in enumerate(rows(file)) if number % 97 == 0]
+    asked = [(f"What is the {field.lower()} of {country}?", text) for country, _, _, field, text in facts]
+    for name, scorer in scorers(embedder):
+        start = time.perf_counter()
+        found = [answer_from_triples(base, question, scorer=scorer, k=1) for question, _ in asked]
+        right = [float(bool(one) and one[0].object == text) for one, (_, text) in zip(found, asked, strict=True)]
+        tell(f"CIA Factbook, {name}", right, time.perf_counter() - start)
 
 
 def main() -> None:
     """Run all."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--embedder")
+    for name in ("english", "chinese", "relations"):
+        parser.add_argument(f"--{name}")
     chosen = parser.parse_args()
-    from trifold.cli.index import embedder_in
-
-    embedder = embedder_in(chosen.embedder)
+    english, chinese, relations = map(embedder_in, (chosen.english, chosen.chinese, chosen.relations))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        cranfield(place, embedder)
-        paragraphs(place, "drcd_dev", embedder)
-        paragraphs(place, "cmrc2018_dev", embedder)
-        triples(place)
+        cranfield(place, english)
+        trecqa(place, english)
+        factbook(place, english)
+        paragraphs(place, "drcd_dev", chinese)
+        paragraphs(place, "cmrc2018_dev", chinese)
+        triples(place, relations)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from trifold.batch import Batch
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import Classification, Embedding, Generation, Record, SpanQA, Tagging, Translation, build_task
 from trifold.tasks.frame import Frame, pack
+from trifold.tasks.head import equip
 from trifold.text import train_tokenizer
 
 TEXTS = ["a cat sat on the mat", "dogs run", "the bird sings a very long song in the old tree", "猫 坐在 垫子 上", "ok"]
@@ -17,9 +18,10 @@ TOKENIZER = train_tokenizer(TEXTS * 20, kind="byte_bpe", vocab_size=320)
 QUESTIONS = [("where?", "mat"), ("who runs?", "dogs"), ("where?", "old tree"), ("谁?", "猫"), ("what?", "ok")]
 CASES = {
     "classification": (Classification(labels=("x", "y", "z")), [Record((t,), "xyz"[n % 3]) for n, t in enumerate(TEXTS)]),
-    "pairs": (Classification(labels=("x", "y")), [Record((t, "the cat"), "xy"[n % 2]) for n, t in enumerate(TEXTS)]),
-    "multi_label": (Classification(labels=("x", "y"), multi_label=True), [Record((t,), ("x", "y")[: n % 3]) for n, t in
-                                                                        enumerate(TEXTS)]),
+    "pairs": (Classification(labels=("x", "y"), pairs=True), [Record((t, "the cat"), "xy"[n % 2]) for n, t in
+                                                              enumerate(TEXTS)]),
+    "multi_label": (Classification(labels=("x", "y"), multi_label=True, ngrams=3), [Record((t,), ("x", "y")[: n % 3])
+                                                                                    for n, t in enumerate(TEXTS)]),
     "tagging": (Tagging(labels=("A", "O")), [Record(tuple(t.split()), tuple("AO"[len(w) % 2] for w in t.split())) for t in
                                              TEXTS]),
     "span_qa": (SpanQA(max_length=40, stride=9, max_question=8), [Record((q, t), ((a, t.index(a)),)) for (q, a), t in

@@ -3,7 +3,7 @@
 from trifold.retrieval.dense import Embedder
 from trifold.retrieval.knowledge_base import Hit, KnowledgeBase, fuse
 from trifold.retrieval.passage import Passage, split_passages, terms_of
-from trifold.retrieval.triple import TripleAnswer, answer_from_triples, lexical_scores
+from trifold.retrieval.triple import TripleAnswer, answer_from_triples, lexical_scores, meaning_scores
 from trifold.retrieval.writer import AddReport
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "answer_from_triples",
     "fuse",
     "lexical_scores",
+    "meaning_scores",
     "split_passages",
     "terms_of",
 ]

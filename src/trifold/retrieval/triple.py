@@ -4,10 +4,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from trifold.retrieval.dense import Embedder
 from trifold.retrieval.knowledge_base import KnowledgeBase
 from trifold.retrieval.passage import HAN, fold, terms_of
 
-__all__ = ["TripleAnswer", "answer_from_triples", "lexical_scores"]
+__all__ = ["TripleAnswer", "answer_from_triples", "lexical_scores", "meaning_scores"]
 
 LONGEST_NAME, LONGEST_QUESTION = 40, 1_000
 Scorer = Callable[[str, Sequence[str]], Sequence[float]]
@@ -88,6 +91,36 @@ def _whole(text: str, start: int, stop: int) -> bool:
 
 def _latin(letter: str) -> bool:
     return letter.isascii() and letter.isalnum()
+
+
+def meaning_scores(embedder: Embedder) -> Scorer:
+    """A scorer for relations that a question asks for in other words: shared words, or likeness of the vectors.
+
+    Whichever says more counts. The likeness counts from 0 to 1 between the mean of the subject's relations and a cosine of
+    1, so that relations which are all somewhat like the question do not look as if one of them were meant.
+
+    Args:
+        embedder: a model fine-tuned for embedding, best on pairs of a question and the relation it asks for.
+
+    Example:
+        >>> class Signs:
+        ...     name = "signs"
+        ...     def embed(self, texts, *, query=False):
+        ...         return np.array([[1.0, 0.0] if "写" in text or text == "作者" else [0.0, 1.0] for text in texts])
+        >>> meaning_scores(Signs())("谁写的", ["作者", "朝代"])
+        [1.0, 0.0]
+    """
+
+    def scores(rest: str, relations: Sequence[str]) -> list[float]:
+        shared = lexical_scores(rest, relations)
+        if not relations or not rest.strip():
+            return shared
+        cosines = embedder.embed(relations) @ embedder.embed([rest], query=True)[0]
+        middle = min(float(cosines.mean()), 0.99)
+        alike = np.clip((cosines - middle) / (1 - middle), 0, 1)
+        return [max(one, float(other)) for one, other in zip(shared, alike, strict=True)]
+
+    return scores
 
 
 def lexical_scores(rest: str, relations: Sequence[str]) -> list[float]:

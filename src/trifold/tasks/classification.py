@@ -19,7 +19,7 @@ from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Classification
 from trifold.tasks.frame import Frame
-from trifold.tasks.head import Pooling, TaskHead, labelled_vectors, task_head
+from trifold.tasks.head import Pooling, TaskHead, labelled_runs, labelled_vectors, task_head
 from trifold.tasks.record import Record, Role, text_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
@@ -96,7 +96,7 @@ class ClassificationTask:
 
     def build_head(self, d_model: int) -> nn.Module:
         """A hidden layer and one output for each label."""
-        return TaskHead(d_model, len(self.config.labels))
+        return TaskHead(d_model, len(self.config.labels), ngrams=self.config.ngrams)
 
     def _lay(self, records: Sequence[Record], labels: Sequence[int]) -> list[TrainingExample]:
         flat = [text for record in records for text in record.inputs]
@@ -120,8 +120,7 @@ class ClassificationTask:
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the label; for several labels, of each yes and no, averaged over the labels."""
-        vectors, labels = labelled_vectors(model(self._seen(batch)), batch, self.pooling)
-        logits = task_head(model)(vectors)
+        logits, labels = self._logits(model, model(self._seen(batch)), batch)
         weights = None if self.weights is None else self.weights.to(logits)
         if self.config.multi_label:
             wanted = torch.zeros_like(logits)
@@ -131,6 +130,16 @@ class ClassificationTask:
             return Loss(loss / logits.shape[1], len(labels))
         return Loss(F.cross_entropy(logits, labels, weight=weights, reduction="sum"), len(labels))
 
+    def _logits(self, model: Transformer, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits and labels of the labelled places."""
+        head = task_head(model)
+        assert isinstance(head, TaskHead)
+        vectors, labels = labelled_vectors(hidden, batch, self.pooling)
+        logits = head(vectors)
+        if head.ngrams is not None:
+            logits = logits + labelled_runs(head.ngrams, batch).to(logits.dtype)
+        return logits, labels
+
     def _seen(self, batch: Batch) -> Batch:
         return self.frame.marked(batch) if self.needs_segments else batch
 
@@ -138,7 +147,7 @@ class ClassificationTask:
         """The most probable label, or all labels above one half."""
 
         def read(hidden: Tensor, batch: Batch) -> Tensor:
-            return task_head(model)(labelled_vectors(hidden, batch, self.pooling)[0])
+            return self._logits(model, hidden, batch)[0]
 
         examples = self._lay(records, [0] * len(records))
         return [

@@ -29,6 +29,8 @@ class Classification(Config):
         class_weights: `balanced` weighs each class as if all were equally frequent.
         pooling: what stands for a text: the mean of its vectors, its first or its last; `auto` is the mean for an
             encoder, the last for a decoder. An encoder-decoder always reads its decoder's first vector.
+        ngrams: tokens in the longest run that the head looks at by itself, as a linear classifier does; 0 for none. Helps
+            where single words and phrases decide and the model is small.
         neutral_zone: sentiment between two labels: where the top probability is below this, the answer is "neutral";
             0 for none.
         max_length: longest text in tokens; the rest is cut off at the end, of a pair's longer side first.
@@ -44,6 +46,7 @@ class Classification(Config):
     multi_label: bool = False
     class_weights: Literal["none", "balanced"] = "none"
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
+    ngrams: Annotated[int, Interval(ge=0, le=8)] = 0
     neutral_zone: Fraction = 0.0
     max_length: Count = 512
 

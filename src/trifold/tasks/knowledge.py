@@ -10,7 +10,7 @@ import numpy as np
 from trifold.evaluation.calibration import risk_coverage
 from trifold.evaluation.metric import mean
 from trifold.evaluation.statistics import bootstrap
-from trifold.retrieval import Embedder, Hit, KnowledgeBase, answer_from_triples
+from trifold.retrieval import Embedder, Hit, KnowledgeBase, answer_from_triples, meaning_scores
 from trifold.tasks.build import FineTuned
 from trifold.tasks.record import Record
 from trifold.tasks.span_qa import SpanQATask
@@ -66,7 +66,8 @@ def ask(
         k: how many passages to read.
         threshold: least margin of an answer; None: the reader's own, which may be none.
     """
-    triples = answer_from_triples(base, question, k=1)
+    scorer = None if embedder is None else meaning_scores(embedder)
+    triples = answer_from_triples(base, question, scorer=scorer, k=1)
     if triples and (triples[0].score >= TRUSTED or reader is None):
         best = triples[0]
         told = f"{best.subject} · {best.relation} · {best.object}"
