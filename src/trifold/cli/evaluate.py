@@ -60,12 +60,13 @@ def labelled_records(tuned: Any, file: str) -> list[Any]:
     """The records of a file, read with the columns that the model was trained with where the file has them."""
     from trifold.data.rows import read_rows
     from trifold.evaluation.language_model import describe_run
-    from trifold.tasks.record import read_records
+    from trifold.tasks.record import choose_column, read_records
 
     rows = list(read_rows(file))
     trained = describe_run(tuned.folder).get("experiment", {}).get("data", {}).get("columns", {})
     header = set(rows[0].values) if rows else set()
-    given = {role: column for role, column in trained.items() if column in header}
+    chosen = {role: choose_column(column, header) for role, column in trained.items()}
+    given = {role: column for role, column in chosen.items() if column is not None}
     return read_records(rows, tuned.task.roles, given, tuned.task.record)
 
 

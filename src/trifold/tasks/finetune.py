@@ -42,7 +42,7 @@ from trifold.training.run import Event, Listener, claimed, train, write_json
 from trifold.training.save import load_checkpoint, publish_model
 from trifold.training.trainer import Evaluation
 
-__all__ = ["FineTuneResult", "finetune", "split_records"]
+__all__ = ["FineTuneResult", "finetune", "split_records", "split_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def finetune(
     """
     out = Path(out)
     with claimed(out, experiment, resume=resume):
-        rows = _rows(experiment)
+        rows = split_rows(experiment)
         wanted, weights = complete(experiment.task, rows["train"], experiment.data.columns)
         torch.manual_seed(experiment.training.seed)
         model, tokenizer = _start(experiment, rows["train"], out)
@@ -209,8 +209,12 @@ def _describe(out: Path, experiment: FineTuning, result: FineTuneResult) -> None
                                       "judgement": result.judgement})  # fmt: skip
 
 
-def _rows(experiment: FineTuning) -> dict[str, list[Row]]:
-    """The rows of each file; where there is no dev or test file, a part of the training rows, the same every time."""
+def split_rows(experiment: FineTuning) -> dict[str, list[Row]]:
+    """The rows of each file; where there is no dev or test file, a part of the training rows, the same every time.
+
+    Raises:
+        DataError: a file has no rows, or no column of the group's name.
+    """
     data = experiment.data
     rows = {name: [row for file in files for row in read_rows(file)] for name, files in data.files.items()}
     for name, found in rows.items():
@@ -244,7 +248,7 @@ def _splits(experiment: FineTuning, task: Task, rows: Mapping[str, list[Row]]) -
 
 def split_records(experiment: FineTuning, task: Task) -> list[Record]:
     """The records that a run of this experiment is judged on."""
-    splits = _splits(experiment, task, _rows(experiment))
+    splits = _splits(experiment, task, split_rows(experiment))
     return splits.test or splits.dev
 
 

@@ -25,8 +25,10 @@ from trifold.example import Ids, TrainingExample
 from trifold.model import config as model_config
 from trifold.text import Tokenizer
 
-__all__ = ["Frame", "inference_batches", "pack", "segments"]
+__all__ = ["SEGMENTS", "Frame", "inference_batches", "pack", "segments"]
 
+SEGMENTS = 3
+"""First part, other parts, and in these what the first part has too: for a family that has no segments of its own."""
 ROUND = 8
 """Rows are a multiple of this long, which matrix products like."""
 
@@ -50,6 +52,7 @@ class Frame:
         self.limit = max_length if longest is None else min(max_length, longest)
         begins = special.cls if not self.decoder else special.bos if not self.encoder else None
         ends = special.sep if not self.decoder else special.eos
+        self.last_segment = (model.embedding.num_segments or SEGMENTS) - 1
         self.pad = special.pad if special.pad is not None else 0
         if ends is None or (begins is None and not (self.encoder and self.decoder)):
             raise ConfigError("objective.no_special", objective="fine-tuning", name="sep" if ends is None else "cls")
@@ -95,7 +98,8 @@ class Frame:
         for side in ("source", "target"):
             tokens, layout = getattr(batch, side), getattr(batch, f"{side}_layout")
             if tokens is not None and layout is not None:
-                layouts[f"{side}_layout"] = replace(layout, segments=segments(tokens, layout, self.end))
+                found = segments(tokens, layout, self.end).clamp(max=self.last_segment)
+                layouts[f"{side}_layout"] = replace(layout, segments=found)
         return replace(batch, **layouts)
 
     def each(self, ids: Ids, labels: Ids) -> TrainingExample:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trifold.batch import IGNORED, Batch, Layout
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.tasks.frame import SEGMENTS
 
 __all__ = [
     "NGramBag",
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 Pooling = Literal["mean", "mark"]
 BUCKETS, MIXER, WEIGHT = 2**17, 0x9E3779B1, 30.0
-SEGMENTS = 3
-"""First part, other parts, and in these what the first part has too."""
 
 
 class TaskHead(nn.Module):

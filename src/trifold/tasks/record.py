@@ -1,13 +1,13 @@
 """Labelled examples: which column of a file plays which part, and what stands in it."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trifold.data.rows import Row
 from trifold.errors import DataError
 
-__all__ = ["Columns", "Record", "Role", "find_columns", "mostly_chinese", "read_records", "text_of"]
+__all__ = ["Columns", "Record", "Role", "choose_column", "find_columns", "mostly_chinese", "read_records", "text_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +68,43 @@ def find_columns(
     Example:
         >>> find_columns([Role("text", ("text", "sentence"))], ["label", "sentence"], {}, "a.tsv")
         {'text': 'sentence'}
+        >>> find_columns([Role("text", ())], ["title", "body"], {"text": "text|title+body"}, "b.tsv")
+        {'text': 'title+body'}
     """
     found: dict[str, str] = {}
     for role in roles:
         wanted = given.get(role.name)
-        if wanted is not None and wanted not in header:
+        chosen = None if wanted is None else choose_column(wanted, header)
+        if wanted is not None and chosen is None:
             raise DataError("data.no_column", path=origin, given=wanted, known=", ".join(header)[:300])
         free = [name for name in role.names if name in header and name not in found.values()]
-        if wanted is not None or free:
-            found[role.name] = wanted or free[0]
+        if chosen or free:
+            found[role.name] = chosen or free[0]
         elif role.needed and (labelled or not role.label):
             known = ", ".join(header)[:300]
             raise DataError("task.no_column", path=origin, role=role.name, usual=", ".join(role.names), known=known)
     return found
 
 
+def choose_column(wanted: str, header: Collection[str]) -> str | None:
+    """A column as the user named it, or of `a|b+c` the first choice whose columns are all there; None where none is.
+
+    Example:
+        >>> choose_column("text|title+body", ["title", "body"])
+        'title+body'
+    """
+    choices = [wanted] if wanted in header else wanted.split("|")
+    return next((one for one in choices if one in header or all(part in header for part in one.split("+"))), None)
+
+
 def text_of(row: Row, column: str) -> str:
-    """The text in a column; numbers are written out.
+    """The text in a column, or of the columns `a+b` with a space between them; numbers are written out.
 
     Raises:
         DataError: there is none, or it is no text.
     """
+    if column not in row.values and "+" in column:
+        return " ".join(text_of(row, part) for part in column.split("+"))
     value = row.values.get(column)
     if isinstance(value, bool | int | float):
         return str(value)

@@ -1,0 +1,116 @@
+"""What is trained on and judged on: several files, joined columns, groups held out together, dials turned at the start."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trifold.batch import Batch, Layout
+from trifold.cli.main import main
+from trifold.presets.pretrained import Transformer
+from trifold.tasks import FineTuning, LabelledData, load_fine_tuned
+from trifold.tasks.finetune import split_rows
+from trifold.tasks.frame import Frame
+from trifold.text import train_tokenizer
+from trifold.training import ModelChoice
+
+
+def call(capsys, *words: object) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def write_lines(path: Path, rows: list[dict]) -> Path:
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return path
+
+
+SMALL = ("--dials", "num_layers=1", "d_model=16", "num_heads=2", "--vocab-size", 320)
+
+
+def test_groups_are_never_parted_between_splits_and_splits_never_change(tmp_path):
+    files = tuple(
+        str(
+            write_lines(
+                tmp_path / f"{n}.jsonl", [{"context": f"c{i % 40}", "row": f"{n}-{i}"} for i in range(n, 400, 2)]
+            )
+        )
+        for n in (0, 1)
+    )
+    data = LabelledData(train=files, dev_fraction=0.1, test_fraction=0.2, group="context")
+    rows = split_rows(FineTuning(model=ModelChoice(preset="bert"), data=data))
+    contexts = {name: {row.values["context"] for row in found} for name, found in rows.items()}
+    assert sum(map(len, rows.values())) == 400 and sum(map(len, contexts.values())) == 40
+    assert contexts["train"].isdisjoint(contexts["dev"] | contexts["test"]) and contexts["dev"].isdisjoint(
+        contexts["test"]
+    )
+    other = LabelledData(train=files[::-1], dev_fraction=0.1, test_fraction=0.2, group="context")
+    again = split_rows(FineTuning(model=ModelChoice(preset="bert"), data=other))
+    assert {row.values["context"] for row in again["test"]} == contexts["test"]
+
+
+def test_joined_columns_and_several_files_train_and_the_runs_of_tokens_are_saved(tmp_path, capsys):
+    dice = np.random.default_rng(0)
+    words = [("good", "yes"), ("bad", "no")]
+    made = [(f"a{dice.integers(5)} {word}", label) for word, label in words * 60]
+    first = write_lines(tmp_path / "a.jsonl", [{"title": t, "body": "it is", "label": y} for t, y in made[:60]])
+    second = write_lines(tmp_path / "b.jsonl", [{"title": t, "body": "it is", "label": y} for t, y in made[60:]])
+    test = write_lines(tmp_path / "t.jsonl", [{"whole": f"{t} it is", "label": y} for t, y in made[:40]])
+    run = tmp_path / "run"
+    code, out, err = call(capsys, "finetune", "classification", "--model", "modernbert", *SMALL, "--train", first, second,
+                          "--test", test, "--text-field", "whole|title+body", "--out", run, "--epochs", 3, "--lr", "1e-3",
+                          "--batch-size", 8, "task.ngrams=2", "--json")  # fmt: skip
+    assert code == 0, err
+    told = json.loads(out)["judgement"]["metrics"]["accuracy"]["value"]
+    assert told == 1.0
+    assert "heads.task.ngrams.table.weight" in dict(load_fine_tuned(run).model.named_parameters())
+    code, out, err = call(capsys, "evaluate", run, "--data", test, "--json")
+    assert code == 0 and json.loads(out)["metrics"]["accuracy"]["value"] == told, err
+    code, _, err = call(capsys, "finetune", "classification", "--model", "bert", "--train", first, "--text-field",
+                        "whole|title+none", "--out", tmp_path / "no")  # fmt: skip
+    assert code == 3 and "whole|title+none" in err and "Traceback" not in err
+    code, _, err = call(capsys, "finetune", "classification", "--model", "bert", "--train", first, "--text-field", "title",
+                        "--out", tmp_path / "no", "data.group=place")  # fmt: skip
+    assert code == 3 and "place" in err and "title, body, label" in err
+
+
+def test_a_counted_embedding_is_pre_trained_and_its_dials_turned_for_a_task(tmp_path, capsys):
+    text = tmp_path / "text.jsonl"
+    dice = np.random.default_rng(0)
+    write_lines(
+        text, [{"sentence": " ".join(dice.choice("the cat dog sat ran on mat road".split(), 12))} for _ in range(80)]
+    )
+    run = tmp_path / "encoder"
+    code, _, err = call(capsys, "pretrain", "--preset", "modernbert", "--dials", "num_layers=1", "d_model=16",
+                        "num_heads=2",
+                        "--data", text, "--text-field", "text|sentence", "--kind", "wordpiece", "tokenizer.lowercase=true",
+                        "--vocab-size", 320, "model.embedding=cooccurrence", "--steps", 2, "--out", run)  # fmt: skip
+    assert code == 0, err
+    train = write_lines(tmp_path / "train.jsonl", [{"text": f"the {w}", "label": w} for w in ("cat", "dog")] * 20)
+    tuned = tmp_path / "tuned"
+    code, _, err = call(capsys, "finetune", "classification", "--model", run, "--dials", "dropout=0.3", "--train", train,
+                        "--out", tuned, "--epochs", 1)  # fmt: skip
+    assert code == 0, err
+    assert json.loads((tuned / "config.json").read_text())["embedding_dropout"] == 0.3
+    code, _, err = call(capsys, "finetune", "classification", "--model", run, "--dials", "d_model=32", "--train", train,
+                        "--out", tmp_path / "no")  # fmt: skip
+    assert code != 0 and "Traceback" not in err and not (tmp_path / "no").exists()
+    code, _, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", text, "--text-field", "sentence",
+                        "tokenizer.lowercase=true", "--steps", 2, "--out", tmp_path / "no")  # fmt: skip
+    assert code == 2 and "wordpiece" in err
+
+
+@pytest.mark.parametrize(("preset", "wanted"), [("bert", [0, 0, 0, 1, 1, 1]), ("modernbert", [0, 0, 0, 1, 2, 1]),
+                                                ("roberta", [0, 0, 0, 0, 0, 0])])  # fmt: skip
+def test_the_parts_of_a_pair_are_marked_as_far_as_the_family_can_tell_them_apart(preset, wanted):
+    tokenizer = train_tokenizer(["who sat there"], kind="wordpiece", vocab_size=320)
+    model = Transformer.from_preset(preset, size="tiny", vocab_size=tokenizer.vocab_size)
+    special = tokenizer.special
+    ids = torch.tensor([[special.cls, 50, special.sep, 60, 50, special.sep]])
+    batch = Batch(source=ids, source_layout=Layout.whole(1, 6))
+    seen = Frame(tokenizer, model.config, 16).marked(batch)
+    assert seen.source_layout is not None and seen.source_layout.segments is not None
+    assert seen.source_layout.segments.tolist() == [wanted]
