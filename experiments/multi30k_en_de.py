@@ -1,6 +1,7 @@
 """Multi30k, English to German, from scratch: BLEU (sacreBLEU, 13a, cased) on test 2016.
 
-trifold finetune --experiment experiments/multi30k_en_de.py --out runs/multi30k_en_de
+trifold finetune --experiment experiments/multi30k_en_de.py --out runs/en_de
+trifold finetune --experiment experiments/multi30k_en_de.py --source-field de --target-field en --out runs/de_en
 """
 
 import os

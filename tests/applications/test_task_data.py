@@ -114,3 +114,38 @@ def test_the_parts_of_a_pair_are_marked_as_far_as_the_family_can_tell_them_apart
     seen = Frame(tokenizer, model.config, 16).marked(batch)
     assert seen.source_layout is not None and seen.source_layout.segments is not None
     assert seen.source_layout.segments.tolist() == [wanted]
+
+
+EXPERIMENT = """
+from dataclasses import replace
+from trifold.tasks import FineTuning, LabelledData, Translation
+from trifold.tasks.experiment import TRAINING
+from trifold.training import ModelChoice, TokenizerChoice
+
+def experiment():
+    return FineTuning(
+        model=ModelChoice(preset="vaswani", dials={"num_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 16}),
+        task=Translation(beams=1, max_length=24),
+        tokenizer=TokenizerChoice(vocab_size=300),
+        data=LabelledData(train="PLACE", dev_fraction=0.1, columns={"source": "en", "target": "de"}),
+        training=replace(TRAINING, minutes=5, steps=None), epochs=None)
+"""
+
+
+def test_options_beside_an_experiment_file_replace_its_values_and_are_never_passed_over(tmp_path, capsys):
+    train = write_lines(tmp_path / "t.jsonl", [{"en": f"a{n} b", "de": f"c{n} d"} for n in range(40)])
+    file = tmp_path / "experiment.py"
+    file.write_text(EXPERIMENT.replace("PLACE", str(train)), encoding="utf-8")
+    run = tmp_path / "run"
+    code, _, err = call(capsys, "finetune", "--experiment", file, "--source-field", "de", "--target-field", "en",
+                        "--steps", 2, "--batch-size", 4, "--lr", "2e-4", "--seed", 3, "--dials", "dropout=0.2", "--lora", 2,
+                        "--vocab-size", 310, "task.beams=2", "--out", run)  # fmt: skip
+    assert code == 0, err
+    asked = json.loads((run / "trifold.json").read_text())["experiment"]
+    assert asked["data"]["columns"] == {"source": "de", "target": "en"}
+    assert asked["model"]["dials"] == {"num_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 16, "dropout": 0.2}
+    training = asked["training"]
+    assert (training["steps"], training["minutes"], asked["epochs"]) == (2, None, None)
+    assert (training["batch_size"], training["seed"], training["optimizer"]["lr"]) == (4, 3, 2e-4)
+    assert (asked["task"]["beams"], asked["task"]["max_length"], asked["tokenizer"]["vocab_size"]) == (2, 24, 310)
+    assert asked["lora"]["rank"] == 2

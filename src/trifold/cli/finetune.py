@@ -28,6 +28,19 @@ ROLE_OPTIONS = {
 """Which roles an option stands for: the one that the task knows."""
 
 
+PLACES = {
+    "train": ("data", "train"),
+    "dev": ("data", "dev"),
+    "test": ("data", "test"),
+    "tokenizer": ("tokenizer", "path"),
+    "vocab_size": ("tokenizer", "vocab_size"),
+    "lora": ("lora", "rank"),
+    "batch_size": ("training", "batch_size"),
+    "seed": ("training", "seed"),
+}
+"""Where an option stands in the experiment."""
+
+
 def run(request: Request) -> dict[str, Any]:
     """Fine-tune once, or once for each seed."""
     from trifold.tasks import finetune
@@ -65,7 +78,7 @@ def _run_seeds(request: Request, experiment: Any, out: Path) -> dict[str, Any]:
 
 
 def build(request: Request) -> Any:
-    """The experiment that the options ask for.
+    """The experiment of the options; where a file gives one, options beside it replace its values.
 
     Raises:
         ConfigError, UsageError: something is missing or out of range.
@@ -75,34 +88,46 @@ def build(request: Request) -> Any:
 
     values = request.values
     if values.experiment is not None:
-        made = experiment_in(Path(values.experiment), FineTuning)
-        return override(made, request.overrides, where="experiment")
-    missing = [name for name in ("task", "model", "train") if getattr(values, name) is None]
-    if missing:
-        raise UsageError("cli.missing_option", missing=", ".join(missing), command="finetune")
-    kind = "classification" if values.task == "sentiment" else values.task
-    if kind not in TASKS:
-        raise UsageError("cli.bad_value", option="TASK", given=kind, allowed=", ".join(TASKS), hint="")
-    data: dict[str, Any] = {
-        "model": {**_model(values), **request.sections.get("model", {})},
-        "task": {"kind": kind, **request.sections.get("task", {})},
-        "data": {"train": values.train, "dev": values.dev, "test": values.test, "columns": _columns(kind, request),
-                 **request.sections.get("data", {})},
-        "tokenizer": {name: value for name, value in (("path", values.tokenizer), ("vocab_size", values.vocab_size))
-                      if value is not None},
-    }  # fmt: skip
-    data |= {"lora": {"rank": values.lora}} if values.lora is not None else {}
-    data |= {"epochs": values.epochs} if values.epochs is not None else {}
-    training = to_json(TRAINING) | request.sections.get("training", {})
-    training |= {name: getattr(values, name) for name in ("batch_size", "seed") if name in request.given}
-    for name in ("steps", "minutes"):
-        if name in request.given:
-            training |= {"steps": None, "minutes": None, name: getattr(values, name)}
-            data["epochs"] = None
+        data = to_json(experiment_in(Path(values.experiment), FineTuning))
+    else:
+        missing = [name for name in ("task", "model", "train") if getattr(values, name) is None]
+        if missing:
+            raise UsageError("cli.missing_option", missing=", ".join(missing), command="finetune")
+        data = {"training": to_json(TRAINING)}
+    for name, section in request.sections.items():
+        data[name] = {**data.get(name, {}), **section} if isinstance(section, dict) else section
+    _apply(request, data)
+    return override(from_json(FineTuning, data, where="experiment"), request.overrides, where="experiment")
+
+
+def _apply(request: Request, data: dict[str, Any]) -> None:
+    """Put the options that were given into the experiment's JSON."""
+    values, given = request.values, request.given
+    if values.task is not None:
+        data["task"] = _task(values.task, data.get("task", {}))
+    if values.model is not None:
+        data["model"] = {**_model(values), **request.sections.get("model", {})}
+    elif values.dials:
+        data["model"]["dials"] = {**data["model"]["dials"], **dials_of(values.dials)}
+    for option, (section, name) in PLACES.items():
+        if option in given:
+            data[section] = {**(data.get(section) or {}), name: getattr(values, option)}
+    columns = _columns(data["task"]["kind"], request)
+    data["data"]["columns"] = {**data["data"].get("columns", {}), **columns}
+    if {"epochs", "steps", "minutes"} & given:
+        steps = values.steps if values.minutes is not None else values.steps or 1
+        data["training"] |= {"steps": steps, "tokens": None, "minutes": values.minutes}
+        data["epochs"] = values.epochs
     if values.lr is not None:
-        training["optimizer"] = {**training["optimizer"], "lr": values.lr}
-    found = from_json(FineTuning, {**data, "training": training}, where="experiment")
-    return override(found, request.overrides, where="experiment")
+        data["training"]["optimizer"] = {**data["training"]["optimizer"], "lr": values.lr}
+
+
+def _task(name: str, own: dict[str, Any]) -> dict[str, Any]:
+    """A task by its name, with what is known of it already unless that is another's."""
+    kind = "classification" if name == "sentiment" else name
+    if kind not in TASKS:
+        raise UsageError("cli.bad_value", option="TASK", given=name, allowed=", ".join(TASKS), hint="")
+    return {**own, "kind": kind} if own.get("kind", kind) == kind else {"kind": kind}
 
 
 def _model(values: Any) -> dict[str, Any]:
