@@ -54,7 +54,7 @@ class FineTuneResult:
         steps, seconds: how long it trained.
         num_parameters: of the model with its head.
         trained_parameters: how many of them moved.
-        flops: operations of this process's training, `6 x parameters x places`.
+        flops: operations of this process's training, `6 x weights of matrix products x places`; tables are only looked up.
         judgement: metrics with intervals beside baselines, as JSON data.
     """
 
@@ -150,12 +150,19 @@ def _finish(
     found["split"] = "test" if splits.test else "dev"
     found["unknown_tokens"] = _unknown_share(tokenizer, judged)
     count = model.num_parameters()
-    flops = 6.0 * count * work.places
+    flops = 6.0 * _multiplied(exact, task) * work.places
     result = FineTuneResult(out, trainer.step, trainer.seconds, count, trained, flops, found)
     _describe(out, experiment, result)
     write_task_report(out)
     work.listen(Event("save", details={"folder": str(out)}))
     return result
+
+
+def _multiplied(model: Transformer, task: Task) -> int:
+    """How many weights a place is multiplied with: the blocks, the head, and the vocabulary where the task writes."""
+    writes = isinstance(task.config, Generation | Translation)
+    products = ((name, part) for name, part in model.named_modules() if isinstance(part, torch.nn.Linear))
+    return sum(part.weight.numel() for name, part in products if writes or not name.startswith("head."))
 
 
 class Work:
