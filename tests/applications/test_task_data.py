@@ -149,3 +149,15 @@ def test_options_beside_an_experiment_file_replace_its_values_and_are_never_pass
     assert (training["batch_size"], training["seed"], training["optimizer"]["lr"]) == (4, 3, 2e-4)
     assert (asked["task"]["beams"], asked["task"]["max_length"], asked["tokenizer"]["vocab_size"]) == (2, 24, 310)
     assert asked["lora"]["rank"] == 2
+
+
+def test_the_partners_of_an_embedding_are_judged_together_whatever_their_lengths(tmp_path, capsys):
+    rows = [{"query": f"w{n}", "positive": f"w{n} " + "and so on " * (20 + n % 9)} for n in range(300)]
+    train = write_lines(tmp_path / "pairs.jsonl", rows)
+    code, _out, err = call(capsys, "finetune", "embedding", "--model", "modernbert", *SMALL, "--train", train, "--steps", 2,
+                          "--batch-size", 16, "data.dev_fraction=0.5", "--out", tmp_path / "run", "--json")  # fmt: skip
+    assert code == 0, err
+    losses = [
+        json.loads(line).get("valid_loss") for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert all(np.isfinite(loss) for loss in losses if loss is not None) and any(loss is not None for loss in losses)

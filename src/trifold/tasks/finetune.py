@@ -25,7 +25,7 @@ from trifold.tasks.best import Best
 from trifold.tasks.build import build_task, complete, save_task
 from trifold.tasks.config import Generation, Translation
 from trifold.tasks.experiment import FineTuning
-from trifold.tasks.frame import inference_batches
+from trifold.tasks.frame import pack
 from trifold.tasks.head import equip
 from trifold.tasks.judge import judge
 from trifold.tasks.loader import ExampleLoader
@@ -110,7 +110,7 @@ def finetune(
     work = Work(listen)
     best = Best(out, trainer, higher=task.higher_is_better and _measured(task), patience=experiment.patience)
     chosen = splits.dev[: experiment.training.evaluate_rows or None]
-    batches = _batches(task, chosen)
+    batches = _batches(task, chosen, experiment.training.batch_size)
     with MetricLog(out, resume_after=trainer.step, tensorboard=experiment.training.tensorboard) as log:
 
         def evaluate(_: int) -> Evaluation | None:
@@ -328,9 +328,11 @@ def _measured(task: Task) -> bool:
     return not isinstance(task.config, Translation)
 
 
-def _batches(task: Task, records: Sequence[Record]) -> list[Batch]:
-    flat = [one for part in task.examples(records) for one in part]
-    return [batch for batch, _ in inference_batches(flat, task.frame.pad)]
+def _batches(task: Task, records: Sequence[Record], size: int) -> list[Batch]:
+    """So many whole examples a batch, as in training: the loss of an embedding asks for partners in the same batch."""
+    examples = task.examples(records)
+    parts = [examples[start : start + size] for start in range(0, len(examples), size)]
+    return [pack([one for example in part for one in example], task.frame.pad)[0] for part in parts]
 
 
 def _evaluate(trainer: Trainer, task: Task, chosen: Sequence[Record], batches: Sequence[Batch]) -> Evaluation:
