@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from trifold.batch import IGNORED, Batch, Loss
+from trifold.batch import IGNORED, Batch, Layout, Loss
 from trifold.data.rows import Row
 from trifold.errors import DataError
 from trifold.evaluation.metric import Tally, mean
@@ -21,16 +21,18 @@ from trifold.example import Ids, TrainingExample
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import SpanQA
-from trifold.tasks.frame import Frame
+from trifold.tasks.frame import Frame, segments
 from trifold.tasks.head import TaskHead, document_keys, main_layout, task_head
 from trifold.tasks.record import Record, Role, mostly_chinese, text_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
 
-__all__ = ["Answers", "SpanQATask"]
+__all__ = ["Answers", "Nearness", "SpanHead", "SpanQATask"]
 
 BASE = 2**20
 """A label is `start * BASE + end`, places in the example's own tokens."""
+SCALES, WEIGHT, IN_BOTH = (2.0, 8.0, 32.0), 30.0, 2
+"""Distances in tokens; how much faster the weights of nearness move than others; the segment of what both parts have."""
 ROLES = (
     Role("question", ("question", "query")),
     Role("context", ("context", "passage", "paragraph")),
@@ -72,6 +74,60 @@ class Window:
     record: int
 
 
+class Nearness(nn.Module):
+    """What a sliding window over a context counts, with weights that are learned: how much of the question is near.
+
+    For a token i and a scale s, the sum over the tokens j of its text that stand in the question of
+
+        importance(j) / (how often j's token comes in the text) * exp(-|i - j| / s),
+
+    and the logarithm of one plus that; then a linear map (after kernel pooling, Xiong et al. 2017).
+
+    Args:
+        vocab_size: of the model.
+        num_outputs: logits a token.
+
+    Example:
+        >>> near = Nearness(10, 2)
+        >>> near(torch.tensor([[7, 8, 2, 5, 8, 2]]), Layout.whole(1, 6), 2).shape
+        torch.Size([1, 6, 2])
+    """
+
+    def __init__(self, vocab_size: int, num_outputs: int) -> None:
+        super().__init__()
+        self.importance = nn.Embedding(vocab_size, 1)
+        self.output = nn.Linear(len(SCALES) + 1, num_outputs, bias=False)
+        nn.init.zeros_(self.importance.weight)
+        nn.init.zeros_(self.output.weight)
+
+    def forward(self, tokens: Int[Tensor, "batch seq"], layout: Layout, end: int) -> Float[Tensor, "batch seq outputs"]:
+        """Logits of each token; `end` is the token that parts of a text end with."""
+        keys = document_keys(layout, *tokens.shape)
+        same = keys[:, :, None] == keys[:, None, :]  # B S S
+        often = (same & (tokens[:, :, None] == tokens[:, None, :])).sum(2)
+        shared = (segments(tokens, layout, end) == IN_BOTH).to(self.output.weight.dtype)
+        weight = shared * torch.exp(WEIGHT * self.importance(tokens)[..., 0]) / often
+        place = torch.arange(tokens.shape[1], device=tokens.device)
+        apart = (place[:, None] - place[None, :]).abs().to(weight.dtype)
+        near = [torch.einsum("bij,bj->bi", torch.exp(-apart / scale) * same, weight).log1p() for scale in SCALES]
+        return WEIGHT * self.output(torch.stack([*near, shared], dim=-1))
+
+
+class SpanHead(nn.Module):
+    """Two logits a token, from its vector and from how near it is to what the question asks about."""
+
+    def __init__(self, d_model: int, vocab_size: int) -> None:
+        super().__init__()
+        self.deep, self.near = TaskHead(d_model, 2, dense=False), Nearness(vocab_size, 2)
+
+    def forward(
+        self, hidden: Float[Tensor, "batch seq d_model"], tokens: Int[Tensor, "batch seq"], layout: Layout, end: int
+    ) -> Float[Tensor, "batch seq 2"]:
+        """Logits of being the first and the last token of the answer."""
+        logits = self.deep(hidden)
+        return logits + self.near(tokens, layout, end).to(logits.dtype)
+
+
 class SpanQATask:
     """The first and last token of the answer, each by a softmax over the window; the first token stands for no answer.
 
@@ -86,7 +142,7 @@ class SpanQATask:
 
     def __init__(self, config: SpanQA, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
-        self.frame = Frame(tokenizer, model, config.max_length)
+        self.frame, self.vocab_size = Frame(tokenizer, model, config.max_length), model.vocab_size
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Question, context and gold answers, whose offsets are checked against the context."""
@@ -98,7 +154,7 @@ class SpanQATask:
 
     def build_head(self, d_model: int) -> nn.Module:
         """Two outputs a token: begin and end."""
-        return TaskHead(d_model, 2, dense=False)
+        return SpanHead(d_model, self.vocab_size)
 
     def _windows(self, records: Sequence[Record]) -> list[Window]:
         encoded = iter(self.tokenizer.encode_batch([text for one in records for text in one.inputs], plain=True))
@@ -153,7 +209,8 @@ class SpanQATask:
         self, model: Transformer, hidden: Float[Tensor, "batch seq d_model"], batch: Batch
     ) -> Float[Tensor, "batch seq 2"]:
         """Log-probabilities of each token to be the first and the last, within its window."""
-        logits = task_head(model)(hidden)
+        tokens = batch.source if batch.target is None else batch.target
+        logits = task_head(model)(hidden, tokens, main_layout(batch), self.frame.end)
         keys = document_keys(main_layout(batch), *logits.shape[:2])
         return segment_log_softmax(logits.flatten(0, 1), keys.flatten()).unflatten(0, logits.shape[:2])
 
