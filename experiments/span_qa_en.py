@@ -4,10 +4,11 @@ trifold finetune --experiment experiments/span_qa_en.py --out runs/reader_en
 """
 
 import os
+from dataclasses import replace
 
 from trifold.tasks import FineTuning, LabelledData, SpanQA
 from trifold.tasks.experiment import TRAINING
-from trifold.training import ModelChoice
+from trifold.training import AdamW, ModelChoice
 
 FOLDER = f"{os.environ.get('TRIFOLD_DATA', 'data')}/qa_en"
 
@@ -23,6 +24,6 @@ def experiment() -> FineTuning:
             test_fraction=0.1,
             group="context",
         ),
-        training=TRAINING,
-        epochs=2.0,
+        training=replace(TRAINING, optimizer=AdamW(lr=7e-4, weight_decay=0.01, betas=(0.9, 0.98)), batch_size=12),
+        epochs=3.0,
     )

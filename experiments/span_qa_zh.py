@@ -4,10 +4,11 @@ trifold finetune --experiment experiments/span_qa_zh.py --out runs/reader_zh
 """
 
 import os
+from dataclasses import replace
 
 from trifold.tasks import FineTuning, LabelledData, SpanQA
 from trifold.tasks.experiment import TRAINING
-from trifold.training import ModelChoice
+from trifold.training import AdamW, ModelChoice
 
 FOLDER = f"{os.environ.get('TRIFOLD_DATA', 'data')}/qa_zh"
 
@@ -24,6 +25,6 @@ def experiment() -> FineTuning:
             group="context",
             on_error="skip",
         ),
-        training=TRAINING,
-        epochs=4.0,
+        training=replace(TRAINING, optimizer=AdamW(lr=7e-4, weight_decay=0.01, betas=(0.9, 0.98)), batch_size=12),
+        epochs=3.0,
     )
