@@ -43,6 +43,10 @@ class ModelChoice(Config):
         Config.__post_init__(self)
         one = (self.preset is None) != (self.start is None)
         require(one, where="model", given=f"preset={self.preset}, start={self.start}", allowed="exactly one of the two")
+        kept = self.start is None or self.embedding == "random"
+        require(
+            kept, where="model.embedding", given="cooccurrence", allowed="random with model.start, which has its own"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -77,7 +77,8 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
     sizes = {"documents": sum(store.num_documents for store in corpora.train),
              "tokens": sum(store.num_tokens for store in corpora.train)}  # fmt: skip
     tell("data", {**sizes, "held_out_tokens": corpora.valid.num_tokens if corpora.valid else 0})
-    if experiment.model.embedding == "cooccurrence":
+    begun = (out / "checkpoints").is_dir()  # its weights will take the place of these
+    if experiment.model.embedding == "cooccurrence" and not begun:
         tell("embedding", {"tokens": embed_by_cooccurrence(model, corpora.train)})
     return _load(experiment, tokenizer, corpora, model, objective)
 
