@@ -112,5 +112,7 @@ class FineTuning(Config):
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
+        drawn = self.model.embedding == "random"
+        require(drawn, where="model.embedding", given=self.model.embedding, allowed="random; pre-training can count it")
         both = self.lora is None or self.freeze == 0
         require(both, where="freeze", given=self.freeze, allowed="0 with lora, which freezes everything")
