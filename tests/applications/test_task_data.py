@@ -10,9 +10,10 @@ import torch
 from trifold.batch import Batch, Layout
 from trifold.cli.main import main
 from trifold.presets.pretrained import Transformer
-from trifold.tasks import FineTuning, LabelledData, load_fine_tuned
+from trifold.tasks import FineTuning, Generation, LabelledData, load_fine_tuned
 from trifold.tasks.finetune import split_rows
 from trifold.tasks.frame import Frame
+from trifold.tasks.generation import GenerationTask
 from trifold.text import train_tokenizer
 from trifold.training import ModelChoice
 
@@ -161,3 +162,48 @@ def test_the_partners_of_an_embedding_are_judged_together_whatever_their_lengths
         json.loads(line).get("valid_loss") for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     ]
     assert all(np.isfinite(loss) for loss in losses if loss is not None) and any(loss is not None for loss in losses)
+
+
+PRETRAINING = """
+from trifold.training import DataChoice, Experiment, ModelChoice, TokenizerChoice, Training
+def experiment():
+    return Experiment(
+        model=ModelChoice(preset="llama", size="tiny", dials={"d_model": 16, "num_heads": 2, "num_kv_heads": 2, "d_ff": 16}),
+        tokenizer=TokenizerChoice(vocab_size=300), data=DataChoice(paths=("PLACE",)),
+        training=Training(steps=2, length=16, batch_size=2))
+"""
+
+
+def test_from_beside_an_experiment_file_goes_on_with_that_model_and_its_tokenizer(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("one two three four five six seven\n" * 200, encoding="utf-8")
+    file = tmp_path / "experiment.py"
+    file.write_text(PRETRAINING.replace("PLACE", str(text)), encoding="utf-8")
+    first, second = tmp_path / "first", tmp_path / "second"
+    code, _, err = call(capsys, "pretrain", "--experiment", file, "--out", first)
+    assert code == 0, err
+    code, _, err = call(capsys, "pretrain", "--experiment", file, "--from", first, "--steps", 3, "--out", second)
+    assert code == 0, err
+    asked = json.loads((second / "trifold.json").read_text())["experiment"]
+    assert (asked["model"]["start"], asked["model"]["preset"]) == (str(first), None)
+    assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
+
+
+def test_an_instruction_that_speaks_of_the_template_is_put_in_as_it_is_written():
+    task = object.__new__(GenerationTask)
+    task.config = Generation(template="{prompt} / {input}", template_without_input="{prompt} -")
+    assert task.render("explain {input}", "{prompt} and {input}") == "explain {input} / {prompt} and {input}"
+    assert task.render("say {prompt}") == "say {prompt} -"
+
+
+def test_the_report_of_instruction_tuning_shows_what_the_model_writes(tmp_path, capsys):
+    rows = [{"instruction": f"say w{n}", "output": f"w{n} <b>|</b> it is"} for n in range(60)]
+    train = write_lines(tmp_path / "pairs.jsonl", rows)
+    code, _out, err = call(capsys, "finetune", "generation", "--model", "gpt2", *SMALL, "--train", train, "--steps", 2,
+                          "--batch-size", 4, "--out", tmp_path / "run")  # fmt: skip
+    assert code == 0, err
+    samples = json.loads((tmp_path / "run" / "trifold.json").read_text())["judgement"]["samples"]
+    assert samples and all(one["gold"].endswith("it is") and "say w" in one["input"] for one in samples)
+    for name in ("report.html", "report.md"):
+        page = (tmp_path / "run" / name).read_text(encoding="utf-8")
+        assert "What the model writes" in page and "&lt;b&gt;" in page and "<b>|" not in page

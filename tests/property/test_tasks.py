@@ -85,6 +85,18 @@ def test_g5_a_prediction_is_the_same_alone_and_in_company(preset, name):
 
 
 @pytest.mark.parametrize("preset", FAMILIES)
+def test_the_deep_model_is_taught_the_same_whatever_the_token_runs_already_know(preset):
+    model, task, records = make(preset, "multi_label")
+    batch, _ = pack([one for part in task.examples(records) for one in part], task.frame.pad)
+    table = model.heads["task"].ngrams.table.weight
+    _, taught = gradients(model, task, [batch])
+    torch.nn.init.constant_(table, 3.0)
+    _, again = gradients(model, task, [batch])
+    changed = {name for name, value in taught.items() if not torch.equal(value, again[name])}
+    assert changed == {"heads.task.ngrams.table.weight"} and taught["heads.task.output.weight"].abs().sum() > 0
+
+
+@pytest.mark.parametrize("preset", FAMILIES)
 def test_embeddings_of_packed_texts_are_those_of_each_alone(preset):
     torch.manual_seed(3)
     model = Transformer.from_preset(preset, size="tiny", vocab_size=TOKENIZER.vocab_size, num_layers=2).double().eval()

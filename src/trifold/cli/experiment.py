@@ -101,11 +101,13 @@ def experiment_in(path: Path, kind: type) -> Any:
 
 
 def _from_python(path: Path, request: Request) -> Any:
-    """The experiment of the file; options given beside it replace its values."""
+    """The experiment of the file; options given beside it replace its values, `--from RUN` its model and tokenizer."""
     from trifold.config import override
-    from trifold.training import Experiment
+    from trifold.training import Experiment, ModelChoice, TokenizerChoice
 
     made = experiment_in(path, Experiment)
+    if "from" in request.given:
+        made = replace(made, model=ModelChoice(start=getattr(request.values, "from")), tokenizer=TokenizerChoice())
     changes: dict[str, Any] = {}
     for name in set(request.given) & {"steps", "tokens", "minutes"}:
         changes |= {"training.steps": None, "training.tokens": None, "training.minutes": None}

@@ -20,12 +20,14 @@ from trifold.config import to_json
 from trifold.data.permutation import mix
 from trifold.data.rows import Row, file_digest, read_rows
 from trifold.errors import ConfigError, DataError
+from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.best import Best
 from trifold.tasks.build import build_task, complete, save_task
 from trifold.tasks.config import Generation, Translation
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import pack
+from trifold.tasks.generation import GenerationTask
 from trifold.tasks.head import equip
 from trifold.tasks.judge import judge
 from trifold.tasks.loader import ExampleLoader
@@ -33,6 +35,7 @@ from trifold.tasks.record import Record, read_records
 from trifold.tasks.report import write_task_report
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
+from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.adapter import add_adapters, merge_adapters
@@ -43,6 +46,9 @@ from trifold.training.save import load_checkpoint, publish_model
 from trifold.training.trainer import Evaluation
 
 __all__ = ["FineTuneResult", "finetune", "split_records", "split_rows"]
+
+SAMPLES = 6
+"""Texts of the model's own that a report shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,9 @@ def _finish(
     work.listen(Event("evaluate"))
     judged = splits.test or splits.dev
     untuned = {"untuned": list(before)} if before else {}
-    found = judge(task, judged, task.predict(exact, judged), train=splits.train, others=untuned)
+    said = task.predict(exact, judged)
+    found = judge(task, judged, said, train=splits.train, others=untuned)
+    found["samples"] = _samples(task, exact, judged, said)
     found["split"] = "test" if splits.test else "dev"
     found["unknown_tokens"] = _unknown_share(tokenizer, judged)
     count = model.num_parameters()
@@ -156,6 +164,18 @@ def _finish(
     write_task_report(out)
     work.listen(Event("save", details={"folder": str(out)}))
     return result
+
+
+def _samples(
+    task: Task, model: Transformer, records: Sequence[Record], said: Sequence[Prediction]
+) -> list[dict[str, str]]:
+    """A few texts of the model's own beside what was asked for, where it writes any."""
+    if isinstance(task, GenerationTask):
+        said = task.write(model, records[:SAMPLES], Sampling(temperature=0.0))
+    elif not isinstance(task, TranslationTask):
+        return []
+    few = zip(records[:SAMPLES], said, strict=False)
+    return [{"input": record.inputs[0], "gold": record.gold, "answer": one.answer} for record, one in few]
 
 
 def _multiplied(model: Transformer, task: Task) -> int:

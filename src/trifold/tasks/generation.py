@@ -1,6 +1,7 @@
 """Instruction tuning: answers to prompts, with the loss on the answer alone; without prompts, plain continuation."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,8 @@ ROLES = (
     Role("input", ("input", "context"), needed=False),
     Role("response", ("output", "response", "answer", "completion", "summary", "text"), label=True),
 )
+
+SLOT = re.compile(r"\{(?:prompt|input)\}")
 
 
 class GenerationTask:
@@ -62,7 +65,8 @@ class GenerationTask:
         if not prompt:
             return ""
         template = self.config.template if given.strip() else self.config.template_without_input
-        return template.replace("{input}", given).replace("{prompt}", prompt)
+        parts = {"{input}": given, "{prompt}": prompt}  # put in at once: a text may itself speak of "{prompt}"
+        return SLOT.sub(lambda found: parts[found[0]], template)
 
     def build_head(self, d_model: int) -> None:
         """None: the language-model head writes."""

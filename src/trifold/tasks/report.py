@@ -31,12 +31,15 @@ def write_task_report(folder: Path) -> Path:
     parts.append(f"<p>{html.escape(_note(found))}</p>")
     parts += _curves(folder, found)
     parts += _confusion(found)
-    if found.get("worst"):
-        parts += [_heading("task.worst"), html_table(_worst(found))]
+    examples = {"task.worst": _worst(found.get("worst")), "task.samples": _samples(found.get("samples"))}
+    for key, rows in examples.items():
+        parts += [_heading(key), html_table(rows)] if rows else []
     parts += [_heading("task.facts"), html_table(facts)]
     (folder / "report.html").write_text(html_page(title, parts), encoding="utf-8")
     cost = message("task.facts")
     lines = [f"# {title}", "", *_markdown(results), "", _note(found), ""]
+    for key, rows in examples.items():
+        lines += [f"## {message(key)}", "", *_markdown(rows), ""] if rows else []
     lines += [f"## {cost}", "", *_markdown(facts), "", environment(), ""]
     (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
     return folder / "report.html"
@@ -105,11 +108,19 @@ def _confusion(found: Mapping[str, Any]) -> list[str]:
     return [_heading("task.confusion"), html_table(rows)]
 
 
-def _worst(found: Mapping[str, Any]) -> list[list[str]]:
-    head = [message(f"task.column_{name}") for name in ("input", "gold", "answer", "confidence")]
+def _worst(errors: Sequence[Mapping[str, Any]] | None) -> list[list[str]]:
     rows = [[" ¦ ".join(one["inputs"]), str(one["gold"]), str(one["answer"]), f"{one['confidence']:.3f}"]
-            for one in found["worst"]]  # fmt: skip
-    return [head, *rows]
+            for one in errors or ()]  # fmt: skip
+    return [_columns("input", "gold", "answer", "confidence"), *rows] if rows else []
+
+
+def _samples(samples: Sequence[Mapping[str, str]] | None) -> list[list[str]]:
+    rows = [[one["input"], one["gold"], one["answer"]] for one in samples or ()]
+    return [_columns("input", "gold", "answer"), *rows] if rows else []
+
+
+def _columns(*names: str) -> list[str]:
+    return [message(f"task.column_{name}") for name in names]
 
 
 def _facts(known: Mapping[str, Any]) -> list[list[str]]:
@@ -130,5 +141,5 @@ def _facts(known: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
-    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    head, *body = [[html.escape(" ".join(cell.split()), quote=False).replace("|", "\\|") for cell in row] for row in rows]
     return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in body)]
