@@ -207,3 +207,22 @@ def test_the_report_of_instruction_tuning_shows_what_the_model_writes(tmp_path, 
     for name in ("report.html", "report.md"):
         page = (tmp_path / "run" / name).read_text(encoding="utf-8")
         assert "What the model writes" in page and "&lt;b&gt;" in page and "<b>|" not in page
+
+
+def test_tuning_a_tuned_model_further_goes_on_with_its_head_where_the_task_is_the_same(tmp_path, capsys):
+    rows = [{"question": f"w{n}?", "context": f"it is w{n} or not", "answers": [f"w{n}"]} for n in range(60)]
+    train = write_lines(tmp_path / "spans.jsonl", rows)
+    labelled = write_lines(tmp_path / "labels.jsonl", [{"text": f"w{n}", "label": "xy"[n % 2]} for n in range(60)])
+    first = tmp_path / "first"
+    beside = ("--steps", 1, "--batch-size", 4, "--lr", "1e-30")
+    code, _, err = call(capsys, "finetune", "span_qa", "--model", "bert", *SMALL, "--train", train, *beside, "--out", first)
+    assert code == 0 and "going on with" not in err, err
+    for name, task, file, kept in (("same", "span_qa", train, True), ("other", "classification", labelled, False)):
+        run = tmp_path / name
+        code, _, err = call(capsys, "finetune", task, "--model", first, "--train", file, *beside, "--out", run)
+        assert code == 0 and (f"going on with the head of {first}" in err) == kept, err
+        parts = [dict(load_fine_tuned(one).model.named_parameters()) for one in (first, run)]
+        shared = [name for name in parts[0].keys() & parts[1].keys() if name.startswith("heads.")]
+        assert bool(shared) == kept
+        for one in shared:
+            torch.testing.assert_close(parts[0][one], parts[1][one], rtol=0, atol=1e-6)

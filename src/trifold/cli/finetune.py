@@ -164,6 +164,8 @@ def show(event: "Event", progress: Progress) -> None:
         progress.note(message("cli.evaluated_task", loss=f"{found.loss:.4f}", metric=metric))
     elif event.stage == "examples" and event.details is not None:
         progress.note(message("cli.stage_examples", **event.details))
+    elif event.stage == "head" and event.details is not None:
+        progress.note(message("cli.stage_head", **event.details))
 
 
 def say_judgement(found: dict[str, Any], console: Console) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trifold.checkpoint.hugging_face import find_folder
+import torch
+
+from trifold.checkpoint.hugging_face import find_folder, read_extra
 from trifold.config import Config, from_json, to_json
 from trifold.data.rows import Row
 from trifold.errors import DataError, ModelFileError
@@ -26,9 +28,11 @@ from trifold.tasks.task import Task
 from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer
 
-__all__ = ["FineTuned", "build_task", "complete", "is_fine_tuned", "load_fine_tuned", "roles_of", "save_task"]
+__all__ = ["FineTuned", "build_task", "complete", "is_fine_tuned", "keep_head", "load_fine_tuned", "roles_of", "save_task"]
 
 FILE = "task.json"
+OUTPUTS = ("labels", "pairs", "multi_label", "ngrams")
+"""What a head's outputs and parts depend on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,15 +140,40 @@ def load_fine_tuned(path: str | Path) -> FineTuned:
         ModelFileError: there is none, or a file is damaged.
     """
     folder = resolve(find_folder(str(path)))
+    saved = _saved_task(folder, path)
+    model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
+    task = build_task(saved, tokenizer, model.config)
+    equip(model, task)
+    model.load_extra(folder)
+    return FineTuned(model.eval(), tokenizer, task, folder)
+
+
+def _saved_task(folder: Path, path: str | Path) -> TaskConfig:
+    """The task of a fine-tuned model in `folder`, which the user called `path`."""
     try:
         data = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelFileError("task.not_fine_tuned", path=path) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError("checkpoint.bad_file", path=folder / FILE, problem=str(error)[:200]) from None
-    saved = from_json(Saved, data, where=str(folder / FILE))
-    model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
-    task = build_task(saved.task, tokenizer, model.config)
-    equip(model, task)
-    model.load_extra(folder)
-    return FineTuned(model.eval(), tokenizer, task, folder)
+    return from_json(Saved, data, where=str(folder / FILE)).task
+
+
+def keep_head(model: Transformer, task: Task, start: str) -> bool:
+    """Go on with the head that a model was fine-tuned with, where it was the same task with the same outputs.
+
+    Raises:
+        ModelFileError: the head's file is damaged.
+    """
+    folder = find_folder(start)
+    if not is_fine_tuned(folder):
+        return False
+    outputs = [(one.kind, *(getattr(one, name, None) for name in OUTPUTS))
+               for one in (_saved_task(folder, start), task.config)]  # fmt: skip
+    if outputs[0] != outputs[1]:
+        return False
+    saved, mine = read_extra(folder), dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in saved.items():
+            mine[name].copy_(value)
+    return bool(saved)

@@ -23,7 +23,7 @@ from trifold.errors import ConfigError, DataError
 from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.best import Best
-from trifold.tasks.build import build_task, complete, save_task
+from trifold.tasks.build import build_task, complete, keep_head, save_task
 from trifold.tasks.config import Generation, Translation
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import pack
@@ -108,7 +108,8 @@ def finetune(
         sizes = {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)}
         listen(Event("examples", details={**sizes, "skipped": sum(map(len, rows.values())) - sum(sizes.values())}))
         before = _before(task, model, splits)
-        _prepare(experiment, task, model)
+        if _prepare(experiment, task, model):
+            listen(Event("head", details={"folder": str(experiment.model.start)}))
         listen(Event("model", details={"parameters": model.num_parameters()}))
         trainer = _trainer(experiment, task, model, splits)
     if resume:
@@ -309,8 +310,8 @@ def _before(task: Task, model: Transformer, splits: Splits) -> list[Prediction]:
     return task.predict(model, judged) if isinstance(task.config, Generation) and judged else []
 
 
-def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> None:
-    """Put on the adapters, freeze what stays, and add what the task needs."""
+def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> bool:
+    """Put on the adapters, freeze what stays, and add what the task needs; whether the head is one tuned before."""
     if experiment.lora is not None:
         lora = experiment.lora
         alpha = lora.alpha or 2.0 * lora.rank
@@ -323,6 +324,7 @@ def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> None:
         for part in [model.embedding, *(block for stack in stacks for block in stack.blocks[: experiment.freeze])]:
             part.requires_grad_(False)
     equip(model, task)
+    return experiment.model.start is not None and keep_head(model, task, experiment.model.start)
 
 
 def _trainer(experiment: FineTuning, task: Task, model: Transformer, splits: Splits) -> Trainer:

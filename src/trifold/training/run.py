@@ -37,7 +37,7 @@ class Event:
     """What a run tells while it goes on: a stage that begins, a step, or a held-out evaluation.
 
     Attributes:
-        stage: `tokenizer`, `data`, `model`, `train`, `evaluate` or `save`.
+        stage: `tokenizer`, `data`, `examples`, `head`, `model`, `train`, `evaluate` or `save`.
         step: the step just done; None outside training.
         evaluation: the evaluation just done; None otherwise.
         details: numbers worth showing, by name.
