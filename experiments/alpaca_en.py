@@ -1,4 +1,4 @@
-"""Instruction tuning on Alpaca's 52,002 English instructions: bits per byte of held-out answers, from the decoder of enwiki_decoder.py.
+"""Instruction tuning on Alpaca's 52,002 English instructions, from enwiki_decoder.py: bits per byte of held-out answers.
 
 trifold finetune --experiment experiments/alpaca_en.py --out runs/alpaca_en
 trifold generate runs/alpaca_en "..."

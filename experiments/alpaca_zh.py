@@ -1,4 +1,4 @@
-"""Instruction tuning on Alpaca's 16,868 Chinese instructions: bits per byte of held-out answers, from the decoder of zhwiki_decoder.py.
+"""Instruction tuning on Alpaca's 16,868 Chinese instructions, from zhwiki_decoder.py: bits per byte of held-out answers.
 
 trifold finetune --experiment experiments/alpaca_zh.py --out runs/alpaca_zh
 trifold generate runs/alpaca_zh "..."

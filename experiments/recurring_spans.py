@@ -49,7 +49,7 @@ def runs(sentence: str, longest: int) -> set[str]:
 
 
 def recurring(group: list[str]) -> list[str]:
-    """Runs in more than one sentence that are not part of a longer one that recurs as often; single Han characters are out."""
+    """Runs in more than one sentence unless part of a longer one that recurs as often; no single characters."""
     longest = LONGEST[HAN.search("".join(group)) is not None]
     often = Counter(run for sentence in group for run in runs(sentence, longest))
     known = sorted((run for run, count in often.items() if count > 1 and len(run) > 1), key=len, reverse=True)

@@ -1,12 +1,13 @@
 """Knowledge bases of real text: how often words, vectors and both find the right place, and what triples answer.
 
-python experiments/retrieval.py [--english RUN] [--chinese RUN] [--relations RUN]
+python experiments/retrieval.py [--english RUN] [--chinese RUN] [--relations RUN] [--reader RUN] [--only NAME ...]
 
-The runs are models fine-tuned for embedding: of English and Chinese passages (inverse_cloze.py makes pairs to train on),
-and of Chinese questions and relations. Cranfield: 1,400 abstracts, 225 queries (nDCG@10, recall@100). TrecQA: candidate
-sentences of each question (MAP). DRCD and CMRC: paragraphs as the knowledge base, their questions as queries (recall
-of the right paragraph). NLPCC 2016: the questions' gold triples as a closed world. CIA World Factbook:
-69,303 triples, questions by template.
+The first three runs are models fine-tuned for embedding: of English and Chinese passages (inverse_cloze.py makes pairs to
+train on), and of Chinese questions and relations (relation_pairs.py); the reader is that of span_qa_zh.py.
+Cranfield: 1,400 abstracts, 225 queries (nDCG@10, recall@100). TrecQA: candidate sentences of each question (MAP). DRCD and
+CMRC: paragraphs as the knowledge base, their questions as queries (recall of the right paragraph; with a reader, F1 and
+exact match of its answers to every fourth question of CMRC). NLPCC 2016: the questions' gold triples as a closed
+world. CIA World Factbook: 69,303 triples, questions by template.
 """
 
 import argparse
@@ -18,13 +19,17 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from trifold.cli.evaluate import labelled_records
 from trifold.cli.index import embedder_in
 from trifold.evaluation.metric import average_precision, mean, ndcg
 from trifold.evaluation.statistics import bootstrap
 from trifold.retrieval import KnowledgeBase, answer_from_triples, meaning_scores
+from trifold.tasks import load_fine_tuned
+from trifold.tasks.knowledge import judge_knowledge
 
 DATA = Path(os.environ.get("TRIFOLD_DATA", "data"))
 
@@ -122,6 +127,22 @@ def paragraphs(place: Path, file: str, embedder: Any) -> None:
         tell(f"{file} reciprocal rank, {by}", [1 / rank for rank in ranks])
 
 
+def answers(place: Path, reader: str, embedder: Any) -> None:
+    """Search and read: answers of a reader to every fourth question of CMRC, from the five best passages of the base."""
+    file = DATA / "qa_zh/cmrc2018_dev.jsonl.gz"
+    number = {text: str(n) for n, text in enumerate(dict.fromkeys(one["context"] for one in records(file)))}
+    base, _ = KnowledgeBase.build([listed(place / "read.jsonl", number)], place / "read", embedder=embedder)
+    tuned = load_fine_tuned(reader)
+    asked = labelled_records(tuned, str(file))[::4]
+    whole = judge_knowledge(base, tuned, asked, embedder=embedder)["metrics"]
+    given = {name: asdict(bootstrap(tally))
+             for name, tally in tuned.task.measure(asked, tuned.task.predict(tuned.model, asked)).items()}  # fmt: skip
+    for name, alone in given.items():
+        for way, found in (("from the base", whole[name]), ("right paragraph given", alone)):
+            interval = f"{found['value']:.4f}  [{found['low']:.4f}, {found['high']:.4f}]  n = {found['n']}"
+            sys.stdout.write(f"{f'CMRC {name}, {way}':<44} {interval}\n")
+
+
 def triples(place: Path, embedder: Any) -> None:
     """Accuracy of the first answer over the gold triples; every seventh question, which no embedder was trained on."""
     table = place / "triples.tsv"
@@ -155,20 +176,25 @@ def factbook(place: Path, embedder: Any) -> None:
 
 
 def main() -> None:
-    """Run all."""
+    """Run all, or what is named."""
     parser = argparse.ArgumentParser()
-    for name in ("english", "chinese", "relations"):
+    for name in ("english", "chinese", "relations", "reader"):
         parser.add_argument(f"--{name}")
+    parser.add_argument("--only", nargs="*", default=[])
     chosen = parser.parse_args()
     english, chinese, relations = map(embedder_in, (chosen.english, chosen.chinese, chosen.relations))
+    steps = {
+        "cranfield": lambda place: cranfield(place, english),
+        "trecqa": lambda place: trecqa(place, english),
+        "factbook": lambda place: factbook(place, english),
+        "drcd": lambda place: paragraphs(place, "drcd_dev", chinese),
+        "cmrc": lambda place: paragraphs(place, "cmrc2018_dev", chinese),
+        "answers": lambda place: answers(place, chosen.reader, chinese) if chosen.reader else None,
+        "triples": lambda place: triples(place, relations),
+    }
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        cranfield(place, english)
-        trecqa(place, english)
-        factbook(place, english)
-        paragraphs(place, "drcd_dev", chinese)
-        paragraphs(place, "cmrc2018_dev", chinese)
-        triples(place, relations)
+        for name in chosen.only or steps:
+            steps[name](Path(folder))
 
 
 if __name__ == "__main__":

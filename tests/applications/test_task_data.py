@@ -168,7 +168,7 @@ PRETRAINING = """
 from trifold.training import DataChoice, Experiment, ModelChoice, TokenizerChoice, Training
 def experiment():
     return Experiment(
-        model=ModelChoice(preset="llama", size="tiny", dials={"d_model": 16, "num_heads": 2, "num_kv_heads": 2, "d_ff": 16}),
+        model=ModelChoice(preset="gpt2", dials={"num_layers": 1, "d_model": 16, "num_heads": 2}),
         tokenizer=TokenizerChoice(vocab_size=300), data=DataChoice(paths=("PLACE",)),
         training=Training(steps=2, length=16, batch_size=2))
 """
@@ -215,7 +215,9 @@ def test_tuning_a_tuned_model_further_goes_on_with_its_head_where_the_task_is_th
     labelled = write_lines(tmp_path / "labels.jsonl", [{"text": f"w{n}", "label": "xy"[n % 2]} for n in range(60)])
     first = tmp_path / "first"
     beside = ("--steps", 1, "--batch-size", 4, "--lr", "1e-30")
-    code, _, err = call(capsys, "finetune", "span_qa", "--model", "bert", *SMALL, "--train", train, *beside, "--out", first)
+    code, _, err = call(
+        capsys, "finetune", "span_qa", "--model", "bert", *SMALL, "--train", train, *beside, "--out", first
+    )
     assert code == 0 and "going on with" not in err, err
     for name, task, file, kept in (("same", "span_qa", train, True), ("other", "classification", labelled, False)):
         run = tmp_path / name

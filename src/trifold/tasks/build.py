@@ -28,7 +28,16 @@ from trifold.tasks.task import Task
 from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer
 
-__all__ = ["FineTuned", "build_task", "complete", "is_fine_tuned", "keep_head", "load_fine_tuned", "roles_of", "save_task"]
+__all__ = [
+    "FineTuned",
+    "build_task",
+    "complete",
+    "is_fine_tuned",
+    "keep_head",
+    "load_fine_tuned",
+    "roles_of",
+    "save_task",
+]
 
 FILE = "task.json"
 OUTPUTS = ("labels", "pairs", "multi_label", "ngrams")

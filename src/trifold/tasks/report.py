@@ -141,5 +141,7 @@ def _facts(known: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
-    head, *body = [[html.escape(" ".join(cell.split()), quote=False).replace("|", "\\|") for cell in row] for row in rows]
+    head, *body = [
+        [html.escape(" ".join(cell.split()), quote=False).replace("|", "\\|") for cell in row] for row in rows
+    ]
     return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *("| " + " | ".join(row) + " |" for row in body)]
