@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from trifold.batch import Batch
+from trifold.errors import ConfigError
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import Classification, Embedding, Generation, Record, SpanQA, Tagging, Translation, build_task
+from trifold.tasks.classification import ClassificationTask
 from trifold.tasks.frame import Frame, pack
 from trifold.tasks.head import equip
-from trifold.text import train_tokenizer
+from trifold.text import Tokenizer, train_tokenizer
+from trifold.text.tokenizer import SpecialTokens
 
 TEXTS = ["a cat sat on the mat", "dogs run", "the bird sings a very long song in the old tree", "猫 坐在 垫子 上", "ok"]
 TOKENIZER = train_tokenizer(TEXTS * 20, kind="byte_bpe", vocab_size=320)
@@ -94,6 +97,31 @@ def test_the_deep_model_is_taught_the_same_whatever_the_token_runs_already_know(
     _, again = gradients(model, task, [batch])
     changed = {name for name, value in taught.items() if not torch.equal(value, again[name])}
     assert changed == {"heads.task.ngrams.table.weight"} and taught["heads.task.output.weight"].abs().sum() > 0
+
+
+class Maskless(Tokenizer):
+    """A tokenizer like GPT-2's, without a mask token."""
+
+    special = SpecialTokens(bos=1)
+
+
+def test_tokens_are_hidden_in_training_only_and_never_those_with_a_role():
+    tokenizer = train_tokenizer(TEXTS * 20, kind="wordpiece", vocab_size=320)
+    model = Transformer.from_preset("bert", size="tiny", vocab_size=tokenizer.vocab_size, num_layers=1)
+    task = build_task(Classification(labels=("x", "y"), token_dropout=0.5), tokenizer, model.config)
+    equip(model, task)
+    batch, _ = pack([one for part in task.examples([Record((TEXTS[2],), "x")] * 64) for one in part], task.frame.pad)
+    torch.manual_seed(1)
+    seen = []
+    model.register_forward_pre_hook(lambda _, given: seen.append(given[0].source))
+    for training in (True, False):
+        task.loss(model.train(training), batch)
+    assert torch.equal(seen[1], batch.source)
+    changed, roles = seen[0] != batch.source, torch.isin(batch.source, torch.tensor(tokenizer.special.all_ids))
+    assert not (changed & roles).any() and (seen[0][changed] == tokenizer.special.mask).all()
+    assert 0.4 < changed[~roles].float().mean() < 0.6
+    with pytest.raises(ConfigError, match="token_dropout"):
+        ClassificationTask(task.config, object.__new__(Maskless), model.config)
 
 
 @pytest.mark.parametrize("preset", FAMILIES)

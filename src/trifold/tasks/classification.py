@@ -57,6 +57,9 @@ class ClassificationTask:
     ) -> None:
         if len(config.labels) < (1 if config.multi_label else 2):
             raise ConfigError("task.few_labels", given=", ".join(config.labels) or "-")
+        if config.token_dropout and tokenizer.special.mask is None:
+            given, allowed = config.token_dropout, "0: the tokenizer has no mask token"
+            raise ConfigError("config.out_of_range", where="task.token_dropout", given=given, allowed=allowed)
         self.config, self.tokenizer = config, tokenizer
         self.frame = Frame(tokenizer, model, config.max_length)
         self.number = {label: number for number, label in enumerate(config.labels)}
@@ -123,6 +126,8 @@ class ClassificationTask:
 
         A sum that learned together would stop teaching the deep model where the token runs know the training data by heart.
         """
+        if model.training and self.config.token_dropout:
+            batch = self._with_hidden_tokens(batch)
         opinions, labels = self._opinions(model, model(self._seen(batch)), batch)
         return Loss(sum(self._error(logits, labels) for logits in opinions) / len(opinions), len(labels))
 
@@ -147,6 +152,18 @@ class ClassificationTask:
 
     def _seen(self, batch: Batch) -> Batch:
         return self.frame.marked(batch) if self.needs_segments else batch
+
+    def _with_hidden_tokens(self, batch: Batch) -> Batch:
+        """The batch with some tokens masked at random, none of those with a role."""
+        changed = {}
+        for side in ("source", "target"):
+            tokens = getattr(batch, side)
+            if tokens is not None:
+                roles = torch.tensor(self.tokenizer.special.all_ids, device=tokens.device)
+                hidden = torch.rand(tokens.shape, device=tokens.device) < self.config.token_dropout
+                hidden &= ~torch.isin(tokens, roles)
+                changed[side] = torch.where(hidden, self.tokenizer.special.mask, tokens)
+        return replace(batch, **changed)
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The most probable label, or all labels above one half."""
