@@ -129,7 +129,7 @@ class ClassificationTask:
         if model.training and self.config.token_dropout:
             batch = self._with_hidden_tokens(batch)
         opinions, labels = self._opinions(model, model(self._seen(batch)), batch)
-        return Loss(sum(self._error(logits, labels) for logits in opinions) / len(opinions), len(labels))
+        return Loss(torch.stack([self._error(logits, labels) for logits in opinions]).mean(), len(labels))
 
     def _error(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Summed over the texts; for several labels, of each yes and no, averaged over the labels."""
@@ -155,14 +155,14 @@ class ClassificationTask:
 
     def _with_hidden_tokens(self, batch: Batch) -> Batch:
         """The batch with some tokens masked at random, none of those with a role."""
-        changed = {}
+        special, changed = self.tokenizer.special, {}
+        assert special.mask is not None, "checked when the task was made"
         for side in ("source", "target"):
             tokens = getattr(batch, side)
             if tokens is not None:
-                roles = torch.tensor(self.tokenizer.special.all_ids, device=tokens.device)
                 hidden = torch.rand(tokens.shape, device=tokens.device) < self.config.token_dropout
-                hidden &= ~torch.isin(tokens, roles)
-                changed[side] = torch.where(hidden, self.tokenizer.special.mask, tokens)
+                hidden &= ~torch.isin(tokens, torch.tensor(special.all_ids, device=tokens.device))
+                changed[side] = tokens.masked_fill(hidden, special.mask)
         return replace(batch, **changed)
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
