@@ -164,6 +164,27 @@ def test_the_partners_of_an_embedding_are_judged_together_whatever_their_lengths
     assert all(np.isfinite(loss) for loss in losses if loss is not None) and any(loss is not None for loss in losses)
 
 
+STARTED = """
+from trifold.tasks import FineTuning, LabelledData
+from trifold.training import ModelChoice
+def experiment():
+    return FineTuning(model=ModelChoice(start="nowhere", dials={"dropout": 0.3}), data=LabelledData(train="PLACE"))
+"""
+
+
+def test_another_model_beside_an_experiment_file_keeps_the_dials_that_the_file_turns(tmp_path, capsys):
+    train = write_lines(tmp_path / "t.jsonl", [{"text": f"a{n}", "label": "xy"[n % 2]} for n in range(40)])
+    file, first, second = tmp_path / "experiment.py", tmp_path / "first", tmp_path / "second"
+    file.write_text(STARTED.replace("PLACE", str(train)), encoding="utf-8")
+    code, _, err = call(capsys, "finetune", "classification", "--model", "bert", *SMALL, "--train", train, "--steps", 1,
+                        "--out", first)  # fmt: skip
+    assert code == 0, err
+    code, _, err = call(capsys, "finetune", "--experiment", file, "--model", first, "--steps", 1, "--out", second)
+    assert code == 0, err
+    asked = json.loads((second / "trifold.json").read_text())["experiment"]["model"]
+    assert (asked["start"], asked["dials"]) == (str(first), {"dropout": 0.3})
+
+
 PRETRAINING = """
 from trifold.training import DataChoice, Experiment, ModelChoice, TokenizerChoice, Training
 def experiment():

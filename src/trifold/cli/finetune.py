@@ -106,7 +106,7 @@ def _apply(request: Request, data: dict[str, Any]) -> None:
     if values.task is not None:
         data["task"] = _task(values.task, data.get("task", {}))
     if values.model is not None:
-        data["model"] = {**_model(values), **request.sections.get("model", {})}
+        data["model"] = {**_model(values, data.get("model", {})), **request.sections.get("model", {})}
     elif values.dials:
         data["model"]["dials"] = {**data["model"]["dials"], **dials_of(values.dials)}
     for option, (section, name) in PLACES.items():
@@ -130,11 +130,15 @@ def _task(name: str, own: dict[str, Any]) -> dict[str, Any]:
     return {**own, "kind": kind} if own.get("kind", kind) == kind else {"kind": kind}
 
 
-def _model(values: Any) -> dict[str, Any]:
-    """A preset by name starts from random weights; anything else is a run, a folder or a hub name."""
+def _model(values: Any, before: dict[str, Any]) -> dict[str, Any]:
+    """A preset by name starts from random weights; anything else is a run, a folder or a hub name.
+
+    Another start than that of an experiment file has its dials turned in the same way.
+    """
+    dials = dials_of(values.dials or [])
     if values.model not in PRESETS:
-        return {"start": values.model, "dials": dials_of(values.dials or [])}
-    chosen: dict[str, Any] = {"preset": values.model, "dials": dials_of(values.dials or [])}
+        return {"start": values.model, "dials": {**(before["dials"] if before.get("start") else {}), **dials}}
+    chosen: dict[str, Any] = {"preset": values.model, "dials": dials}
     return chosen | ({"size": values.size} if values.size else {})
 
 
