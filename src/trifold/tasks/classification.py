@@ -122,33 +122,28 @@ class ClassificationTask:
         return self._set_numbers[members]
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
-        """Cross-entropy of the label, the mean over those who judge; each learns as if it were alone.
-
-        A sum that learned together would stop teaching the deep model where the token runs know the training data by heart.
-        """
+        """Cross-entropy of the label; for several labels, of each yes and no, averaged over the labels."""
         if model.training and self.config.token_dropout:
             batch = self._with_hidden_tokens(batch)
-        opinions, labels = self._opinions(model, model(self._seen(batch)), batch)
-        return Loss(torch.stack([self._error(logits, labels) for logits in opinions]).mean(), len(labels))
-
-    def _error(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Summed over the texts; for several labels, of each yes and no, averaged over the labels."""
+        logits, labels = self._logits(model, model(self._seen(batch)), batch)
         weights = None if self.weights is None else self.weights.to(logits)
-        if not self.config.multi_label:
-            return F.cross_entropy(logits, labels, weight=weights, reduction="sum")
-        wanted = torch.zeros_like(logits)
-        for row, number in enumerate(labels.tolist()):
-            wanted[row, list(self._sets[number])] = 1.0
-        loss = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weights, reduction="sum")
-        return loss / logits.shape[1]
+        if self.config.multi_label:
+            wanted = torch.zeros_like(logits)
+            for row, number in enumerate(labels.tolist()):
+                wanted[row, list(self._sets[number])] = 1.0
+            loss = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weights, reduction="sum")
+            return Loss(loss / logits.shape[1], len(labels))
+        return Loss(F.cross_entropy(logits, labels, weight=weights, reduction="sum"), len(labels))
 
-    def _opinions(self, model: Transformer, hidden: Tensor, batch: Batch) -> tuple[list[Tensor], Tensor]:
-        """Logits of each that judges (the deep model, perhaps the token runs), and labels of the labelled places."""
+    def _logits(self, model: Transformer, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits and labels of the labelled places."""
         head = task_head(model)
         assert isinstance(head, TaskHead)
         vectors, labels = labelled_vectors(hidden, batch, self.pooling)
-        deep = head(vectors)
-        return [deep] if head.ngrams is None else [deep, labelled_runs(head.ngrams, batch).to(deep.dtype)], labels
+        logits = head(vectors)
+        if head.ngrams is not None:
+            logits = logits + labelled_runs(head.ngrams, batch).to(logits.dtype)
+        return logits, labels
 
     def _seen(self, batch: Batch) -> Batch:
         return self.frame.marked(batch) if self.needs_segments else batch
@@ -169,8 +164,7 @@ class ClassificationTask:
         """The most probable label, or all labels above one half."""
 
         def read(hidden: Tensor, batch: Batch) -> Tensor:
-            opinions, _ = self._opinions(model, hidden, batch)
-            return torch.stack(opinions).mean(0)
+            return self._logits(model, hidden, batch)[0]
 
         examples = self._lay(records, [0] * len(records))
         return [

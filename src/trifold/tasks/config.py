@@ -29,8 +29,8 @@ class Classification(Config):
         class_weights: `balanced` weighs each class as if all were equally frequent.
         pooling: what stands for a text: the mean of its vectors, its first or its last; `auto` is the mean for an
             encoder, the last for a decoder. An encoder-decoder always reads its decoder's first vector.
-        ngrams: tokens in the longest run that a linear classifier beside the deep model looks at; 0 for none. Helps where
-            single words and phrases decide and the model is small.
+        ngrams: tokens in the longest run that the head looks at by itself, as a linear classifier does; 0 for none. Helps
+            where single words and phrases decide and the model is small.
         token_dropout: how often a token is hidden in training, as in masked pre-training; against learning by heart.
         neutral_zone: sentiment between two labels: where the top probability is below this, the answer is "neutral";
             0 for none.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trifold.tasks.task import Task
 
 Pooling = Literal["mean", "mark"]
-BUCKETS, MIXER, WEIGHT = 2**17, 0x9E3779B1, 100.0
+BUCKETS, MIXER, WEIGHT = 2**17, 0x9E3779B1, 30.0
 
 
 class TaskHead(nn.Module):
