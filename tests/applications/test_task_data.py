@@ -203,10 +203,30 @@ def test_from_beside_an_experiment_file_goes_on_with_that_model_and_its_tokenize
     first, second = tmp_path / "first", tmp_path / "second"
     code, _, err = call(capsys, "pretrain", "--experiment", file, "--out", first)
     assert code == 0, err
-    code, _, err = call(capsys, "pretrain", "--experiment", file, "--from", first, "--steps", 3, "--out", second)
+    beside = (
+        "--minutes",
+        0.001,
+        "--lr",
+        0.25,
+        "--optimizer",
+        "adamw",
+        "--objective",
+        "causal",
+        "--dials",
+        "dropout=0.5",
+    )
+    code, _, err = call(capsys, "pretrain", "--experiment", file, "--from", first, *beside, "--out", second)
     assert code == 0, err
     asked = json.loads((second / "trifold.json").read_text())["experiment"]
     assert (asked["model"]["start"], asked["model"]["preset"]) == (str(first), None)
+    training = asked["training"]
+    assert (training["minutes"], training["steps"], training["length"], training["optimizer"]["lr"]) == (
+        0.001,
+        None,
+        16,
+        0.25,
+    )
+    assert (training["optimizer"]["kind"], asked["model"]["dials"]) == ("adamw", {"dropout": 0.5})
     assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
 
 

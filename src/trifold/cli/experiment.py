@@ -64,6 +64,7 @@ PLACES = {
     "source_field": "data.source_field", "target_field": "data.target_field", "document": "data.document",
     "on_error": "data.on_error",
 }  # fmt: skip
+LENGTHS = {"steps", "tokens", "minutes"}
 
 
 def build_experiment(request: Request) -> Any:
@@ -72,13 +73,12 @@ def build_experiment(request: Request) -> Any:
     Raises:
         ConfigError, UsageError: something is missing, given twice, or out of range.
     """
-    from trifold.config import from_json, override
+    from trifold.config import from_json, override, to_json
     from trifold.training import Experiment
 
-    if request.values.experiment is not None:
-        found = _from_python(Path(request.values.experiment), request)
-    else:
-        found = from_json(Experiment, _from_options(request), where="experiment")
+    path = request.values.experiment
+    given = {} if path is None else to_json(experiment_in(Path(path), Experiment))
+    found = from_json(Experiment, _with_options(request, given), where="experiment")
     changed = override(found, request.overrides, where="experiment")
     return replace(changed, objective=_fitting(request, changed)) if _is_open(request) else changed
 
@@ -100,39 +100,39 @@ def experiment_in(path: Path, kind: type) -> Any:
     return made
 
 
-def _from_python(path: Path, request: Request) -> Any:
-    """The experiment of the file; options given beside it replace its values, `--from RUN` its model and tokenizer."""
-    from trifold.config import override
-    from trifold.training import Experiment, ModelChoice, TokenizerChoice
-
-    made = experiment_in(path, Experiment)
-    if "from" in request.given:
-        made = replace(made, model=ModelChoice(start=getattr(request.values, "from")), tokenizer=TokenizerChoice())
-    changes: dict[str, Any] = {}
-    for name in set(request.given) & {"steps", "tokens", "minutes"}:
-        changes |= {"training.steps": None, "training.tokens": None, "training.minutes": None}
-        changes[PLACES[name]] = getattr(request.values, name)
-    for name in request.given & (PLACES.keys() - {"steps", "tokens", "minutes"}):
-        changes[PLACES[name]] = getattr(request.values, name)
-    return override(made, changes, where="experiment")
-
-
-def _from_options(request: Request) -> dict[str, Any]:
-    data: dict[str, dict[str, Any]] = {name: dict(request.sections.get(name, {})) for name in SECTIONS}
+def _with_options(request: Request, before: dict[str, Any]) -> dict[str, Any]:
+    """What an experiment file says, if there is one, with what the configuration file and the options say instead."""
+    values, given = request.values, request.given
+    data = {name: {**before.get(name, {}), **request.sections.get(name, {})} for name in SECTIONS}
+    if {"from", "preset"} & given:
+        data |= _without_model(request, before)
+    if LENGTHS & given:
+        data["training"] |= dict.fromkeys(LENGTHS)
     for field, place in PLACES.items():
-        if field in request.given:
+        if field in given:
             section, name = place.split(".")
-            data[section][name] = getattr(request.values, field)
-    if request.values.dials:
-        data["model"]["dials"] = {**data["model"].get("dials", {}), **dials_of(request.values.dials)}
+            data[section][name] = getattr(values, field)
+    if values.dials:
+        data["model"]["dials"] = {**data["model"].get("dials", {}), **dials_of(values.dials)}
+    _set_optimizer(request, data["training"])
+    if values.objective is not None and data["objective"].get("kind") != values.objective:
+        data["objective"] = {"kind": values.objective}
+    _require_data_and_model(data)
+    return {name: section for name, section in data.items() if section}
+
+
+def _without_model(request: Request, before: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sections that another model replaces: a run comes with its tokenizer, a family takes the place of a start."""
+    if "from" in request.given:
+        return {name: dict(request.sections.get(name, {})) for name in ("model", "tokenizer")}
+    return {"model": dict(request.sections.get("model", {}))} if before.get("model", {}).get("start") else {}
+
+
+def _require_data_and_model(data: dict[str, dict[str, Any]]) -> None:
     if "paths" not in data["data"]:
         raise UsageError("cli.missing_option", missing="--data", command="pretrain")
     if "preset" not in data["model"] and "start" not in data["model"]:
         raise UsageError("cli.missing_option", missing="--preset", command="pretrain")
-    _set_optimizer(request, data["training"])
-    if request.values.objective is not None:
-        data["objective"]["kind"] = request.values.objective
-    return {name: section for name, section in data.items() if section}
 
 
 def dials_of(words: list[str]) -> dict[str, Any]:
