@@ -210,6 +210,13 @@ def test_instructions_are_learned_with_the_loss_on_the_answer(tmp_path, capsys):
     code, out, err = call(capsys, "generate", tmp_path / "run", "--prompt", "say c", "--temperature", 0, "--json")
     assert code == 0, err
     assert json.loads(out)["generations"][0]["text"] == "cc"
+    (tmp_path / "ask.jsonl").write_text(
+        '{"instruction": "say d", "input": ""}\n{"instruction": "say e"}', encoding="utf-8"
+    )
+    code, out, err = call(
+        capsys, "generate", tmp_path / "run", "say c", "--input", tmp_path / "ask.jsonl", "--temperature", 0
+    )
+    assert code == 0 and out.split() == ["cc", "dd", "ee"], err
 
 
 def test_embeddings_bring_partners_together(tmp_path, capsys):
@@ -343,6 +350,12 @@ def test_a_knowledge_base_answers_with_the_place_in_the_document(tmp_path, capsy
     assert found["text"] and text[found["start"] : found["end"]] == found["text"]
     code, out, _ = call(capsys, "ask", tmp_path / "run", "?!", "--kb", tmp_path / "kb", "--json")
     assert code == 0 and json.loads(out)["text"] is None
+    (tmp_path / "asked.txt").write_text("?!\nwhere did anna sing?\n", encoding="utf-8")
+    code, out, _ = call(
+        capsys, "ask", tmp_path / "run", "--input", tmp_path / "asked.txt", "--kb", tmp_path / "kb", "--json"
+    )
+    silent, told = json.loads(out)["answers"]
+    assert code == 0 and silent["text"] is None and told == found
     context = "then anna sang in oslo."
     asked = [{"question": "where did anna sing?", "context": context, "answers": [{"text": "oslo", "start": 18}]},
              {"question": "who is otto?", "context": "otto is unknown here.", "answers": []}]  # fmt: skip

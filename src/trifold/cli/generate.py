@@ -4,11 +4,13 @@ from dataclasses import asdict
 from typing import Any
 
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import tuned_for
+from trifold.cli.tuned import INPUT, TEXTS, given_rows, tuned_for, unlabelled_records
 
 __all__ = ["COMMAND"]
 
 RUN = Option(name="run", positional=True, required=True)
+PROMPTS = ("text", "prompt", "instruction", "question", "query")
+"""Columns of a file that may hold what is to be continued or answered."""
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -20,10 +22,11 @@ def run(request: Request) -> dict[str, Any]:
     names = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "beams", "seed")
     chosen = {name: getattr(values, name) for name in names if name in request.given}
     sampling = Sampling(**chosen, stop=tuple(values.stop or ()))
+    rows = given_rows(request, [*(values.text or ()), *(values.prompt or ())])
     if is_fine_tuned(values.run):
-        return _answer(request, sampling)
+        return _answer(request, rows, sampling)
     generator = Generator.from_pretrained(values.run)
-    prompts = values.prompt
+    prompts = [_prompt(row) for row in rows]
     if len(prompts) == 1 and sampling.beams == 1 and not console.as_json:
         paired = generator.model.config.encoder is not None
         console.say("" if paired else prompts[0], end="")
@@ -37,16 +40,20 @@ def run(request: Request) -> dict[str, Any]:
     return {"generations": [{"prompt": p, **_plain(text)} for p, text in zip(prompts, made, strict=True)]}
 
 
-def _answer(request: Request, sampling: Any) -> dict[str, Any]:
-    """Answers of a model tuned on instructions, which reads each prompt through its template."""
-    from trifold.tasks import Record
+def _prompt(row: Any) -> str:
+    """The text to continue, under whatever name a file has it."""
+    from trifold.tasks.record import text_of
 
+    return text_of(row, next((name for name in PROMPTS if name in row.values), PROMPTS[0]))
+
+
+def _answer(request: Request, rows: list[Any], sampling: Any) -> dict[str, Any]:
+    """Answers of a model tuned on instructions, which reads each prompt through its template."""
     tuned = tuned_for(request.values.run, "generation")
-    prompts = request.values.prompt
-    records = [Record((tuned.task.render(prompt),)) for prompt in prompts]
-    made = tuned.task.write(tuned.model, records, sampling)
+    made = tuned.task.write(tuned.model, unlabelled_records(tuned, rows), sampling)
     for one in made:
         request.console.say(one.answer)
+    prompts = (_prompt(row) for row in rows)
     return {"generations": [{"prompt": prompt, "text": one.answer, **one.details}
                             for prompt, one in zip(prompts, made, strict=True)]}  # fmt: skip
 
@@ -59,7 +66,9 @@ COMMAND = Command(
     name="generate",
     options=(
         RUN,
-        Option(name="prompt", many=True, required=True),
+        TEXTS,
+        Option(name="prompt", many=True),
+        INPUT,
         Option(name="max-tokens", kind="integer", low=1),
         Option(name="temperature", kind="number", low=0),
         Option(name="top-k", kind="integer", low=0),

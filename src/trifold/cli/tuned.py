@@ -1,10 +1,45 @@
-"""Opening a fine-tuned model for a command that needs one of a certain kind."""
+"""What commands that use a model have in common: the model of a certain kind, and the texts to use it on."""
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
+from trifold.cli.option import Option, Request
 from trifold.errors import UsageError
 
-__all__ = ["require_task", "tuned_for"]
+__all__ = ["INPUT", "TEXTS", "given_rows", "require_task", "tuned_for", "unlabelled_records"]
+
+TEXTS = Option(name="text", positional=True, many=True, help="option_texts")
+INPUT = Option(name="input", kind="file", help="option_input")
+
+
+def given_rows(request: Request, texts: Sequence[str]) -> list[Any]:
+    """The texts of the command line and the rows of `--input`; standard input for `-`, or where there are neither.
+
+    Raises:
+        UsageError: there are neither, and standard input is a terminal, where nothing would come.
+        DataError: the file is missing or damaged.
+    """
+    from trifold.data.rows import Row, read_rows
+
+    file = request.values.input
+    if list(texts) == ["-"] or (not texts and file is None):
+        if not texts and sys.stdin.isatty():
+            raise UsageError("cli.no_texts")
+        return list(read_rows("-"))
+    return [*(Row({"text": text}, f"#{number}") for number, text in enumerate(texts, 1)),
+            *(read_rows(file) if file is not None else [])]  # fmt: skip
+
+
+def unlabelled_records(tuned: Any, rows: Sequence[Any]) -> list[Any]:
+    """Records without labels, with columns found as in training; plain texts, which come first, are the first role."""
+    from trifold.tasks.record import read_records
+
+    roles = [role for role in tuned.task.roles if not role.label]
+    plain = sum(set(row.values) == {"text"} for row in rows)
+    parts = ((rows[:plain], {roles[0].name: "text"}), (rows[plain:], {}))
+    return [one for part, given in parts if part
+            for one in read_records(part, roles, given, tuned.task.record, labelled=False)]  # fmt: skip
 
 
 def tuned_for(folder: str, *kinds: str) -> Any:

@@ -54,11 +54,11 @@ class GenerationTask:
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """The rendered prompt and, where the file has it, the answer."""
-        given = {role: text_of(row, columns[role]) for role in ("prompt", "input") if role in columns}
+        prompt, given = (_text(row, columns.get(role)) for role in ("prompt", "input"))
         gold = text_of(row, columns["response"]) if "response" in columns else None
-        if not given.get("prompt", "").strip() and not (gold or "").strip():
+        if not prompt.strip() and not (gold or "").strip():
             raise DataError("task.empty_text", origin=row.origin)
-        return Record((self.render(given.get("prompt", ""), given.get("input", "")),), gold, row.origin)
+        return Record((self.render(prompt, given),), gold, row.origin)
 
     def render(self, prompt: str, given: str = "") -> str:
         """The text that the model reads for an instruction: the same code in training and at inference."""
@@ -113,3 +113,10 @@ class GenerationTask:
         del records
         rows = np.array([[one.details["nats"], one.details["bytes"]] for one in predictions], dtype=np.float64)
         return {"bits_per_byte": Tally(rows, lambda total: total[..., 0] / math.log(2) / total[..., 1].clip(1))}
+
+
+def _text(row: Row, column: str | None) -> str:
+    """What stands in a column that may be left empty; nothing where a row has no such key."""
+    if column is None or ("+" not in column and row.values.get(column) is None):
+        return ""
+    return text_of(row, column)
