@@ -3,7 +3,7 @@
 trifold pretrain --experiment experiments/encoder_zh.py --out runs/encoder_zh_first
 trifold pretrain --experiment experiments/encoder_zh.py --from runs/encoder_zh_first --minutes 60 --out runs/encoder_zh
 
-One core took 105 minutes for both, which is less than an hour of two; the first alone is worth having.
+One core took 100 minutes for both (40 and 60), which is less than an hour of two; the first alone is worth having.
 """
 
 import os

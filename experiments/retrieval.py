@@ -49,9 +49,13 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
 
 def tell(name: str, values: list[float], seconds: float = 0.0) -> None:
     """A line with the mean, its interval and the time for each query."""
-    found = bootstrap(mean(values))
-    each = f"  {1000 * seconds / len(values):6.2f} ms" if seconds else ""
-    sys.stdout.write(f"{name:<34} {found.value:.4f}  [{found.low:.4f}, {found.high:.4f}]  n = {found.n}{each}\n")
+    show(name, asdict(bootstrap(mean(values))), f"  {1000 * seconds / len(values):6.2f} ms" if seconds else "")
+
+
+def show(name: str, found: dict[str, Any], more: str = "") -> None:
+    """A line with a value and its interval."""
+    interval = f"{found['value']:.4f}  [{found['low']:.4f}, {found['high']:.4f}]  n = {found['n']}"
+    sys.stdout.write(f"{name:<34} {interval}{more}\n")
     sys.stdout.flush()
 
 
@@ -110,11 +114,19 @@ def listed(table: Path, number: dict[str, str]) -> Path:
     return table
 
 
+def base_of(place: Path, file: str, embedder: Any) -> tuple[KnowledgeBase, dict[str, str]]:
+    """The contexts of a file of questions as a knowledge base, made once, and the number of each."""
+    contexts = (one["context"] for one in records(DATA / "qa_zh" / f"{file}.jsonl.gz"))
+    number = {text: str(n) for n, text in enumerate(dict.fromkeys(contexts))}
+    if (place / file).exists():
+        return KnowledgeBase(place / file), number
+    return KnowledgeBase.build([listed(place / f"{file}.jsonl", number)], place / file, embedder=embedder)[0], number
+
+
 def paragraphs(place: Path, file: str, embedder: Any) -> None:
     """Does the paragraph that a question was asked about come first, or among the first five or twenty?"""
     questions = list(records(DATA / "qa_zh" / f"{file}.jsonl.gz"))
-    number = {text: str(n) for n, text in enumerate(dict.fromkeys(one["context"] for one in questions))}
-    base, _ = KnowledgeBase.build([listed(place / f"{file}.jsonl", number)], place / file, embedder=embedder)
+    base, number = base_of(place, file, embedder)
     for by in ways(embedder):
         ranks, start = [], time.perf_counter()
         for one in questions:
@@ -129,18 +141,15 @@ def paragraphs(place: Path, file: str, embedder: Any) -> None:
 
 def answers(place: Path, reader: str, embedder: Any) -> None:
     """Search and read: answers of a reader to every fourth question of CMRC, from the five best passages of the base."""
-    file = DATA / "qa_zh/cmrc2018_dev.jsonl.gz"
-    number = {text: str(n) for n, text in enumerate(dict.fromkeys(one["context"] for one in records(file)))}
-    base, _ = KnowledgeBase.build([listed(place / "read.jsonl", number)], place / "read", embedder=embedder)
+    base, _ = base_of(place, "cmrc2018_dev", embedder)
     tuned = load_fine_tuned(reader)
-    asked = labelled_records(tuned, str(file))[::4]
+    asked = labelled_records(tuned, str(DATA / "qa_zh/cmrc2018_dev.jsonl.gz"))[::4]
     whole = judge_knowledge(base, tuned, asked, embedder=embedder)["metrics"]
     given = {name: asdict(bootstrap(tally))
              for name, tally in tuned.task.measure(asked, tuned.task.predict(tuned.model, asked)).items()}  # fmt: skip
     for name, alone in given.items():
-        for way, found in (("from the base", whole[name]), ("right paragraph given", alone)):
-            interval = f"{found['value']:.4f}  [{found['low']:.4f}, {found['high']:.4f}]  n = {found['n']}"
-            sys.stdout.write(f"{f'CMRC {name}, {way}':<44} {interval}\n")
+        show(f"CMRC {name}, from the base", whole[name])
+        show(f"CMRC {name}, paragraph given", alone)
 
 
 def triples(place: Path, embedder: Any) -> None:

@@ -150,6 +150,9 @@ def test_options_beside_an_experiment_file_replace_its_values_and_are_never_pass
     assert (training["batch_size"], training["seed"], training["optimizer"]["lr"]) == (4, 3, 2e-4)
     assert (asked["task"]["beams"], asked["task"]["max_length"], asked["tokenizer"]["vocab_size"]) == (2, 24, 310)
     assert asked["lora"]["rank"] == 2
+    code, out, err = call(capsys, "translate", run, "--input", train, "--json")
+    assert code == 0, err
+    assert [one["source"] for one in json.loads(out)["translations"]] == [f"c{n} d" for n in range(40)]
 
 
 def test_the_partners_of_an_embedding_are_judged_together_whatever_their_lengths(tmp_path, capsys):

@@ -5,7 +5,7 @@ from typing import Any
 
 from trifold.cli.experiment import DATA_OPTIONS, source_options
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import require_task
+from trifold.cli.tuned import require_task, trained_columns
 from trifold.locale import message
 
 __all__ = ["COMMAND", "labelled_records"]
@@ -59,15 +59,10 @@ def _judge_base(request: Request, tuned: Any, records: list[Any]) -> dict[str, A
 def labelled_records(tuned: Any, file: str) -> list[Any]:
     """The records of a file, read with the columns that the model was trained with where the file has them."""
     from trifold.data.rows import read_rows
-    from trifold.evaluation.language_model import describe_run
-    from trifold.tasks.record import choose_column, read_records
+    from trifold.tasks.record import read_records
 
     rows = list(read_rows(file))
-    trained = describe_run(tuned.folder).get("experiment", {}).get("data", {}).get("columns", {})
-    header = set(rows[0].values) if rows else set()
-    chosen = {role: choose_column(column, header) for role, column in trained.items()}
-    given = {role: column for role, column in chosen.items() if column is not None}
-    return read_records(rows, tuned.task.roles, given, tuned.task.record)
+    return read_records(rows, tuned.task.roles, trained_columns(tuned, rows), tuned.task.record)
 
 
 COMMAND = Command(

@@ -1,5 +1,6 @@
 """From the options of a command to an experiment."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ __all__ = [
     "build_experiment",
     "dials_of",
     "experiment_in",
+    "place_options",
     "source_options",
 ]
 
@@ -103,15 +105,12 @@ def experiment_in(path: Path, kind: type) -> Any:
 def _with_options(request: Request, before: dict[str, Any]) -> dict[str, Any]:
     """What an experiment file says, if there is one, with what the configuration file and the options say instead."""
     values, given = request.values, request.given
-    data = {name: {**before.get(name, {}), **request.sections.get(name, {})} for name in SECTIONS}
-    if {"from", "preset"} & given:
-        data |= _without_model(request, before)
+    replaced = _replaced(given, before)
+    data = {name: {**({} if name in replaced else before.get(name, {})), **request.sections.get(name, {})}
+            for name in SECTIONS}  # fmt: skip
     if LENGTHS & given:
         data["training"] |= dict.fromkeys(LENGTHS)
-    for field, place in PLACES.items():
-        if field in given:
-            section, name = place.split(".")
-            data[section][name] = getattr(values, field)
+    place_options(request, PLACES, data)
     if values.dials:
         data["model"]["dials"] = {**data["model"].get("dials", {}), **dials_of(values.dials)}
     _set_optimizer(request, data["training"])
@@ -121,11 +120,19 @@ def _with_options(request: Request, before: dict[str, Any]) -> dict[str, Any]:
     return {name: section for name, section in data.items() if section}
 
 
-def _without_model(request: Request, before: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def place_options(request: Request, places: Mapping[str, str], data: dict[str, Any]) -> None:
+    """Put each option that was given into its section of the experiment's JSON; `places` says `section.name` for each."""
+    for option, place in places.items():
+        if option in request.given:
+            section, name = place.split(".")
+            data[section] = {**(data.get(section) or {}), name: getattr(request.values, option)}
+
+
+def _replaced(given: frozenset[str], before: dict[str, Any]) -> set[str]:
     """The sections that another model replaces: a run comes with its tokenizer, a family takes the place of a start."""
-    if "from" in request.given:
-        return {name: dict(request.sections.get(name, {})) for name in ("model", "tokenizer")}
-    return {"model": dict(request.sections.get("model", {}))} if before.get("model", {}).get("start") else {}
+    if "from" in given:
+        return {"model", "tokenizer"}
+    return {"model"} if "preset" in given and before.get("model", {}).get("start") else set()
 
 
 def _require_data_and_model(data: dict[str, dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, Progress, duration
-from trifold.cli.experiment import PRESETS, SIZES, dials_of, experiment_in
+from trifold.cli.experiment import PRESETS, SIZES, dials_of, experiment_in, place_options
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.pretrain import show_step
 from trifold.errors import UsageError
@@ -29,14 +29,14 @@ ROLE_OPTIONS = {
 
 
 PLACES = {
-    "train": ("data", "train"),
-    "dev": ("data", "dev"),
-    "test": ("data", "test"),
-    "tokenizer": ("tokenizer", "path"),
-    "vocab_size": ("tokenizer", "vocab_size"),
-    "lora": ("lora", "rank"),
-    "batch_size": ("training", "batch_size"),
-    "seed": ("training", "seed"),
+    "train": "data.train",
+    "dev": "data.dev",
+    "test": "data.test",
+    "tokenizer": "tokenizer.path",
+    "vocab_size": "tokenizer.vocab_size",
+    "lora": "lora.rank",
+    "batch_size": "training.batch_size",
+    "seed": "training.seed",
 }
 """Where an option stands in the experiment."""
 
@@ -109,9 +109,7 @@ def _apply(request: Request, data: dict[str, Any]) -> None:
         data["model"] = {**_model(values, data.get("model", {})), **request.sections.get("model", {})}
     elif values.dials:
         data["model"]["dials"] = {**data["model"]["dials"], **dials_of(values.dials)}
-    for option, (section, name) in PLACES.items():
-        if option in given:
-            data[section] = {**(data.get(section) or {}), name: getattr(values, option)}
+    place_options(request, PLACES, data)
     columns = _columns(data["task"]["kind"], request)
     data["data"]["columns"] = {**data["data"].get("columns", {}), **columns}
     if {"epochs", "steps", "minutes"} & given:
@@ -166,10 +164,8 @@ def show(event: "Event", progress: Progress) -> None:
         found = event.evaluation
         metric = "-" if found.metric is None else f"{found.metric:.4f}"
         progress.note(message("cli.evaluated_task", loss=f"{found.loss:.4f}", metric=metric))
-    elif event.stage == "examples" and event.details is not None:
-        progress.note(message("cli.stage_examples", **event.details))
-    elif event.stage == "head" and event.details is not None:
-        progress.note(message("cli.stage_head", **event.details))
+    elif event.stage in ("examples", "head") and event.details is not None:
+        progress.note(message(f"cli.stage_{event.stage}", **event.details))
 
 
 def say_judgement(found: dict[str, Any], console: Console) -> None:

@@ -9,8 +9,6 @@ from trifold.cli.tuned import INPUT, TEXTS, given_rows, tuned_for, unlabelled_re
 __all__ = ["COMMAND"]
 
 RUN = Option(name="run", positional=True, required=True)
-PROMPTS = ("text", "prompt", "instruction", "question", "query")
-"""Columns of a file that may hold what is to be continued or answered."""
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -41,21 +39,24 @@ def run(request: Request) -> dict[str, Any]:
 
 
 def _prompt(row: Any) -> str:
-    """The text to continue, under whatever name a file has it."""
+    """The text to continue: from the command line, or in the column of a file that usually holds an instruction."""
+    from trifold.tasks.generation import ROLES
     from trifold.tasks.record import text_of
 
-    return text_of(row, next((name for name in PROMPTS if name in row.values), PROMPTS[0]))
+    names = ("text", *ROLES[0].names)
+    return text_of(row, next((name for name in names if name in row.values), names[0]))
 
 
 def _answer(request: Request, rows: list[Any], sampling: Any) -> dict[str, Any]:
     """Answers of a model tuned on instructions, which reads each prompt through its template."""
     tuned = tuned_for(request.values.run, "generation")
-    made = tuned.task.write(tuned.model, unlabelled_records(tuned, rows), sampling)
+    records = unlabelled_records(tuned, rows)
+    given = [row.values.get("text") or record.inputs[0] for row, record in zip(rows, records, strict=True)]
+    made = tuned.task.write(tuned.model, records, sampling)
     for one in made:
         request.console.say(one.answer)
-    prompts = (_prompt(row) for row in rows)
     return {"generations": [{"prompt": prompt, "text": one.answer, **one.details}
-                            for prompt, one in zip(prompts, made, strict=True)]}  # fmt: skip
+                            for prompt, one in zip(given, made, strict=True)]}  # fmt: skip
 
 
 def _plain(text: Any) -> dict[str, Any]:

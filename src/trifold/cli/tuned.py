@@ -7,7 +7,7 @@ from typing import Any
 from trifold.cli.option import Option, Request
 from trifold.errors import UsageError
 
-__all__ = ["INPUT", "TEXTS", "given_rows", "require_task", "tuned_for", "unlabelled_records"]
+__all__ = ["INPUT", "TEXTS", "given_rows", "require_task", "trained_columns", "tuned_for", "unlabelled_records"]
 
 TEXTS = Option(name="text", positional=True, many=True, help="option_texts")
 INPUT = Option(name="input", kind="file", help="option_input")
@@ -37,9 +37,22 @@ def unlabelled_records(tuned: Any, rows: Sequence[Any]) -> list[Any]:
 
     roles = [role for role in tuned.task.roles if not role.label]
     plain = sum(set(row.values) == {"text"} for row in rows)
-    parts = ((rows[:plain], {roles[0].name: "text"}), (rows[plain:], {}))
+    described = (tuned.folder / "trifold.json").is_file()  # a model may have been given away without it
+    known = trained_columns(tuned, rows[plain:]) if described else {}
+    parts = ((rows[:plain], {roles[0].name: "text"}), (rows[plain:], known))
     return [one for part, given in parts if part
             for one in read_records(part, roles, given, tuned.task.record, labelled=False)]  # fmt: skip
+
+
+def trained_columns(tuned: Any, rows: Sequence[Any]) -> dict[str, str]:
+    """The columns, by role, that the model was trained with, as far as these rows have them."""
+    from trifold.evaluation.language_model import describe_run
+    from trifold.tasks.record import choose_column
+
+    trained = describe_run(tuned.folder).get("experiment", {}).get("data", {}).get("columns", {})
+    header = set(rows[0].values) if rows else set()
+    chosen = {role: choose_column(column, header) for role, column in trained.items()}
+    return {role: column for role, column in chosen.items() if column is not None}
 
 
 def tuned_for(folder: str, *kinds: str) -> Any:

@@ -29,6 +29,7 @@ from trifold.text import Tokenizer
 __all__ = ["Transformer", "resolve"]
 
 OWN_TYPE = "trifold"
+ADAPTERS = (".lora_a", ".lora_b")
 SPECIAL = ("bos", "eos", "pad", "mask", "cls", "sep")
 
 
@@ -181,15 +182,16 @@ class Transformer(Core):
     def _is_extra(self, name: str) -> bool:
         """Whether a parameter stands on top of what its family knows: of a task, or of an adapter."""
         segments = name == "embedding.segments.weight" and not self.config.embedding.num_segments
-        return segments or name.startswith("heads.") or name.endswith((".lora_a", ".lora_b"))
+        return segments or name.startswith("heads.") or name.endswith(ADAPTERS)
 
-    def load_extra(self, folder: str | Path) -> None:
-        """Fill its heads and adapters from a folder that `save_pretrained` wrote.
+    def load_extra(self, folder: str | Path, *, adapters: bool = True) -> None:
+        """Fill its heads and adapters (or without `adapters` its heads) from a folder that `save_pretrained` wrote.
 
         Raises:
             ModelFileError: they are not there, or of another shape.
         """
-        mine = {name: value for name, value in self.named_parameters() if self._is_extra(name)}
+        mine = {name: value for name, value in self.named_parameters()
+                if self._is_extra(name) and (adapters or not name.endswith(ADAPTERS))}  # fmt: skip
         saved = read_extra(Path(folder))
         shapes = [name for name, value in mine.items() if name in saved and saved[name].shape != value.shape]
         missing, unexpected = sorted(mine.keys() - saved.keys()), sorted(saved.keys() - mine.keys())

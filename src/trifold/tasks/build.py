@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from trifold.checkpoint.hugging_face import find_folder, read_extra
+from trifold.checkpoint.hugging_face import find_folder
 from trifold.config import Config, from_json, to_json
 from trifold.data.rows import Row
 from trifold.errors import DataError, ModelFileError
@@ -172,7 +170,7 @@ def keep_head(model: Transformer, task: Task, start: str) -> bool:
     """Go on with the head that a model was fine-tuned with, where it was the same task with the same outputs.
 
     Raises:
-        ModelFileError: the head's file is damaged.
+        ModelFileError: the head's file is damaged, or holds another head.
     """
     folder = find_folder(start)
     if not is_fine_tuned(folder):
@@ -181,8 +179,5 @@ def keep_head(model: Transformer, task: Task, start: str) -> bool:
                for one in (_saved_task(folder, start), task.config)]  # fmt: skip
     if outputs[0] != outputs[1]:
         return False
-    saved, mine = read_extra(folder), dict(model.named_parameters())
-    with torch.no_grad():
-        for name, value in saved.items():
-            mine[name].copy_(value)
-    return bool(saved)
+    model.load_extra(folder, adapters=False)  # those of a run are merged; new ones begin
+    return "task" in model.heads

@@ -1,7 +1,13 @@
-"""Instruction tuning on Alpaca's 52,002 English instructions, from enwiki_decoder.py: bits per byte of held-out answers.
+"""Instruction tuning on Alpaca, English or Chinese: bits per byte of held-out answers, from a decoder of ten minutes.
 
-trifold finetune --experiment experiments/alpaca_en.py --out runs/alpaca_en
-trifold generate runs/alpaca_en "..."
+trifold pretrain --experiment experiments/zhwiki_decoder.py --data $TRIFOLD_DATA/lm_en/enwiki_sample/train.jsonl.gz \
+  --valid $TRIFOLD_DATA/lm_en/enwiki_sample/valid.jsonl.gz --out runs/enwiki_decoder
+trifold finetune --experiment experiments/alpaca.py --out runs/alpaca_en
+trifold generate runs/alpaca_en "Name three rivers."
+
+trifold pretrain --experiment experiments/zhwiki_decoder.py --out runs/zhwiki_decoder
+trifold finetune --experiment experiments/alpaca.py --model runs/zhwiki_decoder --out runs/alpaca_zh \
+  --train $TRIFOLD_DATA/instruct/alpaca_zh_part.jsonl.gz
 """
 
 import os
