@@ -356,6 +356,9 @@ def test_a_knowledge_base_answers_with_the_place_in_the_document(tmp_path, capsy
     )
     silent, told = json.loads(out)["answers"]
     assert code == 0 and silent["text"] is None and told == found
+    (tmp_path / "other.jsonl").write_text('{"foo": "who?"}', encoding="utf-8")
+    code, _, err = call(capsys, "ask", tmp_path / "run", "--input", tmp_path / "other.jsonl", "--kb", tmp_path / "kb")
+    assert code == 3 and "foo" in err and "question" in err
     context = "then anna sang in oslo."
     asked = [{"question": "where did anna sing?", "context": context, "answers": [{"text": "oslo", "start": 18}]},
              {"question": "who is otto?", "context": "otto is unknown here.", "answers": []}]  # fmt: skip

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import INPUT, TEXTS, given_rows, tuned_for, unlabelled_records
+from trifold.cli.tuned import INPUT, TEXTS, given_rows, text_in, tuned_for, unlabelled_records
 
 __all__ = ["COMMAND"]
 
@@ -15,6 +15,7 @@ def run(request: Request) -> dict[str, Any]:
     """Write text, as it comes where it is one prompt on a terminal's way."""
     from trifold.generation import Generator, Sampling
     from trifold.tasks.build import is_fine_tuned
+    from trifold.tasks.generation import ROLES
 
     values, console = request.values, request.console
     names = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "beams", "seed")
@@ -24,7 +25,7 @@ def run(request: Request) -> dict[str, Any]:
     if is_fine_tuned(values.run):
         return _answer(request, rows, sampling)
     generator = Generator.from_pretrained(values.run)
-    prompts = [_prompt(row) for row in rows]
+    prompts = [text_in(row, ROLES[0]) for row in rows]
     if len(prompts) == 1 and sampling.beams == 1 and not console.as_json:
         paired = generator.model.config.encoder is not None
         console.say("" if paired else prompts[0], end="")
@@ -36,15 +37,6 @@ def run(request: Request) -> dict[str, Any]:
     for prompt, text in zip(prompts, made, strict=True):
         console.say(text.text if generator.model.config.encoder is not None else prompt + text.text)
     return {"generations": [{"prompt": p, **_plain(text)} for p, text in zip(prompts, made, strict=True)]}
-
-
-def _prompt(row: Any) -> str:
-    """The text to continue: from the command line, or in the column of a file that usually holds an instruction."""
-    from trifold.tasks.generation import ROLES
-    from trifold.tasks.record import text_of
-
-    names = ("text", *ROLES[0].names)
-    return text_of(row, next((name for name in names if name in row.values), names[0]))
 
 
 def _answer(request: Request, rows: list[Any], sampling: Any) -> dict[str, Any]:

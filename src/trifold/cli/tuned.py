@@ -7,7 +7,16 @@ from typing import Any
 from trifold.cli.option import Option, Request
 from trifold.errors import UsageError
 
-__all__ = ["INPUT", "TEXTS", "given_rows", "require_task", "trained_columns", "tuned_for", "unlabelled_records"]
+__all__ = [
+    "INPUT",
+    "TEXTS",
+    "given_rows",
+    "require_task",
+    "text_in",
+    "trained_columns",
+    "tuned_for",
+    "unlabelled_records",
+]
 
 TEXTS = Option(name="text", positional=True, many=True, help="option_texts")
 INPUT = Option(name="input", kind="file", help="option_input")
@@ -29,6 +38,18 @@ def given_rows(request: Request, texts: Sequence[str]) -> list[Any]:
         return list(read_rows("-"))
     return [*(Row({"text": text}, f"#{number}") for number, text in enumerate(texts, 1)),
             *(read_rows(file) if file is not None else [])]  # fmt: skip
+
+
+def text_in(row: Any, role: Any) -> str:
+    """A text of the command line, or what stands in the column that usually plays the role.
+
+    Raises:
+        DataError: the file has no such column; says which there are.
+    """
+    from trifold.tasks.record import Role, find_columns, text_of
+
+    wanted = Role(role.name, ("text", *role.names))
+    return text_of(row, find_columns([wanted], list(row.values), {}, row.origin)[role.name])
 
 
 def unlabelled_records(tuned: Any, rows: Sequence[Any]) -> list[Any]:

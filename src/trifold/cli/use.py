@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import INPUT, TEXTS, given_rows, tuned_for, unlabelled_records
+from trifold.cli.tuned import INPUT, TEXTS, given_rows, text_in, tuned_for, unlabelled_records
 from trifold.errors import UsageError
 
 __all__ = ["ASK", "CLASSIFY", "TRANSLATE"]
@@ -47,14 +47,8 @@ def ask(request: Request) -> dict[str, Any]:
     tuned = tuned_for(values.run, "span_qa")
     answer = _from_base(request, tuned) if values.kb is not None else _from_context(request, tuned)
     asked = values.question or ()
-    found = [answer(question) for question in _questions(given_rows(request, asked))]
+    found = [answer(text_in(row, tuned.task.roles[0])) for row in given_rows(request, asked)]
     return found[0] if len(found) == len(asked) == 1 else {"answers": found}
-
-
-def _questions(rows: list[Any]) -> list[str]:
-    from trifold.tasks.record import text_of
-
-    return [text_of(row, "text" if "text" in row.values else "question") for row in rows]
 
 
 def _from_context(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
