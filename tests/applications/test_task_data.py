@@ -267,6 +267,7 @@ def test_tuning_a_tuned_model_further_goes_on_with_its_head_where_the_task_is_th
         run = tmp_path / name
         code, _, err = call(capsys, "finetune", task, "--model", first, "--train", file, *beside, "--out", run)
         assert code == 0 and (f"going on with the head of {first}" in err) == kept, err
+        assert (f"the head of {first} does not fit (kind, labels" in err) == (not kept), err
         parts = [dict(load_fine_tuned(one).model.named_parameters()) for one in (first, run)]
         shared = [name for name in parts[0].keys() & parts[1].keys() if name.startswith("heads.")]
         assert bool(shared) == kept

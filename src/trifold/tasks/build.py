@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 FILE = "task.json"
-OUTPUTS = ("labels", "pairs", "multi_label", "ngrams")
+OUTPUTS = ("kind", "labels", "pairs", "multi_label", "ngrams")
 """What a head's outputs and parts depend on."""
 
 
@@ -166,18 +166,21 @@ def _saved_task(folder: Path, path: str | Path) -> TaskConfig:
     return from_json(Saved, data, where=str(folder / FILE)).task
 
 
-def keep_head(model: Transformer, task: Task, start: str) -> bool:
+def keep_head(model: Transformer, task: Task, start: str) -> tuple[str, ...] | None:
     """Go on with the head that a model was fine-tuned with, where it was the same task with the same outputs.
+
+    Returns:
+        What differs, where a tuned head had to be left behind; nothing where it was kept; None where there was none.
 
     Raises:
         ModelFileError: the head's file is damaged, or holds another head.
     """
     folder = find_folder(start)
     if not is_fine_tuned(folder):
-        return False
-    outputs = [(one.kind, *(getattr(one, name, None) for name in OUTPUTS))
-               for one in (_saved_task(folder, start), task.config)]  # fmt: skip
-    if outputs[0] != outputs[1]:
-        return False
+        return None
+    before, now = _saved_task(folder, start), task.config
+    differing = tuple(name for name in OUTPUTS if getattr(before, name, None) != getattr(now, name, None))
+    if differing:
+        return differing
     model.load_extra(folder, adapters=False)  # those of a run are merged; new ones begin
-    return "task" in model.heads
+    return () if "task" in model.heads else None

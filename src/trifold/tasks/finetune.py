@@ -108,8 +108,10 @@ def finetune(
         sizes = {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)}
         listen(Event("examples", details={**sizes, "skipped": sum(map(len, rows.values())) - sum(sizes.values())}))
         before = _before(task, model, splits)
-        if _prepare(experiment, task, model):
-            listen(Event("head", details={"folder": str(experiment.model.start)}))
+        left = _prepare(experiment, task, model)
+        if left is not None:
+            details = {"folder": str(experiment.model.start), "differing": ", ".join(left)}
+            listen(Event("new_head" if left else "head", details=details))
         listen(Event("model", details={"parameters": model.num_parameters()}))
         trainer = _trainer(experiment, task, model, splits)
     if resume:
@@ -310,8 +312,8 @@ def _before(task: Task, model: Transformer, splits: Splits) -> list[Prediction]:
     return task.predict(model, judged) if isinstance(task.config, Generation) and judged else []
 
 
-def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> bool:
-    """Put on the adapters, freeze what stays, and add what the task needs; whether the head is one tuned before."""
+def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str, ...] | None:
+    """Put on the adapters, freeze what stays, and add what the task needs; what `keep_head` says of a head tuned before."""
     if experiment.lora is not None:
         lora = experiment.lora
         alpha = lora.alpha or 2.0 * lora.rank
@@ -324,7 +326,7 @@ def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> bool:
         for part in [model.embedding, *(block for stack in stacks for block in stack.blocks[: experiment.freeze])]:
             part.requires_grad_(False)
     equip(model, task)
-    return experiment.model.start is not None and keep_head(model, task, experiment.model.start)
+    return None if experiment.model.start is None else keep_head(model, task, experiment.model.start)
 
 
 def _trainer(experiment: FineTuning, task: Task, model: Transformer, splits: Splits) -> Trainer:
