@@ -1,0 +1,78 @@
+"""A result as a table for people and as data for programs."""
+
+from typing import Any
+
+from trifold.benchmark.turns import Result, Spread
+
+__all__ = ["as_data", "as_table"]
+
+HEAD = ("side", "{unit}/s", "Trifold / side", "asked", "peak memory", "of the limit", "{quality}", "setting")
+
+
+def as_table(result: Result) -> str:
+    """A Markdown table, a line for each side.
+
+    Example:
+        >>> from trifold.benchmark.work import Benchmark, Measured, Side, Work
+        >>> sides = tuple(Side(name=name, run=lambda work: Measured(amount=1, seconds=1)) for name in ("a", "b"))
+        >>> turns = {"a": [Measured(amount=30, seconds=1)], "b": [Measured(amount=10, seconds=1)]}
+        >>> work = Benchmark(name="x", title="Some work", unit="tokens", sides=sides)
+        >>> print(as_table(Result(work, turns, [], {})).splitlines()[-1])
+        | b | 10.0 | **3.00** | | 0.00 GiB | | | |
+    """
+    benchmark = result.benchmark
+    head = [cell.format(unit=benchmark.unit, quality=benchmark.quality or "quality") for cell in HEAD]
+    lines = [f"### {benchmark.name}: {benchmark.title}", "", _row(head), "|" + "---|" * len(head)]
+    for side in benchmark.sides:
+        if side.name in result.problems:
+            lines.append(_row([side.name, result.problems[side.name], *[""] * (len(head) - 2)]))
+            continue
+        ours = side is benchmark.sides[0]
+        found = None if ours else result.ratio(side.name)
+        ratio = "" if found is None else _spread(found, bold=True)
+        bar = "" if side.bar is None else f">= {side.bar:g}"
+        share, quality = result.share(side.name), result.quality(side.name)
+        lines.append(_row([
+            side.name, _spread(result.rate(side.name)), ratio, bar, f"{result.memory(side.name) / 2**30:.2f} GiB",
+            "" if share is None else f"{share.median:.0%}".replace("%", " %"),
+            "" if quality is None else f"{quality.median:.4g}", result.turns[side.name][0].note,
+        ]))  # fmt: skip
+    return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
+
+
+def _spread(found: Spread, *, bold: bool = False) -> str:
+    def show(value: float) -> str:
+        return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}" if not bold and value < 10 else f"{value:.1f}"
+
+    def ratio(value: float) -> str:
+        return f"{value:.2f}"
+
+    one = ratio if bold else show
+    middle = f"**{one(found.median)}**" if bold else one(found.median)
+    return middle if found.low == found.high else f"{middle} [{one(found.low)}, {one(found.high)}]"
+
+
+def as_data(result: Result) -> dict[str, Any]:
+    """The same as JSON data, with every turn."""
+    from dataclasses import asdict
+
+    sides = {}
+    for side in result.benchmark.sides:
+        if side.name in result.problems:
+            sides[side.name] = {"problem": result.problems[side.name]}
+            continue
+        share, ratio = result.share(side.name), result.ratio(side.name)
+        sides[side.name] = {
+            "rate": asdict(result.rate(side.name)),
+            "ratio": None if ratio is None else asdict(ratio),
+            "bar": side.bar,
+            "memory": result.memory(side.name),
+            "share_of_limit": None if share is None else asdict(share),
+            "turns": [asdict(turn) for turn in result.turns[side.name]],
+        }
+    return {"name": result.benchmark.name, "title": result.benchmark.title, "unit": result.benchmark.unit,
+            "limits": [asdict(limit) for limit in result.limits], "sides": sides}  # fmt: skip

@@ -1,0 +1,50 @@
+"""The text that benchmarks work on: public data where its folder is given, else made up."""
+
+import gzip
+import json
+import random
+from collections.abc import Iterator
+
+from trifold.benchmark.work import Work
+
+__all__ = ["english_documents", "labelled_sentences"]
+
+SYLLABLES = ("ba", "co", "di", "fu", "ga", "he", "li", "mo", "na", "pe", "qui", "ro", "sa", "ti", "vu", "we")
+
+
+def english_documents(work: Work) -> Iterator[str]:
+    """Articles of Wikipedia; made-up ones where little is to be done.
+
+    Raises:
+        UsageError: there is no folder of data sets.
+    """
+    if work.smoke:
+        yield from (made_up(number, 200) for number in range(100))
+        return
+    with gzip.open(work.file("lm_en/enwiki_sample/train.jsonl.gz"), "rt", encoding="utf-8") as lines:
+        yield from (json.loads(line)["text"] for line in lines)
+
+
+def labelled_sentences(work: Work, split: str) -> list[tuple[str, str]]:
+    """Sentences of SST-2 with their labels, as they come: short and unequal.
+
+    Raises:
+        UsageError: there is no folder of data sets.
+    """
+    if work.smoke:
+        return [(made_up(number, 1 + number * 7 % 30), str(number % 2)) for number in range(64)]
+    with gzip.open(work.file(f"sentiment_en/sst2/{split}.tsv.gz"), "rt", encoding="utf-8") as lines:
+        next(lines)
+        rows = [line.rstrip("\n").split("\t") for line in lines]
+    return [(text, label) for label, text in rows]
+
+
+def made_up(seed: int, words: int) -> str:
+    """Words that look like words, the same for the same seed.
+
+    Example:
+        >>> made_up(1, 3) == made_up(1, 3), len(made_up(1, 3).split())
+        (True, 3)
+    """
+    chance = random.Random(seed)
+    return " ".join("".join(chance.choices(SYLLABLES, k=chance.randint(1, 3))) for _ in range(words))
