@@ -1,12 +1,21 @@
 """A result as a table for people and as data for programs."""
 
+import importlib.util
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from trifold.benchmark.turns import Result, Spread
+from trifold.locale import message
 
-__all__ = ["as_data", "as_table"]
+__all__ = ["as_data", "as_table", "update_page"]
 
-HEAD = ("side", "{unit}/s", "Trifold / side", "asked", "peak memory", "of the limit", "{quality}", "setting")
+MARK = "<!-- benchmark {name} -->"
+"""Stands before and after a benchmark's part of a page."""
 
 
 def as_table(result: Result) -> str:
@@ -21,7 +30,7 @@ def as_table(result: Result) -> str:
         | b | 10.0 | **3.00** | | 0.00 GiB | | | |
     """
     benchmark = result.benchmark
-    head = [cell.format(unit=benchmark.unit, quality=benchmark.quality or "quality") for cell in HEAD]
+    head = message("benchmark.head", unit=benchmark.unit, quality=benchmark.quality or "-").split("|")
     lines = [f"### {benchmark.name}: {benchmark.title}", "", _row(head), "|" + "---|" * len(head)]
     for side in benchmark.sides:
         if side.name in result.problems:
@@ -76,3 +85,45 @@ def as_data(result: Result) -> dict[str, Any]:
         }
     return {"name": result.benchmark.name, "title": result.benchmark.title, "unit": result.benchmark.unit,
             "limits": [asdict(limit) for limit in result.limits], "sides": sides}  # fmt: skip
+
+
+def update_page(path: Path, result: Result, *, command: str) -> None:
+    """Write a result into a Markdown page, in place of an earlier one of the same benchmark or at the end.
+
+    Args:
+        path: of the page; a page that is not there begins.
+        result: what came of the benchmark.
+        command: that measured it.
+    """
+    mark = MARK.format(name=result.benchmark.name)
+    limits = [f"{name} {Spread.of([getattr(limit, field) for limit in result.limits]).median / 1e9:,.0f} {unit}"
+              for name, field, unit in (("float32", "float32", "GFLOP/s"), ("bfloat16", "bfloat16", "GFLOP/s"),
+                                        ("read", "read", "GB/s")) if result.limits]  # fmt: skip
+    part = "\n\n".join([mark, as_table(result), f"`{command}`; {describe_machine()}; {', '.join(limits)}.", mark])
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    earlier = re.compile(f"{re.escape(mark)}.*?{re.escape(mark)}", re.DOTALL)
+    text = earlier.sub(lambda _: part, text) if earlier.search(text) else f"{text.rstrip()}\n\n{part}\n".lstrip()
+    path.write_text(text, encoding="utf-8")
+
+
+def describe_machine() -> str:
+    """Processor, cores, versions and date, in one line.
+
+    Example:
+        >>> "Python" in describe_machine()
+        True
+    """
+    names = ("torch", "transformers", "onnxruntime", "ctranslate2", "datasets")
+    versions = [f"{name} {metadata.version(name)}" for name in names if importlib.util.find_spec(name)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    today = datetime.now(tz=UTC).date().isoformat()
+    return ", ".join([f"{_processor()}, {cores} cores", f"Python {platform.python_version()}", *versions, today])
+
+
+def _processor() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

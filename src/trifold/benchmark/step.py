@@ -112,8 +112,8 @@ def time_peer(
 
     def counting(examples: list[Any]) -> Any:
         batch = collate(examples)
-        tokens.append(tokens[-1] + int(batch["attention_mask"].sum()) if "attention_mask" in batch
-                      else batch["input_ids"].numel())  # fmt: skip
+        mask = batch.get("attention_mask")
+        tokens.append(tokens[-1] + (batch["input_ids"].numel() if mask is None else int(mask.sum())))
         if sequence_to_sequence:
             tokens[-1] += int((batch["labels"] != -100).sum())
         return batch

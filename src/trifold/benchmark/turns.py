@@ -8,10 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from trifold.benchmark.child import MACHINE
+from trifold.benchmark.child import run_turn
 from trifold.benchmark.limit import Limit
-from trifold.benchmark.work import Benchmark, Measured, Side, Work
+from trifold.benchmark.work import MACHINE, Benchmark, Measured, Side, Work
 from trifold.locale import message
 
 __all__ = ["Result", "Spread", "measure"]
@@ -111,8 +112,8 @@ def measure(
                 listen(name, number + 1)
             try:
                 found = _turn(benchmark, name, work)
-            except (subprocess.SubprocessError, ValueError) as error:
-                problems[name] = str(error)[:300]
+            except Exception as error:  # noqa: BLE001 - whatever a peer raises is said in its line of the table
+                problems[name] = f"{type(error).__name__}: {error}"[:300].replace("\n", " ").replace("|", "/")
                 continue
             if name == MACHINE:
                 limits.append(Limit(**found))
@@ -131,7 +132,10 @@ def _missing(side: Side, work: Work) -> str | None:
     return None
 
 
-def _turn(benchmark: Benchmark, side: str, work: Work) -> dict[str, float]:
+def _turn(benchmark: Benchmark, side: str, work: Work) -> dict[str, Any]:
+    """One turn in a process of its own; in this one where only little is to be done."""
+    if work.smoke:
+        return run_turn(benchmark, side, work)
     command = [sys.executable, "-m", "trifold.benchmark.child", benchmark.name, side]
     environment = dict(os.environ) if work.threads is None else {**os.environ, "OMP_NUM_THREADS": str(work.threads)}
     done = subprocess.run(  # noqa: S603 - our own module

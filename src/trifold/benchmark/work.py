@@ -6,7 +6,10 @@ from pathlib import Path
 
 from trifold.errors import UsageError
 
-__all__ = ["Benchmark", "Measured", "Side", "Work"]
+__all__ = ["MACHINE", "Benchmark", "Measured", "Side", "Work"]
+
+MACHINE = "machine"
+"""Name of the side that measures what the machine can do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

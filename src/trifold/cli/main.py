@@ -5,6 +5,7 @@ import os
 import sys
 
 from trifold.cli import (
+    bench,
     compare,
     configuration,
     convert,
@@ -57,6 +58,7 @@ COMMANDS: tuple[Command, ...] = (
     convert.COMMAND,
     configuration.COMMAND,
     environment.COMMAND,
+    bench.COMMAND,
     version.COMMAND,
 )
 

@@ -1,0 +1,100 @@
+"""Pre-training of a decoder: a small one, as on a laptop, and GPT-2 small."""
+
+import contextlib
+import importlib.util
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trifold.benchmark.pretraining import Pretraining
+from trifold.benchmark.step import training_flops
+from trifold.benchmark.work import Benchmark, Measured, Side, Work
+from trifold.objective.config import Causal
+from trifold.training.precision import choose_device, choose_dtype
+
+__all__ = ["BENCHMARK", "LARGE"]
+
+PEERS = ("transformers", "accelerate")
+SMALL_SHAPE = {"num_layers": 6, "d_model": 384, "num_heads": 6, "max_length": 256}
+LARGE_SHAPE = {"num_layers": 12, "d_model": 768, "num_heads": 12, "max_length": 1024}
+SMALL_WORK = Pretraining(preset="gpt2", shape=SMALL_SHAPE, vocabulary=8000, tokenizer="byte_bpe", objective=Causal(),
+                         length=256, rows=16, steps=15)  # fmt: skip
+LARGE_WORK = Pretraining(preset="gpt2", shape=LARGE_SHAPE, vocabulary=50257, tokenizer="byte_bpe", objective=Causal(),
+                         length=1024, rows=2, steps=4, warm=1, lr=1e-4)  # fmt: skip
+
+
+def run_nanogpt(work: Work, *, compiled: bool = True) -> Measured:
+    """nanoGPT's own model and step (its `train.py`): autocast, fused AdamW, clipping; compiled."""
+    module = load_module(Path(work.checkouts["nanogpt"]) / "model.py")
+    length, rows, steps = SMALL_WORK.size(work)
+    with SMALL_WORK.setting(work) as shared:
+        ids = torch.tensor(shared.ids)
+        words = shared.tokenizer.vocab_size if work.smoke else SMALL_WORK.vocabulary
+        parameters = shared.parameters
+    torch.manual_seed(0)
+    shape = {"n_layer": 6, "n_head": 6, "n_embd": 384} if not work.smoke else {"n_layer": 2, "n_head": 2, "n_embd": 64}
+    model: Any = module.GPT(module.GPTConfig(block_size=length, vocab_size=words, dropout=0.0, bias=False, **shape))
+    model.to(work.device)
+    optimizer = model.configure_optimizers(0.1, SMALL_WORK.lr, (0.9, 0.95), work.device)
+    half = choose_dtype("auto", choose_device(work.device)) == torch.bfloat16  # type: ignore[arg-type]
+    cast = torch.autocast(work.device, torch.bfloat16) if half else contextlib.nullcontext()
+    forward: Any = torch.compile(model) if compiled and not work.smoke else model
+    start, losses = time.perf_counter(), []
+    for step in range(steps):
+        if step == SMALL_WORK.warm:
+            start = time.perf_counter()
+        at = torch.randint(len(ids) - length - 1, (rows,))
+        x, y = (torch.stack([ids[one + shift : one + shift + length] for one in at]) for shift in (0, 1))
+        with cast:
+            _, loss = forward(x.to(work.device), y.to(work.device))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.item())
+    seconds, tokens = time.perf_counter() - start, (steps - SMALL_WORK.warm) * rows * length
+    note = ("bfloat16" if half else "float32") + (", compiled" if compiled else "")
+    return Measured(amount=tokens, seconds=seconds, quality=sum(losses[steps // 2 :]) / (steps - steps // 2),
+                    flops=training_flops(parameters, tokens), note=note)  # fmt: skip
+
+
+def run_nanogpt_eager(work: Work) -> Measured:
+    """The same without torch.compile."""
+    return run_nanogpt(work, compiled=False)
+
+
+def load_module(path: Path) -> Any:
+    """A module of a peer's checkout."""
+    spec = importlib.util.spec_from_file_location(f"peer_{path.stem}", path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+BENCHMARK = Benchmark(
+    name="decoder",
+    title="pre-training a decoder of 6 layers, 384 wide, 8,000 words, 16 rows of 256",
+    unit="tokens",
+    quality="loss",
+    sides=(
+        Side(name="trifold", run=SMALL_WORK.run_trifold),
+        Side(name="nanoGPT", run=run_nanogpt, checkout="nanogpt", bar=2.0),
+        Side(name="nanoGPT, eager", run=run_nanogpt_eager, checkout="nanogpt", bar=2.0),
+        Side(name="transformers Trainer", run=SMALL_WORK.run_trainer, needs=PEERS, bar=2.5),
+        Side(name="transformers Trainer, default", run=SMALL_WORK.run_trainer_float32, needs=PEERS, bar=5.0),
+    ),
+)
+LARGE = Benchmark(
+    name="gpt2",
+    title="pre-training GPT-2 small, 124 M parameters, 50,257 words, 2 rows of 1,024",
+    unit="tokens",
+    quality="loss",
+    sides=(
+        Side(name="trifold", run=LARGE_WORK.run_trifold),
+        Side(name="transformers Trainer", run=LARGE_WORK.run_trainer, needs=PEERS, bar=1.6),
+    ),
+    rounds=2,
+)
