@@ -11,6 +11,8 @@ PLACES = {
     "decoder": "decoder:BENCHMARK",
     "gpt2": "decoder:LARGE",
     "masked": "masked:BENCHMARK",
+    "finetune": "sentences:FINETUNE",
+    "classify": "sentences:CLASSIFY",
 }
 NAMES = tuple(PLACES)
 """In the order of `trifold bench all`."""

@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from trifold.batch import Batch, Layout
 from trifold.benchmark.work import Measured, Work
 from trifold.training import Trainer
 from trifold.training.trainer import Batches
 
-__all__ = ["Counted", "time_peer", "time_trainer", "training_flops"]
+__all__ = ["Counted", "time_peer", "time_trainer", "count_matrices", "training_flops"]
 
 
 class Counted:
@@ -74,6 +74,12 @@ def time_trainer(trainer: Trainer, *, warm: int, parameters: int) -> Measured:
         flops=training_flops(parameters, tokens),
         note=f"{str(trainer.dtype).removeprefix('torch.')}, packed",
     )
+
+
+def count_matrices(model: nn.Module, *, head: bool = False) -> int:
+    """Weights that a token is multiplied with; those of the vocabulary only with `head`."""
+    parts = ((name, part) for name, part in model.named_modules() if isinstance(part, nn.Linear))
+    return sum(part.weight.numel() for name, part in parts if head or not name.startswith("head."))
 
 
 def training_flops(parameters: int, tokens: int) -> float:
