@@ -4,13 +4,14 @@ VENV ?= .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
 
-.PHONY: demo test test-all check docs bench setup clean
+.PHONY: demo test test-all check docs bench bench-smoke setup clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      train one small model of each family on the standard library's text and show them (< 10 min)"
 	@echo "make test      the test suite (< 4 min)      make test-all  also the slow ones"
 	@echo "make check     style, types, import layers   make docs      build the documentation   make bench  benchmarks"
+	@echo "make bench-smoke  every side of every benchmark, as little as shows that it runs (< 1 min)"
 
 $(READY): pyproject.toml
 	test -x $(RUN)python || $(PYTHON) -m venv $(VENV)
@@ -40,7 +41,10 @@ docs: $(READY)
 	$(RUN)zensical build -f zensical.zh.toml
 
 bench: $(READY)
-	$(RUN)python -m benchmarks
+	$(RUN)trifold bench all --page docs/performance.md
+
+bench-smoke: $(READY)
+	$(RUN)trifold bench all --smoke
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis

@@ -8,11 +8,20 @@ from trifold.errors import UsageError
 __all__ = ["NAMES", "find_benchmark"]
 
 PLACES = {
+    "attention": "attention:BENCHMARK",
     "decoder": "decoder:BENCHMARK",
     "gpt2": "decoder:LARGE",
     "masked": "masked:BENCHMARK",
+    "translation": "translation:TRANSLATION",
     "finetune": "sentences:FINETUNE",
     "classify": "sentences:CLASSIFY",
+    "translate": "translation:TRANSLATE",
+    "decode": "decoding:ONE",
+    "batch": "decoding:BATCH",
+    "corpus": "corpus:SMALL",
+    "corpus-large": "corpus:LARGE",
+    "help": "start:HELP",
+    "first-token": "start:ONE_TOKEN",
 }
 NAMES = tuple(PLACES)
 """In the order of `trifold bench all`."""

@@ -26,7 +26,7 @@ LARGE_WORK = Pretraining(preset="gpt2", shape=LARGE_SHAPE, vocabulary=50257, tok
 
 
 def run_nanogpt(work: Work, *, compiled: bool = True) -> Measured:
-    """nanoGPT's own model and step (its `train.py`): autocast, fused AdamW, clipping; compiled."""
+    """The model and step of nanoGPT and step (its `train.py`): autocast, fused AdamW, clipping; compiled."""
     module = load_module(Path(work.checkouts["nanogpt"]) / "model.py")
     length, rows, steps = SMALL_WORK.size(work)
     with SMALL_WORK.setting(work) as shared:
@@ -68,7 +68,8 @@ def run_nanogpt_eager(work: Work) -> Measured:
 def load_module(path: Path) -> Any:
     """A module of a peer's checkout."""
     spec = importlib.util.spec_from_file_location(f"peer_{path.stem}", path)
-    assert spec is not None and spec.loader is not None, path
+    assert spec is not None, path
+    assert spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -44,7 +44,7 @@ def measure_limit(work: Work) -> Limit:
         one = torch.ones(size, size, dtype=dtype, device=work.device)
         rates[dtype] = 2.0 * size**3 / _seconds(lambda one=one: one @ one, work.device, most=1.0)
     long = torch.ones(length // 8, dtype=torch.int64, device=work.device)
-    read = length / _seconds(lambda: long.sum(), work.device, most=1.0)
+    read = length / _seconds(long.sum, work.device, most=1.0)
     return Limit(float32=rates[torch.float32], bfloat16=rates[torch.bfloat16], read=read)
 
 

@@ -19,8 +19,8 @@ from trifold.objective.config import Causal, Masked
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import AdamW, DataChoice, Experiment, ModelChoice, Schedule, TokenizerChoice, Training
-from trifold.training.prepare import prepare
 from trifold.training.precision import choose_device, choose_dtype
+from trifold.training.prepare import prepare
 from trifold.training.trainer import Trainer
 
 __all__ = ["Pretraining", "Setting"]
@@ -138,9 +138,8 @@ class Pretraining:
                        "bf16": half, "seed": 0}  # fmt: skip
             ids = shared.ids
             cuts = [ids[at : at + length] for at in range(0, len(ids) - length, length)]
-            share = {} if causal else {"mlm_probability": 0.15}
             tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-            collate = transformers.DataCollatorForLanguageModeling(tokenizer, mlm=not causal, **share)
+            collate = transformers.DataCollatorForLanguageModeling(tokenizer, mlm=not causal, mlm_probability=0.15)
             return time_peer(model, [{"input_ids": cut} for cut in cuts], collate, work=work, warm=self.warm,
                              parameters=shared.parameters, options=options)  # fmt: skip
 

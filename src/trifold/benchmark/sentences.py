@@ -218,8 +218,9 @@ def export(model: Any, path: Path) -> str:
     model.config.return_dict = False
     free = {0: "rows", 1: "length"}
     example = torch.ones(2, 8, dtype=torch.int64)
-    torch.onnx.export(model, (example, example), str(path), input_names=["input_ids", "attention_mask"],
-                      output_names=["logits"], dynamic_axes={"input_ids": free, "attention_mask": free}, dynamo=False)  # fmt: skip
+    names = ["input_ids", "attention_mask"]
+    torch.onnx.export(model, (example, example), str(path), input_names=names, output_names=["logits"],
+                      dynamic_axes=dict.fromkeys(names, free), dynamo=False)  # fmt: skip
     return str(path)
 
 

@@ -17,7 +17,7 @@ from trifold.benchmark.work import Measured, Work
 from trifold.training import Trainer
 from trifold.training.trainer import Batches
 
-__all__ = ["Counted", "time_peer", "time_trainer", "count_matrices", "training_flops"]
+__all__ = ["Counted", "count_matrices", "time_peer", "time_trainer", "training_flops"]
 
 
 class Counted:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from trifold.benchmark.work import Work
 
-__all__ = ["english_documents", "labelled_sentences"]
+__all__ = ["english_documents", "labelled_sentences", "sentence_pairs"]
 
 SYLLABLES = ("ba", "co", "di", "fu", "ga", "he", "li", "mo", "na", "pe", "qui", "ro", "sa", "ti", "vu", "we")
 
@@ -37,6 +37,22 @@ def labelled_sentences(work: Work, split: str) -> list[tuple[str, str]]:
         next(lines)
         rows = [line.rstrip("\n").split("\t") for line in lines]
     return [(text, label) for label, text in rows]
+
+
+def sentence_pairs(work: Work, split: str) -> Iterator[tuple[str, str]]:
+    """Sentences of Multi30k, English and German.
+
+    Raises:
+        UsageError: there is no folder of data sets.
+    """
+    if work.smoke:
+        yield from ((made_up(number, 3 + number % 9), made_up(number + 1, 3 + number % 7)) for number in range(64))
+        return
+    with gzip.open(work.file(f"mt_en_de/multi30k/{split}.tsv.gz"), "rt", encoding="utf-8") as lines:
+        next(lines)
+        for line in lines:
+            english, german = line.rstrip("\n").split("\t")
+            yield english, german
 
 
 def made_up(seed: int, words: int) -> str:

@@ -1,13 +1,15 @@
 """A B A B: the sides of a benchmark in turns, so that a slow minute of the machine hits all of them."""
 
+import contextlib
 import importlib.util
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from trifold.benchmark.child import run_turn
@@ -101,6 +103,11 @@ def measure(
     Returns:
         What came of it. A side that cannot run, or fails, has a problem instead of figures; the others go on.
     """
+    with tempfile.TemporaryDirectory() as cache:
+        return _rounds(benchmark, replace(work, cache=cache), rounds, listen or (lambda *_: None))
+
+
+def _rounds(benchmark: Benchmark, work: Work, rounds: int | None, listen: Callable[[str, int], None]) -> Result:
     problems = {side.name: found for side in benchmark.sides if (found := _missing(side, work))}
     turns: dict[str, list[Measured]] = {side.name: [] for side in benchmark.sides if side.name not in problems}
     limits = []
@@ -108,8 +115,7 @@ def measure(
         for name in (MACHINE, *turns):
             if name in problems:
                 continue
-            if listen is not None:
-                listen(name, number + 1)
+            listen(name, number + 1)
             try:
                 found = _turn(benchmark, name, work)
             except Exception as error:  # noqa: BLE001 - whatever a peer raises is said in its line of the table
@@ -135,7 +141,8 @@ def _missing(side: Side, work: Work) -> str | None:
 def _turn(benchmark: Benchmark, side: str, work: Work) -> dict[str, Any]:
     """One turn in a process of its own; in this one where only little is to be done."""
     if work.smoke:
-        return run_turn(benchmark, side, work)
+        with contextlib.redirect_stdout(sys.stderr):  # what libraries print must not mix with the result
+            return run_turn(benchmark, side, work)
     command = [sys.executable, "-m", "trifold.benchmark.child", benchmark.name, side]
     environment = dict(os.environ) if work.threads is None else {**os.environ, "OMP_NUM_THREADS": str(work.threads)}
     done = subprocess.run(  # noqa: S603 - our own module

@@ -22,6 +22,7 @@ class Work:
         device: `cpu` or `cuda`.
         data: folder of the public data sets; None where there is none.
         checkouts: folders of peers that are not packages, by name.
+        cache: folder for what all turns of all sides share.
 
     Example:
         >>> Work(smoke=True).pick(full=200, smoke=2)
@@ -33,6 +34,12 @@ class Work:
     device: str = "cpu"
     data: str | None = None
     checkouts: Mapping[str, str] = field(default_factory=dict)
+    cache: str | None = None
+
+    def place(self, name: str) -> Path:
+        """A folder in the cache."""
+        assert self.cache is not None, "`measure` gives one"
+        return Path(self.cache) / name
 
     def pick(self, *, full: int, smoke: int) -> int:
         """A size: `full`, or `smoke` where little is to be done."""

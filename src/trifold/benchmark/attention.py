@@ -1,0 +1,56 @@
+"""Attention alone, forward and backward, causal: ours beside torch's fused kernel (docs/decisions/0006)."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trifold.batch import Layout
+from trifold.benchmark.work import Benchmark, Measured, Side, Work
+from trifold.model.attention import Visibility, attend
+from trifold.training.precision import choose_device, choose_dtype
+
+__all__ = ["BENCHMARK"]
+
+SHAPES = ((12, 4, 64, 32), (16, 4, 128, 32), (16, 6, 256, 64), (4, 8, 512, 64))
+"""Rows, heads, length, head size."""
+
+Attend = Callable[[Tensor, Tensor, Tensor, Layout], Tensor]
+
+
+def ours(query: Tensor, key: Tensor, value: Tensor, layout: Layout) -> Tensor:
+    """As the models call it."""
+    return attend(query, key, value, Visibility(layout, layout, causal=True, window=None))
+
+
+def fused(query: Tensor, key: Tensor, value: Tensor, layout: Layout) -> Tensor:
+    """Torch's kernel."""
+    del layout
+    return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+
+
+def run(work: Work, *, way: Attend) -> Measured:
+    """All shapes, as often as takes some seconds."""
+    dtype, seconds, tokens = choose_dtype("auto", choose_device(work.device)), 0.0, 0  # type: ignore[arg-type]
+    for shape in SHAPES[: work.pick(full=4, smoke=1)]:
+        rows, heads, length, size = shape
+        query, key, value = (torch.randn(shape, dtype=dtype, device=work.device, requires_grad=True) for _ in range(3))
+        gradient, layout = torch.ones_like(query), Layout.whole(rows, length, device=torch.device(work.device))
+        for turn in range(work.pick(full=22, smoke=3)):
+            start = time.perf_counter()
+            torch.autograd.grad(way(query, key, value, layout), (query, key, value), gradient)
+            seconds += time.perf_counter() - start if turn > 1 else 0.0
+            tokens += rows * length if turn > 1 else 0
+        del heads, size
+    return Measured(amount=tokens, seconds=seconds, note=str(dtype).removeprefix("torch."))
+
+
+BENCHMARK = Benchmark(
+    name="attention",
+    title=f"causal attention, forward and backward, {', '.join(map(str, SHAPES))} (rows, heads, length, head size)",
+    unit="tokens",
+    sides=(Side(name="trifold", run=partial(run, way=ours)), Side(name="torch", run=partial(run, way=fused))),
+)

@@ -1,0 +1,255 @@
+"""An encoder-decoder on Multi30k: training it from scratch, and translating with beam search."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trifold.benchmark.step import count_matrices, time_peer, time_trainer
+from trifold.benchmark.text import sentence_pairs
+from trifold.benchmark.work import Benchmark, Measured, Side, Work
+from trifold.data.rows import Row
+from trifold.evaluation.metric import bleu
+from trifold.presets.pretrained import Transformer
+from trifold.tasks.build import build_task
+from trifold.tasks.config import Translation
+from trifold.tasks.loader import ExampleLoader
+from trifold.tasks.record import Record
+from trifold.tasks.translation import TranslationTask
+from trifold.text import Tokenizer, train_tokenizer
+from trifold.training import AdamW, Muon, Schedule, Training
+from trifold.training.config import Optimizer
+from trifold.training.precision import choose_device, choose_dtype
+from trifold.training.trainer import Trainer
+
+__all__ = ["TRANSLATE", "TRANSLATION"]
+
+PEERS = ("transformers", "accelerate")
+SHAPE = {"num_layers": 6, "d_model": 256, "num_heads": 4, "d_ff": 1024}
+ROWS, RATE, WARM = 64, 3e-4, 3
+BEAMS, LONGEST = 5, 64
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Pairs of sentences, a tokenizer, and a model as a Hugging Face folder."""
+
+    train: list[tuple[str, str]]
+    test: list[tuple[str, str]]
+    tokenizer: Tokenizer
+    folder: Path
+    half: bool
+
+
+def setting(work: Work, *, trained: bool) -> Setting:
+    """The same for every side; a model that can translate a little is trained by the first side that needs it."""
+    train = list(sentence_pairs(work, "train"))
+    test = list(sentence_pairs(work, "test_2016_flickr"))[: work.pick(full=1000, smoke=8)]
+    folder = work.place(f"translation_{'trained' if trained else 'random'}")
+    half = choose_dtype("auto", choose_device(work.device)) == torch.bfloat16  # type: ignore[arg-type]
+    if not (folder / "config.json").exists():
+        tokenizer = train_tokenizer([text for pair in train for text in pair], kind="byte_bpe",
+                                    vocab_size=work.pick(full=8000, smoke=300))  # fmt: skip
+        torch.manual_seed(0)
+        shape = {} if work.smoke else SHAPE
+        model = Transformer.from_preset("vaswani", size="tiny", vocab_size=tokenizer.vocab_size, dropout=0.0,
+                                        max_length=128, **shape)  # fmt: skip
+        if trained:
+            fast = Muon(lr=5e-3, weight_decay=0.1, adamw=AdamW(lr=3e-3, weight_decay=0.0))
+            loop = trainer_of(model, tokenizer, train, work, steps=work.pick(full=400, smoke=3), optimizer=fast)
+            for _ in loop.steps():
+                pass
+            with loop.weights.exact_model():
+                model.save_pretrained(folder, tokenizer=tokenizer)
+        else:
+            model.save_pretrained(folder, tokenizer=tokenizer)
+    return Setting(train, test, Tokenizer.from_pretrained(folder), folder, half)
+
+
+def trainer_of(
+    model: Transformer, tokenizer: Tokenizer, pairs: list[tuple[str, str]], work: Work, *, steps: int,
+    optimizer: Optimizer,
+) -> Trainer:  # fmt: skip
+    """The trainer and loader of `trifold finetune translation`."""
+    task = task_of(model, tokenizer)
+    training = Training(steps=steps, batch_size=work.pick(full=ROWS, smoke=8), optimizer=optimizer,
+                        device=work.device,  # type: ignore[arg-type]
+                        schedule=Schedule(kind="constant", warmup=0.0))  # fmt: skip
+    loader = ExampleLoader(task.examples(records_of(pairs, task)), batch_size=training.batch_size, pad=task.frame.pad,
+                           seed=0)  # fmt: skip
+    return Trainer(model, task, loader, training)
+
+
+def task_of(model: Transformer, tokenizer: Tokenizer) -> TranslationTask:
+    """Without label smoothing, which the peers' loss does not have."""
+    task = build_task(Translation(beams=BEAMS, max_length=128, label_smoothing=0.0), tokenizer, model.config)
+    assert isinstance(task, TranslationTask)
+    return task
+
+
+def records_of(pairs: list[tuple[str, str]], task: TranslationTask) -> list[Record]:
+    """As `trifold finetune` reads them."""
+    columns = {"source": "source", "target": "target"}
+    return [task.record(Row({"source": one, "target": other}, "-"), columns) for one, other in pairs]
+
+
+def train_trifold(work: Work) -> Measured:
+    """The trainer of `trifold finetune translation`, with the Trainer's method of learning."""
+    shared = setting(work, trained=False)
+    model = Transformer.from_pretrained(shared.folder)
+    optimizer = AdamW(lr=RATE, betas=(0.9, 0.999), weight_decay=0.0)
+    loop = trainer_of(
+        model, shared.tokenizer, shared.train, work, steps=work.pick(full=33, smoke=5), optimizer=optimizer
+    )
+    return time_trainer(loop, warm=WARM, parameters=parameters_of(model))
+
+
+def parameters_of(model: torch.nn.Module) -> int:
+    """Of the two sides a token goes through one: half of the weights, roughly."""
+    return count_matrices(model, head=True) // 2
+
+
+def train_trainer(work: Work) -> Measured:
+    """The Seq2SeqTrainer with its collator: padding to the longest of the batch."""
+    import transformers
+
+    shared = setting(work, trained=False)
+    model: Any = transformers.AutoModelForSeq2SeqLM.from_pretrained(shared.folder)
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(shared.folder)
+    rows = [{"input_ids": source, "labels": target} for source, target in encoded(shared)]
+    options = {"max_steps": work.pick(full=33, smoke=5), "per_device_train_batch_size": work.pick(full=ROWS, smoke=8),
+               "learning_rate": RATE, "bf16": shared.half, "seed": 0}  # fmt: skip
+    collate = transformers.DataCollatorForSeq2Seq(tokenizer, model=model)
+    return time_peer(model, rows, collate, work=work, warm=WARM, parameters=parameters_of(model), options=options,
+                     sequence_to_sequence=True)  # fmt: skip
+
+
+def encoded(shared: Setting) -> list[tuple[list[int], list[int]]]:
+    """Ids of each pair, ended."""
+    end = shared.tokenizer.special.eos
+    assert end is not None
+    sides = [[[*one.ids.tolist(), end] for one in shared.tokenizer.encode_batch(list(texts))]
+             for texts in zip(*shared.train, strict=True)]  # fmt: skip
+    return list(zip(*sides, strict=True))
+
+
+def timed(shared: Setting, translate: Callable[[list[str]], list[str]], note: str) -> Measured:
+    """Seconds for all test sentences, after a few that are not counted, and BLEU."""
+    texts, gold = [source for source, _ in shared.test], [target for _, target in shared.test]
+    translate(texts[:4])
+    start = time.perf_counter()
+    said = translate(texts)
+    seconds = time.perf_counter() - start
+    return Measured(amount=len(texts), seconds=seconds, quality=bleu(said, gold).score, note=note)
+
+
+def translate_trifold(work: Work, dtype: torch.dtype = torch.float32) -> Measured:
+    """What `trifold translate` does after loading."""
+    shared = setting(work, trained=True)
+    model = Transformer.from_pretrained(shared.folder).to(dtype).eval()
+    task = task_of(model, shared.tokenizer)
+
+    def translate(texts: list[str]) -> list[str]:
+        return [one.answer for one in task.predict(model, [Record((text,), None, "-") for text in texts])]
+
+    return timed(shared, translate, str(dtype).removeprefix("torch."))
+
+
+def translate_generate(work: Work) -> Measured:
+    """`generate` of transformers, sentences sorted by length, in batches."""
+    import transformers
+
+    shared = setting(work, trained=True)
+    model: Any = transformers.AutoModelForSeq2SeqLM.from_pretrained(shared.folder).eval()
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(shared.folder)
+    rows, end = 32, shared.tokenizer.special.eos
+
+    def translate(texts: list[str]) -> list[str]:
+        order, made = sorted(range(len(texts)), key=lambda number: len(texts[number])), {}
+        for first in range(0, len(order), rows):
+            chosen = order[first : first + rows]
+            ids = [[*shared.tokenizer.encode(texts[number]).ids.tolist(), end] for number in chosen]
+            batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt")
+            with torch.inference_mode():
+                out = model.generate(**batch, num_beams=BEAMS, max_new_tokens=LONGEST, do_sample=False)
+            made |= zip(chosen, (shared.tokenizer.decode(one[1:].tolist()).strip() for one in out), strict=True)
+        return [made[number] for number in range(len(texts))]
+
+    return timed(shared, translate, "float32")
+
+
+def translate_ctranslate2(work: Work, precision: str = "float32") -> Measured:
+    """ctranslate2, which sorts and batches by itself."""
+    import ctranslate2
+
+    shared = setting(work, trained=True)
+    folder = work.place("translation_ctranslate2")
+    if not (folder / "model.bin").exists():
+        convert(shared.folder, folder)
+    translator = ctranslate2.Translator(str(folder), device="cpu", compute_type=precision,
+                                        intra_threads=work.threads or torch.get_num_threads())  # fmt: skip
+    tokenizer = shared.tokenizer
+    end = tokenizer.special.eos or 0
+
+    def translate(texts: list[str]) -> list[str]:
+        rows = [[*one.ids.tolist(), end] for one in tokenizer.encode_batch(texts)]
+        pieces = [[str(tokenizer.backend.id_to_token(token)) for token in row] for row in rows]
+        found = translator.translate_batch(pieces, beam_size=BEAMS, max_batch_size=32, max_decoding_length=LONGEST)
+        ids = [[tokenizer.backend.token_to_id(piece) or 0 for piece in one.hypotheses[0]] for one in found]
+        return [tokenizer.decode(one).strip() for one in ids]
+
+    return timed(shared, translate, precision)
+
+
+def convert(source: Path, target: Path) -> None:
+    """A Marian folder for ctranslate2, which else takes out the padding token that our decoder starts with."""
+    from ctranslate2.converters import transformers as conversion
+
+    class Loader(conversion.MarianMTLoader):
+        def set_config(self, config: Any, model: Any, tokenizer: Any) -> None:
+            super().set_config(config, model, tokenizer)
+            config.decoder_start_token = tokenizer.pad_token
+
+        def set_decoder(self, spec: Any, decoder: Any) -> None:
+            super().set_decoder(spec, decoder)
+            spec.start_from_zero_embedding = False
+
+        def get_vocabulary(self, model: Any, tokenizer: Any) -> list[str]:
+            return conversion.BartLoader.get_vocabulary(self, model, tokenizer)
+
+        def _remove_pad_weights(self, spec: Any) -> None:
+            del spec
+
+    known = conversion._MODEL_LOADERS  # noqa: SLF001 - the converter has no other door
+    usual = known["MarianConfig"]
+    known["MarianConfig"] = Loader()
+    try:
+        conversion.TransformersConverter(str(source)).convert(str(target), force=True)
+    finally:
+        known["MarianConfig"] = usual
+
+
+TRANSLATION = Benchmark(
+    name="translation",
+    title="training an encoder-decoder of 6 + 6 layers, 256 wide, on Multi30k, 64 pairs a step",
+    unit="tokens",
+    quality="loss",
+    sides=(
+        Side(name="trifold", run=train_trifold),
+        Side(name="transformers Seq2SeqTrainer", run=train_trainer, needs=PEERS, bar=3.0),
+    ),
+)
+TRANSLATE = Benchmark(
+    name="translate",
+    title="translating Multi30k's test of 2016 (1,000 sentences), 6 + 6 layers, 256 wide, beam 5",
+    unit="texts",
+    quality="BLEU",
+    sides=(
+        Side(name="trifold", run=translate_trifold),
+        Side(name="transformers generate", run=translate_generate, needs=PEERS, bar=4.0),
+        Side(name="ctranslate2", run=translate_ctranslate2, needs=("ctranslate2", "transformers"), bar=1.0),
+    ),
+)

@@ -1,0 +1,88 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from trifold.benchmark import NAMES, Benchmark, Measured, Side, Work, find_benchmark, measure, update_page
+from trifold.cli.main import main
+
+
+def bench(*words):
+    command = [sys.executable, "-m", "trifold.cli.main", "bench", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "TRIFOLD_LANG": "en"}, check=False
+    )
+
+
+def test_every_side_of_every_benchmark_still_runs():
+    done = bench("--smoke", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["benchmarks"]
+    assert [one["name"] for one in found] == list(NAMES)
+    for one in found:
+        for name, side in one["sides"].items():
+            problem = side.get("problem", "")
+            assert not problem or "no checkout" in problem or "not installed" in problem, (
+                f"{one['name']}, {name}: {problem}"
+            )
+            assert problem or side["rate"]["median"] > 0
+
+
+def test_an_unknown_benchmark_is_refused_with_those_there_are(capsys):
+    assert main(["bench", "speed"]) == 2
+    assert "decoder" in capsys.readouterr().err
+
+
+def test_a_benchmark_without_its_data_says_what_it_needs(capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("TRIFOLD_DATA", raising=False)
+    assert main(["bench", "corpus", "--rounds", "1", "--folder", str(tmp_path)]) in (0, 2)
+    said = capsys.readouterr()
+    assert "lm_en/enwiki_sample" in said.out + said.err
+
+
+def failing(work):
+    raise RuntimeError("a|b\nc")
+
+
+@pytest.fixture
+def result():
+    sides = (
+        Side(name="fast", run=lambda work: Measured(amount=30, seconds=1.0, quality=0.5)),
+        Side(name="slow", run=lambda work: Measured(amount=10, seconds=1.0, quality=0.5), bar=2.0),
+        Side(name="broken", run=failing),
+        Side(name="absent", run=failing, needs=("no_such_module",)),
+    )
+    return measure(Benchmark(name="x", title="Some work", unit="tokens", quality="loss", sides=sides), Work(smoke=True))
+
+
+def test_ratios_are_taken_round_by_round_and_problems_are_named(result):
+    assert result.ratio("slow").median == 3.0
+    assert "RuntimeError: a/b c" in result.problems["broken"]
+    assert "no_such_module" in result.problems["absent"]
+
+
+def test_a_page_keeps_one_table_for_each_benchmark(result, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Speed\n\nSome words.\n", encoding="utf-8")
+    update_page(page, result, command="trifold bench x")
+    once = page.read_text(encoding="utf-8")
+    update_page(page, result, command="trifold bench x")
+    assert page.read_text(encoding="utf-8") == once
+    assert once.startswith("# Speed\n\nSome words.\n")
+    assert "| slow | 10.0 | **3.00** | >= 2 |" in once
+
+
+def test_a_turn_in_its_own_process_gives_what_it_measured():
+    work = Work(threads=1, data=None)
+    done = subprocess.run([sys.executable, "-m", "trifold.benchmark.child", "attention", "torch"],
+                          input=json.dumps({"smoke": True, "threads": work.threads}), capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["amount"] > 0
+    assert found["memory"] > 2**20
+
+
+def test_trifold_stands_first_everywhere():
+    assert all(find_benchmark(name).sides[0].name == "trifold" for name in NAMES)
