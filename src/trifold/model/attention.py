@@ -66,6 +66,12 @@ class Visibility:
             seen = seen & (_documents(self.query)[:, :, None] == _documents(self.key)[:, None, :])
         return seen[:, None]
 
+    @cached_property
+    def offset(self) -> Float[Tensor, "rows 1 query key"]:
+        """What is added to bfloat16 scores: nothing where a query sees a key, the lowest number there is elsewhere."""
+        lowest = torch.finfo(torch.bfloat16).min
+        return torch.zeros_like(self.mask, dtype=torch.bfloat16).masked_fill_(~self.mask, lowest)
+
 
 def _documents(layout: Layout) -> Tensor:
     return torch.ones_like(layout.positions) if layout.documents is None else layout.documents
@@ -127,13 +133,12 @@ def _attend_densely(
 ) -> Tensor:
     """The same rule in plain matrix products; `bias`, `scale` and `dropout` as in `attend`."""
     scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-1, -2)  # B H Q T
-    scores = scores if bias is None else scores + bias.to(scores.dtype)
+    scores = scores if bias is None else scores.add_(bias.to(scores.dtype))
     if visibility.is_everything:
         return F.dropout(scores.softmax(-1), dropout) @ value
-    hidden = ~visibility.mask
-    weights = scores.masked_fill(hidden, torch.finfo(scores.dtype).min).softmax(-1)
-    if not visibility.is_causal:  # a query of padding may see no key at all
-        weights = weights.masked_fill(hidden, 0.0)
+    weights = scores.add_(visibility.offset).softmax(-1)  # in place: no product's gradient needs its result
+    if visibility.query is not visibility.key:  # else a token sees at least itself, padding too
+        weights = weights.masked_fill(~visibility.mask, 0.0)
     return F.dropout(weights, dropout) @ value
 
 
