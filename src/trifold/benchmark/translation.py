@@ -59,7 +59,7 @@ def setting(work: Work, *, trained: bool) -> Setting:
                                         max_length=128, **shape)  # fmt: skip
         if trained:
             fast = Muon(lr=5e-3, weight_decay=0.1, adamw=AdamW(lr=3e-3, weight_decay=0.0))
-            loop = trainer_of(model, tokenizer, train, work, steps=work.pick(full=400, smoke=3), optimizer=fast)
+            loop = trainer_of(model, tokenizer, train, work, steps=work.pick(full=300, smoke=3), optimizer=fast)
             for _ in loop.steps():
                 pass
             with loop.weights.exact_model():
