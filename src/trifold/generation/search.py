@@ -56,12 +56,14 @@ class _Task:
     """The search for one prompt: its live beams, the finished hypotheses, and how far it may go.
 
     A beam lives as `(ids, totals)`. The search is over when `width` hypotheses have ended and no live beam, at its
-    present length, scores above the worst of them; or at `limit` tokens, where live beams count as they stand.
+    present length, scores above the worst of them; when no live beam can end above the worst of those that are asked
+    for; or at `limit` tokens, where live beams count as they stand.
     """
 
     width: int
     limit: int
     alpha: float
+    wanted: int
     live: list[tuple[tuple[int, ...], tuple[float, ...]]]
     finished: list[Hypothesis] = field(default_factory=list)
 
@@ -95,13 +97,23 @@ class _Task:
         ids, totals = self.live[0]
         if len(ids) >= self.limit:
             return True
-        best = normalize(totals[-1], len(ids), self.alpha)
-        return len(self.finished) == self.width and best <= self.finished[-1].score
+        if len(self.finished) < self.wanted:
+            return False
+        longest = normalize(totals[-1], self.limit, self.alpha)  # a total only falls, and counts least at full length
+        present = normalize(totals[-1], len(ids), self.alpha)
+        full = len(self.finished) == self.width and present <= self.finished[-1].score
+        return full or longest < self.finished[self.wanted - 1].score
 
 
 @torch.inference_mode()
 def search(
-    decoding: Decoding, *, beams: int, limits: Sequence[int], ends: Collection[int], alpha: float
+    decoding: Decoding,
+    *,
+    beams: int,
+    limits: Sequence[int],
+    ends: Collection[int],
+    alpha: float,
+    wanted: int | None = None,
 ) -> list[list[Hypothesis]]:
     """Search the best continuations of each row.
 
@@ -111,6 +123,7 @@ def search(
         limits: most tokens to add to each row.
         ends: tokens that end a text.
         alpha: exponent of the length normalisation.
+        wanted: how many hypotheses are asked for, which are then the best; None for as many as there are beams.
 
     Returns:
         For each row at most `beams` hypotheses, best first.
@@ -121,7 +134,7 @@ def search(
     decoding.select(rows.repeat_interleave(beams))
     logits = logits[rows.repeat_interleave(beams)]
     empty = ((), ())
-    tasks = [_Task(beams, limit, alpha, [empty] * beams) for limit in limits]
+    tasks = [_Task(beams, limit, alpha, wanted or beams, [empty] * beams) for limit in limits]
     active = list(tasks)
     totals = torch.full((len(active), beams), float("-inf"), dtype=torch.float64, device=device)
     totals[:, 0] = 0.0  # all beams start equal: one speaks for all

@@ -21,6 +21,7 @@ class Slot:
         self.length = 0
         self.own: tuple[Tensor, Tensor] | None = None
         self.memory: tuple[Tensor, Tensor] | None = None
+        self.spare: tuple[Tensor, Tensor] | None = None
 
     def append(
         self, key: Float[Tensor, "batch heads new head_size"], value: Float[Tensor, "batch heads new head_size"]
@@ -32,6 +33,7 @@ class Slot:
             if old is not None:
                 for new, past in zip(self.own, old, strict=True):
                     new[:, :, : self.length] = past[:, :, : self.length]
+            self.spare = None
         for room, fresh in zip(self.own, (key, value), strict=True):
             room[:, :, self.length : end] = fresh
         self.length = end
@@ -40,9 +42,19 @@ class Slot:
     def select(self, rows: Int[Tensor, " chosen"], *, memory: bool = True) -> None:
         """Keep the given rows of the batch, in the given order; of the memory too, unless told not to."""
         if self.own is not None:
-            self.own = (self.own[0][rows], self.own[1][rows])
+            self.own, self.spare = self._moved(self.own, rows), self.own
         if self.memory is not None and memory:
             self.memory = (self.memory[0][rows], self.memory[1][rows])
+
+    def _moved(self, own: tuple[Tensor, Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows, in the room of the selection before last where it is large enough; only what is filled moves."""
+        room, spare = own[0].shape[2], self.spare
+        if spare is None or spare[0].shape[2] != room or len(spare[0]) < len(rows):
+            spare = self._room(own[0][:1].expand(len(rows), -1, -1, -1), own[1][:1].expand(len(rows), -1, -1, -1), room)
+        key, value = (one[: len(rows)] for one in spare)
+        for new, past in ((key, own[0]), (value, own[1])):
+            new[:, :, : self.length] = past[:, :, : self.length].index_select(0, rows)
+        return key, value
 
     @staticmethod
     def _room(key: Tensor, value: Tensor, length: int) -> tuple[Tensor, Tensor]:

@@ -66,6 +66,8 @@ def test_g4_batched_beam_search_equals_a_plain_one(name: str, alpha: float) -> N
             wanted = _plain_search(model, name, row, beams, 7, alpha)
             assert [one.ids for one in made[row]] == [ids for _, ids in wanted]
             assert [one.score for one in made[row]] == pytest.approx([score for score, _ in wanted], abs=1e-5)
+            (best, *_) = _found(model, name, [row], beams=beams, limit=7, alpha=alpha, wanted=1)[0]
+            assert best.ids == made[row][0].ids  # fewer steps, the same text
 
 
 def test_enough_beams_find_the_best_of_all_texts() -> None:
