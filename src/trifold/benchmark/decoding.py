@@ -8,7 +8,8 @@ import torch
 
 from trifold.benchmark.text import english_documents, labelled_sentences
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
-from trifold.generation import Generator, Sampling
+from trifold.generation import Generator, Sampling, lower_precision
+from trifold.generation.quantized import Int8Linear
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.build import build_task
 from trifold.tasks.config import Generation
@@ -52,22 +53,32 @@ def prompt_of(work: Work) -> list[int]:
     ).tolist()
 
 
-def measured(seconds: float, tokens: int, model: torch.nn.Module, dtype: torch.dtype, item: float) -> Measured:
-    """Tokens a second, and the bytes of weights that must be read for them."""
-    read = sum(p.numel() for n, p in model.named_parameters() if ".wpe." not in n and "position" not in n)
-    return Measured(amount=tokens, seconds=seconds, bytes=item * read * tokens, note=str(dtype).removeprefix("torch."))
+def measured(seconds: float, tokens: int, model: torch.nn.Module, note: str) -> Measured:
+    """Tokens a second, and the bytes of the products' weights, which must be read for each of them."""
+    kinds = (torch.nn.Linear, Int8Linear)
+    weights = [part.weight for part in model.modules() if isinstance(part, kinds) or type(part).__name__ == "Conv1D"]
+    read = sum(weight.numel() * weight.element_size() for weight in weights)
+    return Measured(amount=tokens, seconds=seconds, bytes=read * tokens, note=note)
 
 
-def one_trifold(work: Work) -> Measured:
+def one_trifold(work: Work, *, int8: bool = False) -> Measured:
     """Greedy, batch 1."""
     dtype, written = half_of(work), work.pick(full=WRITTEN, smoke=4)
     generator = Generator.from_pretrained(large_folder(work), dtype=dtype)
     generator.ends = frozenset()
+    if int8:
+        lower_precision(generator.model, "int8")
     prompt, sampling = prompt_of(work), Sampling(temperature=0.0, max_tokens=written)
     generator.generate([prompt], Sampling(temperature=0.0, max_tokens=2))
     start = time.perf_counter()
     generator.generate([prompt], sampling)
-    return measured(time.perf_counter() - start, written, generator.model, dtype, dtype.itemsize)
+    seconds = time.perf_counter() - start
+    return measured(seconds, written, generator.model, "int8" if int8 else str(dtype).removeprefix("torch."))
+
+
+def one_int8(work: Work) -> Measured:
+    """The same with weights in eight bits."""
+    return one_trifold(work, int8=True)
 
 
 def one_generate(work: Work) -> Measured:
@@ -82,7 +93,8 @@ def one_generate(work: Work) -> Measured:
         model.generate(ids, max_new_tokens=2, **options)
         start = time.perf_counter()
         made = model.generate(ids, max_new_tokens=written, **options)
-    return measured(time.perf_counter() - start, made.shape[1] - ids.shape[1], model, dtype, dtype.itemsize)
+    seconds = time.perf_counter() - start
+    return measured(seconds, made.shape[1] - ids.shape[1], model, str(dtype).removeprefix("torch."))
 
 
 def sentence_writer(work: Work) -> Path:
@@ -98,7 +110,7 @@ def sentence_writer(work: Work) -> Path:
     task = build_task(Generation(), tokenizer, model.config)
     examples = task.examples([Record(("",), text, "-") for text in texts])
     training = Training(
-        steps=work.pick(full=100, smoke=2), batch_size=64, schedule=Schedule(kind="constant", warmup=0.0),
+        steps=work.pick(full=60, smoke=2), batch_size=64, schedule=Schedule(kind="constant", warmup=0.0),
         optimizer=Muon(lr=5e-3, weight_decay=0.1, adamw=AdamW(lr=3e-3, weight_decay=0.0)),
     )  # fmt: skip
     trainer = Trainer(model, task, ExampleLoader(examples, batch_size=64, pad=task.frame.pad, seed=0), training)
@@ -159,6 +171,7 @@ ONE = Benchmark(
     unit="tokens",
     sides=(
         Side(name="trifold", run=one_trifold),
+        Side(name="trifold int8", run=one_int8),
         Side(name="transformers generate", run=one_generate, needs=PEERS, bar=2.5),
     ),
     rounds=5,

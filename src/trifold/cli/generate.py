@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import INPUT, TEXTS, given_rows, text_in, tuned_for, unlabelled_records
+from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, text_in, tuned_for, unlabelled_records
 
 __all__ = ["COMMAND"]
 
@@ -13,7 +13,7 @@ RUN = Option(name="run", positional=True, required=True)
 
 def run(request: Request) -> dict[str, Any]:
     """Write text, as it comes where it is one prompt on a terminal's way."""
-    from trifold.generation import Generator, Sampling
+    from trifold.generation import Generator, Sampling, lower_precision
     from trifold.tasks.build import is_fine_tuned
     from trifold.tasks.generation import ROLES
 
@@ -25,6 +25,7 @@ def run(request: Request) -> dict[str, Any]:
     if is_fine_tuned(values.run):
         return _answer(request, rows, sampling)
     generator = Generator.from_pretrained(values.run)
+    lower_precision(generator.model, values.precision)
     prompts = [text_in(row, ROLES[0]) for row in rows]
     if len(prompts) == 1 and sampling.beams == 1 and not console.as_json:
         paired = generator.model.config.encoder is not None
@@ -41,7 +42,7 @@ def run(request: Request) -> dict[str, Any]:
 
 def _answer(request: Request, rows: list[Any], sampling: Any) -> dict[str, Any]:
     """Answers of a model tuned on instructions, which reads each prompt through its template."""
-    tuned = tuned_for(request.values.run, "generation")
+    tuned = tuned_for(request.values.run, "generation", precision=request.values.precision)
     records = unlabelled_records(tuned, rows)
     given = [row.values.get("text") or record.inputs[0] for row, record in zip(rows, records, strict=True)]
     made = tuned.task.write(tuned.model, records, sampling)
@@ -71,6 +72,7 @@ COMMAND = Command(
         Option(name="beams", kind="integer", low=1),
         Option(name="seed", kind="integer", low=0),
         Option(name="stop", many=True),
+        PRECISION,
     ),
     run=run,
 )

@@ -9,6 +9,7 @@ from trifold.errors import UsageError
 
 __all__ = [
     "INPUT",
+    "PRECISION",
     "TEXTS",
     "given_rows",
     "require_task",
@@ -20,6 +21,7 @@ __all__ = [
 
 TEXTS = Option(name="text", positional=True, many=True, help="option_texts")
 INPUT = Option(name="input", kind="file", help="option_input")
+PRECISION = Option(name="precision", choices=("float32", "bfloat16", "int8"), default="float32")
 
 
 def given_rows(request: Request, texts: Sequence[str]) -> list[Any]:
@@ -76,17 +78,19 @@ def trained_columns(tuned: Any, rows: Sequence[Any]) -> dict[str, str]:
     return {role: column for role, column in chosen.items() if column is not None}
 
 
-def tuned_for(folder: str, *kinds: str) -> Any:
-    """The fine-tuned model in a folder.
+def tuned_for(folder: str, *kinds: str, precision: Any = "float32") -> Any:
+    """The fine-tuned model in a folder, with weights of that precision.
 
     Raises:
         UsageError: it was fine-tuned for another task.
         ModelFileError: there is none.
     """
+    from trifold.generation import lower_precision
     from trifold.tasks import load_fine_tuned
 
     tuned = load_fine_tuned(folder)
     require_task(tuned, folder, *kinds)
+    lower_precision(tuned.model, precision)
     return tuned
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import INPUT, TEXTS, given_rows, text_in, tuned_for, unlabelled_records
+from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, text_in, tuned_for, unlabelled_records
 from trifold.errors import UsageError
 
 __all__ = ["ASK", "CLASSIFY", "TRANSLATE"]
@@ -15,7 +15,7 @@ RUN = Option(name="run", positional=True, required=True, help="option_run_task")
 
 def classify(request: Request) -> dict[str, Any]:
     """The label of each text, or of each of its words."""
-    tuned = tuned_for(request.values.run, "classification", "tagging")
+    tuned = tuned_for(request.values.run, "classification", "tagging", precision=request.values.precision)
     records = unlabelled_records(tuned, given_rows(request, request.values.text or ()))
     made = tuned.task.predict(tuned.model, records)
     answers = []
@@ -30,7 +30,7 @@ def classify(request: Request) -> dict[str, Any]:
 
 def translate(request: Request) -> dict[str, Any]:
     """The translation of each text."""
-    tuned = tuned_for(request.values.run, "translation")
+    tuned = tuned_for(request.values.run, "translation", precision=request.values.precision)
     records = unlabelled_records(tuned, given_rows(request, request.values.text or ()))
     made = tuned.task.predict(tuned.model, records)
     for one in made:
@@ -92,8 +92,8 @@ def _from_base(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
     return answer
 
 
-CLASSIFY = Command(name="classify", options=(RUN, TEXTS, INPUT), run=classify)
-TRANSLATE = Command(name="translate", options=(RUN, TEXTS, INPUT), run=translate)
+CLASSIFY = Command(name="classify", options=(RUN, TEXTS, INPUT, PRECISION), run=classify)
+TRANSLATE = Command(name="translate", options=(RUN, TEXTS, INPUT, PRECISION), run=translate)
 ASK = Command(
     name="ask",
     options=(

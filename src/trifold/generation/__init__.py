@@ -4,6 +4,7 @@ from trifold.generation.config import Sampling
 from trifold.generation.fill_mask import Candidate, fill_mask
 from trifold.generation.generator import Generator
 from trifold.generation.output import FinishReason, Generation
+from trifold.generation.quantized import Precision, lower_precision
 from trifold.generation.restore import Restoration, restore_spans
 
 __all__ = [
@@ -11,8 +12,10 @@ __all__ = [
     "FinishReason",
     "Generation",
     "Generator",
+    "Precision",
     "Restoration",
     "Sampling",
     "fill_mask",
+    "lower_precision",
     "restore_spans",
 ]

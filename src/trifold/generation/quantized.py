@@ -1,0 +1,77 @@
+"""Weights in eight bits for decoding: a token reads every weight once, so half the bytes are nearly twice the speed.
+
+Axes: O outputs, I inputs.
+"""
+
+from typing import Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["Int8Linear", "Precision", "lower_precision"]
+
+Precision = Literal["float32", "bfloat16", "int8"]
+Model = TypeVar("Model", bound=nn.Module)
+
+FEW = 16
+"""Rows up to which the product reads the eight bits as they are; above, spreading them out first costs less."""
+
+
+class Int8Linear(nn.Module):
+    """A Linear whose rows of weights are whole numbers from -127 to 127 times one scale each; activations stay as they are.
+
+    Args:
+        linear: what it stands in for; its weights are rounded.
+
+    Example:
+        >>> plain = nn.Linear(64, 8)
+        >>> x = torch.randn(2, 64)
+        >>> bool((Int8Linear(plain)(x) - plain(x)).abs().max() < 0.05)
+        True
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        exact = linear.weight.detach().float()
+        scale = exact.abs().amax(1).clamp(min=1e-12) / 127  # O
+        self.weight: Tensor
+        self.scale: Tensor
+        self.register_buffer("weight", (exact / scale[:, None]).round().to(torch.int8).contiguous())  # O I
+        self.register_buffer("scale", scale.to(linear.weight.dtype))
+        self.bias = linear.bias
+
+    def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
+        """The product, in the number format of the input."""
+        rows = input.reshape(-1, self.in_features)
+        if len(rows) <= FEW and rows.dtype == torch.bfloat16 and rows.device.type == "cpu":
+            made = torch._weight_int8pack_mm(rows, self.weight, self.scale)  # noqa: SLF001 - the only kernel there is
+        else:
+            made = F.linear(rows, self.weight.to(rows.dtype)) * self.scale
+        made = made if self.bias is None else made + self.bias
+        return made.unflatten(0, input.shape[:-1]) if input.ndim > 1 else made[0]
+
+
+def lower_precision(model: Model, precision: Precision) -> Model:
+    """The model with weights of fewer bits, for inference; changed in place.
+
+    Args:
+        model: any.
+        precision: `float32` leaves it as it is; `bfloat16`; `int8` for the weights of products, the rest in bfloat16.
+
+    Example:
+        >>> model = lower_precision(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), "int8")
+        >>> type(model[0]).__name__, model[0].weight.dtype
+        ('Int8Linear', torch.int8)
+    """
+    if precision == "float32":
+        return model
+    model.to(torch.bfloat16)
+    if precision == "int8":
+        for module in list(model.modules()):
+            for name, child in list(module.named_children()):
+                if isinstance(child, nn.Linear):
+                    setattr(module, name, Int8Linear(child))
+    return model

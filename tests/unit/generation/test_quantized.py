@@ -1,0 +1,85 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.shapes import WRITERS, build
+from trifold.cli.main import main
+from trifold.generation import Generator, Sampling, lower_precision
+from trifold.generation.quantized import FEW, Int8Linear
+from trifold.model import Transformer
+from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.text import train_tokenizer
+
+TEXT = "the quick brown fox jumps over the lazy dog and the lazy dog sleeps on. " * 40
+
+
+@pytest.mark.parametrize("rows", [1, FEW, FEW + 1])
+@pytest.mark.parametrize("bias", [False, True])
+def test_few_and_many_rows_give_what_the_rounded_weights_give(rows, bias):
+    torch.manual_seed(0)
+    plain = torch.nn.Linear(64, 48, bias=bias).to(torch.bfloat16)
+    rounded = Int8Linear(plain)
+    x = torch.randn(rows, 64, dtype=torch.bfloat16)
+    exact = x.double() @ (rounded.weight.double() * rounded.scale.double()[:, None]).T
+    exact = exact if plain.bias is None else exact + plain.bias.double()
+    torch.testing.assert_close(rounded(x).double(), exact, rtol=2e-2, atol=2e-2)
+
+
+def test_a_row_of_zeros_and_a_row_of_one_large_weight_stay_what_they_are():
+    plain = torch.nn.Linear(32, 2, bias=False)
+    with torch.no_grad():
+        plain.weight.zero_()
+        plain.weight[1, 3] = -5.0
+    rounded = Int8Linear(plain)
+    assert torch.equal(rounded.weight.float() * rounded.scale[:, None], plain.weight)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_product_becomes_int8_and_the_embedding_stays(name):
+    model = lower_precision(build(name).float(), "int8")
+    assert isinstance(model, Transformer)
+    assert not any(isinstance(part, torch.nn.Linear) for part in model.modules())
+    assert model.embedding.tokens.weight.dtype == torch.bfloat16
+
+
+def _trained():
+    tokenizer = train_tokenizer([TEXT], kind="byte_bpe", vocab_size=300)
+    torch.manual_seed(0)
+    model = Pretrained.from_preset("llama", size="tiny", vocab_size=tokenizer.vocab_size, max_length=64)
+    ids = torch.tensor(tokenizer.encode(TEXT).ids.tolist()[:520]).reshape(-1, 65)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        loss = F.cross_entropy(model.head(model.decode(ids[:, :-1])).flatten(0, 1), ids[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval(), tokenizer, ids
+
+
+def test_perplexity_in_eight_bits_is_within_half_a_percent():
+    model, tokenizer, ids = _trained()
+    perplexity = {}
+    for precision in ("float32", "int8"):
+        lean = lower_precision(copy.deepcopy(model), precision)
+        with torch.no_grad():
+            logits = lean.head(lean.decode(ids[:, :-1])).float()
+        perplexity[precision] = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).exp().item()
+    assert perplexity["int8"] == pytest.approx(perplexity["float32"], rel=5e-3)
+    greedy = Sampling(temperature=0.0, max_tokens=12)
+    exact = Generator(model, tokenizer).generate("the quick brown", greedy)[0].text
+    assert Generator(lean, tokenizer).generate("the quick brown", greedy)[0].text == exact
+
+
+def test_generate_takes_a_precision_and_refuses_others(tmp_path, capsys):
+    model, tokenizer, _ = _trained()
+    model.save_pretrained(tmp_path / "model", tokenizer=tokenizer)
+    words = ["generate", str(tmp_path / "model"), "--prompt", "the quick", "--max-tokens", "4", "--temperature", "0"]
+    said = {}
+    for precision in ("float32", "int8"):
+        assert main([*words, "--precision", precision]) == 0
+        said[precision] = capsys.readouterr().out
+    assert said["int8"] == said["float32"]
+    assert main([*words, "--precision", "int4"]) == 2
+    assert "float32, bfloat16, int8" in capsys.readouterr().err
