@@ -56,7 +56,8 @@ def prompt_of(work: Work) -> list[int]:
 def measured(seconds: float, tokens: int, model: torch.nn.Module, note: str) -> Measured:
     """Tokens a second, and the bytes of the products' weights, which must be read for each of them."""
     kinds = (torch.nn.Linear, Int8Linear)
-    weights = [part.weight for part in model.modules() if isinstance(part, kinds) or type(part).__name__ == "Conv1D"]
+    weights: list[torch.Tensor] = [part.weight for part in model.modules()
+               if isinstance(part, kinds) or type(part).__name__ == "Conv1D"]  # type: ignore[misc]  # fmt: skip
     read = sum(weight.numel() * weight.element_size() for weight in weights)
     return Measured(amount=tokens, seconds=seconds, bytes=read * tokens, note=note)
 

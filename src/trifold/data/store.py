@@ -267,20 +267,26 @@ class StoreWriter:
     def flush(self) -> None:
         """Tokenize and write what waits."""
         waiting, self._waiting, self._characters = self._waiting, [], 0
-        encodings = self.tokenizer.encode_batch([example.texts[0] for example in waiting], plain=True)
-        for example, encoding in zip(waiting, encodings, strict=True):
-            self._append("tokens.bin", encoding.ids)
-            self.spelled += int(self.token_bytes[encoding.ids].sum())
+        for example, ids in zip(waiting, self._tokenize([example.texts[0] for example in waiting]), strict=True):
+            self._append("tokens.bin", ids)
+            self.spelled += int(self.token_bytes[ids].sum())
             self.num_bytes += len(example.texts[0].encode("utf-8", "surrogatepass"))
-            if "words.bin" in self.files:
-                self.files["words.bin"].write(self.tokenizer.word_starts(example.texts[0], encoding).tobytes())
             if example.complete:
                 self.num_documents += 1
                 self._mark("offsets.bin", self.counts["tokens.bin"])
         if "target_tokens.bin" in self.files:
-            for encoding in self.tokenizer.encode_batch([one.texts[1] for one in waiting], plain=True):
-                self._append("target_tokens.bin", encoding.ids)
+            for ids in self.tokenizer.encode_ids([one.texts[1] for one in waiting], plain=True):
+                self._append("target_tokens.bin", ids)
                 self._mark("target_offsets.bin", self.counts["target_tokens.bin"])
+
+    def _tokenize(self, texts: list[str]) -> list[NDArray[np.int64]]:
+        """The ids of each text; where words begin is written down on the way, where it is kept."""
+        if "words.bin" not in self.files:
+            return self.tokenizer.encode_ids(texts, plain=True)
+        encodings = self.tokenizer.encode_batch(texts, plain=True)
+        for text, encoding in zip(texts, encodings, strict=True):
+            self.files["words.bin"].write(self.tokenizer.word_starts(text, encoding).tobytes())
+        return [encoding.ids for encoding in encodings]
 
     def _append(self, name: str, ids: NDArray) -> None:
         self.files[name].write(ids.astype(self.dtype).tobytes())

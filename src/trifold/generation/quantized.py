@@ -47,7 +47,7 @@ class Int8Linear(nn.Module):
         """The product, in the number format of the input."""
         rows = input.reshape(-1, self.in_features)
         if len(rows) <= FEW and rows.dtype == torch.bfloat16 and rows.device.type == "cpu":
-            made = torch._weight_int8pack_mm(rows, self.weight, self.scale)  # noqa: SLF001 - the only kernel there is
+            made = torch.ops.aten._weight_int8pack_mm(rows, self.weight, self.scale)  # noqa: SLF001 - the only kernel
         else:
             made = F.linear(rows, self.weight.to(rows.dtype)) * self.scale
         made = made if self.bias is None else made + self.bias

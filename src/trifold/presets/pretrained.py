@@ -1,12 +1,13 @@
 """The core with a home: built from a preset, loaded from a folder and saved to one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from trifold.checkpoint.hugging_face import (
     find_folder,
@@ -31,6 +32,22 @@ __all__ = ["Transformer", "resolve"]
 OWN_TYPE = "trifold"
 ADAPTERS = (".lora_a", ".lora_b")
 SPECIAL = ("bos", "eos", "pad", "mask", "cls", "sep")
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of first weights, which a model about to be read has no use for.
+
+    On the meta device they would not even be numbers, and torch loads its compiler (a second) to work out their shapes.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        del types
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 class Transformer(Core):
@@ -105,7 +122,7 @@ class Transformer(Core):
         """
         folder = resolve(find_folder(str(path), revision=revision, local_files_only=local_files_only))
         data = read_config(folder)
-        with torch.device("meta"):
+        with torch.device("meta"), _Undrawn():
             model = cls._empty(data, folder, dials or {})
         model._take(read_weights(folder), folder, dtype)  # noqa: SLF001 - its own class
         return model.eval()

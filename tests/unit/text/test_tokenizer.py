@@ -27,6 +27,14 @@ def tokenizer(request) -> Tokenizer:
     return train_tokenizer(TEXTS, kind=request.param, vocab_size=600)
 
 
+def test_ids_alone_are_those_of_the_whole_encoding(tokenizer):
+    texts = [*TEXTS[:3], "", "unseen: Ünïcödé \U0001f600 </s>"]
+    for plain in (False, True):
+        wanted = tokenizer.encode_batch(texts, plain=plain)
+        found = tokenizer.encode_ids(texts, plain=plain)
+        assert [one.ids.tolist() for one in wanted] == [one.tolist() for one in found]
+
+
 BYTES = train_tokenizer(TEXTS, kind="byte_bpe", vocab_size=600)
 
 
