@@ -20,6 +20,11 @@ PLACES = {
     "batch": "decoding:BATCH",
     "corpus": "corpus:SMALL",
     "corpus-large": "corpus:LARGE",
+    "context": "growth:CONTEXT",
+    "rows": "growth:BATCH",
+    "size": "growth:SIZE",
+    "threads": "growth:THREADS",
+    "text": "growth:CORPUS",
     "help": "start:HELP",
     "first-token": "start:ONE_TOKEN",
 }

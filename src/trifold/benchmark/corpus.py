@@ -4,13 +4,13 @@ import json
 import tempfile
 import time
 from functools import partial
-from itertools import cycle, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trifold.benchmark.text import english_documents
+from trifold.benchmark.text import WIKIPEDIA, english_documents
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.data import Loader, Room
 from trifold.objective import build_objective
@@ -23,31 +23,30 @@ from trifold.training.prepare import build_corpora
 __all__ = ["LARGE", "SMALL"]
 
 LENGTH, ROWS = 256, 16
-CHARACTERS = 20_000_000
 
 
-def text_of(work: Work, times: int) -> tuple[Path, Tokenizer]:
+def text_of(work: Work, characters: int) -> tuple[Path, Tokenizer]:
     """A file of documents, one a line, and a tokenizer; repeated with a number before each, so that none is the same."""
     folder = work.place("corpus")
-    path = folder / f"{times}.jsonl"
+    path = folder / f"{characters}.jsonl"
     if not path.exists():
         folder.mkdir(exist_ok=True)
-        size = work.pick(full=CHARACTERS, smoke=20_000) * times
+        left = work.pick(full=characters, smoke=20_000)
         with path.open("w", encoding="utf-8") as out:
-            documents = list(english_documents(work))
-            for number, text in enumerate(cycle(documents)):
+            again = chain.from_iterable(english_documents(work) for _ in count())
+            for number, text in enumerate(again):
                 out.write(json.dumps({"text": f"{number} {text}"}) + "\n")
-                size -= len(text)
-                if size <= 0:
+                left -= len(text)
+                if left <= 0:
                     break
-        train_tokenizer(islice(documents, 500), kind="byte_bpe", vocab_size=work.pick(full=8000, smoke=300)
+        train_tokenizer(islice(english_documents(work), 500), kind="byte_bpe", vocab_size=work.pick(full=8000, smoke=300)
                         ).save_pretrained(folder / "tokenizer")  # fmt: skip
     return path, Tokenizer.from_pretrained(folder / "tokenizer")
 
 
-def run_trifold(work: Work, *, times: int) -> Measured:
+def run_trifold(work: Work, *, characters: int) -> Measured:
     """The stores and the loader of `trifold pretrain`."""
-    path, tokenizer = text_of(work, times)
+    path, tokenizer = text_of(work, characters)
     shape = Transformer.from_preset("gpt2", size="tiny", vocab_size=tokenizer.vocab_size, max_length=LENGTH).config
     objective = build_objective(Causal(), tokenizer, shape)
     start = time.perf_counter()
@@ -63,12 +62,12 @@ def run_trifold(work: Work, *, times: int) -> Measured:
                         note=f"best fit, {store.num_tokens / tokens:.1%} full".replace("%", " %"))  # fmt: skip
 
 
-def run_datasets(work: Work, *, times: int) -> Measured:
+def run_datasets(work: Work, *, characters: int) -> Measured:
     """`datasets.map` in batches with a fast tokenizer, then joining and cutting, as transformers' example scripts do."""
     import datasets
     import transformers
 
-    path, _ = text_of(work, times)
+    path, _ = text_of(work, characters)
     tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(work.place("corpus") / "tokenizer")
     datasets.disable_progress_bars()
 
@@ -90,13 +89,16 @@ def run_datasets(work: Work, *, times: int) -> Measured:
     return Measured(amount=tokens, seconds=time.perf_counter() - start, note="joined and cut")
 
 
-def _benchmark(name: str, title: str, times: int, rounds: int) -> Benchmark:
+def _benchmark(name: str, millions: int, rounds: int) -> Benchmark:
+    size, title = millions * 1_000_000, f"{millions} MB of text to packed rows of {LENGTH}"
     sides = (
-        Side(name="trifold", run=partial(run_trifold, times=times)),
-        Side(name="datasets.map", run=partial(run_datasets, times=times), needs=("datasets", "transformers"), bar=2.0),
+        Side(name="trifold", run=partial(run_trifold, characters=size)),
+        Side(
+            name="datasets.map", run=partial(run_datasets, characters=size), needs=("datasets", "transformers"), bar=2.0
+        ),
     )
-    return Benchmark(name=name, title=title, unit="tokens", sides=sides, rounds=rounds)
+    return Benchmark(name=name, title=title, unit="tokens", files=(WIKIPEDIA,), sides=sides, rounds=rounds)
 
 
-SMALL = _benchmark("corpus", "20 MB of text to packed rows of 256", 1, 3)
-LARGE = _benchmark("corpus-large", "200 MB of text to packed rows of 256", 10, 1)
+SMALL = _benchmark("corpus", 20, 3)
+LARGE = _benchmark("corpus-large", 200, 1)

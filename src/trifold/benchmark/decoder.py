@@ -10,6 +10,7 @@ import torch
 
 from trifold.benchmark.pretraining import Pretraining
 from trifold.benchmark.step import training_flops
+from trifold.benchmark.text import WIKIPEDIA
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.objective.config import Causal
 from trifold.training.precision import choose_device, choose_dtype
@@ -79,6 +80,7 @@ BENCHMARK = Benchmark(
     name="decoder",
     title="pre-training a decoder of 6 layers, 384 wide, 8,000 words, 16 rows of 256",
     unit="tokens",
+    files=(WIKIPEDIA,),
     quality="loss",
     sides=(
         Side(name="trifold", run=SMALL_WORK.run_trifold),
@@ -92,6 +94,7 @@ LARGE = Benchmark(
     name="gpt2",
     title="pre-training GPT-2 small, 124 M parameters, 50,257 words, 2 rows of 1,024",
     unit="tokens",
+    files=(WIKIPEDIA,),
     quality="loss",
     sides=(
         Side(name="trifold", run=LARGE_WORK.run_trifold),

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from trifold.benchmark.text import english_documents, labelled_sentences
+from trifold.benchmark.text import SENTENCES, WIKIPEDIA, english_documents, labelled_sentences
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.generation import Generator, Sampling, lower_precision
 from trifold.generation.quantized import Int8Linear
@@ -170,6 +170,7 @@ ONE = Benchmark(
     name="decode",
     title="decoding 64 tokens after 32, one prompt, 124 M parameters",
     unit="tokens",
+    files=(WIKIPEDIA,),
     sides=(
         Side(name="trifold", run=one_trifold),
         Side(name="trifold int8", run=one_int8),
@@ -181,6 +182,7 @@ BATCH = Benchmark(
     name="batch",
     title="64 prompts of unequal length, answers that end at unequal places, 6 layers, 384 wide",
     unit="tokens",
+    files=(SENTENCES,),
     quality="equal to alone",
     sides=(
         Side(name="trifold", run=batch_trifold),

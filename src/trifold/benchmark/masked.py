@@ -1,6 +1,7 @@
 """Masked pre-training of a small encoder: BERT mini, 128 tokens, AdamW."""
 
 from trifold.benchmark.pretraining import Pretraining
+from trifold.benchmark.text import WIKIPEDIA
 from trifold.benchmark.work import Benchmark, Side
 from trifold.objective.config import Masked
 
@@ -16,6 +17,7 @@ BENCHMARK = Benchmark(
     name="masked",
     title="masked pre-training, BERT of 4 layers, 256 wide, 30,522 words, 32 rows of 128",
     unit="tokens",
+    files=(WIKIPEDIA,),
     quality="loss",
     sides=(
         Side(name="trifold", run=WORK.run_trifold),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from trifold.benchmark.step import count_matrices, time_peer, time_trainer
-from trifold.benchmark.text import labelled_sentences
+from trifold.benchmark.text import SENTENCES, labelled_sentences
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.data.rows import Row
 from trifold.presets.pretrained import Transformer
@@ -236,6 +236,7 @@ FINETUNE = Benchmark(
     name="finetune",
     title="fine-tuning a classifier of 4 layers, 256 wide, on SST-2 as it is, 32 texts a step",
     unit="tokens",
+    files=(SENTENCES,),
     quality="accuracy",
     sides=(
         Side(name="trifold", run=tune_trifold),
@@ -247,6 +248,7 @@ CLASSIFY = Benchmark(
     name="classify",
     title="classifying 10,000 sentences of SST-2, 4 layers, 256 wide",
     unit="texts",
+    files=(SENTENCES,),
     sides=(
         Side(name="trifold", run=classify_trifold),
         Side(name="transformers pipeline", run=classify_pipeline, needs=PEERS, bar=3.0),

@@ -7,8 +7,12 @@ from collections.abc import Iterator
 
 from trifold.benchmark.work import Work
 
-__all__ = ["english_documents", "labelled_sentences", "sentence_pairs"]
+__all__ = ["PAIRS", "SENTENCES", "WIKIPEDIA", "english_documents", "labelled_sentences", "sentence_pairs"]
 
+WIKIPEDIA = "lm_en/enwiki_sample/train.jsonl.gz"
+SENTENCES = "sentiment_en/sst2/train.tsv.gz"
+PAIRS = "mt_en_de/multi30k/train.tsv.gz"
+"""Files of the public data sets."""
 SYLLABLES = ("ba", "co", "di", "fu", "ga", "he", "li", "mo", "na", "pe", "qui", "ro", "sa", "ti", "vu", "we")
 
 
@@ -21,7 +25,7 @@ def english_documents(work: Work) -> Iterator[str]:
     if work.smoke:
         yield from (made_up(number, 200) for number in range(100))
         return
-    with gzip.open(work.file("lm_en/enwiki_sample/train.jsonl.gz"), "rt", encoding="utf-8") as lines:
+    with gzip.open(work.file(WIKIPEDIA), "rt", encoding="utf-8") as lines:
         yield from (json.loads(line)["text"] for line in lines)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from trifold.benchmark.step import count_matrices, time_peer, time_trainer
-from trifold.benchmark.text import sentence_pairs
+from trifold.benchmark.text import PAIRS, sentence_pairs
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.data.rows import Row
 from trifold.evaluation.metric import bleu
@@ -236,6 +236,7 @@ TRANSLATION = Benchmark(
     name="translation",
     title="training an encoder-decoder of 6 + 6 layers, 256 wide, on Multi30k, 64 pairs a step",
     unit="tokens",
+    files=(PAIRS,),
     quality="loss",
     sides=(
         Side(name="trifold", run=train_trifold),
@@ -246,6 +247,7 @@ TRANSLATE = Benchmark(
     name="translate",
     title="translating Multi30k's test of 2016 (1,000 sentences), 6 + 6 layers, 256 wide, beam 5",
     unit="texts",
+    files=(PAIRS,),
     quality="BLEU",
     sides=(
         Side(name="trifold", run=translate_trifold),

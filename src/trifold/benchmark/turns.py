@@ -102,7 +102,11 @@ def measure(
 
     Returns:
         What came of it. A side that cannot run, or fails, has a problem instead of figures; the others go on.
+
+    Raises:
+        UsageError: the data that the benchmark reads are not there.
     """
+    benchmark.check(work)
     with tempfile.TemporaryDirectory() as cache:
         return _rounds(benchmark, replace(work, cache=cache), rounds, listen or (lambda *_: None))
 

@@ -119,6 +119,7 @@ class Benchmark:
         quality: name of what is held equal; empty for none.
         sides: who does it.
         rounds: how often each has its turn, unless the user says.
+        files: of the public data sets that it reads, unless little is to be done.
     """
 
     name: str
@@ -127,3 +128,13 @@ class Benchmark:
     sides: tuple[Side, ...]
     quality: str = ""
     rounds: int = 3
+    files: tuple[str, ...] = ()
+
+    def check(self, work: Work) -> None:
+        """See to it that what it reads is there.
+
+        Raises:
+            UsageError: it is not.
+        """
+        for name in () if work.smoke else self.files:
+            work.file(name)

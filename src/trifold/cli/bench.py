@@ -21,6 +21,8 @@ def run(request: Request) -> dict[str, Any]:
     values, console = request.values, request.console
     names = NAMES if values.benchmark == "all" else (values.benchmark,)
     benchmarks, work = [find_benchmark(name) for name in names], work_of(request)
+    for benchmark in benchmarks:
+        benchmark.check(work)
     found = []
     for benchmark in benchmarks:
         result = measure(
