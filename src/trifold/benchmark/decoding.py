@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from trifold.benchmark.step import count_matrices
 from trifold.benchmark.text import SENTENCES, WIKIPEDIA, english_documents, labelled_sentences
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
-from trifold.generation import Generator, Sampling, lower_precision
-from trifold.generation.quantized import Int8Linear
+from trifold.generation import Generator, Precision, Sampling, lower_precision
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.build import build_task
 from trifold.tasks.config import Generation
@@ -27,6 +27,11 @@ LARGE = {"num_layers": 12, "d_model": 768, "num_heads": 12, "max_length": 1024}
 SMALL = {"num_layers": 6, "d_model": 384, "num_heads": 6, "max_length": 256}
 PROMPT, WRITTEN = 32, 64
 PROMPTS, LONGEST = 64, 128
+
+
+def precision_of(dtype: torch.dtype) -> Precision:
+    """Its name as `trifold generate --precision` takes it."""
+    return "bfloat16" if dtype == torch.bfloat16 else "float32"
 
 
 def half_of(work: Work) -> torch.dtype:
@@ -53,28 +58,20 @@ def prompt_of(work: Work) -> list[int]:
     ).tolist()
 
 
-def measured(seconds: float, tokens: int, model: torch.nn.Module, note: str) -> Measured:
-    """Tokens a second, and the bytes of the products' weights, which must be read for each of them."""
-    kinds = (torch.nn.Linear, Int8Linear)
-    weights: list[torch.Tensor] = [part.weight for part in model.modules()
-               if isinstance(part, kinds) or type(part).__name__ == "Conv1D"]  # type: ignore[misc]  # fmt: skip
-    read = sum(weight.numel() * weight.element_size() for weight in weights)
-    return Measured(amount=tokens, seconds=seconds, bytes=read * tokens, note=note)
-
-
 def one_trifold(work: Work, *, int8: bool = False) -> Measured:
     """Greedy, batch 1."""
     dtype, written = half_of(work), work.pick(full=WRITTEN, smoke=4)
-    generator = Generator.from_pretrained(large_folder(work), dtype=dtype)
+    generator = Generator.from_pretrained(large_folder(work))
     generator.ends = frozenset()
-    if int8:
-        lower_precision(generator.model, "int8")
+    read = count_matrices(generator.model, head=True) * (1 if int8 else dtype.itemsize)
+    lower_precision(generator.model, "int8" if int8 else precision_of(dtype))
     prompt, sampling = prompt_of(work), Sampling(temperature=0.0, max_tokens=written)
     generator.generate([prompt], Sampling(temperature=0.0, max_tokens=2))
     start = time.perf_counter()
     generator.generate([prompt], sampling)
     seconds = time.perf_counter() - start
-    return measured(seconds, written, generator.model, "int8" if int8 else str(dtype).removeprefix("torch."))
+    note = "int8" if int8 else precision_of(dtype)
+    return Measured(amount=written, seconds=seconds, bytes=read * written, note=note)
 
 
 def one_int8(work: Work) -> Measured:
@@ -95,7 +92,9 @@ def one_generate(work: Work) -> Measured:
         start = time.perf_counter()
         made = model.generate(ids, max_new_tokens=written, **options)
     seconds = time.perf_counter() - start
-    return measured(seconds, made.shape[1] - ids.shape[1], model, str(dtype).removeprefix("torch."))
+    count = made.shape[1] - ids.shape[1]
+    read = sum(part.weight.numel() for part in model.modules() if hasattr(part, "nf") or hasattr(part, "out_features"))
+    return Measured(amount=count, seconds=seconds, bytes=dtype.itemsize * read * count, note=precision_of(dtype))
 
 
 def sentence_writer(work: Work) -> Path:

@@ -15,6 +15,7 @@ from trifold.benchmark.step import count_matrices, time_peer, time_trainer
 from trifold.benchmark.text import SENTENCES, labelled_sentences
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.data.rows import Row
+from trifold.generation import lower_precision
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.build import build_task
 from trifold.tasks.classification import ClassificationTask
@@ -155,7 +156,7 @@ def classify_trifold(work: Work) -> Measured:
     """What `trifold classify` does after loading."""
     with setting(work) as shared:
         model, task = made_task(shared)
-        model.to(shared.dtype).eval()
+        lower_precision(model.eval(), "bfloat16" if shared.half else "float32")
 
         def classify(texts: list[str]) -> object:
             return task.predict(model, records_of([(text, "0") for text in texts], task))

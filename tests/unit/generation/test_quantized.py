@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from tests.shapes import WRITERS, build
 from trifold.cli.main import main
 from trifold.generation import Generator, Sampling, lower_precision
-from trifold.generation.quantized import FEW, Int8Linear
+from trifold.generation.quantized import FEW, Int8Linear, PackedLinear
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.text import train_tokenizer
@@ -25,6 +25,17 @@ def test_few_and_many_rows_give_what_the_rounded_weights_give(rows, bias):
     exact = x.double() @ (rounded.weight.double() * rounded.scale.double()[:, None]).T
     exact = exact if plain.bias is None else exact + plain.bias.double()
     torch.testing.assert_close(rounded(x).double(), exact, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
+@pytest.mark.parametrize("rows", [1, 7, 300])
+@pytest.mark.parametrize("bias", [False, True])
+def test_packed_weights_give_the_same_numbers(rows, bias):
+    torch.manual_seed(0)
+    plain = torch.nn.Linear(96, 160, bias=bias).to(torch.bfloat16)
+    x = torch.randn(3, rows, 96, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        torch.testing.assert_close(PackedLinear(plain)(x), plain(x))
 
 
 def test_a_row_of_zeros_and_a_row_of_one_large_weight_stay_what_they_are():
@@ -77,7 +88,7 @@ def test_generate_takes_a_precision_and_refuses_others(tmp_path, capsys):
     model.save_pretrained(tmp_path / "model", tokenizer=tokenizer)
     words = ["generate", str(tmp_path / "model"), "--prompt", "the quick", "--max-tokens", "4", "--temperature", "0"]
     said = {}
-    for precision in ("float32", "int8"):
+    for precision in ("float32", "bfloat16", "int8"):
         assert main([*words, "--precision", precision]) == 0
         said[precision] = capsys.readouterr().out
     assert said["int8"] == said["float32"]
