@@ -62,8 +62,10 @@ def test_each_family_learns_sentiment_and_says_how_sure_it_is(tmp_path, reviews,
     page = (run / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 4 and "tfidf_logistic_regression" in page and "http" not in page
     assert "| majority |" in (run / "report.md").read_text(encoding="utf-8")
-    code, out, _ = call(capsys, "classify", run, "a good story", "这 部 电影 差", "--json")
-    assert code == 0 and [one["answer"] for one in json.loads(out)["answers"]] == ["positive", "negative"]
+    for precision in ("float32", "bfloat16", "int8"):
+        words = ("classify", run, "a good story", "这 部 电影 差", "--precision", precision, "--json")
+        code, out, err = call(capsys, *words)
+        assert code == 0 and [one["answer"] for one in json.loads(out)["answers"]] == ["positive", "negative"], err
     code, out, _ = call(capsys, "evaluate", run, "--data", test, "--json")
     assert code == 0 and json.loads(out)["metrics"]["accuracy"]["value"] == one["value"]
 
@@ -193,8 +195,9 @@ def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, b
     judged = json.loads(out)["judgement"]
     assert judged["metrics"]["bleu"]["value"] > bar > judged["baselines"]["copy"]["bleu"]["value"]
     assert "tok:13a" in judged["signatures"]["bleu"]
-    code, out, _ = call(capsys, "translate", tmp_path / "run", "one dog sees two cat")
-    assert code == 0 and (out.strip() == "eins Hund sieht zwei Katze" or preset == "gpt2")
+    for precision in ("float32", "bfloat16", "int8"):
+        code, out, _ = call(capsys, "translate", tmp_path / "run", "one dog sees two cat", "--precision", precision)
+        assert code == 0 and (out.strip() == "eins Hund sieht zwei Katze" or preset == "gpt2")
 
 
 def test_instructions_are_learned_with_the_loss_on_the_answer(tmp_path, capsys):
