@@ -20,7 +20,7 @@ from trifold.tasks.loader import ExampleLoader
 from trifold.tasks.record import Record
 from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer, train_tokenizer
-from trifold.training import AdamW, Schedule, Training
+from trifold.training import AdamW, Muon, Schedule, Training
 from trifold.training.config import Optimizer
 from trifold.training.precision import choose_device, choose_dtype
 from trifold.training.trainer import Trainer
@@ -58,8 +58,8 @@ def setting(work: Work, *, trained: bool) -> Setting:
         model = Transformer.from_preset("vaswani", size="tiny", vocab_size=tokenizer.vocab_size, dropout=0.0,
                                         max_length=128, **shape)  # fmt: skip
         if trained:
-            fast = AdamW(lr=1e-3, betas=(0.9, 0.98), weight_decay=0.0)
-            loop = trainer_of(model, tokenizer, train, work, steps=work.pick(full=200, smoke=3), optimizer=fast)
+            fast = Muon(lr=5e-3, weight_decay=0.1, adamw=AdamW(lr=3e-3, weight_decay=0.0))
+            loop = trainer_of(model, tokenizer, train, work, steps=work.pick(full=300, smoke=3), optimizer=fast)
             for _ in loop.steps():
                 pass
             with loop.weights.exact_model():
