@@ -11,7 +11,6 @@ from torch import Tensor
 from trifold.batch import Layout
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.model.attention import Visibility, attend
-from trifold.training.precision import choose_device, choose_dtype
 
 __all__ = ["BENCHMARK"]
 
@@ -34,9 +33,9 @@ def fused(query: Tensor, key: Tensor, value: Tensor, layout: Layout) -> Tensor:
 
 def run(work: Work, *, way: Attend) -> Measured:
     """All shapes, as often as takes some seconds."""
-    dtype, seconds, tokens = choose_dtype("auto", choose_device(work.device)), 0.0, 0  # type: ignore[arg-type]
+    dtype, seconds, tokens = getattr(torch, work.precision), 0.0, 0
     for shape in SHAPES[: work.pick(full=4, smoke=1)]:
-        rows, heads, length, size = shape
+        rows, _, length, _ = shape
         query, key, value = (torch.randn(shape, dtype=dtype, device=work.device, requires_grad=True) for _ in range(3))
         gradient, layout = torch.ones_like(query), Layout.whole(rows, length, device=torch.device(work.device))
         for turn in range(work.pick(full=22, smoke=3)):
@@ -44,8 +43,7 @@ def run(work: Work, *, way: Attend) -> Measured:
             torch.autograd.grad(way(query, key, value, layout), (query, key, value), gradient)
             seconds += time.perf_counter() - start if turn > 1 else 0.0
             tokens += rows * length if turn > 1 else 0
-        del heads, size
-    return Measured(amount=tokens, seconds=seconds, note=str(dtype).removeprefix("torch."))
+    return Measured(amount=tokens, seconds=seconds, note=work.precision)
 
 
 BENCHMARK = Benchmark(

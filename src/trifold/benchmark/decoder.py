@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from trifold.benchmark.step import training_flops
 from trifold.benchmark.text import WIKIPEDIA
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.objective.config import Causal
-from trifold.training.precision import choose_device, choose_dtype
 
 __all__ = ["BENCHMARK", "LARGE"]
 
@@ -39,7 +39,7 @@ def run_nanogpt(work: Work, *, compiled: bool = True) -> Measured:
     model: Any = module.GPT(module.GPTConfig(block_size=length, vocab_size=words, dropout=0.0, bias=False, **shape))
     model.to(work.device)
     optimizer = model.configure_optimizers(0.1, SMALL_WORK.lr, (0.9, 0.95), work.device)
-    half = choose_dtype("auto", choose_device(work.device)) == torch.bfloat16  # type: ignore[arg-type]
+    half = work.precision == "bfloat16"
     cast = torch.autocast(work.device, torch.bfloat16) if half else contextlib.nullcontext()
     forward: Any = torch.compile(model) if compiled and not work.smoke else model
     start, losses = time.perf_counter(), []
@@ -56,14 +56,9 @@ def run_nanogpt(work: Work, *, compiled: bool = True) -> Measured:
         optimizer.zero_grad(set_to_none=True)
         losses.append(loss.item())
     seconds, tokens = time.perf_counter() - start, (steps - SMALL_WORK.warm) * rows * length
-    note = ("bfloat16" if half else "float32") + (", compiled" if compiled else "")
+    note = work.precision + (", compiled" if compiled else "")
     return Measured(amount=tokens, seconds=seconds, quality=sum(losses[steps // 2 :]) / (steps - steps // 2),
                     flops=training_flops(parameters, tokens), note=note)  # fmt: skip
-
-
-def run_nanogpt_eager(work: Work) -> Measured:
-    """The same without torch.compile."""
-    return run_nanogpt(work, compiled=False)
 
 
 def load_module(path: Path) -> Any:
@@ -85,9 +80,11 @@ BENCHMARK = Benchmark(
     sides=(
         Side(name="trifold", run=SMALL_WORK.run_trifold),
         Side(name="nanoGPT", run=run_nanogpt, checkout="nanogpt", bar=2.0),
-        Side(name="nanoGPT, eager", run=run_nanogpt_eager, checkout="nanogpt", bar=2.0),
+        Side(name="nanoGPT, eager", run=partial(run_nanogpt, compiled=False), checkout="nanogpt", bar=2.0),
         Side(name="transformers Trainer", run=SMALL_WORK.run_trainer, needs=PEERS, bar=2.5),
-        Side(name="transformers Trainer, default", run=SMALL_WORK.run_trainer_float32, needs=PEERS, bar=5.0),
+        Side(
+            name="transformers Trainer, default", run=partial(SMALL_WORK.run_trainer, half=False), needs=PEERS, bar=5.0
+        ),
     ),
 )
 LARGE = Benchmark(

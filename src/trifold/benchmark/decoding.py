@@ -1,6 +1,8 @@
 """Decoding: one prompt by a model of GPT-2's size, and many prompts whose answers end at unequal places."""
 
 import time
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import torch
 from trifold.benchmark.step import count_matrices
 from trifold.benchmark.text import SENTENCES, WIKIPEDIA, english_documents, labelled_sentences
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
-from trifold.generation import Generator, Precision, Sampling, lower_precision
+from trifold.generation import Generator, Sampling, lower_precision
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.build import build_task
 from trifold.tasks.config import Generation
@@ -17,7 +19,6 @@ from trifold.tasks.loader import ExampleLoader
 from trifold.tasks.record import Record
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import AdamW, Muon, Schedule, Training
-from trifold.training.precision import choose_device, choose_dtype
 from trifold.training.trainer import Trainer
 
 __all__ = ["BATCH", "ONE"]
@@ -27,23 +28,15 @@ LARGE = {"num_layers": 12, "d_model": 768, "num_heads": 12, "max_length": 1024}
 SMALL = {"num_layers": 6, "d_model": 384, "num_heads": 6, "max_length": 256}
 PROMPT, WRITTEN = 32, 64
 PROMPTS, LONGEST = 64, 128
-
-
-def precision_of(dtype: torch.dtype) -> Precision:
-    """Its name as `trifold generate --precision` takes it."""
-    return "bfloat16" if dtype == torch.bfloat16 else "float32"
-
-
-def half_of(work: Work) -> torch.dtype:
-    """bfloat16 where the machine multiplies it in hardware."""
-    return choose_dtype("auto", choose_device(work.device))  # type: ignore[arg-type]
+BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+"""Of a weight."""
 
 
 def large_folder(work: Work) -> Path:
     """GPT-2 small with random weights: what is written is nonsense, the time it takes is not."""
     folder = work.place("large")
     if not folder.exists():
-        texts = [text for _, text in zip(range(work.pick(full=500, smoke=20)), english_documents(work), strict=False)]
+        texts = islice(english_documents(work), work.pick(full=500, smoke=20))
         tokenizer = train_tokenizer(texts, kind="byte_bpe", vocab_size=work.pick(full=8000, smoke=300))
         torch.manual_seed(0)
         shape: dict[str, Any] = {"vocab_size": 400} if work.smoke else {**LARGE, "vocab_size": 50257}
@@ -59,32 +52,28 @@ def prompt_of(work: Work) -> list[int]:
 
 
 def one_trifold(work: Work, *, int8: bool = False) -> Measured:
-    """Greedy, batch 1."""
-    dtype, written = half_of(work), work.pick(full=WRITTEN, smoke=4)
+    """Greedy, batch 1; `int8`: with weights in eight bits."""
+    precision, written = "int8" if int8 else work.precision, work.pick(full=WRITTEN, smoke=4)
     generator = Generator.from_pretrained(large_folder(work))
     generator.ends = frozenset()
-    read = count_matrices(generator.model, head=True) * (1 if int8 else dtype.itemsize)
-    lower_precision(generator.model, "int8" if int8 else precision_of(dtype))
+    read = count_matrices(generator.model, head=True) * BYTES[precision]
+    lower_precision(generator.model, precision)
     prompt, sampling = prompt_of(work), Sampling(temperature=0.0, max_tokens=written)
     generator.generate([prompt], Sampling(temperature=0.0, max_tokens=2))
     start = time.perf_counter()
     generator.generate([prompt], sampling)
     seconds = time.perf_counter() - start
-    note = "int8" if int8 else precision_of(dtype)
-    return Measured(amount=written, seconds=seconds, bytes=read * written, note=note)
-
-
-def one_int8(work: Work) -> Measured:
-    """The same with weights in eight bits."""
-    return one_trifold(work, int8=True)
+    return Measured(amount=written, seconds=seconds, bytes=read * written, note=precision)
 
 
 def one_generate(work: Work) -> Measured:
     """`generate` of transformers, greedy, with its cache, in the number format that is faster here."""
     import transformers
 
-    dtype, written = half_of(work), work.pick(full=WRITTEN, smoke=4)
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(large_folder(work), dtype=dtype).eval()
+    precision, written = work.precision, work.pick(full=WRITTEN, smoke=4)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        large_folder(work), dtype=getattr(torch, precision)
+    ).eval()
     ids = torch.tensor([prompt_of(work)])
     options = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0, "attention_mask": torch.ones_like(ids)}
     with torch.inference_mode():
@@ -94,7 +83,7 @@ def one_generate(work: Work) -> Measured:
     seconds = time.perf_counter() - start
     count = made.shape[1] - ids.shape[1]
     read = sum(part.weight.numel() for part in model.modules() if hasattr(part, "nf") or hasattr(part, "out_features"))
-    return Measured(amount=count, seconds=seconds, bytes=dtype.itemsize * read * count, note=precision_of(dtype))
+    return Measured(amount=count, seconds=seconds, bytes=BYTES[precision] * read * count, note=precision)
 
 
 def sentence_writer(work: Work) -> Path:
@@ -172,7 +161,7 @@ ONE = Benchmark(
     files=(WIKIPEDIA,),
     sides=(
         Side(name="trifold", run=one_trifold),
-        Side(name="trifold int8", run=one_int8),
+        Side(name="trifold int8", run=partial(one_trifold, int8=True)),
         Side(name="transformers generate", run=one_generate, needs=PEERS, bar=2.5),
     ),
     rounds=5,

@@ -96,9 +96,9 @@ def update_page(path: Path, result: Result, *, command: str) -> None:
         command: that measured it.
     """
     mark = MARK.format(name=result.benchmark.name)
-    limits = [f"{name} {Spread.of([getattr(limit, field) for limit in result.limits]).median / 1e9:,.0f} {unit}"
-              for name, field, unit in (("float32", "float32", "GFLOP/s"), ("bfloat16", "bfloat16", "GFLOP/s"),
-                                        ("read", "read", "GB/s")) if result.limits]  # fmt: skip
+    units = {"float32": "GFLOP/s", "bfloat16": "GFLOP/s", "read": "GB/s"} if result.limits else {}
+    limits = [f"{name} {Spread.of([getattr(limit, name) for limit in result.limits]).median / 1e9:,.0f} {unit}"
+              for name, unit in units.items()]  # fmt: skip
     part = "\n\n".join([mark, as_table(result), f"`{command}`; {describe_machine()}; {', '.join(limits)}.", mark])
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     earlier = re.compile(f"{re.escape(mark)}.*?{re.escape(mark)}", re.DOTALL)

@@ -19,7 +19,6 @@ from trifold.objective.config import Causal, Masked
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import AdamW, DataChoice, Experiment, ModelChoice, Schedule, TokenizerChoice, Training
-from trifold.training.precision import choose_device, choose_dtype
 from trifold.training.prepare import prepare
 from trifold.training.trainer import Trainer
 
@@ -124,7 +123,7 @@ class Pretraining:
             return time_trainer(trainer, warm=self.warm, parameters=shared.parameters)
 
     def run_trainer(self, work: Work, *, half: bool = True) -> Measured:
-        """The Trainer, over text joined and cut as its example scripts do; in bfloat16 where the machine has it."""
+        """The Trainer, over text joined and cut as its example scripts do; in bfloat16 with `half`, where it pays."""
         import transformers
 
         causal = isinstance(self.objective, Causal)
@@ -133,7 +132,7 @@ class Pretraining:
         with self.setting(work) as shared:
             model: Any = kind.from_pretrained(shared.folder)
             tokenizer: Any = transformers.AutoTokenizer.from_pretrained(shared.folder)
-            half = half and choose_dtype("auto", choose_device(work.device)) == torch.bfloat16  # type: ignore[arg-type]
+            half = half and work.precision == "bfloat16"
             options = {"max_steps": steps, "per_device_train_batch_size": rows, "learning_rate": self.lr,
                        "bf16": half, "seed": 0}  # fmt: skip
             ids = shared.ids
@@ -142,7 +141,3 @@ class Pretraining:
             collate = transformers.DataCollatorForLanguageModeling(tokenizer, mlm=not causal, mlm_probability=0.15)
             return time_peer(model, [{"input_ids": cut} for cut in cuts], collate, work=work, warm=self.warm,
                              parameters=shared.parameters, options=options)  # fmt: skip
-
-    def run_trainer_float32(self, work: Work) -> Measured:
-        """The Trainer as it comes: in float32."""
-        return self.run_trainer(work, half=False)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from trifold.tasks.loader import ExampleLoader
 from trifold.tasks.record import Record
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import AdamW, Schedule, Training
-from trifold.training.precision import choose_device, choose_dtype
 from trifold.training.trainer import Trainer
 
 __all__ = ["CLASSIFY", "FINETUNE"]
@@ -44,12 +44,6 @@ class Setting:
     test: list[tuple[str, str]]
     tokenizer: Tokenizer
     folder: Path
-    half: bool
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the machine computes fastest in."""
-        return torch.bfloat16 if self.half else torch.float32
 
 
 @contextmanager
@@ -61,10 +55,9 @@ def setting(work: Work) -> Iterator[Setting]:
     torch.manual_seed(0)
     shape = {} if work.smoke else SHAPE
     model = Transformer.from_preset("bert", size="tiny", vocab_size=tokenizer.vocab_size, dropout=0.0, **shape)
-    half = choose_dtype("auto", choose_device(work.device)) == torch.bfloat16  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as place:
         model.save_pretrained(place, tokenizer=tokenizer)
-        yield Setting(train, test, tokenizer, Path(place), half)
+        yield Setting(train, test, tokenizer, Path(place))
 
 
 def made_task(shared: Setting) -> tuple[Transformer, ClassificationTask]:
@@ -101,7 +94,7 @@ def tune_trifold(work: Work) -> Measured:
 
 
 def tune_trainer(work: Work, *, grouped: bool = False) -> Measured:
-    """The Trainer with padding to the longest of the batch."""
+    """The Trainer with padding to the longest of the batch; `grouped`: batches of texts of like lengths."""
     import transformers
 
     with setting(work) as shared:
@@ -111,28 +104,22 @@ def tune_trainer(work: Work, *, grouped: bool = False) -> Measured:
         rows = [{"input_ids": ids, "label": int(label)} for ids, (_, label) in zip(found, shared.train, strict=True)]
         collate = transformers.DataCollatorWithPadding(tokenizer)
         options: dict[str, Any] = {"max_steps": work.pick(full=400, smoke=13), "per_device_train_batch_size": ROWS,
-                                   "learning_rate": RATE, "bf16": shared.half, "seed": 0}  # fmt: skip
+                                   "learning_rate": RATE, "bf16": work.precision == "bfloat16", "seed": 0}  # fmt: skip
         if grouped:
             options["train_sampling_strategy"] = "group_by_length"
         matrices = sum(part.weight.numel() for part in model.modules() if isinstance(part, torch.nn.Linear))
         made = time_peer(model, rows, collate, work=work, warm=WARM, parameters=matrices, options=options)
         said = [int(one["label"][-1]) for one in
-                pipeline(shared, model, tokenizer, torch.float32)([text for text, _ in shared.test])]  # fmt: skip
+                pipeline(model, tokenizer, torch.float32)([text for text, _ in shared.test])]  # fmt: skip
         right = [one == int(label) for one, (_, label) in zip(said, shared.test, strict=True)]
         note = made.note + (", grouped by length" if grouped else ", padded to the longest")
         return replace(made, quality=float(np.mean(right)), note=note)
 
 
-def tune_trainer_grouped(work: Work) -> Measured:
-    """The Trainer with batches of texts of like lengths."""
-    return tune_trainer(work, grouped=True)
-
-
-def pipeline(shared: Setting, model: Any, tokenizer: Any, dtype: torch.dtype, rows: int = ROWS) -> Any:
+def pipeline(model: Any, tokenizer: Any, dtype: torch.dtype, rows: int = ROWS) -> Any:
     """Classification by transformers' pipeline."""
     import transformers
 
-    del shared
     return transformers.pipeline("text-classification", model=model.to(dtype).eval(), tokenizer=tokenizer,
                                  batch_size=rows, device="cpu")  # fmt: skip
 
@@ -156,12 +143,12 @@ def classify_trifold(work: Work) -> Measured:
     """What `trifold classify` does after loading."""
     with setting(work) as shared:
         model, task = made_task(shared)
-        lower_precision(model.eval(), "bfloat16" if shared.half else "float32")
+        lower_precision(model.eval(), work.precision)
 
         def classify(texts: list[str]) -> object:
             return task.predict(model, records_of([(text, "0") for text in texts], task))
 
-        return timed(work, classify, sentences_of(shared, work), str(shared.dtype).removeprefix("torch."))
+        return timed(work, classify, sentences_of(shared, work), work.precision)
 
 
 def classify_pipeline(work: Work) -> Measured:
@@ -172,17 +159,17 @@ def classify_pipeline(work: Work) -> Measured:
         model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(shared.folder, num_labels=2)
         tokenizer: Any = transformers.AutoTokenizer.from_pretrained(shared.folder)
         texts, tried = sentences_of(shared, work), {}
-        for dtype in {shared.dtype, torch.float32}:
+        for dtype in {getattr(torch, work.precision), torch.float32}:
             for rows in (1, 8, 32, 128):
-                made = pipeline(shared, model, tokenizer, dtype, rows)
+                made = pipeline(model, tokenizer, dtype, rows)
                 tried[timed(work, made, texts[: work.pick(full=512, smoke=16)], "").seconds] = (dtype, rows)
         dtype, rows = tried[min(tried)]
         note = f"{str(dtype).removeprefix('torch.')}, batches of {rows}"
-        return timed(work, pipeline(shared, model, tokenizer, dtype, rows), texts, note)
+        return timed(work, pipeline(model, tokenizer, dtype, rows), texts, note)
 
 
 def classify_onnx(work: Work, *, quantized: bool = False) -> Measured:
-    """onnxruntime: texts sorted by length, padded to the longest of 32."""
+    """onnxruntime: texts sorted by length, padded to the longest of 32; with dynamically quantized weights or without."""
     import onnxruntime
     import transformers
 
@@ -207,11 +194,6 @@ def classify_onnx(work: Work, *, quantized: bool = False) -> Measured:
             return found
 
         return timed(work, classify, sentences_of(shared, work), "int8" if quantized else "float32")
-
-
-def classify_onnx_int8(work: Work) -> Measured:
-    """The same with dynamically quantized weights."""
-    return classify_onnx(work, quantized=True)
 
 
 def export(model: Any, path: Path) -> str:
@@ -242,7 +224,7 @@ FINETUNE = Benchmark(
     sides=(
         Side(name="trifold", run=tune_trifold),
         Side(name="transformers Trainer", run=tune_trainer, needs=PEERS, bar=3.0),
-        Side(name="transformers Trainer, grouped", run=tune_trainer_grouped, needs=PEERS),
+        Side(name="transformers Trainer, grouped", run=partial(tune_trainer, grouped=True), needs=PEERS),
     ),
 )
 CLASSIFY = Benchmark(
@@ -254,6 +236,10 @@ CLASSIFY = Benchmark(
         Side(name="trifold", run=classify_trifold),
         Side(name="transformers pipeline", run=classify_pipeline, needs=PEERS, bar=3.0),
         Side(name="onnxruntime", run=classify_onnx, needs=("transformers", "onnxruntime", "onnx"), bar=1.2),
-        Side(name="onnxruntime int8", run=classify_onnx_int8, needs=("transformers", "onnxruntime", "onnx")),
+        Side(
+            name="onnxruntime int8",
+            run=partial(classify_onnx, quantized=True),
+            needs=("transformers", "onnxruntime", "onnx"),
+        ),
     ),
 )

@@ -22,7 +22,6 @@ from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import AdamW, Muon, Schedule, Training
 from trifold.training.config import Optimizer
-from trifold.training.precision import choose_device, choose_dtype
 from trifold.training.trainer import Trainer
 
 __all__ = ["TRANSLATE", "TRANSLATION"]
@@ -41,7 +40,6 @@ class Setting:
     test: list[tuple[str, str]]
     tokenizer: Tokenizer
     folder: Path
-    half: bool
 
 
 def setting(work: Work, *, trained: bool) -> Setting:
@@ -49,7 +47,6 @@ def setting(work: Work, *, trained: bool) -> Setting:
     train = list(sentence_pairs(work, "train"))
     test = list(sentence_pairs(work, "test_2016_flickr"))[: work.pick(full=1000, smoke=8)]
     folder = work.place(f"translation_{'trained' if trained else 'random'}")
-    half = choose_dtype("auto", choose_device(work.device)) == torch.bfloat16  # type: ignore[arg-type]
     if not (folder / "config.json").exists():
         tokenizer = train_tokenizer([text for pair in train for text in pair], kind="byte_bpe",
                                     vocab_size=work.pick(full=8000, smoke=300))  # fmt: skip
@@ -66,7 +63,7 @@ def setting(work: Work, *, trained: bool) -> Setting:
                 model.save_pretrained(folder, tokenizer=tokenizer)
         else:
             model.save_pretrained(folder, tokenizer=tokenizer)
-    return Setting(train, test, Tokenizer.from_pretrained(folder), folder, half)
+    return Setting(train, test, Tokenizer.from_pretrained(folder), folder)
 
 
 def trainer_of(
@@ -121,7 +118,7 @@ def train_trainer(work: Work) -> Measured:
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(shared.folder)
     rows = [{"input_ids": source, "labels": target} for source, target in encoded(shared)]
     options = {"max_steps": work.pick(full=33, smoke=5), "per_device_train_batch_size": work.pick(full=ROWS, smoke=8),
-               "learning_rate": RATE, "bf16": shared.half, "seed": 0}  # fmt: skip
+               "learning_rate": RATE, "bf16": work.precision == "bfloat16", "seed": 0}  # fmt: skip
     collate = transformers.DataCollatorForSeq2Seq(tokenizer, model=model)
     return time_peer(model, rows, collate, work=work, warm=WARM, parameters=parameters_of(model), options=options,
                      sequence_to_sequence=True)  # fmt: skip
@@ -131,7 +128,7 @@ def encoded(shared: Setting) -> list[tuple[list[int], list[int]]]:
     """Ids of each pair, ended."""
     end = shared.tokenizer.special.eos
     assert end is not None
-    sides = [[[*one.ids.tolist(), end] for one in shared.tokenizer.encode_batch(list(texts))]
+    sides = [[[*ids.tolist(), end] for ids in shared.tokenizer.encode_ids(list(texts))]
              for texts in zip(*shared.train, strict=True)]  # fmt: skip
     return list(zip(*sides, strict=True))
 
@@ -195,7 +192,7 @@ def translate_ctranslate2(work: Work, precision: str = "float32") -> Measured:
     end = tokenizer.special.eos or 0
 
     def translate(texts: list[str]) -> list[str]:
-        rows = [[*one.ids.tolist(), end] for one in tokenizer.encode_batch(texts)]
+        rows = [[*ids.tolist(), end] for ids in tokenizer.encode_ids(texts)]
         pieces = [[str(tokenizer.backend.id_to_token(token)) for token in row] for row in rows]
         found = translator.translate_batch(pieces, beam_size=BEAMS, max_batch_size=32, max_decoding_length=LONGEST)
         ids = [[tokenizer.backend.token_to_id(piece) or 0 for piece in one.hypotheses[0]] for one in found]

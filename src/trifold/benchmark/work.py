@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from trifold.errors import UsageError
 
@@ -40,6 +41,16 @@ class Work:
         """A folder in the cache."""
         assert self.cache is not None, "`measure` gives one"
         return Path(self.cache) / name
+
+    @property
+    def precision(self) -> Literal["float32", "bfloat16"]:
+        """What the device computes fastest in: bfloat16 where it multiplies it in hardware."""
+        import torch
+
+        from trifold.training.precision import choose_device, choose_dtype
+
+        device = choose_device("cuda" if self.device == "cuda" else "cpu")
+        return "bfloat16" if choose_dtype("auto", device) == torch.bfloat16 else "float32"
 
     def pick(self, *, full: int, smoke: int) -> int:
         """A size: `full`, or `smoke` where little is to be done."""

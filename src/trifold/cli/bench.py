@@ -43,7 +43,7 @@ def work_of(request: Request) -> "Work":
     from trifold.benchmark import Work
 
     values = request.values
-    checkouts = {name: given for name in ("nanogpt", "joeynmt") if (given := getattr(values, name))}
+    checkouts = {} if values.nanogpt is None else {"nanogpt": values.nanogpt}
     return Work(smoke=values.smoke, threads=values.threads, device=values.device, checkouts=checkouts,
                 data=values.folder or os.environ.get("TRIFOLD_DATA"))  # fmt: skip
 
@@ -58,7 +58,6 @@ COMMAND = Command(
         Option(name="device", choices=("cpu", "cuda"), default="cpu", help="option_bench_device"),
         Option(name="folder", kind="folder", help="option_bench_folder"),
         Option(name="nanogpt", kind="folder"),
-        Option(name="joeynmt", kind="folder"),
         Option(name="page", kind="file"),
     ),
     run=run,

@@ -29,7 +29,7 @@ class Slot:
         """Add the newest keys and values; give all so far. Room doubles when it runs out, so adding is cheap."""
         end = self.length + key.shape[2]
         if self.own is None or self.own[0].shape[2] < end:
-            old, self.own = self.own, self._room(key, value, max(2 * end, 64))
+            old, self.own = self.own, self._room(key, value, max(2 * end, 64), rows=len(key))
             if old is not None:
                 for new, past in zip(self.own, old, strict=True):
                     new[:, :, : self.length] = past[:, :, : self.length]
@@ -50,15 +50,15 @@ class Slot:
         """The rows, in the room of the selection before last where it is large enough; only what is filled moves."""
         room, spare = own[0].shape[2], self.spare
         if spare is None or spare[0].shape[2] != room or len(spare[0]) < len(rows):
-            spare = self._room(own[0][:1].expand(len(rows), -1, -1, -1), own[1][:1].expand(len(rows), -1, -1, -1), room)
+            spare = self._room(*own, room, rows=len(rows))
         key, value = (one[: len(rows)] for one in spare)
         for new, past in ((key, own[0]), (value, own[1])):
             new[:, :, : self.length] = past[:, :, : self.length].index_select(0, rows)
         return key, value
 
     @staticmethod
-    def _room(key: Tensor, value: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        return tuple(x.new_empty(*x.shape[:2], length, x.shape[3]) for x in (key, value))  # type: ignore[return-value]
+    def _room(key: Tensor, value: Tensor, length: int, *, rows: int) -> tuple[Tensor, Tensor]:
+        return tuple(x.new_empty(rows, x.shape[1], length, x.shape[3]) for x in (key, value))  # type: ignore[return-value]
 
 
 class Cache:

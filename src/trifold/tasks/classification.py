@@ -103,8 +103,8 @@ class ClassificationTask:
 
     def _lay(self, records: Sequence[Record], labels: Sequence[int]) -> list[TrainingExample]:
         flat = [text for record in records for text in record.inputs]
-        encoded = iter(self.tokenizer.encode_batch(flat, plain=True))
-        parts = [[next(encoded).ids for _ in record.inputs] for record in records]
+        encoded = iter(self.tokenizer.encode_ids(flat, plain=True))
+        parts = [[next(encoded) for _ in record.inputs] for record in records]
         return [self.frame.whole(self.frame.lay(self.frame.fit(part))[0], label)
                 for part, label in zip(parts, labels, strict=True)]  # fmt: skip
 

@@ -64,8 +64,8 @@ class EmbeddingTask:
         del d_model
 
     def _lay(self, texts: Sequence[str], labels: Sequence[int]) -> list[TrainingExample]:
-        encoded = self.tokenizer.encode_batch(list(texts), plain=True)
-        return [self.frame.whole(self.frame.lay(self.frame.fit([one.ids]))[0], label)
+        encoded = self.tokenizer.encode_ids(list(texts), plain=True)
+        return [self.frame.whole(self.frame.lay(self.frame.fit([one]))[0], label)
                 for one, label in zip(encoded, labels, strict=True)]  # fmt: skip
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:

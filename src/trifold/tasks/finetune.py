@@ -215,7 +215,7 @@ def _calibrate(task: Task, model: Transformer, dev: Sequence[Record]) -> None:
 def _unknown_share(tokenizer: Tokenizer, records: Sequence[Record]) -> float:
     """Part of the judged texts' tokens that the tokenizer does not know: high for a language it has never seen."""
     unknown = tokenizer.special.unk
-    ids = [one.ids for one in tokenizer.encode_batch([" ".join(record.inputs) for record in records[:500]], plain=True)]
+    ids = tokenizer.encode_ids([" ".join(record.inputs) for record in records[:500]], plain=True)
     total = sum(map(len, ids))
     return 0.0 if unknown is None or not total else sum(int((one == unknown).sum()) for one in ids) / total
 

@@ -77,9 +77,9 @@ class GenerationTask:
         return [(one,) for one in self._lay(records)]
 
     def _lay(self, records: Sequence[Record]) -> list[TrainingExample]:
-        prompts = self.tokenizer.encode_batch([record.inputs[0] for record in records], plain=True)
-        answers = self.tokenizer.encode_batch([record.gold for record in records], plain=True)
-        return [written_example(self.frame, prompt.ids, answer.ids)
+        prompts = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
+        answers = self.tokenizer.encode_ids([record.gold for record in records], plain=True)
+        return [written_example(self.frame, prompt, answer)
                 for prompt, answer in zip(prompts, answers, strict=True)]  # fmt: skip
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
@@ -104,8 +104,8 @@ class GenerationTask:
 
     def write(self, model: Pretrained, records: Sequence[Record], sampling: Sampling) -> list[Prediction]:
         """Answers of the model's own."""
-        encoded = self.tokenizer.encode_batch([record.inputs[0] for record in records], plain=True)
-        made = write_answers(model, self.tokenizer, self.frame, [one.ids for one in encoded], sampling)
+        encoded = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
+        made = write_answers(model, self.tokenizer, self.frame, encoded, sampling)
         return [Prediction(one.text, details={"finish_reason": one.finish_reason}) for one in made]
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:

@@ -57,9 +57,9 @@ class TranslationTask:
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Source and target as the family reads them."""
-        sources = self.tokenizer.encode_batch([record.inputs[0] for record in records], plain=True)
-        targets = self.tokenizer.encode_batch([record.gold for record in records], plain=True)
-        return [(written_example(self.frame, source.ids, target.ids),)
+        sources = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
+        targets = self.tokenizer.encode_ids([record.gold for record in records], plain=True)
+        return [(written_example(self.frame, source, target),)
                 for source, target in zip(sources, targets, strict=True)]  # fmt: skip
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
@@ -73,8 +73,8 @@ class TranslationTask:
         beams = self.config.beams
         penalty = {"length_penalty": self.config.length_penalty} if beams > 1 else {}
         sampling = Sampling(temperature=0.0, beams=beams, **penalty)  # type: ignore[arg-type]
-        encoded = self.tokenizer.encode_batch([record.inputs[0] for record in records], plain=True)
-        made = write_answers(model, self.tokenizer, self.frame, [one.ids for one in encoded], sampling)
+        encoded = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
+        made = write_answers(model, self.tokenizer, self.frame, encoded, sampling)
         return [Prediction(one.text.strip(), details={"finish_reason": one.finish_reason}) for one in made]
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:

@@ -116,7 +116,7 @@ class Tokenizer:
         return [self._between(one) for one in found] if special else found
 
     def encode_ids(self, texts: Sequence[str], *, plain: bool = False) -> list[NDArray[np.int64]]:
-        """Ids alone of many texts, which takes a quarter less time: places in the text are not worked out."""
+        """Ids alone of many texts, as `encode_batch` gives them; faster, since places in the text are not worked out."""
         self.backend.encode_special_tokens = plain
         found = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.array(one.ids, dtype=np.int64) for one in found]
