@@ -64,6 +64,8 @@ def test_ratios_are_taken_round_by_round_and_problems_are_named(result):
 
 def test_a_page_keeps_one_table_for_each_benchmark(result, tmp_path):
     page = tmp_path / "page.md"
+    update_page(tmp_path / "new" / "page.md", result, command="trifold bench x")
+    assert "### x: Some work" in (tmp_path / "new" / "page.md").read_text(encoding="utf-8")
     page.write_text("# Speed\n\nSome words.\n", encoding="utf-8")
     update_page(page, result, command="trifold bench x")
     once = page.read_text(encoding="utf-8")

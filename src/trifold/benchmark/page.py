@@ -103,6 +103,7 @@ def update_page(path: Path, result: Result, *, command: str) -> None:
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     earlier = re.compile(f"{re.escape(mark)}.*?{re.escape(mark)}", re.DOTALL)
     text = earlier.sub(lambda _: part, text) if earlier.search(text) else f"{text.rstrip()}\n\n{part}\n".lstrip()
+    path.parent.mkdir(parents=True, exist_ok=True)  # minutes of measuring must not be lost for want of a folder
     path.write_text(text, encoding="utf-8")
 
 
