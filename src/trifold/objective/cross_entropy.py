@@ -71,12 +71,46 @@ def _select(hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _chunks(x: Tensor, labels: Tensor, vocab_size: int) -> list[tuple[Tensor, Tensor]]:
-    size = max(CHUNK_ELEMENTS // vocab_size, 16)
+    size = _chunk_rows(vocab_size)
     return list(zip(x.split(size), labels.split(size), strict=True))
+
+
+def _chunk_rows(vocab_size: int) -> int:
+    """How many places a chunk holds."""
+    return max(CHUNK_ELEMENTS // vocab_size, 16)
 
 
 def _log_softmax(logits: Tensor) -> Tensor:
     return torch.log_softmax(logits, dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+class _Room:
+    """Memory for one chunk of logits and of probabilities, used again by every chunk.
+
+    Args:
+        x: hidden states, split as the chunks will be.
+        weight: the vocabulary matrix.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor) -> None:
+        rows, exact = min(_chunk_rows(len(weight)), len(x)), torch.promote_types(x.dtype, torch.float32)
+        self.lean = x.new_empty(rows, len(weight))
+        self.logits = self.lean if x.dtype == exact else x.new_empty(rows, len(weight), dtype=exact)
+        self.probabilities = torch.empty_like(self.logits)
+
+    def fill(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, probabilities, and the logarithm of what the exponentials sum to, for one chunk of hidden states."""
+        lean, logits, probabilities = (part[: len(x)] for part in (self.lean, self.logits, self.probabilities))
+        torch.mm(x, weight.t(), out=lean) if bias is None else torch.addmm(bias, x, weight.t(), out=lean)
+        if logits is not lean:
+            logits.copy_(lean)
+        torch.softmax(logits, -1, out=probabilities)
+        # the largest probability is exp(largest logit - normalizer): one pass over the exponentials serves for both
+        return logits, probabilities, logits.amax(1) - probabilities.amax(1).log()
+
+    def round(self, exact: Tensor) -> Tensor:
+        """One chunk in the number format of the hidden states; its logits are lost."""
+        return exact if self.logits is self.lean else self.lean[: len(exact)].copy_(exact)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -94,16 +128,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
             torch.zeros_like(part, dtype=dtype) if wanted and part is not None else None
             for part, wanted, dtype in zip((x, weight, bias), wants, (x.dtype, exact, exact), strict=True)
         ]
-        start = 0
+        start, room = 0, _Room(x, weight)
         for part, wanted in _chunks(x, labels, weight.shape[0]):
-            step = _log_softmax(torch.nn.functional.linear(part, weight, bias))  # N V
-            total -= (1.0 - smoothing) * step.gather(1, wanted[:, None]).sum()
-            total -= smoothing * step.mean(1).sum() if smoothing else 0.0
-            if any(wants):
-                step = step.exp_()  # d loss / d logits = softmax - wanted, in the same memory
+            logits, step, normalizer = room.fill(part, weight, bias)  # N V, N V, N
+            total += normalizer.sum() - (1.0 - smoothing) * logits.gather(1, wanted[:, None]).sum()
+            total -= smoothing * logits.mean(1).sum() if smoothing else 0.0
+            if any(wants):  # d loss / d logits = softmax - wanted, in the same memory
                 step = step.sub_(smoothing / weight.shape[0]) if smoothing else step
                 step[torch.arange(len(wanted), device=x.device), wanted] -= 1.0 - smoothing
-                _accumulate(grads, step, part, weight, start)
+                _accumulate(grads, (step, room.round(step)), part, weight, start)
             start += len(wanted)
         ctx.save_for_backward(*grads)  # type: ignore[arg-type] - None may be saved
         ctx.dtypes = (x.dtype, weight.dtype, weight.dtype)  # type: ignore[attr-defined]
@@ -117,12 +150,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (*(None if g is None else (g * grad).to(t) for g, t in zip(saved, dtypes, strict=True)), None)
 
 
-def _accumulate(grads: list[Tensor | None], step: Tensor, x: Tensor, weight: Tensor, start: int) -> None:
-    """Add one chunk's part to the gradients of x, weight and bias; `step` is the gradient of its logits."""
-    lean = step.to(x.dtype)
+def _accumulate(grads: list[Tensor | None], step: tuple[Tensor, Tensor], x: Tensor, weight: Tensor, start: int) -> None:
+    """Add one chunk's part to the gradients of x, weight and bias; `step` is the gradient of its logits, exact and lean."""
+    exact, lean = step
     if grads[0] is not None:
         torch.mm(lean, weight, out=grads[0][start : start + len(x)])
     if grads[1] is not None:
         grads[1] += lean.t() @ x
     if grads[2] is not None:
-        grads[2] += step.sum(0)
+        grads[2] += exact.sum(0)
