@@ -1,6 +1,6 @@
 """Training tokenizers, on a sample of bounded size."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
@@ -26,6 +26,8 @@ REST = (
 )
 """What a token may not reach across, beside runs of Chinese. Every part is bounded, so that no text makes encoding slow."""
 
+METASPACE = "\u2581"  # stands for a space
+
 LONGEST_TOKEN = 24
 """In units of the alphabet: 24 letters, or 8 Chinese characters as bytes."""
 
@@ -46,6 +48,9 @@ def train_tokenizer(
     Memory is bounded by `max_characters`, whatever the size of the corpus: when more text comes, every second text kept
     so far is dropped and from then on only every second one taken, and so on, which samples the corpus evenly.
 
+    The same texts give the same tokenizer, in every process; not so `unigram`, whose trainer in the tokenizers library
+    sums in an order that differs from process to process.
+
     Args:
         texts: read once, in a stream.
         kind: `byte_bpe` keeps every text exactly; `bpe` and `unigram` know characters and have an unknown token;
@@ -58,7 +63,7 @@ def train_tokenizer(
         max_characters: cap of the sample; None for 12 million (4 million for `unigram`).
 
     Raises:
-        DataError: there is no text.
+        DataError: there is no text, or `unigram` has more characters to hold than `vocab_size`.
 
     Example:
         >>> train_tokenizer(["to be or not to be"], kind="character", vocab_size=200).encode("to be").ids.size
@@ -74,10 +79,16 @@ def train_tokenizer(
     steps = _normalization(kind, lowercase=lowercase, nfc=nfc, fold_width=fold_width)
     if steps:
         backend.normalizer = normalizers.Sequence(steps)
-    if kind == "character":
-        _learn_characters(backend, kept, vocab_size, specials)
-    else:
-        backend.train_from_iterator(kept, _trainer(kind, vocab_size, specials, roles["unk"]), length=len(kept))
+    match kind:
+        case "character":
+            _learn_characters(backend, kept, vocab_size, specials)
+        case "wordpiece":
+            _learn_pieces(backend, kept, vocab_size, specials)
+        case "unigram":
+            _learn_unigrams(backend, kept, vocab_size, specials)
+        case _:
+            letters = pre_tokenizers.ByteLevel.alphabet() if kind == "byte_bpe" else _alphabet(backend, kept, vocab_size)
+            _learn_merges(backend, kept, vocab_size, specials, [*letters, METASPACE] if kind == "bpe" else letters)
     if kind in ("bpe", "unigram"):
         backend.decoder = decoders.Metaspace(prepend_scheme="never")
     backend = Backend.from_str(backend.to_str())  # what is saved and what is in memory are then one and the same
@@ -141,27 +152,46 @@ def _untrained(kind: Kind, roles: dict[str, str]) -> Backend:
     return backend
 
 
-def _trainer(kind: Kind, vocab_size: int, specials: list[str], unk: str) -> Any:
-    if kind == "unigram":
-        return trainers.UnigramTrainer(
-            vocab_size=vocab_size, special_tokens=specials, unk_token=unk, show_progress=False, max_piece_length=16
-        )
-    if kind == "wordpiece":
-        return trainers.WordPieceTrainer(
-            vocab_size=vocab_size,
-            special_tokens=specials,
-            limit_alphabet=max(vocab_size // 2, 256),
-            show_progress=False,
-        )
-    alphabet = pre_tokenizers.ByteLevel.alphabet() if kind == "byte_bpe" else []
-    return trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=specials,
-        initial_alphabet=alphabet,
-        limit_alphabet=max(vocab_size // 2, 256),
-        max_token_length=LONGEST_TOKEN,
+def _learn_merges(
+    backend: Backend, texts: list[str], vocab_size: int, specials: list[str], alphabet: Sequence[str]
+) -> None:
+    """Byte-pair merges over a fixed alphabet: ties then fall by the alphabet's order and not by that of a hash table."""
+    trainer: Any = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, limit_alphabet=len(alphabet),
+        max_token_length=LONGEST_TOKEN, show_progress=False,
+    )  # fmt: skip
+    backend.train_from_iterator(texts, trainer, length=len(texts))
+
+
+def _learn_pieces(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
+    """WordPiece by merges; `##x`, the letter x inside a word, has its number before any word is read.
+
+    The trainer numbers these as it meets them, in the order of a hash table that differs from process to process, and ties
+    between merges fall by number. Given as special tokens of a trainer of their own they keep the order they are given in.
+    """
+    alphabet = _alphabet(backend, texts, vocab_size)
+    words = {word for text in texts for word in _normalized(backend, text).split()}
+    inside = {letter for word in words for part, _ in backend.pre_tokenizer.pre_tokenize_str(word) for letter in part[1:]}
+    own = [*specials, *(f"##{letter}" for letter in alphabet if letter in inside)]
+    trained = Backend(models.WordPiece(unk_token=specials[1]))
+    trained.normalizer, trained.pre_tokenizer = backend.normalizer, backend.pre_tokenizer
+    trainer: Any = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, special_tokens=own, initial_alphabet=alphabet, limit_alphabet=len(alphabet),
         show_progress=False,
+    )  # fmt: skip
+    trained.train_from_iterator(texts, trainer, length=len(texts))
+    backend.model = models.WordPiece(trained.get_vocab(), unk_token=specials[1])
+    backend.add_special_tokens([AddedToken(token, special=True) for token in specials])
+
+
+def _learn_unigrams(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
+    trainer: Any = trainers.UnigramTrainer(
+        vocab_size=vocab_size, special_tokens=specials, unk_token=specials[1], show_progress=False, max_piece_length=16
     )
+    letters = len(_counts(backend, texts)) + len(specials)
+    if letters > vocab_size:
+        raise DataError("text.vocabulary_too_small", given=vocab_size, least=letters)
+    backend.train_from_iterator(texts, trainer, length=len(texts))
 
 
 def _normalization(kind: Kind, *, lowercase: bool, nfc: bool, fold_width: bool) -> list[normalizers.Normalizer]:
@@ -177,14 +207,33 @@ def _normalization(kind: Kind, *, lowercase: bool, nfc: bool, fold_width: bool) 
 
 
 def _learn_characters(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
-    """The most frequent characters; ties by code point."""
-    counts: dict[str, int] = {}
-    for text in texts:
-        seen = backend.normalizer.normalize_str(text) if backend.normalizer else text
-        for character in set(seen):
-            counts[character] = counts.get(character, 0) + seen.count(character)
-    room = max(vocab_size - len(specials), 0)
-    chosen = sorted(sorted(counts), key=lambda one: -counts[one])[:room]
-    vocabulary = {token: number for number, token in enumerate([*specials, *sorted(chosen)])}
+    chosen = _most_frequent(_counts(backend, texts), max(vocab_size - len(specials), 0))
+    vocabulary = {token: number for number, token in enumerate([*specials, *chosen])}
     backend.model = models.WordLevel(vocabulary, unk_token=specials[1])
     backend.add_special_tokens([AddedToken(token, special=True) for token in specials])
+
+
+def _alphabet(backend: Backend, texts: list[str], vocab_size: int) -> list[str]:
+    """The letters that a vocabulary of this size may hold."""
+    counts = _counts(backend, texts)
+    return _most_frequent({letter: count for letter, count in counts.items() if not letter.isspace()},
+                          max(vocab_size // 2, 256))  # fmt: skip
+
+
+def _most_frequent(counts: dict[str, int], room: int) -> list[str]:
+    """By code point; of those equally frequent the first ones by code point are kept."""
+    return sorted(sorted(sorted(counts), key=lambda one: -counts[one])[:room])
+
+
+def _counts(backend: Backend, texts: list[str]) -> dict[str, int]:
+    """How often each character stands in the normalized texts."""
+    counts: dict[str, int] = {}
+    for text in texts:
+        seen = _normalized(backend, text)
+        for character in set(seen):
+            counts[character] = counts.get(character, 0) + seen.count(character)
+    return counts
+
+
+def _normalized(backend: Backend, text: str) -> str:
+    return backend.normalizer.normalize_str(text) if backend.normalizer else text

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trifold.errors import ModelFileError
+from trifold.errors import DataError, ModelFileError
 from trifold.text import Tokenizer, compression_report, train_tokenizer
 from trifold.text.training import sample
 
@@ -73,6 +75,28 @@ def test_transformers_opens_what_was_saved(tmp_path, tokenizer):
         ids = tokenizer.encode(text).ids.tolist()
         assert theirs(text, add_special_tokens=False)["input_ids"] == ids
         assert again.encode(text).ids.tolist() == ids
+
+
+TIES = """
+import random, sys
+from trifold.text import train_tokenizer
+letters = random.Random(0)
+words = ["".join(letters.choices("abcdefghij\u7814\u7a76", k=6)) for _ in range(300)]
+made = train_tokenizer([" ".join(words)], kind=sys.argv[1], vocab_size=260)
+print([int(one) for word in words for one in made.encode(word).ids])
+"""
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "bpe", "byte_bpe"])
+def test_the_same_text_gives_the_same_tokenizer_in_every_process(kind):
+    """Hash tables of the library differ from process to process, and every word here is as frequent as any other."""
+    command = [sys.executable, "-c", TIES, kind]
+    assert len({subprocess.run(command, capture_output=True, check=True).stdout for _ in range(4)}) == 1
+
+
+def test_a_unigram_vocabulary_smaller_than_the_alphabet_is_refused():
+    with pytest.raises(DataError, match="300"):
+        train_tokenizer(["".join(chr(0x4E00 + number) for number in range(400))], kind="unigram", vocab_size=300)
 
 
 def test_words_begin_where_they_should(tokenizer):
