@@ -57,7 +57,7 @@ def one_trifold(work: Work, *, int8: bool = False) -> Measured:
     generator = Generator.from_pretrained(large_folder(work))
     generator.ends = frozenset()
     read = count_matrices(generator.model, head=True) * BYTES[precision]
-    lower_precision(generator.model, precision)
+    lower_precision(generator.model, precision, decoding=True)
     prompt, sampling = prompt_of(work), Sampling(temperature=0.0, max_tokens=written)
     generator.generate([prompt], Sampling(temperature=0.0, max_tokens=2))
     start = time.perf_counter()

@@ -25,7 +25,7 @@ def run(request: Request) -> dict[str, Any]:
     if is_fine_tuned(values.run):
         return _answer(request, rows, sampling)
     generator = Generator.from_pretrained(values.run)
-    lower_precision(generator.model, values.precision)
+    lower_precision(generator.model, values.precision, decoding=True)
     prompts = [text_in(row, ROLES[0]) for row in rows]
     if len(prompts) == 1 and sampling.beams == 1 and not console.as_json:
         paired = generator.model.config.encoder is not None

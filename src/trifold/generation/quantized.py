@@ -13,13 +13,41 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Int8Linear", "PackedLinear", "Precision", "lower_precision"]
+from trifold.generation.kernel import MOST_INPUTS, load_kernel
+
+__all__ = ["Int8Linear", "PackedLinear", "Precision", "StreamedLinear", "lower_precision"]
 
 Precision = Literal["float32", "bfloat16", "int8"]
 Model = TypeVar("Model", bound=nn.Module)
 
+ROWS = {torch.bfloat16: 2, torch.int8: 4}
+"""Rows up to which our own kernel is the faster one, by the number format of the weights."""
+
 FEW = 16
-"""Rows up to which the product reads the eight bits as they are; above, spreading them out first costs less."""
+"""Rows up to which torch's product reads the eight bits as they are; above, spreading them out first costs less."""
+
+
+class StreamedLinear(nn.Linear):
+    """A bfloat16 Linear for decoding: few rows, so that reading the weights is all the work (see `kernel`).
+
+    Example:
+        >>> plain = nn.Linear(64, 8).to(torch.bfloat16)
+        >>> x = torch.randn(1, 64, dtype=torch.bfloat16)
+        >>> torch.allclose(StreamedLinear(plain)(x), plain(x), atol=0.02)
+        True
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear.in_features, linear.out_features, bias=linear.bias is not None, device="meta")
+        self.weight, self.bias = linear.weight, linear.bias
+        self.kernel = load_kernel()
+
+    def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
+        """The product."""
+        if self.kernel is None or input.numel() > ROWS[torch.bfloat16] * self.in_features or not _is_plain(input):
+            return super().forward(input)
+        rows = input.reshape(-1, self.in_features).contiguous()
+        return self.kernel.linear(rows, self.weight, self.bias).view(*input.shape[:-1], self.out_features)
 
 
 class PackedLinear(nn.Module):
@@ -69,27 +97,42 @@ class Int8Linear(nn.Module):
         self.weight: Tensor
         self.scale: Tensor
         self.register_buffer("weight", (exact / scale[:, None]).round().to(torch.int8).contiguous())  # O I
-        self.register_buffer("scale", scale.to(linear.weight.dtype))
+        self.register_buffer("scale", scale)
         self.bias = linear.bias
+        self.kernel = load_kernel() if self.in_features <= MOST_INPUTS else None
 
     def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
         """The product, in the number format of the input."""
-        rows = input.reshape(-1, self.in_features)
-        if len(rows) <= FEW and rows.dtype == torch.bfloat16 and rows.device.type == "cpu":
-            made = torch.ops.aten._weight_int8pack_mm(rows, self.weight, self.scale)  # noqa: SLF001 - the only kernel
+        rows = input.reshape(-1, self.in_features).contiguous()
+        if self.kernel is not None and len(rows) <= ROWS[torch.int8] and _is_plain(input):
+            made = self.kernel.linear_int8(rows, (self.weight, self.scale), self.bias)
         else:
-            made = F.linear(rows, self.weight.to(rows.dtype)) * self.scale
-        made = made if self.bias is None else made + self.bias
-        return made.unflatten(0, input.shape[:-1]) if input.ndim > 1 else made[0]
+            made = self._spread(rows)
+        return made.view(*input.shape[:-1], self.out_features)
+
+    def _spread(self, rows: Tensor) -> Tensor:
+        """Torch's way."""
+        scale = self.scale.to(rows.dtype)
+        if len(rows) <= FEW and _is_plain(rows):
+            made = torch.ops.aten._weight_int8pack_mm(rows, self.weight, scale)  # noqa: SLF001 - no public twin
+        else:
+            made = F.linear(rows, self.weight.to(rows.dtype)) * scale
+        return made if self.bias is None else made + self.bias
 
 
-def lower_precision(model: Model, precision: Precision) -> Model:
+def _is_plain(x: Tensor) -> bool:
+    """Whether the products of single rows are made for it."""
+    return x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.numel() > 0
+
+
+def lower_precision(model: Model, precision: Precision, *, decoding: bool = False) -> Model:
     """The model with weights of fewer bits, for inference; changed in place.
 
     Args:
         model: any.
         precision: `float32` leaves it as it is; `bfloat16`, packed where that pays; `int8` for the weights of products,
             the rest in bfloat16. A task's own head, which is small, is not packed nor rounded.
+        decoding: whether the model will mostly see one row at a time, and not many.
 
     Example:
         >>> model = lower_precision(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), "int8")
@@ -101,6 +144,8 @@ def lower_precision(model: Model, precision: Precision) -> Model:
     model.to(torch.bfloat16)
     if precision == "int8":
         _replace(model, Int8Linear)
+    elif decoding and _is_on_cpu(model) and load_kernel() is not None:
+        _replace(model, StreamedLinear)
     elif _packs(model):
         _replace(model, PackedLinear)
     return model
@@ -116,4 +161,8 @@ def _replace(model: nn.Module, kind: Callable[[nn.Linear], nn.Module]) -> None:
 def _packs(model: nn.Module) -> bool:
     """Whether packing pays: oneDNN is there, and the processor multiplies bfloat16 itself."""
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - no public twin
-    return native and torch.backends.mkldnn.is_available() and next(model.parameters()).device.type == "cpu"
+    return native and torch.backends.mkldnn.is_available() and _is_on_cpu(model)
+
+
+def _is_on_cpu(model: nn.Module) -> bool:
+    return next(model.parameters()).device.type == "cpu"

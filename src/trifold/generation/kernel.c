@@ -1,0 +1,159 @@
+/* Products of a few rows with a matrix, for decoding, where reading the matrix is all the work.
+
+   y[r][o] = sum_i w[o][i] x[r][i] * scale[o] + bias[o];  numbers of x, bias and y are bfloat16, those of w bfloat16 or int8.
+   Each row of w is read once, with the memory asked for AHEAD bytes before it is needed; sums are float32.
+   With int8 weights x is rounded to 15-bit whole numbers first, finer than its own 8 bits near its largest one. */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define AHEAD 1024
+#define LEVELS 16383 /* 16384 inputs * 127 * LEVELS over 32 lanes stays below 2^31 */
+
+#if defined(__AVX512F__)
+#define LANES 16
+#else
+#define LANES 8
+#endif
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
+typedef int32_t Wholes __attribute__((vector_size(4 * LANES)));
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
+typedef int16_t Shorts __attribute__((vector_size(2 * LANES)));
+typedef int8_t Bytes __attribute__((vector_size(LANES)));
+
+static inline float widen(uint16_t half) {
+  uint32_t word = (uint32_t)half << 16;
+  float wide;
+  memcpy(&wide, &word, 4);
+  return wide;
+}
+
+/* To the nearest, ties to even; what is not a number stays so. */
+static inline uint16_t narrow(float wide) {
+  uint32_t word;
+  memcpy(&word, &wide, 4);
+  return isnan(wide) ? 0x7fc0 : (word + 0x7fff + ((word >> 16) & 1)) >> 16;
+}
+
+static inline Floats halves(const uint16_t *from) {
+  Halves half;
+  memcpy(&half, from, sizeof half);
+  Words word = __builtin_convertvector(half, Words) << 16;
+  Floats wide;
+  memcpy(&wide, &word, sizeof wide);
+  return wide;
+}
+
+static inline float total(Floats parts) {
+  float lanes[LANES];
+  memcpy(lanes, &parts, sizeof lanes);
+  for (int width = LANES / 2; width; width /= 2)
+    for (int lane = 0; lane < width; lane++) lanes[lane] += lanes[lane + width];
+  return lanes[0];
+}
+
+static inline Floats floats(const float *from) {
+  Floats found;
+  memcpy(&found, from, sizeof found);
+  return found;
+}
+
+static inline float dot_half(int64_t inputs, const uint16_t *w, const float *x) {
+  Floats sums[4] = {0};
+  int64_t i = 0;
+  for (; i + 4 * LANES <= inputs; i += 4 * LANES) {
+    __builtin_prefetch((const char *)(w + i) + AHEAD);
+    if (LANES == 16) __builtin_prefetch((const char *)(w + i) + AHEAD + 64);
+    for (int part = 0; part < 4; part++) sums[part] += halves(w + i + LANES * part) * floats(x + i + LANES * part);
+  }
+  float rest = total((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  for (; i < inputs; i++) rest += widen(w[i]) * x[i];
+  return rest;
+}
+
+#if defined(__AVX512BW__)
+typedef __m512i Lanes;
+#define SHORTS(from) _mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)(from)))
+#define LOAD(from) _mm512_loadu_si512((const void *)(from))
+#define PAIRS(a, b) _mm512_madd_epi16(a, b)
+#define ADD(a, b) _mm512_add_epi32(a, b)
+#elif defined(__AVX2__)
+typedef __m256i Lanes;
+#define SHORTS(from) _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(from)))
+#define LOAD(from) _mm256_loadu_si256((const void *)(from))
+#define PAIRS(a, b) _mm256_madd_epi16(a, b)
+#define ADD(a, b) _mm256_add_epi32(a, b)
+#endif
+
+static inline float dot_byte(int64_t inputs, const int8_t *w, const int16_t *x) {
+  int64_t i = 0;
+  float rest = 0;
+#if defined(__AVX2__)
+  enum { WIDE = sizeof(Lanes) / 2 };
+  Lanes sums[4] = {0};
+  for (; i + 4 * WIDE <= inputs; i += 4 * WIDE) {
+    __builtin_prefetch((const char *)(w + i) + AHEAD);
+    if (WIDE == 32) __builtin_prefetch((const char *)(w + i) + AHEAD + 64);
+    for (int part = 0; part < 4; part++)
+      sums[part] = ADD(sums[part], PAIRS(SHORTS(w + i + WIDE * part), LOAD(x + i + WIDE * part)));
+  }
+  Floats wide = {0};
+  for (int part = 0; part < 4; part++) {
+    Wholes whole[sizeof(Lanes) / sizeof(Wholes)];
+    memcpy(whole, &sums[part], sizeof sums[part]);
+    for (unsigned at = 0; at < sizeof whole / sizeof *whole; at++) wide += __builtin_convertvector(whole[at], Floats);
+  }
+  rest = total(wide);
+#else
+  Floats sums[4] = {0};
+  for (; i + 4 * LANES <= inputs; i += 4 * LANES) {
+    __builtin_prefetch((const char *)(w + i) + AHEAD);
+    for (int part = 0; part < 4; part++) {
+      Bytes byte;
+      Shorts most;
+      memcpy(&byte, w + i + LANES * part, sizeof byte);
+      memcpy(&most, x + i + LANES * part, sizeof most);
+      sums[part] += __builtin_convertvector(__builtin_convertvector(byte, Shorts), Floats) * __builtin_convertvector(most, Floats);
+    }
+  }
+  rest = total((sums[0] + sums[1]) + (sums[2] + sums[3]));
+#endif
+  for (; i < inputs; i++) rest += (float)w[i] * x[i];
+  return rest;
+}
+
+/* room: rows * inputs floats. */
+void linear_bfloat16(int64_t rows, int64_t inputs, int64_t outputs, const uint16_t *x, const uint16_t *w, const uint16_t *bias,
+                     float *room, uint16_t *y) {
+  for (int64_t at = 0; at < rows * inputs; at++) room[at] = widen(x[at]);
+#pragma omp parallel for schedule(static)
+  for (int64_t o = 0; o < outputs; o++)
+    for (int64_t r = 0; r < rows; r++)
+      y[r * outputs + o] = narrow(dot_half(inputs, w + o * inputs, room + r * inputs) + (bias ? widen(bias[o]) : 0));
+}
+
+/* room: rows * (inputs + 1) floats; the first `rows` hold what a whole number of each row of x stands for. */
+void linear_int8(int64_t rows, int64_t inputs, int64_t outputs, const uint16_t *x, const int8_t *w, const float *scale,
+                 const uint16_t *bias, float *room, uint16_t *y) {
+  int16_t *whole = (int16_t *)(room + rows);
+  for (int64_t r = 0; r < rows; r++) {
+    float largest = 0, sum = 0;
+    for (int64_t i = 0; i < inputs; i++) {
+      float size = fabsf(widen(x[r * inputs + i]));
+      largest = size > largest ? size : largest;
+      sum += size;
+    }
+    room[r] = isfinite(sum) ? largest / LEVELS : NAN; /* an infinite or missing number makes its row NaN, as it should */
+    float times = largest > 0 && isfinite(sum) ? LEVELS / largest : 0;
+    for (int64_t i = 0; i < inputs; i++) whole[r * inputs + i] = (int16_t)rintf(widen(x[r * inputs + i]) * times);
+  }
+#pragma omp parallel for schedule(static)
+  for (int64_t o = 0; o < outputs; o++)
+    for (int64_t r = 0; r < rows; r++)
+      y[r * outputs + o] = narrow(dot_byte(inputs, w + o * inputs, whole + r * inputs) * scale[o] * room[r] + (bias ? widen(bias[o]) : 0));
+}
