@@ -31,12 +31,29 @@ def run(request: Request) -> dict[str, Any]:
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(0) if device.type == "cuda" else "cpu",
         "training_dtype": str(choose_dtype("auto", device)).removeprefix("torch."),
+        **paths(device.type),
     }
     for name in ("tokenizers", "safetensors", "transformers", "datasets", "pyarrow", "tensorboard", "zstandard"):
         facts[name] = metadata.version(name) if finder.find_spec(name) else None
     for name, value in facts.items():
         request.console.say(f"{name:<22} {'-' if value is None else value}")
     return facts
+
+
+def paths(device: str) -> dict[str, str]:
+    """Which ways of computing are in use on a device, and why."""
+    from trifold.generation import packs_weights, uses_kernel
+    from trifold.model.attention import DENSE_KEYS
+
+    if device != "cpu":
+        return {"attention": "torch's scaled_dot_product_attention", "decoding": "torch's products"}
+    return {
+        "attention": f"bfloat16: matrix products up to {DENSE_KEYS} keys, the faster ones there; else torch's fused kernel",
+        "decoding": "our kernel, compiled for this processor, at most 2 rows (int8: 4)" if uses_kernel() else
+                    "torch's products: no compiler, not Linux, or TRIFOLD_KERNEL=off",
+        "weights": "bfloat16 laid once for oneDNN" if packs_weights() else
+                   "as torch keeps them: this processor does not multiply bfloat16, or oneDNN is missing",
+    }  # fmt: skip
 
 
 COMMAND = Command(name="env", options=(), run=run)

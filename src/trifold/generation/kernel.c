@@ -1,6 +1,6 @@
 /* Products of a few rows with a matrix, for decoding, where reading the matrix is all the work.
 
-   y[r][o] = sum_i w[o][i] x[r][i] * scale[o] + bias[o];  numbers of x, bias and y are bfloat16, those of w bfloat16 or int8.
+   y[r][o] = sum_i w[o][i] x[r][i] * scale[o] + bias[o];  all float32, or all bfloat16, or w int8 and the rest bfloat16.
    Each row of w is read once, with the memory asked for AHEAD bytes before it is needed; sums are float32.
    With int8 weights x is rounded to 15-bit whole numbers first, finer than its own 8 bits near its largest one. */
 
@@ -76,6 +76,19 @@ static inline float dot_half(int64_t inputs, const uint16_t *w, const float *x) 
   return rest;
 }
 
+static inline float dot_float(int64_t inputs, const float *w, const float *x) {
+  Floats sums[4] = {0};
+  int64_t i = 0;
+  for (; i + 4 * LANES <= inputs; i += 4 * LANES)
+    for (int part = 0; part < 4; part++) {
+      if (LANES == 16 || part % 2 == 0) __builtin_prefetch((const char *)(w + i + LANES * part) + AHEAD);
+      sums[part] += floats(w + i + LANES * part) * floats(x + i + LANES * part);
+    }
+  float rest = total((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  for (; i < inputs; i++) rest += w[i] * x[i];
+  return rest;
+}
+
 #if defined(__AVX512BW__)
 typedef __m512i Lanes;
 #define SHORTS(from) _mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)(from)))
@@ -125,6 +138,13 @@ static inline float dot_byte(int64_t inputs, const int8_t *w, const int16_t *x) 
 #endif
   for (; i < inputs; i++) rest += (float)w[i] * x[i];
   return rest;
+}
+
+void linear_float32(int64_t rows, int64_t inputs, int64_t outputs, const float *x, const float *w, const float *bias, float *y) {
+#pragma omp parallel for schedule(static)
+  for (int64_t o = 0; o < outputs; o++)
+    for (int64_t r = 0; r < rows; r++)
+      y[r * outputs + o] = dot_float(inputs, w + o * inputs, x + r * inputs) + (bias ? bias[o] : 0);
 }
 
 /* room: rows * inputs floats. */

@@ -15,12 +15,20 @@ from torch import Tensor, nn
 
 from trifold.generation.kernel import MOST_INPUTS, load_kernel
 
-__all__ = ["Int8Linear", "PackedLinear", "Precision", "StreamedLinear", "lower_precision"]
+__all__ = [
+    "Int8Linear",
+    "PackedLinear",
+    "Precision",
+    "StreamedLinear",
+    "lower_precision",
+    "packs_weights",
+    "uses_kernel",
+]
 
 Precision = Literal["float32", "bfloat16", "int8"]
 Model = TypeVar("Model", bound=nn.Module)
 
-ROWS = {torch.bfloat16: 2, torch.int8: 4}
+ROWS = {torch.float32: 2, torch.bfloat16: 2, torch.int8: 4}
 """Rows up to which our own kernel is the faster one, by the number format of the weights."""
 
 FEW = 16
@@ -28,7 +36,7 @@ FEW = 16
 
 
 class StreamedLinear(nn.Linear):
-    """A bfloat16 Linear for decoding: few rows, so that reading the weights is all the work (see `kernel`).
+    """A Linear for decoding: few rows, so that reading the weights is all the work (see `kernel`).
 
     Example:
         >>> plain = nn.Linear(64, 8).to(torch.bfloat16)
@@ -44,7 +52,8 @@ class StreamedLinear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
         """The product."""
-        if self.kernel is None or input.numel() > ROWS[torch.bfloat16] * self.in_features or not _is_plain(input):
+        most = ROWS.get(input.dtype, 0) * self.in_features
+        if self.kernel is None or not 0 < input.numel() <= most or input.device.type != "cpu":
             return super().forward(input)
         rows = input.reshape(-1, self.in_features).contiguous()
         return self.kernel.linear(rows, self.weight, self.bias).view(*input.shape[:-1], self.out_features)
@@ -104,7 +113,7 @@ class Int8Linear(nn.Module):
     def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
         """The product, in the number format of the input."""
         rows = input.reshape(-1, self.in_features).contiguous()
-        if self.kernel is not None and len(rows) <= ROWS[torch.int8] and _is_plain(input):
+        if self.kernel is not None and len(rows) <= ROWS[torch.int8] and _is_plain(rows):
             made = self.kernel.linear_int8(rows, (self.weight, self.scale), self.bias)
         else:
             made = self._spread(rows)
@@ -130,8 +139,8 @@ def lower_precision(model: Model, precision: Precision, *, decoding: bool = Fals
 
     Args:
         model: any.
-        precision: `float32` leaves it as it is; `bfloat16`, packed where that pays; `int8` for the weights of products,
-            the rest in bfloat16. A task's own head, which is small, is not packed nor rounded.
+        precision: `float32` leaves the numbers as they are; `bfloat16`, packed where that pays; `int8` for the weights of
+            products, the rest in bfloat16. A task's own head, which is small, is not packed nor rounded.
         decoding: whether the model will mostly see one row at a time, and not many.
 
     Example:
@@ -139,14 +148,13 @@ def lower_precision(model: Model, precision: Precision, *, decoding: bool = Fals
         >>> type(model[0]).__name__, model[0].weight.dtype
         ('Int8Linear', torch.int8)
     """
-    if precision == "float32":
-        return model
-    model.to(torch.bfloat16)
+    if precision != "float32":
+        model.to(torch.bfloat16)
     if precision == "int8":
         _replace(model, Int8Linear)
-    elif decoding and _is_on_cpu(model) and load_kernel() is not None:
+    elif decoding and _is_on_cpu(model) and uses_kernel():
         _replace(model, StreamedLinear)
-    elif _packs(model):
+    elif precision == "bfloat16" and _is_on_cpu(model) and packs_weights():
         _replace(model, PackedLinear)
     return model
 
@@ -158,10 +166,15 @@ def _replace(model: nn.Module, kind: Callable[[nn.Linear], nn.Module]) -> None:
                 setattr(module, name, kind(child))
 
 
-def _packs(model: nn.Module) -> bool:
-    """Whether packing pays: oneDNN is there, and the processor multiplies bfloat16 itself."""
+def packs_weights() -> bool:
+    """Whether packing pays on this processor: oneDNN is there, and it multiplies bfloat16 itself."""
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - no public twin
-    return native and torch.backends.mkldnn.is_available() and _is_on_cpu(model)
+    return native and torch.backends.mkldnn.is_available()
+
+
+def uses_kernel() -> bool:
+    """Whether decoding has a kernel of its own here (see `kernel`)."""
+    return load_kernel() is not None
 
 
 def _is_on_cpu(model: nn.Module) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trifold.batch import Layout
 from trifold.model import config
-from trifold.model.cache import Slot
+from trifold.model.cache import Slot, kept
 from trifold.model.position import Rotation
 
 __all__ = ["DENSE_KEYS", "Attention", "Visibility", "attend"]
@@ -96,6 +96,10 @@ def attend(
         >>> attend(x, x, x, Visibility(layout, layout, causal=True, window=None))[0, 0, 0]
         tensor([1., 0.])
     """
+    if key.dtype != query.dtype and query.shape[2] == 1:  # a cache in float32, see `kept`
+        exact = query.to(key.dtype)
+        return attend(exact, key, value, visibility, bias=bias, scale=scale, dropout=dropout).to(query.dtype)
+    key, value = key.to(query.dtype), value.to(query.dtype)
     groups = query.shape[1] // key.shape[1]
     if groups > 1 and query.shape[2] == 1:  # one new token: heads of a group become queries, and no key is copied
         query = query.squeeze(2).unflatten(1, (-1, groups))  # B H/G G K
@@ -103,12 +107,8 @@ def attend(
         return attend(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout).flatten(1, 2)[:, :, None]
     if groups > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
-    if (
-        query.dtype == torch.bfloat16
-        and query.device.type == "cpu"
-        and query.shape[2] > 1
-        and key.shape[2] <= DENSE_KEYS
-    ):
+    lean = query.dtype == torch.bfloat16 and query.device.type == "cpu"
+    if lean and query.shape[2] > 1 and key.shape[2] <= DENSE_KEYS:
         return _attend_densely(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout)
     if bias is not None:
         mask = bias.to(query.dtype)
@@ -117,8 +117,7 @@ def attend(
     if visibility.is_everything or visibility.is_causal:
         causal = visibility.is_causal and not visibility.is_everything
         return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=causal, scale=scale)
-    mask = visibility.mask
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=visibility.mask, dropout_p=dropout, scale=scale)
 
 
 def _attend_densely(
@@ -196,5 +195,5 @@ class Attention(nn.Module):
         if slot is None:
             return self._keys(memory, None)
         if slot.memory is None:  # once per document: the memory does not change while decoding
-            slot.memory = self._keys(memory, None)
+            slot.memory = kept(*self._keys(memory, None))
         return slot.memory

@@ -11,7 +11,20 @@ from torch import Tensor
 
 from trifold.batch import Layout
 
-__all__ = ["Cache", "Slot"]
+__all__ = ["Cache", "Slot", "kept"]
+
+PARTS = ("positions", "documents", "prefix", "segments")
+
+
+def kept(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values as they are kept: on a CPU, where attention of single bfloat16 queries is slow, in float32.
+
+    Example:
+        >>> kept(torch.zeros(1, dtype=torch.bfloat16), torch.ones(1, dtype=torch.bfloat16))
+        (tensor([0.]), tensor([1.]))
+    """
+    slow = key.dtype == torch.bfloat16 and key.device.type == "cpu"
+    return (key.float(), value.float()) if slow else (key, value)
 
 
 class Slot:
@@ -27,6 +40,7 @@ class Slot:
         self, key: Float[Tensor, "batch heads new head_size"], value: Float[Tensor, "batch heads new head_size"]
     ) -> tuple[Float[Tensor, "batch heads all head_size"], Float[Tensor, "batch heads all head_size"]]:
         """Add the newest keys and values; give all so far. Room doubles when it runs out, so adding is cheap."""
+        key, value = kept(key, value)
         end = self.length + key.shape[2]
         if self.own is None or self.own[0].shape[2] < end:
             old, self.own = self.own, self._room(key, value, max(2 * end, 64), rows=len(key))
@@ -87,8 +101,7 @@ class Cache:
             self.layout = fresh
             return fresh
         old = self.layout
-        names = ("positions", "documents", "prefix", "segments")
-        self.layout = replace(old, **{name: _join(getattr(old, name), getattr(fresh, name)) for name in names})
+        self.layout = replace(old, **{name: _join(getattr(old, name), getattr(fresh, name)) for name in PARTS})
         return self.layout
 
     def select(self, rows: Int[Tensor, " chosen"], *, memory: bool = True) -> None:
@@ -101,9 +114,7 @@ class Cache:
         for slot in self.slots:
             slot.select(rows, memory=memory)
         if self.layout is not None:
-            batch = self.layout
-            names = ("positions", "documents", "prefix", "segments")
-            self.layout = replace(batch, **{name: _pick(getattr(batch, name), rows) for name in names})
+            self.layout = replace(self.layout, **{name: _pick(getattr(self.layout, name), rows) for name in PARTS})
 
 
 def _join(old: Tensor | None, new: Tensor | None) -> Tensor | None:

@@ -87,7 +87,9 @@ def train_tokenizer(
         case "unigram":
             _learn_unigrams(backend, kept, vocab_size, specials)
         case _:
-            letters = pre_tokenizers.ByteLevel.alphabet() if kind == "byte_bpe" else _alphabet(backend, kept, vocab_size)
+            letters = (
+                pre_tokenizers.ByteLevel.alphabet() if kind == "byte_bpe" else _alphabet(backend, kept, vocab_size)
+            )
             _learn_merges(backend, kept, vocab_size, specials, [*letters, METASPACE] if kind == "bpe" else letters)
     if kind in ("bpe", "unigram"):
         backend.decoder = decoders.Metaspace(prepend_scheme="never")
@@ -171,7 +173,9 @@ def _learn_pieces(backend: Backend, texts: list[str], vocab_size: int, specials:
     """
     alphabet = _alphabet(backend, texts, vocab_size)
     words = {word for text in texts for word in _normalized(backend, text).split()}
-    inside = {letter for word in words for part, _ in backend.pre_tokenizer.pre_tokenize_str(word) for letter in part[1:]}
+    inside = {
+        letter for word in words for part, _ in backend.pre_tokenizer.pre_tokenize_str(word) for letter in part[1:]
+    }
     own = [*specials, *(f"##{letter}" for letter in alphabet if letter in inside)]
     trained = Backend(models.WordPiece(unk_token=specials[1]))
     trained.normalizer, trained.pre_tokenizer = backend.normalizer, backend.pre_tokenizer

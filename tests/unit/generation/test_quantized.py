@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from tests.shapes import WRITERS, build
 from trifold.cli.main import main
 from trifold.generation import Generator, Sampling, lower_precision
-from trifold.generation.quantized import FEW, Int8Linear, PackedLinear
+from trifold.generation.quantized import FEW, ROWS, Int8Linear, PackedLinear
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.text import train_tokenizer
@@ -69,7 +69,10 @@ def _trained():
     return model.eval(), tokenizer, ids
 
 
-def test_perplexity_in_eight_bits_is_within_half_a_percent():
+@pytest.mark.parametrize("rows", [0, 10_000])
+def test_perplexity_in_eight_bits_is_within_half_a_percent(rows, monkeypatch):
+    """By torch's product and by our own, which decoding uses."""
+    monkeypatch.setitem(ROWS, torch.int8, rows)
     model, tokenizer, ids = _trained()
     perplexity = {}
     for precision in ("float32", "int8"):

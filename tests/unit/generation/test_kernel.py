@@ -1,0 +1,111 @@
+"""Products in C: right for every shape, and compiled only where that is safe."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.shapes import WRITERS, build
+from trifold.generation import kernel, lower_precision
+from trifold.generation.decoding import Decoding
+from trifold.generation.kernel import load_kernel
+from trifold.generation.quantized import Int8Linear, StreamedLinear
+
+compiled = pytest.mark.skipif(load_kernel() is None, reason="no compiler")
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
+
+
+@compiled
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 400), st.integers(1, 9), st.booleans(), st.booleans())
+def test_products_are_right_for_every_shape(rows, inputs, outputs, half, bias):
+    dtype = torch.bfloat16 if half else torch.float32
+    draw = torch.Generator().manual_seed(inputs)
+    x, weight = (torch.randn(count, inputs, generator=draw).to(dtype) for count in (rows, outputs))
+    added = torch.randn(outputs, generator=draw).to(dtype) if bias else None
+    exact = x.double() @ weight.double().t() + (0 if added is None else added.double())
+    torch.testing.assert_close(load_kernel().linear(x, weight, added).double(), exact, rtol=TOLERANCE[dtype], atol=1e-2)
+    if half:
+        whole, scale = (
+            (weight.float() * 30).round().clamp(-127, 127).to(torch.int8),
+            torch.rand(outputs, generator=draw) / 30,
+        )
+        exact = x.double() @ (whole.double() * scale[:, None].double()).t() + (0 if added is None else added.double())
+        made = load_kernel().linear_int8(x, (whole, scale), added)
+        torch.testing.assert_close(made.double(), exact, rtol=1e-2, atol=1e-2)
+
+
+@compiled
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_no_number_stays_so_in_its_row_alone(bad):
+    plain = torch.nn.Linear(64, 8).to(torch.bfloat16)
+    x = torch.ones(2, 64, dtype=torch.bfloat16)
+    x[1, 5] = bad
+    for layer in (StreamedLinear(plain), Int8Linear(plain)):
+        made = layer(x)
+        assert made[0].isfinite().all()
+        assert not made[1].isfinite().any()
+
+
+@compiled
+def test_the_largest_sums_of_whole_numbers_do_not_run_over():
+    inputs = kernel.MOST_INPUTS
+    x, whole = torch.ones(1, inputs, dtype=torch.bfloat16), torch.full((1, inputs), 127, dtype=torch.int8)
+    made = load_kernel().linear_int8(x, (whole, torch.ones(1)), None)
+    assert made.item() == pytest.approx(127 * inputs, rel=1e-2)
+
+
+def test_a_view_with_gaps_and_an_empty_batch_are_read_as_they_are():
+    plain = torch.nn.Linear(32, 8)
+    layer, x = StreamedLinear(plain), torch.randn(2, 64)[:, ::2]
+    torch.testing.assert_close(layer(x), plain(x))
+    assert layer(torch.zeros(0, 32)).shape == (0, 8)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@torch.inference_mode()
+def test_greedy_tokens_are_those_of_the_plain_model(name):
+    model = build(name).float()
+    lean, found = lower_precision(copy.deepcopy(model), "float32", decoding=True), []
+    for one in (model, lean):
+        decoding, tokens = Decoding(one, [[5, 6, 7]]), []
+        logits = decoding.start()
+        for _ in range(12):
+            tokens.append(logits.argmax(-1))
+            logits = decoding.step(tokens[-1])
+        found.append(torch.cat(tokens).tolist())
+    assert found[0] == found[1]
+
+
+def test_without_compiler_or_when_told_so_torch_does_the_work(monkeypatch, tmp_path):
+    monkeypatch.setenv("TRIFOLD_KERNEL", "off")
+    assert load_kernel.__wrapped__() is None
+    monkeypatch.delenv("TRIFOLD_KERNEL")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CC", str(tmp_path / "none"))
+    assert load_kernel.__wrapped__() is None
+
+
+@compiled
+def test_a_cache_that_others_can_write_is_not_used(monkeypatch, tmp_path):
+    """What lies there is run: a file put there by someone else would be, too."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "trifold").mkdir(mode=0o777)
+    (tmp_path / "trifold").chmod(0o777)
+    assert load_kernel.__wrapped__() is not None
+    assert not list((tmp_path / "trifold").iterdir())
+    (tmp_path / "trifold").chmod(0o700)
+    assert load_kernel.__wrapped__() is not None
+    assert len(list((tmp_path / "trifold").iterdir())) == 1
+
+
+@compiled
+def test_a_damaged_file_in_the_cache_is_made_anew(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert load_kernel.__wrapped__() is not None
+    (made,) = (tmp_path / "trifold").iterdir()
+    made.unlink()
+    made.write_bytes(b"not a library")
+    assert load_kernel.__wrapped__() is not None
