@@ -107,12 +107,8 @@ def attend(
         return attend(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout).flatten(1, 2)[:, :, None]
     if groups > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
-    if (
-        query.dtype == torch.bfloat16
-        and query.device.type == "cpu"
-        and query.shape[2] > 1
-        and key.shape[2] <= DENSE_KEYS
-    ):
+    dense = query.shape[2] > 1 and key.shape[2] <= DENSE_KEYS
+    if dense and (query.dtype, query.device.type) == (torch.bfloat16, "cpu"):
         return _attend_densely(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout)
     if bias is not None:
         mask = bias.to(query.dtype)

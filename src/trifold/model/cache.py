@@ -23,8 +23,7 @@ def kept(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         >>> kept(torch.zeros(1, dtype=torch.bfloat16), torch.ones(1, dtype=torch.bfloat16))
         (tensor([0.]), tensor([1.]))
     """
-    slow = key.dtype == torch.bfloat16 and key.device.type == "cpu"
-    return (key.float(), value.float()) if slow else (key, value)
+    return (key.float(), value.float()) if (key.dtype, key.device.type) == (torch.bfloat16, "cpu") else (key, value)
 
 
 class Slot:
