@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -73,6 +74,17 @@ def test_a_page_keeps_one_table_for_each_benchmark(result, tmp_path):
     assert page.read_text(encoding="utf-8") == once
     assert once.startswith("# Speed\n\nSome words.\n")
     assert "| slow | 10.0 | **3.00** | >= 2 |" in once
+
+
+def test_growth_is_drawn_beside_the_page(tmp_path):
+    sides = tuple(Side(name=str(size), run=lambda _: Measured(amount=1, seconds=1), size=size) for size in (1, 2, 4))
+    growing = Benchmark(name="growing", title="t", unit="tokens", sides=sides, axis="rows")
+    page = tmp_path / "speed.md"
+    update_page(page, measure(growing, Work(smoke=True)), command="trifold bench growing")
+    assert "![tokens/s by rows](speed/growing-rate.svg)" in page.read_text(encoding="utf-8")
+    drawn = ElementTree.parse(tmp_path / "speed" / "growing-rate.svg").getroot()  # noqa: S314 - our own file
+    assert len(drawn.findall(".//{http://www.w3.org/2000/svg}circle")) == 3
+    assert (tmp_path / "speed" / "growing-memory.svg").exists()
 
 
 def test_a_turn_in_its_own_process_gives_what_it_measured():

@@ -80,29 +80,34 @@ def train(work: Work, *, shape: Mapping[str, int], rows: int, length: int, threa
     return replace(found, quality=None, note=f"{model.num_parameters() / 1e6:.1f} M, {rows} x {length}")
 
 
-def _points(name: str, title: str, points: Mapping[str, Mapping[str, Any]]) -> Benchmark:
-    sides = tuple(Side(name=point, run=partial(train, **options)) for point, options in points.items())
-    return Benchmark(name=name, title=title, unit="tokens", sides=sides, rounds=2)
+def _points(name: str, title: str, axis: str, points: Mapping[str, Mapping[str, Any]]) -> Benchmark:
+    sides = tuple(Side(name=point, run=partial(train, **options), size=float(point.split()[0].replace(",", "")))
+                  for point, options in points.items())  # fmt: skip
+    return Benchmark(name=name, title=title, unit="tokens", sides=sides, rounds=2, axis=axis)
 
 
 CONTEXT = _points(
     "context",
     f"training by context, {TOKENS:,} tokens a step, 4 layers, 256 wide",
+    "context",
     {f"{length:,}": {"shape": SMALL, "rows": TOKENS // length, "length": length} for length in (128, 512, 2048, 8192)},
 )
 BATCH = _points(
     "rows",
     "training by rows of 256 in a step, 4 layers, 256 wide",
+    "rows",
     {str(rows): {"shape": SMALL, "rows": rows, "length": 256} for rows in (1, 4, 16, 64)},
 )
 SIZE = _points(
     "size",
     "training by size of the model, 4 rows of 256",
+    "million parameters",
     {name: {"shape": shape, "rows": 4, "length": 256} for name, shape in SIZES.items()},
 )
 THREADS = _points(
     "threads",
     "training by threads, 16 rows of 256, 4 layers, 256 wide",
+    "threads",
     {str(count): {"shape": SMALL, "rows": 16, "length": 256, "threads": count} for count in (1, 2)},
 )
 CORPUS = Benchmark(
@@ -111,8 +116,9 @@ CORPUS = Benchmark(
     unit="tokens",
     files=(WIKIPEDIA,),
     sides=tuple(
-        Side(name=f"{millions} MB", run=partial(run_corpus, characters=millions * 1_000_000))
+        Side(name=f"{millions} MB", run=partial(run_corpus, characters=millions * 1_000_000), size=millions)
         for millions in (1, 20, 200)
     ),
     rounds=1,
+    axis="MB of text",
 )

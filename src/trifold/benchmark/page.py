@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trifold.benchmark.turns import Result, Spread
+from trifold.evaluation.report import Curve, draw_curves
 from trifold.locale import message
 
 __all__ = ["as_data", "as_table", "update_page"]
@@ -99,12 +100,34 @@ def update_page(path: Path, result: Result, *, command: str) -> None:
     units = {"float32": "GFLOP/s", "bfloat16": "GFLOP/s", "read": "GB/s"} if result.limits else {}
     limits = [f"{name} {Spread.of([getattr(limit, name) for limit in result.limits]).median / 1e9:,.0f} {unit}"
               for name, unit in units.items()]  # fmt: skip
-    part = "\n\n".join([mark, as_table(result), f"`{command}`; {describe_machine()}; {', '.join(limits)}.", mark])
+    path.parent.mkdir(parents=True, exist_ok=True)  # minutes of measuring must not be lost for want of a folder
+    pictures = _draw(result, path.parent / path.stem)
+    told = f"`{command}`; {describe_machine()}; {', '.join(limits)}."
+    part = "\n\n".join([mark, as_table(result), *pictures, told, mark])
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     earlier = re.compile(f"{re.escape(mark)}.*?{re.escape(mark)}", re.DOTALL)
     text = earlier.sub(lambda _: part, text) if earlier.search(text) else f"{text.rstrip()}\n\n{part}\n".lstrip()
-    path.parent.mkdir(parents=True, exist_ok=True)  # minutes of measuring must not be lost for want of a folder
     path.write_text(text, encoding="utf-8")
+
+
+def _draw(result: Result, folder: Path) -> list[str]:
+    """Pictures of what grows, as files beside the page; their Markdown."""
+    if not result.benchmark.axis:
+        return []
+    folder.mkdir(exist_ok=True)
+    sides = [side for side in result.benchmark.sides if side.name in result.turns]
+    unit = result.benchmark.unit
+    figures = {"rate": (f"{unit}/s", [result.rate(side.name).median for side in sides]),
+               "memory": ("GiB", [result.memory(side.name) / 2**30 for side in sides])}  # fmt: skip
+    lines = []
+    for kind, (title, values) in figures.items():
+        points = [(side.size, value) for side, value in zip(sides, values, strict=True)]
+        picture = draw_curves([Curve(title, points)], x=result.benchmark.axis, from_zero=True)
+        name = f"{result.benchmark.name}-{kind}.svg"
+        alone = picture.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        (folder / name).write_text(alone, encoding="utf-8")
+        lines.append(f"![{title} by {result.benchmark.axis}]({folder.name}/{name})")
+    return [" ".join(lines)]
 
 
 def describe_machine() -> str:

@@ -110,6 +110,7 @@ class Side:
         needs: modules that must be installed.
         checkout: name of a peer whose folder must be given.
         bar: what Trifold aims at: so many times this side's rate; None for no aim.
+        size: where it stands on the axis of a benchmark that shows growth.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Side:
     needs: tuple[str, ...] = ()
     checkout: str | None = None
     bar: float | None = None
+    size: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,7 @@ class Benchmark:
         sides: who does it.
         rounds: how often each has its turn, unless the user says.
         files: of the public data sets that it reads, unless little is to be done.
+        axis: what grows from side to side, for its pictures; empty where the sides are different ones.
     """
 
     name: str
@@ -140,6 +143,7 @@ class Benchmark:
     quality: str = ""
     rounds: int = 3
     files: tuple[str, ...] = ()
+    axis: str = ""
 
     def check(self, work: Work) -> None:
         """See to it that what it reads is there.

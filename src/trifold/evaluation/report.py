@@ -179,8 +179,13 @@ def _smooth(points: list[tuple[float, float]], most: int = 200) -> list[tuple[fl
     return [(part[-1][0], sum(y for _, y in part) / len(part)) for part in parts]
 
 
-def draw_curves(curves: Sequence[Curve], *, x: str = "") -> str:
+def draw_curves(curves: Sequence[Curve], *, x: str = "", from_zero: bool = False) -> str:
     """Lines in one SVG picture, with axes and a legend; empty where there is nothing to draw.
+
+    Args:
+        curves: what to draw.
+        x: name of the horizontal axis.
+        from_zero: begin the vertical axis at zero, so that a small difference looks small.
 
     Example:
         >>> draw_curves([Curve("loss", [(0, 2.0), (1, 1.0)])]).count("polyline")
@@ -190,7 +195,7 @@ def draw_curves(curves: Sequence[Curve], *, x: str = "") -> str:
     if not points:
         return ""
     xs, ys = [px for px, _ in points], [py for _, py in points]
-    low_x, high_x, low_y, high_y = min(xs), max(xs), min(ys), max(ys)
+    low_x, high_x, low_y, high_y = min(xs), max(xs), 0.0 if from_zero else min(ys), max(ys)
     wide, tall = (high_x - low_x) or 1.0, (high_y - low_y) or 1.0
 
     def place(px: float, py: float) -> str:
