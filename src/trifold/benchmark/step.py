@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trifold.batch import Batch, Layout
 from trifold.benchmark.work import Measured, Work
 from trifold.training import Trainer
+from trifold.training.memory import keep_freed_memory
 from trifold.training.trainer import Batches
 
 __all__ = ["Counted", "count_matrices", "time_peer", "time_trainer", "training_flops"]
@@ -59,6 +60,7 @@ def time_trainer(trainer: Trainer, *, warm: int, parameters: int) -> Measured:
         warm: how many of them are not counted.
         parameters: that each token is multiplied with.
     """
+    keep_freed_memory()  # as the commands do
     counted = Counted(trainer.batches)
     trainer.batches = counted
     start, before, losses = time.perf_counter(), 0, []

@@ -44,6 +44,7 @@ def paths(device: str) -> dict[str, str]:
     """Which ways of computing are in use on a device, and why."""
     from trifold.generation import packs_weights, uses_kernel
     from trifold.model.attention import DENSE_KEYS
+    from trifold.training.memory import keep_freed_memory
 
     if device != "cpu":
         return {"attention": "torch's scaled_dot_product_attention", "decoding": "torch's products"}
@@ -53,6 +54,8 @@ def paths(device: str) -> dict[str, str]:
                     "torch's products: no compiler, not Linux, or TRIFOLD_KERNEL=off",
         "weights": "bfloat16 laid once for oneDNN" if packs_weights() else
                    "as torch keeps them: this processor does not multiply bfloat16, or oneDNN is missing",
+        "memory": "what a training step frees is kept for the next" if keep_freed_memory() else
+                  "given back as the C library pleases: it is not glibc",
     }  # fmt: skip
 
 

@@ -40,6 +40,7 @@ from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.adapter import add_adapters, merge_adapters
 from trifold.training.log import MetricLog
+from trifold.training.memory import keep_freed_memory
 from trifold.training.prepare import choose_model
 from trifold.training.run import Event, Listener, claimed, train, write_json
 from trifold.training.save import load_checkpoint, publish_model
@@ -98,6 +99,7 @@ def finetune(
         DataError: examples are missing or damaged.
     """
     out = Path(out)
+    keep_freed_memory()
     with claimed(out, experiment, resume=resume):
         rows = split_rows(experiment)
         wanted, weights = complete(experiment.task, rows["train"], experiment.data.columns)

@@ -21,6 +21,7 @@ from trifold.errors import ConfigError, ModelFileError, TrifoldError
 from trifold.text import Tokenizer
 from trifold.training.experiment import Experiment
 from trifold.training.log import MetricLog
+from trifold.training.memory import keep_freed_memory
 from trifold.training.prepare import Corpora, Prepared, prepare
 from trifold.training.save import load_checkpoint, publish_model, save_checkpoint
 from trifold.training.trainer import Evaluation, Step, Trainer, evaluate_loss
@@ -78,6 +79,7 @@ def pretrain(
         CapacityError: the model does not fit in memory.
     """
     out = Path(out)
+    keep_freed_memory()
     with claimed(out, experiment, resume=resume):
         prepared = prepare(experiment, out, lambda stage, details: listen(Event(stage, details=details)))
         trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training)
