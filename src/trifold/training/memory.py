@@ -13,8 +13,8 @@ ROOM = 256 * 2**20
 def keep_freed_memory() -> bool:
     """Tell glibc to keep what is freed for the next allocation instead of giving it back to the system.
 
-    Every step of training frees and takes the same tensors. Given back, each page of them has to be fetched and zeroed anew:
-    5 % of a step's time on our machine. The process then holds what it needed at its peak until it ends.
+    Every step of training frees and takes the same tensors. Given back, each page of them has to be fetched and zeroed
+    anew: 5 % of the processor's time on our machine. The process then holds what it needed at its peak until it ends.
 
     Returns:
         Whether it could be done; not without glibc.

@@ -11,7 +11,9 @@ from trifold.training.memory import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def use():
-    torch.ones(4 * 2**20)
+    [torch.ones(4 * 2**20) for _ in range(8)]
+use()
+use()
 use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
