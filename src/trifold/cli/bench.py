@@ -43,7 +43,8 @@ def work_of(request: Request) -> "Work":
     from trifold.benchmark import Work
 
     values = request.values
-    checkouts = {} if values.nanogpt is None else {"nanogpt": values.nanogpt}
+    given = {"nanogpt": values.nanogpt, "joeynmt": values.joeynmt}
+    checkouts = {name: folder for name, folder in given.items() if folder is not None}
     return Work(smoke=values.smoke, threads=values.threads, device=values.device, checkouts=checkouts,
                 data=values.folder or os.environ.get("TRIFOLD_DATA"))  # fmt: skip
 
@@ -58,6 +59,7 @@ COMMAND = Command(
         Option(name="device", choices=("cpu", "cuda"), default="cpu", help="option_bench_device"),
         Option(name="folder", kind="folder", help="option_bench_folder"),
         Option(name="nanogpt", kind="folder"),
+        Option(name="joeynmt", kind="folder"),
         Option(name="page", kind="file"),
     ),
     run=run,

@@ -1,4 +1,4 @@
-"""Cross-entropy straight from hidden states: logits exist only a chunk at a time.
+"""Cross-entropy straight from hidden states: logits exist only a span of places at a time.
 
 Axes: N places with a label, D d_model, V vocabulary.
 """
@@ -13,8 +13,11 @@ from trifold.model import Head
 
 __all__ = ["sum_cross_entropy", "token_cross_entropy"]
 
-CHUNK_ELEMENTS = 2**22
-"""Logits held at once: 16 MiB in float32, which still fits a laptop's caches and keeps matrix products large."""
+SPAN_ELEMENTS = 2**25
+"""Logits held at once, in the number format of the hidden states: enough rows for products to be large."""
+
+CHUNK_ELEMENTS = 2**21
+"""Of these, how many are taken to float32 and turned into probabilities at once: 8 MiB, which stay in the caches."""
 
 
 def sum_cross_entropy(
@@ -27,7 +30,7 @@ def sum_cross_entropy(
     """Summed negative log-likelihood (nats) of the labels, and how many there are.
 
     Places labelled `IGNORED` cost nothing: their logits are never computed. Gradients are worked out in the same pass
-    as the loss, so memory is that of one chunk of logits plus one gradient of the vocabulary matrix.
+    as the loss, so memory is that of one span of logits plus one gradient of the vocabulary matrix.
 
     Args:
         head: from hidden states to logits.
@@ -58,7 +61,8 @@ def token_cross_entropy(
     """Negative log-likelihood (nats) of each label that is not `IGNORED`, in reading order."""
     chosen, targets = _select(hidden, labels)
     losses = [hidden.new_zeros(0, dtype=torch.float32)]
-    for part, wanted in _chunks(head.transform(chosen), targets, head.output.out_features):
+    size = _rows(CHUNK_ELEMENTS, head.output.out_features)
+    for part, wanted in zip(head.transform(chosen).split(size), targets.split(size), strict=True):
         losses.append(-_log_softmax(head.output(part)).gather(1, wanted[:, None])[:, 0])
     return torch.cat(losses)
 
@@ -70,51 +74,46 @@ def _select(hidden: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return (flat, wanted) if bool(kept.all()) else (flat[kept], wanted[kept])
 
 
-def _chunks(x: Tensor, labels: Tensor, vocab_size: int) -> list[tuple[Tensor, Tensor]]:
-    size = _chunk_rows(vocab_size)
-    return list(zip(x.split(size), labels.split(size), strict=True))
-
-
-def _chunk_rows(vocab_size: int) -> int:
-    """How many places a chunk holds."""
-    return max(CHUNK_ELEMENTS // vocab_size, 16)
+def _rows(elements: int, vocab_size: int) -> int:
+    return max(elements // vocab_size, 16)
 
 
 def _log_softmax(logits: Tensor) -> Tensor:
     return torch.log_softmax(logits, dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
-class _Room:
-    """Memory for one chunk of logits and of probabilities, used again by every chunk.
+class _Loss:
+    """Sums the loss and, where wanted, turns logits into its gradient by them, in their own memory.
 
     Args:
-        x: hidden states, split as the chunks will be.
-        weight: the vocabulary matrix.
+        logits: room for one span of them.
+        smoothing: share of the wanted probability that is spread over all tokens.
     """
 
-    def __init__(self, x: Tensor, weight: Tensor) -> None:
-        rows, exact = min(_chunk_rows(len(weight)), len(x)), torch.promote_types(x.dtype, torch.float32)
-        self.lean = x.new_empty(rows, len(weight))
-        self.logits = self.lean if x.dtype == exact else x.new_empty(rows, len(weight), dtype=exact)
-        self.probabilities = torch.empty_like(self.logits)
+    def __init__(self, logits: Tensor, smoothing: float) -> None:
+        exact = torch.promote_types(logits.dtype, torch.float32)
+        rows = min(_rows(CHUNK_ELEMENTS, logits.shape[1]), len(logits))
+        self.smoothing, self.total = smoothing, logits.new_zeros((), dtype=exact)
+        self.exact, self.probabilities = (logits.new_empty(rows, logits.shape[1], dtype=exact) for _ in range(2))
 
-    def fill(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, probabilities, and the logarithm of what the exponentials sum to, for one chunk of hidden states."""
-        lean, logits, probabilities = (part[: len(x)] for part in (self.lean, self.logits, self.probabilities))
-        torch.mm(x, weight.t(), out=lean) if bias is None else torch.addmm(bias, x, weight.t(), out=lean)
-        if logits is not lean:
-            logits.copy_(lean)
-        torch.softmax(logits, -1, out=probabilities)
-        # the largest probability is exp(largest logit - normalizer): one pass over the exponentials serves for both
-        return logits, probabilities, logits.amax(1) - probabilities.amax(1).log()
-
-    def round(self, exact: Tensor) -> Tensor:
-        """One chunk in the number format of the hidden states; its logits are lost."""
-        return exact if self.logits is self.lean else self.lean[: len(exact)].copy_(exact)
+    def add(self, logits: Tensor, labels: Tensor, *, differentiate: bool) -> None:
+        """One span, chunk by chunk."""
+        size = len(self.exact)
+        for lean, wanted in zip(logits.split(size), labels.split(size), strict=True):
+            exact, step = self.exact[: len(lean)].copy_(lean), self.probabilities[: len(lean)]
+            torch.softmax(exact, -1, out=step)
+            # the largest probability is exp(largest logit - normalizer): one pass over the exponentials serves for both
+            normalizer = exact.amax(1) - step.amax(1).log()
+            self.total += normalizer.sum() - (1.0 - self.smoothing) * exact.gather(1, wanted[:, None]).sum()
+            self.total -= self.smoothing * exact.mean(1).sum() if self.smoothing else 0.0
+            if differentiate:  # d loss / d logits = softmax - wanted
+                step = step.sub_(self.smoothing / step.shape[1]) if self.smoothing else step
+                step[torch.arange(len(wanted), device=step.device), wanted] -= 1.0 - self.smoothing
+                lean.copy_(step)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """`sum_n -log softmax(x_n weight^T + bias)[label_n]` and its gradients, chunk by chunk."""
+    """`sum_n -log softmax(x_n weight^T + bias)[label_n]` and its gradients, span by span."""
 
     @staticmethod
     def forward(  # type: ignore[override]
@@ -123,24 +122,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
         labels, smoothing = wish
         exact = torch.promote_types(x.dtype, torch.float32)
         wants = [part is not None and part.requires_grad for part in (x, weight, bias)]
-        total = torch.zeros((), dtype=exact, device=x.device)
         grads = [
             torch.zeros_like(part, dtype=dtype) if wanted and part is not None else None
             for part, wanted, dtype in zip((x, weight, bias), wants, (x.dtype, exact, exact), strict=True)
         ]
-        start, room = 0, _Room(x, weight)
-        for part, wanted in _chunks(x, labels, weight.shape[0]):
-            logits, step, normalizer = room.fill(part, weight, bias)  # N V, N V, N
-            total += normalizer.sum() - (1.0 - smoothing) * logits.gather(1, wanted[:, None]).sum()
-            total -= smoothing * logits.mean(1).sum() if smoothing else 0.0
-            if any(wants):  # d loss / d logits = softmax - wanted, in the same memory
-                step = step.sub_(smoothing / weight.shape[0]) if smoothing else step
-                step[torch.arange(len(wanted), device=x.device), wanted] -= 1.0 - smoothing
-                _accumulate(grads, (step, room.round(step)), part, weight, start)
-            start += len(wanted)
+        size = min(_rows(SPAN_ELEMENTS, len(weight)), len(x))
+        room = x.new_empty(size, len(weight))
+        loss = _Loss(room, smoothing)
+        for start in range(0, len(x), size):
+            part, wanted = x[start : start + size], labels[start : start + size]
+            logits = room[: len(part)]
+            torch.mm(part, weight.t(), out=logits) if bias is None else torch.addmm(bias, part, weight.t(), out=logits)
+            loss.add(logits, wanted, differentiate=any(wants))
+            _accumulate(grads, logits, part, weight, start)
         ctx.save_for_backward(*grads)  # type: ignore[arg-type] - None may be saved
         ctx.dtypes = (x.dtype, weight.dtype, weight.dtype)  # type: ignore[attr-defined]
-        return total
+        return loss.total
 
     @staticmethod
     @once_differentiable
@@ -150,12 +147,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (*(None if g is None else (g * grad).to(t) for g, t in zip(saved, dtypes, strict=True)), None)
 
 
-def _accumulate(grads: list[Tensor | None], step: tuple[Tensor, Tensor], x: Tensor, weight: Tensor, start: int) -> None:
-    """Add one chunk's part to the gradients of x, weight and bias; `step` is the gradient of its logits, exact and lean."""
-    exact, lean = step
+def _accumulate(grads: list[Tensor | None], step: Tensor, x: Tensor, weight: Tensor, start: int) -> None:
+    """Add one span's part to the gradients of x, weight and bias; `step` is the gradient of its logits."""
     if grads[0] is not None:
-        torch.mm(lean, weight, out=grads[0][start : start + len(x)])
+        torch.mm(step, weight, out=grads[0][start : start + len(x)])
     if grads[1] is not None:
-        grads[1] += lean.t() @ x
+        grads[1] += step.t() @ x
     if grads[2] is not None:
-        grads[2] += exact.sum(0)
+        grads[2] += step.sum(0, dtype=grads[2].dtype)
