@@ -71,6 +71,8 @@ def train(work: Work, *, shape: Mapping[str, int], rows: int, length: int, threa
     if work.smoke:
         shape, rows, length = {}, min(rows, 2), min(length, 16)
     dials: dict[str, Any] = {"vocab_size": VOCABULARY, "max_length": length, **shape}
+    if "num_heads" in dials:
+        dials["num_kv_heads"] = dials["num_heads"]
     model = Transformer.from_preset("llama", size="tiny", **dials)
     steps = 2 if work.smoke else max(3, min(12, 3 * TOKENS // (rows * length)))
     training = Training(steps=steps, optimizer=AdamW(), device=work.device,  # type: ignore[arg-type]

@@ -144,7 +144,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         saved: tuple[Tensor | None, ...] = ctx.saved_tensors  # type: ignore[attr-defined]
         dtypes: tuple[torch.dtype, ...] = ctx.dtypes  # type: ignore[attr-defined]
-        return (*(None if g is None else (g * grad).to(t) for g, t in zip(saved, dtypes, strict=True)), None)
+        pairs = zip(saved, dtypes, strict=True)
+        return (*(None if g is None else torch.mul(g, grad, out=torch.empty_like(g, dtype=t)) for g, t in pairs), None)
 
 
 def _accumulate(grads: list[Tensor | None], step: Tensor, x: Tensor, weight: Tensor, start: int) -> None:
