@@ -52,11 +52,21 @@ class StreamedLinear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
         """The product."""
-        most = ROWS.get(input.dtype, 0) * self.in_features
-        if self.kernel is None or not 0 < input.numel() <= most or input.device.type != "cpu":
+        if self.kernel is None or not self._streams(input):
             return super().forward(input)
         rows = input.reshape(-1, self.in_features).contiguous()
         return self.kernel.linear(rows, self.weight, self.bias).view(*input.shape[:-1], self.out_features)
+
+    def _streams(self, x: Tensor) -> bool:
+        """Whether the kernel, which reads bare memory and knows no gradients, can take this product."""
+        weight, few = self.weight, 0 < x.numel() <= ROWS.get(x.dtype, 0) * self.in_features
+        alike = (x.dtype, x.device, x.shape[-1]) == (
+            weight.dtype,
+            weight.device,
+            self.in_features,
+        ) and weight.is_contiguous()
+        recorded = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+        return few and alike and x.device.type == "cpu" and weight.is_contiguous() and not recorded
 
 
 class PackedLinear(nn.Module):
@@ -113,11 +123,15 @@ class Int8Linear(nn.Module):
     def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
         """The product, in the number format of the input."""
         rows = input.reshape(-1, self.in_features).contiguous()
-        if self.kernel is not None and len(rows) <= ROWS[torch.int8] and _is_plain(rows):
+        if self.kernel is not None and len(rows) <= ROWS[torch.int8] and _is_plain(rows) and self._is_as_made():
             made = self.kernel.linear_int8(rows, (self.weight, self.scale), self.bias)
         else:
             made = self._spread(rows)
         return made.view(*input.shape[:-1], self.out_features)
+
+    def _is_as_made(self) -> bool:
+        """Whether scales and bias still have the number formats that the kernel reads."""
+        return self.scale.dtype == torch.float32 and (self.bias is None or self.bias.dtype == torch.bfloat16)
 
     def _spread(self, rows: Tensor) -> Tensor:
         """Torch's way."""

@@ -39,6 +39,7 @@ def test_products_are_right_for_every_shape(rows, inputs, outputs, half, bias):
 
 @compiled
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@torch.inference_mode()
 def test_what_is_no_number_stays_so_in_its_row_alone(bad):
     plain = torch.nn.Linear(64, 8).to(torch.bfloat16)
     x = torch.ones(2, 64, dtype=torch.bfloat16)
@@ -57,6 +58,31 @@ def test_the_largest_sums_of_whole_numbers_do_not_run_over():
     assert made.item() == pytest.approx(127 * inputs, rel=1e-2)
 
 
+def test_what_the_kernel_cannot_read_goes_to_torch():
+    """Weights laid the other way, of another number format, or with gradients wanted."""
+    plain = torch.nn.Linear(32, 8)
+    layer, x = StreamedLinear(plain), torch.randn(1, 32)
+    layer(x).sum().backward()
+    assert layer.weight.grad is not None
+    with torch.inference_mode():
+        layer.weight = torch.nn.Parameter(plain.weight.detach().t().contiguous().t())
+        torch.testing.assert_close(layer(x), plain(x))
+        with pytest.raises(RuntimeError):
+            layer(x.bfloat16())
+        with pytest.raises(RuntimeError):
+            layer(x[:, :16])
+
+
+@torch.inference_mode()
+def test_scales_and_bias_of_other_number_formats_are_not_read_as_something_else():
+    plain, x = torch.nn.Linear(64, 8), torch.randn(1, 64)
+    late = Int8Linear(plain).to(torch.bfloat16)
+    torch.testing.assert_close(late(x.bfloat16()).float(), plain(x), rtol=0.05, atol=0.05)
+    exact = Int8Linear(plain)
+    torch.testing.assert_close(exact(x.bfloat16()).float(), plain(x), rtol=0.05, atol=0.05)
+
+
+@torch.inference_mode()
 def test_a_view_with_gaps_and_an_empty_batch_are_read_as_they_are():
     plain = torch.nn.Linear(32, 8)
     layer, x = StreamedLinear(plain), torch.randn(2, 64)[:, ::2]
