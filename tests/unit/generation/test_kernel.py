@@ -76,7 +76,7 @@ def test_what_the_kernel_cannot_read_goes_to_torch():
 @torch.inference_mode()
 def test_scales_and_bias_of_other_number_formats_are_not_read_as_something_else():
     plain, x = torch.nn.Linear(64, 8), torch.randn(1, 64)
-    late = Int8Linear(plain).to(torch.bfloat16)
+    late = Int8Linear(copy.deepcopy(plain)).to(torch.bfloat16)
     torch.testing.assert_close(late(x.bfloat16()).float(), plain(x), rtol=0.05, atol=0.05)
     exact = Int8Linear(plain)
     torch.testing.assert_close(exact(x.bfloat16()).float(), plain(x), rtol=0.05, atol=0.05)
