@@ -48,6 +48,8 @@ class StreamedLinear(nn.Linear):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__(linear.in_features, linear.out_features, bias=linear.bias is not None, device="meta")
         self.weight, self.bias = linear.weight, linear.bias
+        if not self.weight.is_contiguous():  # as after reading a file that keeps them the other way, such as GPT-2's
+            self.weight = nn.Parameter(linear.weight.detach().contiguous(), requires_grad=linear.weight.requires_grad)
         self.kernel = load_kernel()
 
     def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002

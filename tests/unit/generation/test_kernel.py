@@ -65,8 +65,11 @@ def test_what_the_kernel_cannot_read_goes_to_torch():
     layer(x).sum().backward()
     assert layer.weight.grad is not None
     with torch.inference_mode():
-        layer.weight = torch.nn.Parameter(plain.weight.detach().t().contiguous().t())
+        turned = torch.nn.Parameter(plain.weight.detach().t().contiguous().t())
+        layer.weight = turned
         torch.testing.assert_close(layer(x), plain(x))
+        plain.weight = turned
+        assert StreamedLinear(plain).weight.is_contiguous()
         with pytest.raises(RuntimeError):
             layer(x.bfloat16())
         with pytest.raises(RuntimeError):
