@@ -58,6 +58,13 @@ def test_d11_save_load_save_is_the_same_to_the_byte(tmp_path: Path, name: str) -
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_weights_lie_row_by_row_also_where_the_file_has_them_the_other_way(tmp_path: Path, name: str) -> None:
+    """What reads bare memory, as the kernel for decoding does, would else read them in the wrong order."""
+    make(name).save_pretrained(tmp_path)
+    assert all(one.is_contiguous() for one in Transformer.from_pretrained(tmp_path).parameters())
+
+
 def test_a_composition_of_ones_own_is_saved_and_loaded(tmp_path: Path) -> None:
     model = Transformer(make("gpt2").config)
     model.save_pretrained(tmp_path)

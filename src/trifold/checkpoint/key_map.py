@@ -92,7 +92,7 @@ class KeyMap:
             loaded.misshapen.append(f"{entry.theirs} {found}, {(rows, *wanted[0][1:])} wanted")
             return
         for name, part in zip(entry.ours, whole.split([shape[0] for shape in wanted]), strict=True):
-            loaded.weights[name] = part
+            loaded.weights[name] = part.contiguous()  # kernels read memory row by row
 
 
 @dataclass(frozen=True, slots=True)
