@@ -48,25 +48,21 @@ class StreamedLinear(nn.Linear):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__(linear.in_features, linear.out_features, bias=linear.bias is not None, device="meta")
         self.weight, self.bias = linear.weight, linear.bias
-        if not self.weight.is_contiguous():  # as after reading a file that keeps them the other way, such as GPT-2's
+        if not self.weight.is_contiguous():
             self.weight = nn.Parameter(linear.weight.detach().contiguous(), requires_grad=linear.weight.requires_grad)
-        self.kernel = load_kernel()
 
     def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
         """The product."""
-        if self.kernel is None or not self._streams(input):
+        kernel = load_kernel()
+        if kernel is None or not self._streams(input):
             return super().forward(input)
         rows = input.reshape(-1, self.in_features).contiguous()
-        return self.kernel.linear(rows, self.weight, self.bias).view(*input.shape[:-1], self.out_features)
+        return kernel.linear(rows, self.weight, self.bias).view(*input.shape[:-1], self.out_features)
 
     def _streams(self, x: Tensor) -> bool:
         """Whether the kernel, which reads bare memory and knows no gradients, can take this product."""
         weight, few = self.weight, 0 < x.numel() <= ROWS.get(x.dtype, 0) * self.in_features
-        alike = (x.dtype, x.device, x.shape[-1]) == (
-            weight.dtype,
-            weight.device,
-            self.in_features,
-        ) and weight.is_contiguous()
+        alike = (x.dtype, x.device, x.shape[-1]) == (weight.dtype, weight.device, self.in_features)
         recorded = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
         return few and alike and x.device.type == "cpu" and weight.is_contiguous() and not recorded
 
@@ -120,20 +116,18 @@ class Int8Linear(nn.Module):
         self.register_buffer("weight", (exact / scale[:, None]).round().to(torch.int8).contiguous())  # O I
         self.register_buffer("scale", scale)
         self.bias = linear.bias
-        self.kernel = load_kernel() if self.in_features <= MOST_INPUTS else None
 
     def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
         """The product, in the number format of the input."""
         rows = input.reshape(-1, self.in_features).contiguous()
-        if self.kernel is not None and len(rows) <= ROWS[torch.int8] and _is_plain(rows) and self._is_as_made():
-            made = self.kernel.linear_int8(rows, (self.weight, self.scale), self.bias)
-        else:
-            made = self._spread(rows)
+        kernel = load_kernel() if len(rows) <= ROWS[torch.int8] and _is_plain(rows) and self._is_as_made() else None
+        made = self._spread(rows) if kernel is None else kernel.linear_int8(rows, (self.weight, self.scale), self.bias)
         return made.view(*input.shape[:-1], self.out_features)
 
     def _is_as_made(self) -> bool:
-        """Whether scales and bias still have the number formats that the kernel reads."""
-        return self.scale.dtype == torch.float32 and (self.bias is None or self.bias.dtype == torch.bfloat16)
+        """Whether the kernel can take its inputs, and scales and bias still have the number formats that it reads."""
+        formats = self.scale.dtype == torch.float32 and (self.bias is None or self.bias.dtype == torch.bfloat16)
+        return formats and self.in_features <= MOST_INPUTS
 
     def _spread(self, rows: Tensor) -> Tensor:
         """Torch's way."""

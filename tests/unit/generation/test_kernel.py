@@ -85,6 +85,13 @@ def test_scales_and_bias_of_other_number_formats_are_not_read_as_something_else(
     torch.testing.assert_close(exact(x.bfloat16()).float(), plain(x), rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize("kind", [StreamedLinear, Int8Linear])
+@torch.inference_mode()
+def test_a_model_that_decodes_can_be_copied(kind):
+    layer, x = kind(torch.nn.Linear(64, 8).to(torch.bfloat16)), torch.randn(1, 64, dtype=torch.bfloat16)
+    assert torch.equal(copy.deepcopy(layer)(x), layer(x))
+
+
 @torch.inference_mode()
 def test_a_view_with_gaps_and_an_empty_batch_are_read_as_they_are():
     plain = torch.nn.Linear(32, 8)
