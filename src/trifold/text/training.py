@@ -79,18 +79,9 @@ def train_tokenizer(
     steps = _normalization(kind, lowercase=lowercase, nfc=nfc, fold_width=fold_width)
     if steps:
         backend.normalizer = normalizers.Sequence(steps)
-    match kind:
-        case "character":
-            _learn_characters(backend, kept, vocab_size, specials)
-        case "wordpiece":
-            _learn_pieces(backend, kept, vocab_size, specials)
-        case "unigram":
-            _learn_unigrams(backend, kept, vocab_size, specials)
-        case _:
-            letters = (
-                pre_tokenizers.ByteLevel.alphabet() if kind == "byte_bpe" else _alphabet(backend, kept, vocab_size)
-            )
-            _learn_merges(backend, kept, vocab_size, specials, [*letters, METASPACE] if kind == "bpe" else letters)
+    ways = {"character": _learn_characters, "wordpiece": _learn_pieces, "unigram": _learn_unigrams,
+            "byte_bpe": _learn_byte_merges, "bpe": _learn_letter_merges}  # fmt: skip
+    ways[kind](backend, kept, vocab_size, specials)
     if kind in ("bpe", "unigram"):
         backend.decoder = decoders.Metaspace(prepend_scheme="never")
     backend = Backend.from_str(backend.to_str())  # what is saved and what is in memory are then one and the same
@@ -154,6 +145,15 @@ def _untrained(kind: Kind, roles: dict[str, str]) -> Backend:
     return backend
 
 
+def _learn_byte_merges(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
+    _learn_merges(backend, texts, vocab_size, specials, pre_tokenizers.ByteLevel.alphabet())
+
+
+def _learn_letter_merges(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
+    letters = _alphabet(_normalized(backend, texts), vocab_size)
+    _learn_merges(backend, texts, vocab_size, specials, [*letters, METASPACE])
+
+
 def _learn_merges(
     backend: Backend, texts: list[str], vocab_size: int, specials: list[str], alphabet: Sequence[str]
 ) -> None:
@@ -171,8 +171,8 @@ def _learn_pieces(backend: Backend, texts: list[str], vocab_size: int, specials:
     The trainer numbers these as it meets them, in the order of a hash table that differs from process to process, and ties
     between merges fall by number. Given as special tokens of a trainer of their own they keep the order they are given in.
     """
-    alphabet = _alphabet(backend, texts, vocab_size)
-    words = {word for text in texts for word in _normalized(backend, text).split()}
+    normalized = _normalized(backend, texts)
+    alphabet, words = _alphabet(normalized, vocab_size), {word for text in normalized for word in text.split()}
     inside = {
         letter for word in words for part, _ in backend.pre_tokenizer.pre_tokenize_str(word) for letter in part[1:]
     }
@@ -189,12 +189,12 @@ def _learn_pieces(backend: Backend, texts: list[str], vocab_size: int, specials:
 
 
 def _learn_unigrams(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
+    letters = len(_counts(_normalized(backend, texts))) + len(specials)
+    if letters > vocab_size:
+        raise DataError("text.vocabulary_too_small", given=vocab_size, least=letters)
     trainer: Any = trainers.UnigramTrainer(
         vocab_size=vocab_size, special_tokens=specials, unk_token=specials[1], show_progress=False, max_piece_length=16
     )
-    letters = len(_counts(backend, texts)) + len(specials)
-    if letters > vocab_size:
-        raise DataError("text.vocabulary_too_small", given=vocab_size, least=letters)
     backend.train_from_iterator(texts, trainer, length=len(texts))
 
 
@@ -211,15 +211,15 @@ def _normalization(kind: Kind, *, lowercase: bool, nfc: bool, fold_width: bool) 
 
 
 def _learn_characters(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
-    chosen = _most_frequent(_counts(backend, texts), max(vocab_size - len(specials), 0))
+    chosen = _most_frequent(_counts(_normalized(backend, texts)), max(vocab_size - len(specials), 0))
     vocabulary = {token: number for number, token in enumerate([*specials, *chosen])}
     backend.model = models.WordLevel(vocabulary, unk_token=specials[1])
     backend.add_special_tokens([AddedToken(token, special=True) for token in specials])
 
 
-def _alphabet(backend: Backend, texts: list[str], vocab_size: int) -> list[str]:
-    """The letters that a vocabulary of this size may hold."""
-    counts = _counts(backend, texts)
+def _alphabet(texts: list[str], vocab_size: int) -> list[str]:
+    """The letters of normalized texts that a vocabulary of this size may hold."""
+    counts = _counts(texts)
     return _most_frequent({letter: count for letter, count in counts.items() if not letter.isspace()},
                           max(vocab_size // 2, 256))  # fmt: skip
 
@@ -229,15 +229,14 @@ def _most_frequent(counts: dict[str, int], room: int) -> list[str]:
     return sorted(sorted(sorted(counts), key=lambda one: -counts[one])[:room])
 
 
-def _counts(backend: Backend, texts: list[str]) -> dict[str, int]:
-    """How often each character stands in the normalized texts."""
+def _counts(texts: list[str]) -> dict[str, int]:
+    """How often each character stands in normalized texts."""
     counts: dict[str, int] = {}
     for text in texts:
-        seen = _normalized(backend, text)
-        for character in set(seen):
-            counts[character] = counts.get(character, 0) + seen.count(character)
+        for character in set(text):
+            counts[character] = counts.get(character, 0) + text.count(character)
     return counts
 
 
-def _normalized(backend: Backend, text: str) -> str:
-    return backend.normalizer.normalize_str(text) if backend.normalizer else text
+def _normalized(backend: Backend, texts: list[str]) -> list[str]:
+    return [backend.normalizer.normalize_str(text) for text in texts] if backend.normalizer else texts
