@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from trifold.benchmark.pairs import RATE, ROWS, WARM, parameters_of, records_of, setting, task_of
+from trifold.benchmark.pairs import RATE, WARM, loader_of, parameters_of, setting, task_of
 from trifold.benchmark.step import training_flops
 from trifold.benchmark.work import Measured, Work
 from trifold.presets.pretrained import Transformer
@@ -49,8 +49,7 @@ def run_joeynmt(work: Work, *, half: bool = True) -> Measured:
     shared = setting(work, trained=False)
     ours = Transformer.from_pretrained(shared.folder)
     task = task_of(ours, shared.tokenizer)
-    steps, rows = work.pick(full=33, smoke=5), work.pick(full=ROWS, smoke=8)
-    loader = ExampleLoader(task.examples(records_of(shared.train, task)), batch_size=rows, pad=task.frame.pad, seed=0)
+    steps, loader = work.pick(full=33, smoke=5), loader_of(task, shared.train, work)
     precision = work.precision if half else "float32"
     torch.manual_seed(0)
     peer = build_peer(ours, shared.tokenizer, work.device, precision)

@@ -1,41 +1,25 @@
 """Pairs of sentences for the benchmarks of translation: the same data, first weights and batches for every side."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
 
 from trifold.benchmark.step import count_matrices
-from trifold.benchmark.text import sentence_pairs
+from trifold.benchmark.text import Setting, records_of, sentence_pairs
 from trifold.benchmark.work import Work
-from trifold.data.rows import Row
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.build import build_task
 from trifold.tasks.config import Translation
 from trifold.tasks.loader import ExampleLoader
-from trifold.tasks.record import Record
 from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import AdamW, Muon, Schedule, Training
 from trifold.training.config import Optimizer
 from trifold.training.trainer import Trainer
 
-__all__ = ["BEAMS", "LONGEST", "RATE", "ROWS", "WARM", "Setting", "parameters_of", "records_of", "setting", "task_of",
-           "trainer_of"]  # fmt: skip
+__all__ = ["BEAMS", "LONGEST", "RATE", "ROWS", "WARM", "loader_of", "parameters_of", "setting", "task_of", "trainer_of"]
 
 SHAPE = {"num_layers": 6, "d_model": 256, "num_heads": 4, "d_ff": 1024}
 ROWS, RATE, WARM = 64, 3e-4, 3
 BEAMS, LONGEST = 5, 64
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """Pairs of sentences, a tokenizer, and a model as a Hugging Face folder."""
-
-    train: list[tuple[str, str]]
-    test: list[tuple[str, str]]
-    tokenizer: Tokenizer
-    folder: Path
 
 
 def setting(work: Work, *, trained: bool) -> Setting:
@@ -68,12 +52,17 @@ def trainer_of(
 ) -> Trainer:  # fmt: skip
     """The trainer and loader of `trifold finetune translation`."""
     task = task_of(model, tokenizer)
-    training = Training(steps=steps, batch_size=work.pick(full=ROWS, smoke=8), optimizer=optimizer,
+    loader = loader_of(task, pairs, work)
+    training = Training(steps=steps, batch_size=loader.batch_size, optimizer=optimizer,
                         device=work.device,  # type: ignore[arg-type]
                         schedule=Schedule(kind="constant", warmup=0.0))  # fmt: skip
-    loader = ExampleLoader(task.examples(records_of(pairs, task)), batch_size=training.batch_size, pad=task.frame.pad,
-                           seed=0)  # fmt: skip
     return Trainer(model, task, loader, training)
+
+
+def loader_of(task: TranslationTask, pairs: list[tuple[str, str]], work: Work) -> ExampleLoader:
+    """Batches of pairs, the same for every side that takes ours."""
+    examples = task.examples(records_of(pairs, task, ("source", "target")))
+    return ExampleLoader(examples, batch_size=work.pick(full=ROWS, smoke=8), pad=task.frame.pad, seed=0)
 
 
 def task_of(model: Transformer, tokenizer: Tokenizer) -> TranslationTask:
@@ -81,12 +70,6 @@ def task_of(model: Transformer, tokenizer: Tokenizer) -> TranslationTask:
     task = build_task(Translation(beams=BEAMS, max_length=128, label_smoothing=0.0), tokenizer, model.config)
     assert isinstance(task, TranslationTask)
     return task
-
-
-def records_of(pairs: list[tuple[str, str]], task: TranslationTask) -> list[Record]:
-    """As `trifold finetune` reads them."""
-    columns = {"source": "source", "target": "target"}
-    return [task.record(Row({"source": one, "target": other}, "-"), columns) for one, other in pairs]
 
 
 def parameters_of(model: torch.nn.Module) -> int:

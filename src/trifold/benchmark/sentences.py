@@ -2,9 +2,9 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,8 @@ import numpy as np
 import torch
 
 from trifold.benchmark.step import count_matrices, time_peer, time_trainer
-from trifold.benchmark.text import SENTENCES, labelled_sentences
+from trifold.benchmark.text import SENTENCES, Setting, labelled_sentences, records_of
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
-from trifold.data.rows import Row
 from trifold.generation import lower_precision
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.build import build_task
@@ -23,8 +22,7 @@ from trifold.tasks.classification import ClassificationTask
 from trifold.tasks.config import Classification
 from trifold.tasks.head import equip
 from trifold.tasks.loader import ExampleLoader
-from trifold.tasks.record import Record
-from trifold.text import Tokenizer, train_tokenizer
+from trifold.text import train_tokenizer
 from trifold.training import AdamW, Schedule, Training
 from trifold.training.trainer import Trainer
 
@@ -32,18 +30,8 @@ __all__ = ["CLASSIFY", "FINETUNE"]
 
 PEERS = ("transformers", "accelerate")
 SHAPE = {"num_layers": 4, "d_model": 256, "num_heads": 4}
-LABELS = ("0", "1")
+LABELS, COLUMNS = ("0", "1"), ("text", "label")
 ROWS, RATE, WARM = 32, 5e-4, 10
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """Labelled sentences, a tokenizer, and an encoder with random weights as a Hugging Face folder."""
-
-    train: list[tuple[str, str]]
-    test: list[tuple[str, str]]
-    tokenizer: Tokenizer
-    folder: Path
 
 
 @contextmanager
@@ -69,12 +57,6 @@ def made_task(shared: Setting) -> tuple[Transformer, ClassificationTask]:
     return model, task
 
 
-def records_of(pairs: Sequence[tuple[str, str]], task: ClassificationTask) -> list[Record]:
-    """As `trifold finetune` reads them."""
-    columns = {"text": "text", "label": "label"}
-    return [task.record(Row({"text": text, "label": label}, "-"), columns) for text, label in pairs]
-
-
 def tune_trifold(work: Work) -> Measured:
     """The trainer and loader of `trifold finetune`, with the method of learning that the Trainer has."""
     with setting(work) as shared:
@@ -83,11 +65,11 @@ def tune_trifold(work: Work) -> Measured:
             steps=work.pick(full=400, smoke=13), batch_size=ROWS, device=work.device,  # type: ignore[arg-type]
             optimizer=AdamW(lr=RATE, betas=(0.9, 0.999), weight_decay=0.0), schedule=Schedule(kind="constant", warmup=0.0),
         )  # fmt: skip
-        examples = task.examples(records_of(shared.train, task))
+        examples = task.examples(records_of(shared.train, task, COLUMNS))
         loader = ExampleLoader(examples, batch_size=ROWS, pad=task.frame.pad, seed=0)
         trainer = Trainer(model, task, loader, training)
         found = time_trainer(trainer, warm=WARM, parameters=count_matrices(model))
-        test = records_of(shared.test, task)
+        test = records_of(shared.test, task, COLUMNS)
         said = task.predict(model.eval(), test)
         right = [one.answer == record.gold for one, record in zip(said, test, strict=True)]
         return replace(found, quality=float(np.mean(right)))
@@ -146,7 +128,7 @@ def classify_trifold(work: Work) -> Measured:
         lower_precision(model.eval(), work.precision)
 
         def classify(texts: list[str]) -> object:
-            return task.predict(model, records_of([(text, "0") for text in texts], task))
+            return task.predict(model, records_of([(text, "0") for text in texts], task, COLUMNS))
 
         return timed(work, classify, sentences_of(shared, work), work.precision)
 

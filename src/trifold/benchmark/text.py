@@ -3,11 +3,18 @@
 import gzip
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from trifold.benchmark.work import Work
+from trifold.data.rows import Row
+from trifold.tasks.record import Record
+from trifold.tasks.task import Task
+from trifold.text import Tokenizer
 
-__all__ = ["PAIRS", "SENTENCES", "WIKIPEDIA", "english_documents", "labelled_sentences", "sentence_pairs"]
+__all__ = ["PAIRS", "SENTENCES", "WIKIPEDIA", "Setting", "english_documents", "labelled_sentences", "records_of",
+           "sentence_pairs"]  # fmt: skip
 
 WIKIPEDIA = "lm_en/enwiki_sample/train.jsonl.gz"
 SENTENCES = "sentiment_en/sst2/train.tsv.gz"
@@ -57,6 +64,28 @@ def sentence_pairs(work: Work, split: str) -> Iterator[tuple[str, str]]:
         for line in lines:
             english, german = line.rstrip("\n").split("\t")
             yield english, german
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What every side of a benchmark of a task starts from.
+
+    Attributes:
+        train, test: texts with their labels or translations.
+        tokenizer: trained on them.
+        folder: the first weights and the tokenizer, as a Hugging Face folder.
+    """
+
+    train: list[tuple[str, str]]
+    test: list[tuple[str, str]]
+    tokenizer: Tokenizer
+    folder: Path
+
+
+def records_of(pairs: Sequence[tuple[str, str]], task: Task, names: tuple[str, str]) -> list[Record]:
+    """Pairs as `trifold finetune` reads them; `names` are the roles of their two parts."""
+    columns = {name: name for name in names}
+    return [task.record(Row(dict(zip(names, pair, strict=True)), "-"), columns) for pair in pairs]
 
 
 def made_up(seed: int, words: int) -> str:

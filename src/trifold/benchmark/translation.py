@@ -16,14 +16,13 @@ from trifold.benchmark.pairs import (
     RATE,
     ROWS,
     WARM,
-    Setting,
     parameters_of,
     setting,
     task_of,
     trainer_of,
 )
 from trifold.benchmark.step import time_peer, time_trainer
-from trifold.benchmark.text import PAIRS
+from trifold.benchmark.text import PAIRS, Setting
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.evaluation.metric import bleu
 from trifold.presets.pretrained import Transformer
