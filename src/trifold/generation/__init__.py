@@ -4,7 +4,7 @@ from trifold.generation.config import Sampling
 from trifold.generation.fill_mask import Candidate, fill_mask
 from trifold.generation.generator import Generator
 from trifold.generation.output import FinishReason, Generation
-from trifold.generation.quantized import Precision, lower_precision, packs_weights, uses_kernel
+from trifold.generation.precision import Precision, lower_precision, packs_weights, uses_kernel
 from trifold.generation.restore import Restoration, restore_spans
 
 __all__ = [

@@ -157,20 +157,26 @@ void linear_bfloat16(int64_t rows, int64_t inputs, int64_t outputs, const uint16
       y[r * outputs + o] = narrow(dot_half(inputs, w + o * inputs, room + r * inputs) + (bias ? widen(bias[o]) : 0));
 }
 
-/* room: rows * (inputs + 1) floats; the first `rows` hold what a whole number of each row of x stands for. */
+/* x as whole numbers; gives what one of them stands for: not a number where one of x is infinite or missing, as it should. */
+static inline float round_row(int64_t inputs, const float *x, int16_t *whole) {
+  float largest = 0, sum = 0;
+  for (int64_t i = 0; i < inputs; i++) {
+    largest = fabsf(x[i]) > largest ? fabsf(x[i]) : largest;
+    sum += fabsf(x[i]);
+  }
+  const float times = largest > 0 && isfinite(sum) ? LEVELS / largest : 0;
+  for (int64_t i = 0; i < inputs; i++) whole[i] = (int16_t)rintf(x[i] * times);
+  return isfinite(sum) ? largest / LEVELS : NAN;
+}
+
+/* room: (rows + 1) * (inputs + 1) floats: what a whole number of each row stands for, one row of x, all rows as whole numbers. */
 void linear_int8(int64_t rows, int64_t inputs, int64_t outputs, const uint16_t *x, const int8_t *w, const float *scale,
                  const uint16_t *bias, float *room, uint16_t *y) {
-  int16_t *whole = (int16_t *)(room + rows);
+  float *wide = room + rows;
+  int16_t *whole = (int16_t *)(wide + inputs);
   for (int64_t r = 0; r < rows; r++) {
-    float largest = 0, sum = 0;
-    for (int64_t i = 0; i < inputs; i++) {
-      float size = fabsf(widen(x[r * inputs + i]));
-      largest = size > largest ? size : largest;
-      sum += size;
-    }
-    room[r] = isfinite(sum) ? largest / LEVELS : NAN; /* an infinite or missing number makes its row NaN, as it should */
-    float times = largest > 0 && isfinite(sum) ? LEVELS / largest : 0;
-    for (int64_t i = 0; i < inputs; i++) whole[r * inputs + i] = (int16_t)rintf(widen(x[r * inputs + i]) * times);
+    for (int64_t i = 0; i < inputs; i++) wide[i] = widen(x[r * inputs + i]);
+    room[r] = round_row(inputs, wide, whole + r * inputs);
   }
 #pragma omp parallel for schedule(static)
   for (int64_t o = 0; o < outputs; o++)

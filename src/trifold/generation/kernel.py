@@ -22,7 +22,7 @@ from torch import Tensor
 
 __all__ = ["MOST_INPUTS", "Kernel", "load_kernel"]
 
-SOURCE = Path(__file__).with_name("kernel.c")
+SOURCES = tuple(map(Path(__file__).with_name, ("block.c", "kernel.c")))  # the first includes the others
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 MOST_INPUTS = 16_384
 """Above, sums of whole numbers could run over."""
@@ -41,6 +41,10 @@ class Kernel:
         self._float, self._half, self._byte = library.linear_float32, library.linear_bfloat16, library.linear_int8
         for function, pointers in ((self._float, 4), (self._half, 5), (self._byte, 6)):
             function.argtypes, function.restype = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * pointers, None
+        self._block, self._room = library.decode_block, library.work_size
+        self._room.argtypes, self._room.restype = [ctypes.c_void_p, ctypes.c_int64], ctypes.c_int64
+        self._block.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int64] * 2 + [ctypes.c_void_p] * 3
+        self._block.restype = None
 
     def linear(
         self,
@@ -68,10 +72,33 @@ class Kernel:
         """`x (weight * scale)^T + bias`; at most `MOST_INPUTS` inputs, all contiguous, on the CPU."""
         whole, scale = weight
         (rows, inputs), outputs = x.shape, len(whole)
-        room, made = torch.empty(rows * (inputs + 1)), x.new_empty(rows, outputs)
+        room, made = torch.empty((rows + 1) * (inputs + 1)), x.new_empty(rows, outputs)
         added = None if bias is None else bias.data_ptr()
         self._byte(rows, inputs, outputs, x.data_ptr(), whole.data_ptr(), scale.data_ptr(), added, room.data_ptr(),
                    made.data_ptr())  # fmt: skip
+        return made
+
+    def block(
+        self,
+        structure: ctypes.Structure,
+        x: Float[Tensor, "1 1 d_model"],
+        kept: tuple[Float32[Tensor, "1 heads room head_size"], Float32[Tensor, "1 heads room head_size"]],
+        length: int,
+        rotation: tuple[Tensor, Tensor] | None,
+    ) -> Float[Tensor, "1 1 d_model"]:
+        """One token through one block of a decoder (see `structure`), in the number format of its norms and biases.
+
+        Args:
+            structure: the block.
+            x: contiguous.
+            kept: rooms for keys and values, contiguous, with a place left; the token's own are written there.
+            length: places already full.
+            rotation: cosines and sines of the token's position, contiguous float32; None for a block that rotates nothing.
+        """
+        made, work = torch.empty_like(x), torch.empty(self._room(ctypes.byref(structure), length))
+        turns = (None, None) if rotation is None else (rotation[0].data_ptr(), rotation[1].data_ptr())
+        self._block(ctypes.byref(structure), x.data_ptr(), made.data_ptr(), kept[0].data_ptr(), kept[1].data_ptr(),
+                    kept[0].shape[2], length, *turns, work.data_ptr())  # fmt: skip
         return made
 
 
@@ -100,7 +127,7 @@ def _library(compiler: str) -> ctypes.CDLL:
     processor = [
         line for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines() if line.startswith(("flags", "Feat"))
     ]
-    parts = (SOURCE.read_text("utf-8"), " ".join(FLAGS), compiler, *processor[:1])
+    parts = (*(source.read_text("utf-8") for source in SOURCES), " ".join(FLAGS), compiler, *processor[:1])
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
     with _folder() as folder:
         path = folder / f"kernel-{name}.so"
@@ -115,7 +142,7 @@ def _compile(compiler: str, path: Path) -> None:
     handle, working = tempfile.mkstemp(dir=path.parent, suffix=".so")
     os.close(handle)
     try:
-        command = [compiler, *FLAGS, str(SOURCE), "-o", working, "-lm"]
+        command = [compiler, *FLAGS, str(SOURCES[0]), "-o", working, "-lm"]
         subprocess.run(command, check=True, capture_output=True, timeout=60)  # noqa: S603 - the system's compiler, our source
         Path(working).replace(path)  # whole or not at all, whoever else compiles at the same time
     finally:

@@ -11,7 +11,7 @@ from tests.shapes import WRITERS, build
 from trifold.generation import kernel, lower_precision
 from trifold.generation.decoding import Decoding
 from trifold.generation.kernel import load_kernel
-from trifold.generation.quantized import Int8Linear, StreamedLinear
+from trifold.generation.linear import Int8Linear, StreamedLinear
 
 compiled = pytest.mark.skipif(load_kernel() is None, reason="no compiler")
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from tests.shapes import WRITERS, build
 from trifold.cli.main import main
 from trifold.generation import Generator, Sampling, lower_precision
-from trifold.generation.quantized import FEW, ROWS, Int8Linear, PackedLinear
+from trifold.generation.linear import FEW, ROWS, Int8Linear, PackedLinear
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.text import train_tokenizer

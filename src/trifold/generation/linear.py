@@ -5,9 +5,6 @@ Decoding one token reads every weight once, so how they lie in memory and how ma
 Axes: O outputs, I inputs.
 """
 
-from collections.abc import Callable
-from typing import Literal, TypeVar
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -15,18 +12,7 @@ from torch import Tensor, nn
 
 from trifold.generation.kernel import MOST_INPUTS, load_kernel
 
-__all__ = [
-    "Int8Linear",
-    "PackedLinear",
-    "Precision",
-    "StreamedLinear",
-    "lower_precision",
-    "packs_weights",
-    "uses_kernel",
-]
-
-Precision = Literal["float32", "bfloat16", "int8"]
-Model = TypeVar("Model", bound=nn.Module)
+__all__ = ["Int8Linear", "PackedLinear", "StreamedLinear"]
 
 ROWS = {torch.float32: 2, torch.bfloat16: 2, torch.int8: 4}
 """Rows up to which our own kernel is the faster one, by the number format of the weights."""
@@ -142,50 +128,3 @@ class Int8Linear(nn.Module):
 def _is_plain(x: Tensor) -> bool:
     """Whether the products of single rows are made for it."""
     return x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.numel() > 0
-
-
-def lower_precision(model: Model, precision: Precision, *, decoding: bool = False) -> Model:
-    """The model with weights of fewer bits, for inference; changed in place.
-
-    Args:
-        model: any.
-        precision: `float32` leaves the numbers as they are; `bfloat16`, packed where that pays; `int8` for the weights of
-            products, the rest in bfloat16. A task's own head, which is small, is not packed nor rounded.
-        decoding: whether the model will mostly see one row at a time, and not many.
-
-    Example:
-        >>> model = lower_precision(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), "int8")
-        >>> type(model[0]).__name__, model[0].weight.dtype
-        ('Int8Linear', torch.int8)
-    """
-    if precision != "float32":
-        model.to(torch.bfloat16)
-    if precision == "int8":
-        _replace(model, Int8Linear)
-    elif decoding and _is_on_cpu(model) and uses_kernel():
-        _replace(model, StreamedLinear)
-    elif precision == "bfloat16" and _is_on_cpu(model) and packs_weights():
-        _replace(model, PackedLinear)
-    return model
-
-
-def _replace(model: nn.Module, kind: Callable[[nn.Linear], nn.Module]) -> None:
-    for place, module in list(model.named_modules()):
-        for name, child in [] if place.split(".")[0] == "heads" else list(module.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(module, name, kind(child))
-
-
-def packs_weights() -> bool:
-    """Whether packing pays on this processor: oneDNN is there, and it multiplies bfloat16 itself."""
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - no public twin
-    return native and torch.backends.mkldnn.is_available()
-
-
-def uses_kernel() -> bool:
-    """Whether decoding has a kernel of its own here (see `kernel`)."""
-    return load_kernel() is not None
-
-
-def _is_on_cpu(model: nn.Module) -> bool:
-    return next(model.parameters()).device.type == "cpu"

@@ -1,0 +1,90 @@
+"""Blocks of a decoder in one call of our kernel."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from trifold.generation.kernel import load_kernel
+from trifold.generation.structure import BlockStructure, describe
+from trifold.model import Block, Visibility
+from trifold.model.cache import Slot
+from trifold.model.position import Rotation
+
+__all__ = ["StreamedBlock", "stream"]
+
+
+class StreamedBlock(Block):
+    """A block of a decoder that computes one new token of one row in one call of our kernel, between products in float32.
+
+    Calls of torch cost as much as the products where there are few numbers in each. All other passes go torch's way, as do
+    blocks that the kernel does not know (see `describe`). Hooks on parts of the block are not called: for decoding only.
+
+    Args:
+        block: what it stands in for; the two share their parts.
+
+    Example:
+        >>> from trifold.model import config
+        >>> attention = config.Attention(num_heads=2, num_kv_heads=2, head_size=4, causal=True)
+        >>> plain = Block(config.Block(attention=attention, feed_forward=config.FeedForward(d_ff=8, activation="gelu")), 8)
+        >>> StreamedBlock(plain).feed_forward is plain.feed_forward
+        True
+    """
+
+    def __init__(self, block: Block) -> None:
+        nn.Module.__init__(self)
+        self.config, self.attention, self.cross_attention = block.config, block.attention, block.cross_attention
+        self.feed_forward, self.training = block.feed_forward, block.training
+        self._structure: BlockStructure | None = None
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch seq d_model"],
+        visibility: Visibility,
+        place: Rotation | Float[Tensor, "rows heads seq key"] | None = None,
+        memory: tuple[Float[Tensor, "batch memory d_model"], Visibility] | None = None,
+        slot: Slot | None = None,
+    ) -> Float[Tensor, "batch seq d_model"]:
+        """As a block does."""
+        kernel = load_kernel() if self._is_one_token(x, visibility) else None
+        if kernel is not None and slot is not None and slot.own is not None and not isinstance(place, Tensor):
+            self._structure = self._structure or describe(self)
+            if self._structure is not None and _fits(self._structure, x, slot, place):
+                made = kernel.block(self._structure, x.contiguous(), slot.own, slot.length, place)
+                slot.length += 1
+                return made
+        return super().forward(x, visibility, place, memory, slot)
+
+    def _is_one_token(self, x: Tensor, visibility: Visibility) -> bool:
+        """Whether it is one token of one row, that sees all that is kept, and nothing is learned."""
+        one = x.shape[:2] == (1, 1) and visibility.is_everything
+        return one and not torch.is_grad_enabled() and not self.training
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "StreamedBlock":  # noqa: FBT002 - torch's own
+        self._structure = None  # the weights move
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_structure": None}  # a copy has weights of its own
+
+
+def _fits(structure: BlockStructure, x: Tensor, slot: Slot, place: Rotation | None) -> bool:
+    """Whether all has the number format that the kernel reads, and there is room for one token more."""
+    assert slot.own is not None
+    keys, plain = slot.own[0], x.dtype == (torch.bfloat16 if structure.half else torch.float32)
+    exact = keys.dtype == torch.float32 and (place is None or place.cos.dtype == torch.float32)
+    return plain and exact and len(keys) == 1 and slot.length < keys.shape[2]
+
+
+def stream(block: Block) -> Block:
+    """The block as a `StreamedBlock` where the kernel can compute it; else as it is.
+
+    Example:
+        >>> from trifold.presets import build_config
+        >>> from trifold.model import Transformer
+        >>> stack = Transformer(build_config("t5", size="tiny")).decoder
+        >>> stream(stack.blocks[0]) is stack.blocks[0]  # it reads a memory too
+        True
+    """
+    return block if describe(block) is None else StreamedBlock(block)

@@ -1,0 +1,101 @@
+"""What our kernel knows of a block of a decoder: the structures of `block.c`, field by field, with bare addresses."""
+
+import ctypes
+from ctypes import c_double, c_int64, c_void_p
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from trifold.generation.kernel import MOST_INPUTS
+from trifold.generation.linear import Int8Linear, StreamedLinear
+from trifold.model import Block, Residual, config
+
+__all__ = ["BlockStructure", "describe"]
+
+FORMATS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
+ACTIVATIONS = get_args(config.Activation)
+NORMS = {nn.Identity: 0, nn.LayerNorm: 1, nn.RMSNorm: 2}
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "gate_proj", "down_proj")
+
+
+class _Product(ctypes.Structure):
+    _fields_ = [*((name, c_int64) for name in ("format", "inputs", "outputs")),
+                *((name, c_void_p) for name in ("weight", "scale", "bias"))]  # fmt: skip
+
+
+class _Norm(ctypes.Structure):
+    _fields_ = [("kind", c_int64), ("eps", c_double), ("weight", c_void_p), ("bias", c_void_p)]
+
+
+class _Norms(ctypes.Structure):
+    _fields_ = [(name, _Norm) for name in ("before", "branch", "after")]
+
+
+class BlockStructure(ctypes.Structure):
+    """One block. Its addresses are those of the weights where they lie now: it is void once they move."""
+
+    _fields_ = [
+        *((name, c_int64) for name in ("half", "width", "heads", "kv_heads", "head_size", "activation")),
+        ("scale", c_double),
+        *((name, _Norms) for name in ("attention", "feed_forward")),
+        *((name, _Product) for name in PROJECTIONS),
+    ]
+
+
+def describe(block: Block) -> BlockStructure | None:
+    """The structure of a block; None where the kernel cannot compute it.
+
+    It can where only a decoder's own tokens are read, positions are rotated or not the block's matter, and weights lie
+    row by row on the CPU: norms and biases all in float32 or all in bfloat16, matrices like them or in eight bits.
+
+    Example:
+        >>> attention = config.Attention(num_heads=2, num_kv_heads=1, head_size=4, causal=True)
+        >>> block = Block(config.Block(attention=attention, feed_forward=config.FeedForward(d_ff=16, activation="silu")), 8)
+        >>> structure = describe(block)
+        >>> structure.heads, structure.width, structure.up_proj.outputs, structure.gate_proj.weight
+        (2, 8, 16, None)
+    """
+    attention, activation = block.config.attention, block.config.feed_forward.activation
+    own = block.cross_attention is None and attention.causal and isinstance(attention.position, config.Rotary | None)
+    linear = [getattr(residual.branch, name) for residual, names in _branches(block) for name in names]
+    norms = [[residual.pre_norm, residual.branch_norm, residual.post_norm] for residual, _ in _branches(block)]
+    if not own or not all(map(_is_readable, linear)) or not all(type(norm) in NORMS for part in norms for norm in part):
+        return None
+    formats = {x.dtype for x in block.parameters()}
+    if formats not in ({torch.float32}, {torch.bfloat16}):
+        return None
+    shape = attention.num_heads, attention.num_kv_heads, attention.head_size
+    scale = attention.head_size**-0.5 if attention.scale is None else attention.scale
+    return BlockStructure(formats == {torch.bfloat16}, linear[0].in_features, *shape, ACTIVATIONS.index(activation), scale,
+                          *(_Norms(*map(_norm, part)) for part in norms), *map(_product, linear))  # fmt: skip
+
+
+def _branches(block: Block) -> tuple[tuple[Residual, tuple[str, ...]], ...]:
+    return (block.attention, PROJECTIONS[:4]), (block.feed_forward, PROJECTIONS[4:])
+
+
+def _is_readable(linear: nn.Module | None) -> bool:
+    """Whether it is a product of bare memory and nothing besides (a gate may be missing)."""
+    if linear is None:
+        return True
+    if not isinstance(linear, nn.Linear | Int8Linear) or type(linear) not in (nn.Linear, StreamedLinear, Int8Linear):
+        return False  # kinds of Linear that compute something else, adapters for one
+    weight = linear.weight
+    return weight.is_contiguous() and weight.device.type == "cpu" and linear.in_features <= MOST_INPUTS
+
+
+def _product(linear: nn.Linear | Int8Linear | None) -> _Product:
+    if linear is None:
+        return _Product()
+    addresses = map(_address, (linear.weight, getattr(linear, "scale", None), linear.bias))
+    return _Product(FORMATS[linear.weight.dtype], linear.in_features, linear.out_features, *addresses)
+
+
+def _norm(norm: nn.Module) -> _Norm:
+    weight, bias = (_address(getattr(norm, name, None)) for name in ("weight", "bias"))
+    return _Norm(NORMS[type(norm)], getattr(norm, "eps", 0.0), weight, bias)
+
+
+def _address(x: Tensor | None) -> int | None:
+    return None if x is None else x.data_ptr()
