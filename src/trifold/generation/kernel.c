@@ -1,7 +1,7 @@
 /* Products of a few rows with a matrix, for decoding, where reading the matrix is all the work.
 
    y[r][o] = sum_i w[o][i] x[r][i] * scale[o] + bias[o];  all float32, or all bfloat16, or w int8 and the rest bfloat16.
-   Each row of w is read once, with the memory asked for AHEAD bytes before it is needed; sums are float32.
+   Each row of w is read once, asked for AHEAD bytes before it is needed and not kept; sums are float32.
    With int8 weights x is rounded to 15-bit whole numbers first, finer than its own 8 bits near its largest one. */
 
 #include <math.h>
@@ -11,7 +11,7 @@
 #include <immintrin.h>
 #endif
 
-#define AHEAD 1024
+#define AHEAD 256
 #define LEVELS 16383 /* 16384 inputs * 127 * LEVELS over 32 lanes stays below 2^31 */
 
 #if defined(__AVX512F__)
@@ -67,8 +67,8 @@ static inline float dot_half(int64_t inputs, const uint16_t *w, const float *x) 
   Floats sums[4] = {0};
   int64_t i = 0;
   for (; i + 4 * LANES <= inputs; i += 4 * LANES) {
-    __builtin_prefetch((const char *)(w + i) + AHEAD);
-    if (LANES == 16) __builtin_prefetch((const char *)(w + i) + AHEAD + 64);
+    __builtin_prefetch((const char *)(w + i) + AHEAD, 0, 0);
+    if (LANES == 16) __builtin_prefetch((const char *)(w + i) + AHEAD + 64, 0, 0);
     for (int part = 0; part < 4; part++) sums[part] += halves(w + i + LANES * part) * floats(x + i + LANES * part);
   }
   float rest = total((sums[0] + sums[1]) + (sums[2] + sums[3]));
@@ -81,7 +81,7 @@ static inline float dot_float(int64_t inputs, const float *w, const float *x) {
   int64_t i = 0;
   for (; i + 4 * LANES <= inputs; i += 4 * LANES)
     for (int part = 0; part < 4; part++) {
-      if (LANES == 16 || part % 2 == 0) __builtin_prefetch((const char *)(w + i + LANES * part) + AHEAD);
+      if (LANES == 16 || part % 2 == 0) __builtin_prefetch((const char *)(w + i + LANES * part) + AHEAD, 0, 0);
       sums[part] += floats(w + i + LANES * part) * floats(x + i + LANES * part);
     }
   float rest = total((sums[0] + sums[1]) + (sums[2] + sums[3]));
@@ -110,8 +110,8 @@ static inline float dot_byte(int64_t inputs, const int8_t *w, const int16_t *x) 
   enum { WIDE = sizeof(Lanes) / 2 };
   Lanes sums[4] = {0};
   for (; i + 4 * WIDE <= inputs; i += 4 * WIDE) {
-    __builtin_prefetch((const char *)(w + i) + AHEAD);
-    if (WIDE == 32) __builtin_prefetch((const char *)(w + i) + AHEAD + 64);
+    __builtin_prefetch((const char *)(w + i) + AHEAD, 0, 0);
+    if (WIDE == 32) __builtin_prefetch((const char *)(w + i) + AHEAD + 64, 0, 0);
     for (int part = 0; part < 4; part++)
       sums[part] = ADD(sums[part], PAIRS(SHORTS(w + i + WIDE * part), LOAD(x + i + WIDE * part)));
   }
@@ -125,7 +125,7 @@ static inline float dot_byte(int64_t inputs, const int8_t *w, const int16_t *x) 
 #else
   Floats sums[4] = {0};
   for (; i + 4 * LANES <= inputs; i += 4 * LANES) {
-    __builtin_prefetch((const char *)(w + i) + AHEAD);
+    __builtin_prefetch((const char *)(w + i) + AHEAD, 0, 0);
     for (int part = 0; part < 4; part++) {
       Bytes byte;
       Shorts most;
