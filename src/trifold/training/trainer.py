@@ -139,7 +139,8 @@ class Trainer:
             start = time.perf_counter()
             micro_batches = [next(stream).to(self.device) for _ in range(self.training.accumulation)]
             yield self._step(micro_batches, start)
-            self.model.train()
+            if not self.model.training:  # the caller may have evaluated it
+                self.model.train()
 
     def _step(self, micro_batches: list[Batch], start: float) -> Step:
         count = sum(count_targets(batch) for batch in micro_batches)
@@ -180,9 +181,13 @@ class Trainer:
         return (self.tokens + count / 2) / self.training.tokens if self.training.tokens is not None else self.progress
 
     def _clip(self) -> float:
+        """The norm of all gradients, which are scaled down where it is above the limit."""
         exact = list(self.weights.exact.values())
-        limit = math.inf if self.training.clip is None else self.training.clip
-        return torch.nn.utils.clip_grad_norm_(exact, limit).item()
+        norm = torch.nn.utils.get_total_norm([value.grad for value in exact if value.grad is not None])
+        limit, found = self.training.clip, norm.item()
+        if limit is not None and found > limit:
+            torch.nn.utils.clip_grads_with_norm_(exact, limit, norm)
+        return found
 
     def _compile(self, batch: Batch) -> None:
         """Compile at the first batch; a compiler that fails is reported and left out."""
