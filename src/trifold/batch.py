@@ -4,6 +4,7 @@ Axes: B batch, S sequence.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -90,6 +91,25 @@ class Batch:
         return replace(self, **{name: _move(getattr(self, name), device) for name in names})
 
     @property
+    def num_rows(self) -> int:
+        """How many rows the batch has."""
+        return len(self.target if self.target is not None else self.source)  # type: ignore[arg-type]
+
+    def split(self, parts: int) -> "list[Batch]":
+        """The rows in at most so many parts of like size, without their bytes; they add up to the batch.
+
+        Example:
+            >>> [part.num_rows for part in Batch(target=torch.zeros(5, 2, dtype=torch.long)).split(2)]
+            [3, 2]
+        """
+        if parts == 1:
+            return [self]
+        size = -(-self.num_rows // parts)
+        names = ("source", "target", "source_layout", "target_layout", "labels")
+        return [Batch(**{name: _rows(getattr(self, name), slice(start, start + size)) for name in names})
+                for start in range(0, self.num_rows, size)]  # fmt: skip
+
+    @property
     def num_tokens(self) -> int:
         """How many places the batch holds, padding included, on both sides."""
         return sum(tokens.numel() for tokens in (self.source, self.target) if tokens is not None)
@@ -112,3 +132,10 @@ class Loss:
 
 def _move(value: Tensor | Layout | None, device: torch.device | str) -> Tensor | Layout | None:
     return None if value is None else value.to(device)
+
+
+def _rows(value: Tensor | Layout | None, rows: slice) -> Any:
+    """Some rows; one that stands for all of them stays."""
+    if isinstance(value, Layout):
+        return Layout(**{name: _rows(getattr(value, name), rows) for name in value.__slots__})
+    return value if value is None or len(value) == 1 else value[rows]

@@ -8,7 +8,8 @@
     ├── DataError               3   the user's text or token store
     ├── ModelFileError          4   a model folder, checkpoint or tokenizer file
     ├── StorageError            5   the disk: full, read-only, failing
-    └── NonFiniteError          6   training met NaN or infinity
+    ├── NonFiniteError          6   training met NaN, infinity or a spike
+    └── PreemptedError         75   a signal stopped the run; it is saved and can go on
 
 A message says what was given, what is allowed and what to do next. Its text stands in `locale/`, in English and
 Chinese, under the key that is also the error's stable `code`.
@@ -25,6 +26,7 @@ __all__ = [
     "MissingExtraError",
     "ModelFileError",
     "NonFiniteError",
+    "PreemptedError",
     "StorageError",
     "TrifoldError",
     "UsageError",
@@ -89,6 +91,12 @@ class StorageError(TrifoldError):
 
 
 class NonFiniteError(TrifoldError):
-    """Training met a loss or gradient that is NaN or infinite."""
+    """Training met a loss or gradient that is NaN, infinite or a spike."""
 
     exit_code = 6
+
+
+class PreemptedError(TrifoldError):
+    """A signal asked the run to stop; its state is saved."""
+
+    exit_code = 75

@@ -1,6 +1,31 @@
 """Files of models: atomic folders, key tables, Hugging Face's layout."""
 
 from trifold.checkpoint.key_map import Entry, KeyMap, numbered
-from trifold.checkpoint.store import newest, publish, retain, verify
+from trifold.checkpoint.lock import locked
+from trifold.checkpoint.store import (
+    checkpoints,
+    folder_size,
+    name_of,
+    newest,
+    place_of,
+    publish,
+    recover,
+    retain,
+    verify,
+)
 
-__all__ = ["Entry", "KeyMap", "newest", "numbered", "publish", "retain", "verify"]
+__all__ = [
+    "Entry",
+    "KeyMap",
+    "checkpoints",
+    "folder_size",
+    "locked",
+    "name_of",
+    "newest",
+    "numbered",
+    "place_of",
+    "publish",
+    "recover",
+    "retain",
+    "verify",
+]

@@ -1,35 +1,78 @@
 """Folders that are either whole or not there, with a manifest of what they hold.
 
-A folder is written under another name beside its place, every file is forced to disk, the manifest (sizes and sha256)
-last, and then it is renamed. A crash at any moment leaves the old state or the new one, never a mixture.
+A folder is written under another name beside its place, every file is forced to disk, then the manifest (sizes and sha256)
+and the manifest's own sha256, and then the folder is renamed. A crash at any moment leaves the old state or the new one,
+never a mixture. `sha256sum -c manifest.sha256` checks the manifest by hand.
 """
 
 import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from trifold.errors import ModelFileError, StorageError
 from trifold.locale import message
 
-__all__ = ["MANIFEST", "checkpoints", "newest", "publish", "retain", "verify"]
+__all__ = [
+    "MANIFEST",
+    "checkpoints",
+    "folder_size",
+    "name_of",
+    "newest",
+    "place_of",
+    "publish",
+    "recover",
+    "retain",
+    "storage_error",
+    "verify",
+]
 
-MANIFEST = "manifest.json"
-FORMAT = 1
+MANIFEST, SEAL = "manifest.json", "manifest.sha256"
+FORMAT = 2
+NAME = re.compile(r"step-(\d{1,18})(?:-pass-(\d{1,9}))?")
+LARGEST_MANIFEST = 2**26
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def publish(folder: Path, write: Callable[[Path], None], meta: Mapping[str, Any]) -> None:
+def name_of(step: int, passes: int = 0) -> str:
+    """The name of a checkpoint: of a whole step, or in the middle of the next one.
+
+    Example:
+        >>> name_of(12), name_of(12, 3)
+        ('step-00000012', 'step-00000012-pass-0003')
+    """
+    return f"step-{step:08d}" + (f"-pass-{passes:04d}" if passes else "")
+
+
+def place_of(folder: Path) -> tuple[int, int]:
+    """Step and pass of a checkpoint's folder.
+
+    Example:
+        >>> place_of(Path("step-00000012-pass-0003"))
+        (12, 3)
+    """
+    found = NAME.fullmatch(folder.name)
+    assert found is not None, folder
+    return int(found[1]), int(found[2] or 0)
+
+
+def publish(folder: Path, write: Callable[[Path], None], meta: Mapping[str, Any], *, needed: int | None = None) -> None:
     """Make `folder` hold exactly what `write` writes, or leave everything as it was.
 
     Args:
         folder: where it shall stand; replaced if it exists.
         write: is given an empty folder to fill.
         meta: facts for the manifest, such as the step.
+        needed: bytes that it takes, for the message where they are not to be had.
 
     Raises:
         StorageError: the disk is full or fails; `folder` is as before.
@@ -41,17 +84,11 @@ def publish(folder: Path, write: Callable[[Path], None], meta: Mapping[str, Any]
         >>> verify(place)["step"]
         1
     """
-    working = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    working, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
         shutil.rmtree(working, ignore_errors=True)
         working.mkdir(parents=True)
-        write(working)
-        _write_manifest(working, meta)
-        for path in sorted(working.rglob("*")):
-            if path.is_file():
-                _sync(path)
-        _sync(working)
+        _fill(working, write, meta)
         if folder.exists():
             folder.rename(old)
         working.rename(folder)
@@ -59,17 +96,48 @@ def publish(folder: Path, write: Callable[[Path], None], meta: Mapping[str, Any]
     except OSError as error:
         if old.exists() and not folder.exists():
             old.rename(folder)
-        raise _storage_error(error, folder) from None
+        shutil.rmtree(working, ignore_errors=True)  # room for whoever goes on
+        raise storage_error(error, folder, needed=needed) from None
     finally:
         shutil.rmtree(working, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _storage_error(error: OSError, folder: Path) -> StorageError:
-    parent = next((place for place in [folder, *folder.parents] if place.exists()), Path())
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StorageError("checkpoint.disk_full", path=folder, free=shutil.disk_usage(parent).free)
-    return StorageError("checkpoint.disk_failed", path=folder, problem=str(error))
+def _fill(folder: Path, write: Callable[[Path], None], meta: Mapping[str, Any]) -> None:
+    try:
+        write(folder)
+    except SafetensorError as error:  # it says in words what the system said in a number
+        raise OSError(_errno_in(str(error)), str(error)) from None
+    _write_manifest(folder, meta)
+    _sync_all(folder)
+
+
+def _errno_in(text: str) -> int:
+    found = re.search(r"os error (\d+)", text)
+    return int(found[1]) if found else errno.EIO
+
+
+def storage_error(error: OSError, path: Path, *, needed: int | None = None) -> StorageError:
+    """The failure of a disk in our words."""
+    parent = next((place for place in [path, *path.parents] if place.exists()), Path())
+    if error.errno in FULL:
+        free = shutil.disk_usage(parent).free
+        return StorageError("checkpoint.disk_full", path=path, free=free, needed="?" if needed is None else needed)
+    return StorageError("checkpoint.disk_failed", path=path, problem=str(error))
+
+
+def recover(root: Path) -> None:
+    """Put back or clear away what processes that died in `publish` left behind in `root`.
+
+    To be called by the one process that holds the run's lock.
+    """
+    for path in root.glob(".*.old"):
+        folder = path.with_name(path.name[1:].rsplit(".", 2)[0])
+        if not folder.exists():
+            path.rename(folder)
+    for path in [*root.glob(".*.old"), *root.glob(".*.tmp")]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_manifest(folder: Path, meta: Mapping[str, Any]) -> None:
@@ -78,8 +146,20 @@ def _write_manifest(folder: Path, meta: Mapping[str, Any]) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    text = json.dumps({"format": FORMAT, **meta, "files": files}, indent=1, sort_keys=True)
-    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({"format": FORMAT, **meta, "files": files}, indent=1, sort_keys=True) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    (folder / SEAL).write_text(_seal(text.encode()), encoding="utf-8")
+
+
+def _seal(manifest: bytes) -> str:
+    return f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n"
+
+
+def _sync_all(folder: Path) -> None:
+    """Force to disk every file, and every folder once its files are there."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        _sync(path)
+    _sync(folder)
 
 
 def _sync(path: Path) -> None:
@@ -99,29 +179,55 @@ def verify(folder: Path) -> dict[str, Any]:
     """Compare a published folder with its manifest; give the manifest.
 
     Raises:
-        ModelFileError: a file is missing or altered, or the manifest is; names it.
+        ModelFileError: a file is missing, altered, or not of this folder, or the manifest is; names it.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = [(name, known["size"], known["sha256"]) for name, known in manifest["files"].items()]
-        made_by = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelFileError("checkpoint.no_manifest", path=folder / MANIFEST, problem=str(error)[:200]) from None
+    manifest = _read_manifest(folder)
+    made_by = manifest.get("format")
     if made_by != FORMAT:
-        raise ModelFileError("checkpoint.other_format", path=folder, given=made_by, known=FORMAT)
-    for name, size, digest in files:
+        raise ModelFileError("checkpoint.other_format", path=folder, given=made_by, known=FORMAT,
+                             version=manifest.get("version", "?"))  # fmt: skip
+    try:
+        known = {str(name): (one["size"], one["sha256"]) for name, one in manifest["files"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError("checkpoint.no_manifest", path=folder / MANIFEST, problem=repr(error)[:200]) from None
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if not stat.S_ISDIR(path.lstat().st_mode)}
+    for name in sorted(found - known.keys() - {MANIFEST, SEAL}):
+        raise ModelFileError("checkpoint.damaged", path=folder / name, problem=message("checkpoint.not_listed"))
+    for name, (size, digest) in known.items():
         path = folder / name
-        if not path.is_file() or path.is_symlink():
-            raise ModelFileError("checkpoint.damaged", path=path, problem="it is missing")
+        if name not in found or not stat.S_ISREG(path.lstat().st_mode):
+            raise ModelFileError("checkpoint.damaged", path=path, problem=message("checkpoint.missing"))
         if path.stat().st_size != size or _sha256(path) != digest:
-            raise ModelFileError("checkpoint.damaged", path=path, problem="its content is not what was written")
+            raise ModelFileError("checkpoint.damaged", path=path, problem=message("checkpoint.altered"))
     return manifest
 
 
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path, seal = folder / MANIFEST, folder / SEAL
+    try:
+        plain = all(
+            stat.S_ISREG(part.lstat().st_mode) and part.stat().st_size <= LARGEST_MANIFEST for part in (path, seal)
+        )
+        raw = path.read_bytes() if plain else b""
+        whole = plain and seal.read_bytes() == _seal(raw).encode()
+        manifest = json.loads(raw) if whole else None
+        problem = message("checkpoint.altered" if plain else "checkpoint.missing")
+    except (OSError, ValueError, RecursionError) as error:
+        manifest, problem = None, str(error)[:200]
+    if not isinstance(manifest, dict):
+        raise ModelFileError("checkpoint.no_manifest", path=path, problem=problem)
+    return manifest
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def checkpoints(root: Path) -> list[Path]:
-    """The checkpoint folders `step-...` under `root`, oldest first by step."""
-    found = [path for path in root.glob("step-*") if path.is_dir() and path.name[5:].isdigit()]
-    return sorted(found, key=lambda path: int(path.name[5:]))
+    """The checkpoint folders under `root`, oldest first by step and pass; links and other files are none."""
+    found = [path for path in root.glob("step-*") if NAME.fullmatch(path.name) and stat.S_ISDIR(path.lstat().st_mode)]
+    return sorted(found, key=place_of)
 
 
 def newest(root: Path, *, strict: bool = False) -> Path | None:
@@ -149,10 +255,38 @@ def newest(root: Path, *, strict: bool = False) -> Path | None:
     return None
 
 
-def retain(root: Path, keep: int) -> None:
-    """Delete all but the `keep` newest checkpoints, once the newest is known to be whole."""
+def retain(root: Path, keep: int, *, every: int = 0, best: bool = False, spare: Collection[Path] = ()) -> None:
+    """Delete checkpoints that are no longer wanted, once the newest is known to be whole.
+
+    Args:
+        root: where they stand.
+        keep: how many of the newest to keep.
+        every: also keep those of whole steps that are multiples of this; 0 for none.
+        best: also keep the one with the lowest `valid_loss` in its manifest.
+        spare: never delete these.
+    """
     found = checkpoints(root)
-    if len(found) > keep:
-        verify(found[-1])
-        for folder in found[:-keep]:
-            shutil.rmtree(folder)
+    if len(found) <= keep:
+        return
+    run = verify(found[-1]).get("run")
+    old = [folder for folder in found[:-keep] if folder not in spare and not _is_kept(folder, every)]
+    facts = {folder: _facts(folder) for folder in found}
+    losses = {folder: one["valid_loss"] for folder, one in facts.items() if one.get("valid_loss") is not None}
+    lowest = min(losses, key=lambda folder: (losses[folder], place_of(folder))) if best and losses else None
+    for folder in old:
+        if folder != lowest and facts[folder].get("run", run) == run:  # those of another run are not ours to delete
+            going = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+            folder.rename(going)  # so that a crash leaves no half of a checkpoint under its name
+            shutil.rmtree(going)
+
+
+def _is_kept(folder: Path, every: int) -> bool:
+    step, passes = place_of(folder)
+    return bool(every) and passes == 0 and step % every == 0
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        return _read_manifest(folder)
+    except ModelFileError:
+        return {}

@@ -12,6 +12,7 @@ __all__ = [
     "DATA_OPTIONS",
     "EXPERIMENT_OPTIONS",
     "PRESETS",
+    "RESUME_OPTIONS",
     "SECTIONS",
     "SIZES",
     "build_experiment",
@@ -56,6 +57,11 @@ EXPERIMENT_OPTIONS = (
     Option(name="lr", kind="number", above=0, group="training"),
     Option(name="seed", kind="integer", low=0, group="training"),
     Option(name="experiment", kind="file"),
+)
+RESUME_OPTIONS = (
+    Option(name="resume", kind="flag", default=False),
+    Option(name="strict", kind="flag", default=False),
+    Option(name="allow-change", many=True),
 )
 PLACES = {
     "preset": "model.preset", "size": "model.size", "from": "model.start",

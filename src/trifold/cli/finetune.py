@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, Progress, duration
-from trifold.cli.experiment import PRESETS, SIZES, dials_of, experiment_in, place_options
+from trifold.cli.experiment import PRESETS, RESUME_OPTIONS, SIZES, dials_of, experiment_in, place_options
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.pretrain import show_step
 from trifold.errors import UsageError
@@ -49,7 +49,8 @@ def run(request: Request) -> dict[str, Any]:
     experiment, out = build(request), Path(values.out)
     if values.seeds == 1:
         with Progress(console, out.name, every=5.0) as progress:
-            result = finetune(experiment, out, resume=values.resume, listen=lambda event: show(event, progress))
+            result = finetune(experiment, out, resume=values.resume, strict=values.strict,
+                              allow=values.allow_change or (), listen=lambda event: show(event, progress))  # fmt: skip
         console.say(message("cli.finetuned", time=duration(result.seconds), steps=result.steps, path=out))
         say_judgement(result.judgement, console)
         return {"folder": str(out), "steps": result.steps, "seconds": result.seconds,
@@ -204,7 +205,7 @@ COMMAND = Command(
         Option(name="steps", kind="integer", low=1),
         Option(name="minutes", kind="number", above=0),
         Option(name="seeds", kind="integer", low=1, high=100, default=1),
-        Option(name="resume", kind="flag", default=False),
+        *RESUME_OPTIONS,
         Option(name="text-field", group="data"),
         Option(name="label-field", group="data"),
         Option(name="source-field", group="data"),

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import warnings
 
 from trifold.cli import (
     bench,
@@ -74,15 +75,17 @@ def main(words: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 2 usage, 3 data, 4 model file, 5 disk, 6 training became NaN or infinite, 1 anything
-        else, 130 interrupted.
+        else, 75 stopped by a signal and saved, 130 interrupted.
 
     Example:
         >>> main(["version"])  # doctest: +ELLIPSIS
         trifold ...
         0
     """
-    words = sys.argv[1:] if words is None else words
+    whole_process, words = words is None, sys.argv[1:] if words is None else words
     console = Console(as_json=wants(words, "--json"))
+    if whole_process:
+        warnings.showwarning = lambda text, *_, **__: console.warn(str(text))
     debug = wants(words, "--debug")
     try:
         return _dispatch(words, console)

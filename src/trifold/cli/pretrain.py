@@ -1,10 +1,11 @@
 """`trifold pretrain`: a model from raw text."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, Progress, duration
-from trifold.cli.experiment import EXPERIMENT_OPTIONS, SECTIONS, build_experiment
+from trifold.cli.experiment import EXPERIMENT_OPTIONS, RESUME_OPTIONS, SECTIONS, build_experiment
 from trifold.cli.option import Command, Option, Request
 from trifold.locale import message
 
@@ -24,7 +25,9 @@ def run(request: Request) -> dict[str, Any]:
         experiment = override(read_experiment(out), request.overrides, where="experiment")
     else:
         experiment = build_experiment(request)
-    result = run_experiment(experiment, out, request.console, resume=request.values.resume)
+    values = request.values
+    result = run_experiment(experiment, out, request.console, resume=values.resume, strict=values.strict,
+                            allow=values.allow_change or ())  # fmt: skip
     return describe(result)
 
 
@@ -36,13 +39,21 @@ def describe(result: "Result") -> dict[str, Any]:
 
 
 def run_experiment(
-    experiment: "Experiment", out: Path, console: Console, *, resume: bool = False, title: str = ""
+    experiment: "Experiment",
+    out: Path,
+    console: Console,
+    *,
+    resume: bool = False,
+    strict: bool = False,
+    allow: Sequence[str] = (),
+    title: str = "",
 ) -> "Result":
     """Train with a progress line; the result is also said in words."""
     from trifold.training import pretrain
 
     with Progress(console, title or out.name, every=5.0) as progress:
-        result = pretrain(experiment, out, resume=resume, listen=lambda event: _show(event, progress))
+        result = pretrain(experiment, out, resume=resume, strict=strict, allow=allow,
+                          listen=lambda event: _show(event, progress))  # fmt: skip
     valid = result.valid
     bits = "-" if valid is None or valid.bits_per_byte is None else f"{valid.bits_per_byte:.3f}"
     loss = "-" if valid is None else f"{valid.loss:.4f}"
@@ -78,7 +89,7 @@ COMMAND = Command(
     options=(
         *EXPERIMENT_OPTIONS,
         Option(name="out", kind="folder", required=True),
-        Option(name="resume", kind="flag", default=False),
+        *RESUME_OPTIONS,
     ),
     run=run,
     sections=SECTIONS,

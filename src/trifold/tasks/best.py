@@ -1,39 +1,49 @@
 """The best weights of a run, by what was measured on the dev set; and whether it is worth going on."""
 
-import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from trifold.checkpoint import checkpoints, place_of
 from trifold.errors import ModelFileError
 from trifold.training.trainer import Evaluation, Trainer
 
 __all__ = ["Best"]
 
-WEIGHTS, FACTS = "best.safetensors", "best.json"
-
 
 class Best:
     """Keeps the weights of the best evaluation on disk, so that a run that is resumed knows them too.
 
+    Each better one has a file of its own, `best-00000200.safetensors`, with its metric inside. Those from before the oldest
+    checkpoint are deleted but for the last, so that a run that goes on from any checkpoint finds what it knew there.
+
     Args:
         out: the run's folder.
-        trainer: whose weights are kept.
+        trainer: whose weights are kept; at the step to go on from.
         higher: whether a higher metric is better.
         patience: after how many evaluations without a better one it is enough; 0 for never.
     """
 
     def __init__(self, out: Path, trainer: Trainer, *, higher: bool, patience: int) -> None:
         self.out, self.trainer, self.higher, self.patience = out, trainer, higher, patience
-        self.metric, self.step, self.since = (-math.inf if higher else math.inf), -1, 0
-        if (out / FACTS).is_file():
-            known = json.loads((out / FACTS).read_text(encoding="utf-8"))
-            if known["step"] <= trainer.step:
-                self.metric, self.step, self.since = known["metric"], known["step"], known["since"]
+        self.metric, self.path = (-math.inf if higher else math.inf), None
+        self.since = 0
+        for path in self._files():
+            if _step_of(path) > trainer.step:
+                path.unlink()  # of a try that came further; it will be measured again
+            else:
+                self.metric, self.path = _read_metric(path), path
+        every = trainer.training.evaluate_every
+        if self.path is not None and every:
+            self.since = trainer.step // every - _step_of(self.path) // every
+
+    def _files(self) -> list[Path]:
+        return sorted(self.out.glob("best-*.safetensors"))
 
     def consider(self, found: Evaluation) -> Evaluation:
         """Keep the weights if this evaluation is the best so far; the evaluation says whether it is enough."""
@@ -41,14 +51,23 @@ class Best:
         better = metric > self.metric if self.higher else metric < self.metric
         self.since = 0 if better else self.since + 1
         if better:
-            self.metric, self.step = metric, self.trainer.step
-            working = self.out / f"{WEIGHTS}.tmp"
-            exact = self.trainer.weights.exact
-            save_file({name: value.detach().cpu().contiguous() for name, value in exact.items()}, working)
-            working.replace(self.out / WEIGHTS)
-        facts = {"metric": self.metric, "step": self.step, "since": self.since}
-        (self.out / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+            self.metric = metric
+            self._keep()
         return replace(found, enough=bool(self.patience) and self.since >= self.patience)
+
+    def _keep(self) -> None:
+        self.path = self.out / f"best-{self.trainer.step:08d}.safetensors"
+        working = self.path.with_suffix(".tmp")
+        exact = {name: value.detach().cpu().contiguous() for name, value in self.trainer.weights.exact.items()}
+        save_file(exact, working, metadata={"metric": repr(self.metric)})
+        with working.open("rb") as file:
+            os.fsync(file.fileno())
+        working.replace(self.path)
+        kept = checkpoints(self.out / "checkpoints")
+        oldest = place_of(kept[0])[0] if kept else 0
+        needless = [path for path in self._files() if _step_of(path) <= oldest][:-1]
+        for path in needless if kept else self._files()[:-1]:
+            path.unlink()
 
     def restore(self) -> None:
         """Put the best weights in place; leave all as it is where nothing was evaluated.
@@ -56,14 +75,25 @@ class Best:
         Raises:
             ModelFileError: the file is damaged.
         """
-        path = self.out / WEIGHTS
-        if not path.is_file():
+        if self.path is None:
             return
         try:
-            saved = load_file(path)
+            saved = load_file(self.path)
             with torch.no_grad():
                 for name, value in self.trainer.weights.exact.items():
                     value.copy_(saved[name])
         except (SafetensorError, OSError, KeyError, RuntimeError) as error:
-            raise ModelFileError("checkpoint.bad_file", path=path, problem=str(error)[:200]) from None
+            raise ModelFileError("checkpoint.bad_file", path=self.path, problem=str(error)[:200]) from None
         self.trainer.weights.refresh()
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.removeprefix("best-"))
+
+
+def _read_metric(path: Path) -> float:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return float(file.metadata()["metric"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelFileError("checkpoint.bad_file", path=path, problem=str(error)[:200]) from None

@@ -4,7 +4,7 @@ runs/mine/
     config.json model.safetensors extra.safetensors tokenizer.json task.json    the model with its head and its task
     trifold.json       what was asked, and the judgement
     metrics.jsonl      what was measured on the way
-    best.safetensors   the best weights in training's own form, for a run that goes on
+    best-00000200.safetensors   the best weights in training's own form, for a run that goes on
 """
 
 import hashlib
@@ -40,10 +40,11 @@ from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.adapter import add_adapters, merge_adapters
 from trifold.training.log import MetricLog
+from trifold.training.loop import Event, Listener, train
 from trifold.training.memory import keep_freed_memory
 from trifold.training.prepare import choose_model
-from trifold.training.run import Event, Listener, claimed, train, write_json
-from trifold.training.save import load_checkpoint, publish_model
+from trifold.training.run import claimed, open_saver, write_facts
+from trifold.training.save import Saver, publish_model
 from trifold.training.trainer import Evaluation
 
 __all__ = ["FineTuneResult", "finetune", "split_records", "split_rows"]
@@ -84,7 +85,13 @@ class Splits:
 
 
 def finetune(
-    experiment: FineTuning, out: str | Path, *, resume: bool = False, listen: Listener = lambda _: None
+    experiment: FineTuning,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    strict: bool = False,
+    allow: Sequence[str] = (),
+    listen: Listener = lambda _: None,
 ) -> FineTuneResult:
     """Run an experiment.
 
@@ -92,6 +99,8 @@ def finetune(
         experiment: what to do.
         out: the run's folder; must not exist, unless `resume`.
         resume: go on from the newest whole checkpoint in `out`.
+        strict: refuse a damaged newest checkpoint instead of falling back to the one before.
+        allow: what may have changed since the run began, by name.
         listen: is told every stage, step and evaluation.
 
     Raises:
@@ -100,7 +109,7 @@ def finetune(
     """
     out = Path(out)
     keep_freed_memory()
-    with claimed(out, experiment, resume=resume):
+    with claimed(out, experiment, resume=resume, allow=allow) as claim:
         rows = split_rows(experiment)
         wanted, weights = complete(experiment.task, rows["train"], experiment.data.columns)
         torch.manual_seed(experiment.training.seed)
@@ -116,21 +125,33 @@ def finetune(
             listen(Event("new_head" if left else "head", details=details))
         listen(Event("model", details={"parameters": model.num_parameters()}))
         trainer = _trainer(experiment, task, model, splits)
-    if resume:
-        load_checkpoint(out / "checkpoints", trainer)
-    work = Work(listen)
+        saver = open_saver(out, trainer, tokenizer, data=_hashes(experiment), claim=claim, strict=strict)
+        claim.trains = True
+        work = Work(listen)
+        _learn(experiment, out, trainer, task, splits, saver=saver, work=work)
+        return _finish(experiment, out, trainer, task, splits, before=before, tokenizer=tokenizer, work=work)
+
+
+def _hashes(experiment: FineTuning) -> dict[str, object]:
+    return {name: ", ".join(map(file_digest, found)) for name, found in experiment.data.files.items()}
+
+
+def _learn(
+    experiment: FineTuning, out: Path, trainer: Trainer, task: Task, splits: Splits, *, saver: Saver, work: "Work"
+) -> None:
+    """Train, keeping the best weights by the dev set."""
+    training = experiment.training
     best = Best(out, trainer, higher=task.higher_is_better and _measured(task), patience=experiment.patience)
-    chosen = splits.dev[: experiment.training.evaluate_rows or None]
-    batches = _batches(task, chosen, experiment.training.batch_size)
-    with MetricLog(out, resume_after=trainer.step, tensorboard=experiment.training.tensorboard) as log:
+    chosen = splits.dev[: training.evaluate_rows or None]
+    batches = _batches(task, chosen, training.batch_size)
+    with MetricLog(out, resume_after=trainer.step, tensorboard=training.tensorboard) as log:
 
         def evaluate(_: int) -> Evaluation | None:
             return best.consider(_evaluate(trainer, task, chosen, batches)) if chosen else None
 
-        train(trainer, tokenizer, out, log=log, listen=work, evaluate=evaluate)
-        evaluate(experiment.training.evaluate_rows)
+        train(trainer, saver, log=log, listen=work, evaluate=evaluate)
+        evaluate(training.evaluate_rows)
     best.restore()
-    return _finish(experiment, out, trainer, task, splits, before=before, tokenizer=tokenizer, work=work)
 
 
 def _finish(
@@ -232,13 +253,11 @@ def _exact(trainer: Trainer) -> Transformer:
 
 
 def _describe(out: Path, experiment: FineTuning, result: FineTuneResult) -> None:
-    files = experiment.data.files
-    data = {name: {"file": ", ".join(found), "sha256": ", ".join(map(file_digest, found))}
-            for name, found in files.items()}  # fmt: skip
+    hashes = _hashes(experiment)
+    data = {name: {"file": ", ".join(found), "sha256": hashes[name]} for name, found in experiment.data.files.items()}
     facts = {"steps": result.steps, "seconds": result.seconds, "num_parameters": result.num_parameters,
              "trained_parameters": result.trained_parameters, "flops": result.flops}  # fmt: skip
-    write_json(out / "trifold.json", {"experiment": to_json(experiment), "data": data, "result": facts,
-                                      "judgement": result.judgement})  # fmt: skip
+    write_facts(out, {"experiment": to_json(experiment), "data": data, "result": facts, "judgement": result.judgement})
 
 
 def split_rows(experiment: FineTuning) -> dict[str, list[Row]]:

@@ -9,7 +9,7 @@ from trifold.config import override
 from trifold.errors import MissingExtraError, TrifoldError
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.finetune import finetune
-from trifold.training.run import Event, Listener
+from trifold.training.loop import Event, Listener
 
 __all__ = ["Trial", "sweep"]
 

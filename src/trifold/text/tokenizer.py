@@ -192,7 +192,7 @@ class Tokenizer:
         """Write `tokenizer.json` and `tokenizer_config.json`, which transformers opens with equal ids."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self.backend.save(str(folder / "tokenizer.json"))
+        (folder / "tokenizer.json").write_text(self.backend.to_str(pretty=True), encoding="utf-8")
         roles = {f"{role}_token": text for role, text in self.roles.items()}
         settings = {**roles, "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
                     "model_max_length": 10**9, "trifold_kind": self.kind}  # fmt: skip

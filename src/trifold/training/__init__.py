@@ -2,7 +2,8 @@
 
 from trifold.training.config import AdamW, Muon, Schedule, Training
 from trifold.training.experiment import DataChoice, Experiment, ModelChoice, TokenizerChoice
-from trifold.training.run import Event, Result, pretrain, read_experiment
+from trifold.training.loop import Event
+from trifold.training.run import Result, pretrain, read_experiment
 from trifold.training.trainer import Evaluation, Step, Trainer, evaluate_loss
 
 __all__ = [

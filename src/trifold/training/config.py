@@ -82,8 +82,17 @@ class Training(Config):
         dtype: `auto` is bfloat16 where the device multiplies it in hardware, else float32.
         gradient_checkpointing: compute activations again in the backward pass, to save memory.
         compile: use torch.compile; where it fails, says so and goes on without.
+        on_bad_step: what to do with a step whose loss or gradient is no finite number, or a spike: `stop`; `skip`, which
+            leaves the weights as they are and stops at the third in a row; or `rollback`, which goes back to the newest
+            checkpoint and on with the batches after the bad ones, three times at most.
+        spike: a step is bad from so many times the median of the last 64 steps on (of loss or gradient norm); None: never.
         evaluate_every, checkpoint_every, log_every: cadence in steps; 0 means only at the end.
+        checkpoint_passes: save also inside a step, after every so many of its passes; 0 means never.
         keep_checkpoints: how many of the newest to keep.
+        keep_every: also keep those whose step is a multiple of this; 0 means none.
+        keep_best: also keep the one with the lowest held-out loss.
+        save_in_background: copy the state and go on training while it is written.
+        on_full_disk: whether a checkpoint that does not fit stops the run, or is left out.
         evaluate_rows: held-out rows for the evaluations during training; 0 means all. The last one always reads all.
 
     Example:
@@ -107,11 +116,18 @@ class Training(Config):
     seed: Annotated[int, Interval(ge=0, lt=2**31)] = 0
     gradient_checkpointing: bool = False
     compile: bool = False
+    on_bad_step: Literal["stop", "skip", "rollback"] = "stop"
+    spike: Annotated[float, Interval(gt=1)] | None = None
     evaluate_every: Natural = 200
     evaluate_rows: Natural = 128
     checkpoint_every: Natural = 500
     log_every: Count = 10
+    checkpoint_passes: Natural = 0
     keep_checkpoints: Count = 2
+    keep_every: Natural = 0
+    keep_best: bool = False
+    save_in_background: bool = True
+    on_full_disk: Literal["stop", "go_on"] = "stop"
     tensorboard: bool = False
 
     def __post_init__(self) -> None:

@@ -29,6 +29,12 @@ class MetricLog:
     """
 
     def __init__(self, folder: Path, *, resume_after: int = 0, tensorboard: bool = False) -> None:
+        self.folder = folder
+        self._open(resume_after)
+        self._events = _event_writer(folder / "tensorboard", resume_after) if tensorboard else None
+
+    def _open(self, resume_after: int) -> None:
+        folder = self.folder
         self._forget(folder / "metrics.jsonl", resume_after)
         kept = read_metrics(folder)
         self._lines: TextIO = (folder / "metrics.jsonl").open("a", encoding="utf-8")
@@ -36,7 +42,12 @@ class MetricLog:
         self._rows = csv.DictWriter(self._table, COLUMNS, restval="")
         self._rows.writeheader()
         self._rows.writerows(kept)
-        self._events = _event_writer(folder / "tensorboard", resume_after) if tensorboard else None
+
+    def rewind(self, step: int) -> None:
+        """Forget what was written after this step, since it will be done again in another way."""
+        self._lines.close()
+        self._table.close()
+        self._open(step)
 
     @staticmethod
     def _forget(path: Path, step: int) -> None:

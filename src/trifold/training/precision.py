@@ -66,19 +66,27 @@ class Weights:
             self.exact = {name: value.detach().clone() for name, value in model.named_parameters()}
             model.to(dtype)
         self.lean: dict[str, Tensor] = dict(model.named_parameters())
+        self.sums: dict[str, Tensor] = {}
 
     def collect_gradients(self) -> None:
-        """Move the gradients of the last pass to the exact weights, adding to those already there."""
-        if self.shared:
-            return
+        """Add the gradients of the last pass to the sums of the step."""
         for name, lean in self.lean.items():
-            exact = self.exact[name]
             if lean.grad is not None:
-                if exact.grad is None:
-                    exact.grad = lean.grad.float()
+                if name in self.sums:
+                    self.sums[name] += lean.grad
                 else:
-                    exact.grad += lean.grad
+                    self.sums[name] = lean.grad if self.shared else lean.grad.float()
                 lean.grad = None
+
+    def drop_gradients(self) -> None:
+        """Forget the gradients of a pass that failed."""
+        for lean in self.lean.values():
+            lean.grad = None
+
+    def place_gradients(self) -> None:
+        """Make the sums of the step the gradients of the exact weights."""
+        for name, exact in self.exact.items():
+            exact.grad = self.sums.pop(name, None)
 
     def clear_gradients(self) -> None:
         """Forget the gradients of the last step."""

@@ -1,5 +1,6 @@
 """What a run needs before its first step: tokenizer, token stores, model, objective and loaders."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -33,10 +34,16 @@ class Corpora:
     train: list[TokenStore]
     valid: TokenStore | None
 
+    def _named(self) -> dict[str, TokenStore]:
+        stores = {f"train_{number}": store for number, store in enumerate(self.train)}
+        return stores | ({} if self.valid is None else {"valid": self.valid})
+
+    def hashes(self) -> dict[str, object]:
+        """Hashes of all that is trained and judged on."""
+        return {name: store.digest for name, store in self._named().items()}
+
     def facts(self) -> dict[str, object]:
         """Sizes and hashes, for the record."""
-        stores = {f"train_{number}": store for number, store in enumerate(self.train)}
-        stores |= {} if self.valid is None else {"valid": self.valid}
         return {
             name: {
                 "documents": store.num_documents,
@@ -44,7 +51,7 @@ class Corpora:
                 "bytes": store.num_bytes,
                 "sha256": store.digest,
             }
-            for name, store in stores.items()
+            for name, store in self._named().items()
         }
 
 
@@ -130,7 +137,9 @@ def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
     tell("tokenizer", {"kind": choice.kind, "vocab_size": choice.vocab_size})
     texts = (text for example in _examples(experiment.data, experiment.data.paths) for text in example)
     tokenizer = train_tokenizer(texts, kind=choice.kind, vocab_size=choice.vocab_size, lowercase=choice.lowercase)
-    tokenizer.save_pretrained(made)
+    working = made.with_name(f".{made.name}.{os.getpid()}.tmp")
+    tokenizer.save_pretrained(working)
+    working.rename(made)  # whole or not there, should the process die
     return tokenizer
 
 

@@ -1,67 +1,274 @@
-"""Checkpoints of a run, and its final model."""
+"""Checkpoints of a run, and its final model.
 
+A checkpoint is a Hugging Face folder with the exact weights, and beside it the training state: `training.safetensors`
+(moments of the optimizers, summed gradients of a step that is not done) and `state.json` (counters and the place in the
+data). All other state follows from these: every random number is a function of the seed and the place in the run.
+"""
+
+import copy
 import json
 import os
-from collections.abc import Callable
+import secrets
+import shutil
+import threading
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from trifold.checkpoint import newest, publish, retain
+from trifold import __version__
+from trifold.checkpoint import checkpoints, folder_size, name_of, newest, publish, recover, retain, verify
 from trifold.checkpoint.hugging_face import read_extra
-from trifold.errors import ModelFileError
+from trifold.checkpoint.store import storage_error
+from trifold.errors import ConfigError, ModelFileError, StorageError, TrifoldError
+from trifold.locale import message
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer
+from trifold.training.config import Muon
+from trifold.training.optimizer import split_parameters
 from trifold.training.trainer import Trainer
 
-__all__ = ["load_checkpoint", "publish_model", "save_checkpoint"]
+__all__ = ["Saver", "environment", "load_checkpoint", "publish_model"]
 
 TENSORS, NUMBERS = "training.safetensors", "state.json"
+FREE = ("environment", "data")
+"""Facts in a manifest that must be the same when the run goes on, or be allowed to change by name."""
 
 
-def save_checkpoint(root: Path, trainer: Trainer, tokenizer: Tokenizer) -> Path:
-    """Write `root/step-...`: the model as a Hugging Face folder in exact weights, and the training state.
+def environment(trainer: Trainer) -> dict[str, object]:
+    """What the bits of a run depend on beside its experiment."""
+    return {
+        "torch": torch.__version__.partition("+")[0],
+        "threads": torch.get_num_threads(),
+        "dtype": str(trainer.dtype).removeprefix("torch."),
+        "device": trainer.device.type,
+    }
+
+
+class Saver:
+    """Writes the checkpoints of one run, in the background where it may.
+
+    Args:
+        root: the folder that holds them.
+        trainer: whose state is saved.
+        tokenizer: saved with each.
+        data: hashes of what is trained on, by name.
+        before: manifest of the checkpoint that the run went on from; None for a new run.
+        allowed: names of facts that may have changed since.
 
     Raises:
-        StorageError: the disk is full or fails; older checkpoints are untouched.
+        StorageError: the disk has no room for the checkpoints that will stand there at once.
     """
-    model = trainer.model
-    assert isinstance(model, Transformer)
-    tensors, numbers = trainer.state()
 
-    def write(folder: Path) -> None:
-        with trainer.weights.exact_model():
-            model.save_pretrained(folder, tokenizer=tokenizer)
-        save_file({name: value.cpu() for name, value in tensors.items()}, folder / TENSORS)
-        (folder / NUMBERS).write_text(json.dumps(numbers), encoding="utf-8")
+    def __init__(
+        self,
+        root: Path,
+        trainer: Trainer,
+        tokenizer: Tokenizer,
+        *,
+        data: Mapping[str, object] | None = None,
+        before: Mapping[str, Any] | None = None,
+        allowed: tuple[str, ...] = (),
+    ) -> None:
+        self.root, self.trainer, self.tokenizer = root, trainer, tokenizer
+        known = before or {}
+        self.facts: dict[str, Any] = {"version": __version__, "run": known.get("run") or secrets.token_hex(8),
+                      "environment": environment(trainer), "data": dict(data or {}),
+                      "allowed": sorted({*known.get("allowed", ()), *allowed})}  # fmt: skip
+        self.parent = None if before is None else name_of(before["step"], before["passes"])
+        self.saved = (trainer.step, 0) if before is None else (before["step"], before["passes"])
+        self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
+        self._require_room()
 
-    folder = root / f"step-{trainer.step:08d}"
-    publish(folder, write, {"step": trainer.step})
-    retain(root, trainer.training.keep_checkpoints)
-    return folder
+    @property
+    def size(self) -> int:
+        """Bytes of one checkpoint, nearly."""
+        exact = self.trainer.weights.exact
+        matrices = split_parameters(exact)[0] if isinstance(self.trainer.training.optimizer, Muon) else []
+        single = set(matrices)  # Muon keeps one number for each weight, AdamW two
+        return sum(value.nbytes * (2 if name in single else 3) for name, value in exact.items())
+
+    def _require_room(self) -> None:
+        """Refuse a run whose checkpoints the disk cannot hold: those it keeps, one more while it is written, the model."""
+        there = sum(map(folder_size, checkpoints(self.root))) if self.root.is_dir() else 0
+        model = sum(value.nbytes for value in self.trainer.weights.exact.values())
+        needed = self.size * (self.trainer.training.keep_checkpoints + 1) + model - there
+        place = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise StorageError("checkpoint.no_room", path=place, needed=needed, free=free, missing=needed - free)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Step and pass that the trainer has reached."""
+        partial = self.trainer.partial
+        return self.trainer.step, 0 if partial is None else partial.passes
+
+    def save(self, valid_loss: float | None = None) -> None:
+        """Write the state as it is now; with `save_in_background` the trainer may go on at once.
+
+        Raises:
+            StorageError: the disk is full or fails, at this checkpoint or at the one before; older ones are untouched.
+        """
+        self.finish()
+        tensors, numbers = self.trainer.state()
+        meta = {**self.facts, "step": self.place[0], "passes": self.place[1], "parent": self.parent,
+                "valid_loss": valid_loss}  # fmt: skip
+        folder = self.root / name_of(*self.place)
+        self.saved, self.parent = self.place, folder.name
+        if self.trainer.training.save_in_background:
+            kept = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+            self._start(folder, self._copied_model(), kept, numbers, meta=meta)
+        else:
+            with self.trainer.weights.exact_model():
+                self._guarded(folder, self._model, tensors, numbers, meta=meta)
+            self.check()
+
+    @property
+    def _model(self) -> Transformer:
+        assert isinstance(self.trainer.model, Transformer)
+        return self.trainer.model
+
+    def _copied_model(self) -> Transformer:
+        """The model with its exact weights as they are now, in the machine's own memory."""
+        with self.trainer.weights.exact_model():
+            fresh = {id(x): torch.nn.Parameter(x.detach().to("cpu", copy=True), requires_grad=x.requires_grad)
+                     for x in self._model.parameters()}  # fmt: skip
+            return copy.deepcopy(self._model, fresh)
+
+    def _start(self, *given: Any, meta: Mapping[str, Any]) -> None:
+        self._thread = threading.Thread(target=self._guarded, args=given, kwargs={"meta": meta}, name="save")
+        self._thread.start()
+
+    def _guarded(
+        self,
+        folder: Path,
+        model: Transformer,
+        tensors: Mapping[str, torch.Tensor],
+        numbers: Mapping[str, object],
+        *,
+        meta: Mapping[str, Any],
+    ) -> None:
+        """Write one checkpoint and clear away old ones; a failure is kept for whoever asks next."""
+
+        def write(inside: Path) -> None:
+            model.save_pretrained(inside, tokenizer=self.tokenizer)
+            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, inside / TENSORS)
+            (inside / NUMBERS).write_text(json.dumps(numbers), encoding="utf-8")
+
+        training = self.trainer.training
+        try:
+            publish(folder, write, meta, needed=self.size)
+            retain(self.root, training.keep_checkpoints, every=training.keep_every, best=training.keep_best)
+        except OSError as error:
+            self._failure = storage_error(error, folder)
+        except (TrifoldError, MemoryError) as error:
+            self._failure = error
+
+    def roll_back(self) -> bool:
+        """Bring the trainer to the newest checkpoint, and on to the batches after those it has seen.
+
+        Returns:
+            Whether there is a checkpoint to go back to.
+        """
+        self.finish()
+        ahead = self.trainer.batches.state_dict()
+        facts = {"data": self.facts["data"], "allowed": tuple(self.facts["allowed"])}
+        manifest = load_checkpoint(self.root, self.trainer, **facts)
+        if manifest is None:
+            return False
+        self.saved = manifest["step"], manifest["passes"]
+        self.trainer.go_to(ahead)
+        return True
+
+    def check(self) -> None:
+        """Tell of a save that failed in the background.
+
+        Raises:
+            StorageError: it did, unless `training.on_full_disk` says to go on without.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            return
+        failure, self._failure = self._failure, None
+        if failure is None:
+            return
+        self.saved = (-1, 0)  # whatever is reached is worth another try
+        if self.trainer.training.on_full_disk == "go_on" and getattr(failure, "code", "") == "checkpoint.disk_full":
+            warnings.warn(message("checkpoint.goes_on", problem=str(failure)), stacklevel=2)
+            return
+        raise failure
+
+    def finish(self) -> None:
+        """Wait until what is being written is there.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        if self._thread is not None:
+            self._thread.join()
+        self.check()
 
 
-def load_checkpoint(root: Path, trainer: Trainer) -> None:
+def load_checkpoint(
+    root: Path,
+    trainer: Trainer,
+    *,
+    strict: bool = False,
+    data: Mapping[str, object] | None = None,
+    allowed: tuple[str, ...] = (),
+) -> dict[str, Any] | None:
     """Bring a trainer to the state of the newest whole checkpoint; leave it as it is where there is none yet.
 
+    Args:
+        root: the folder that holds the checkpoints.
+        trainer: brought to the state.
+        strict: refuse a damaged checkpoint instead of falling back to the one before.
+        data: hashes of what is trained on, as they are now.
+        allowed: names of facts that may have changed (`threads`, `torch`, ...).
+
+    Returns:
+        The manifest.
+
     Raises:
-        ModelFileError: all checkpoints are damaged.
+        ModelFileError: all checkpoints are damaged, or the newest is and `strict`.
+        ConfigError: it was written under other circumstances, so going on would not be the same run.
     """
-    folder = newest(root) if root.is_dir() else None
+    if not root.is_dir():
+        return None
+    recover(root)
+    folder = newest(root, strict=strict)
     if folder is None:
-        return
+        return None
+    manifest = verify(folder)
+    _require_same(folder, manifest, {"environment": environment(trainer), "data": dict(data or {})}, allowed)
     saved = dict(Transformer.from_pretrained(folder, dtype=_exact(trainer)).named_parameters()) | read_extra(folder)
-    with torch.no_grad():
-        for name, value in trainer.weights.exact.items():
-            value.copy_(saved[name])
-    trainer.weights.refresh()
     try:
+        with torch.no_grad():
+            for name, value in trainer.weights.exact.items():
+                value.copy_(saved[name])
+        trainer.weights.refresh()
         numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
         trainer.load_state(load_file(folder / TENSORS), numbers)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelFileError("checkpoint.bad_file", path=folder, problem=str(error)[:200]) from None
+    return manifest
+
+
+def _require_same(
+    folder: Path, before: Mapping[str, Any], now: Mapping[str, Mapping[str, object]], allowed: tuple[str, ...]
+) -> None:
+    pairs = [(name, before.get(part, {}).get(name), now[part].get(name)) for part in FREE
+             for name in sorted({*before.get(part, {}), *now[part]})]  # fmt: skip
+    changed = [(name, old, new) for name, old, new in pairs if old != new and name not in allowed]
+    if changed:
+        changes = "; ".join(f"{name}: {old} -> {new}" for name, old, new in changed)
+        options = " ".join(name for name, _, _ in changed)
+        raise ConfigError("training.other_circumstances", path=folder, changes=changes, options=options)
 
 
 def _exact(trainer: Trainer) -> torch.dtype:
@@ -85,7 +292,7 @@ def publish_model(
         model.save_pretrained(folder, tokenizer=tokenizer)
         also(folder)
 
-    publish(working, write, {"model": "final"})
+    publish(working, write, {"model": "final", "version": __version__})
     files = sorted(working.iterdir(), key=lambda path: path.name == "config.json")
     for path in files:
         os.replace(path, out / path.name)

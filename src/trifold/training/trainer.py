@@ -8,17 +8,19 @@ accumulation, packing and padding cannot change the gradient.
 """
 
 import math
+import statistics
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from trifold.batch import IGNORED, Batch
-from trifold.errors import NonFiniteError
+from trifold.errors import CapacityError, NonFiniteError
 from trifold.locale import message
 from trifold.model import Transformer
 from trifold.objective import Criterion
@@ -27,7 +29,14 @@ from trifold.training.optimizer import build_optimizers, set_learning_rate
 from trifold.training.precision import Weights, choose_device, choose_dtype
 from trifold.training.schedule import learning_rate_factor
 
-__all__ = ["Batches", "Evaluation", "Step", "Trainer", "evaluate_loss"]
+__all__ = ["Batches", "Evaluation", "Partial", "Step", "Trainer", "evaluate_loss"]
+
+RECENT, FEWEST = 64, 16
+"""Steps that a spike is measured against, and how many there must be."""
+BAD_IN_A_ROW = 3
+"""From so many bad steps one after another on, leaving them out no longer helps."""
+GRADIENT = "gradient"
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @runtime_checkable
@@ -59,6 +68,7 @@ class Step:
         seconds: training time since the start of the run.
         progress: how much of the run is done, 0 to 1.
         remaining: seconds still to go, estimated.
+        skipped: whether it was bad and moved no weight.
     """
 
     step: int
@@ -70,6 +80,15 @@ class Step:
     seconds: float
     progress: float
     remaining: float
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """How far a step has come that is not done: passes behind it, and their summed loss."""
+
+    passes: int
+    total: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +121,16 @@ class Trainer:
         batches: where batches come from.
         training: how.
 
+    Attributes:
+        between: called between two passes of one step. What it raises ends `steps`; `state` then holds the step's part.
+        partial: how far the step has come that is not done; None between steps.
+        is_whole: False while an optimizer moves the weights: if that fails, they are those of no step.
+        suspect: the batches of a step that went wrong.
+
     Raises:
-        NonFiniteError: from `steps`, when a loss or gradient is NaN or infinite; weights stay those of the step before.
+        NonFiniteError: from `steps`, when a step is bad and `training.on_bad_step` does not say to leave it out; weights
+            stay those of the step before.
+        CapacityError: from `steps`, when not even one row fits in memory.
     """
 
     def __init__(self, model: Transformer, objective: Criterion, batches: Batches, training: Training) -> None:
@@ -115,6 +142,12 @@ class Trainer:
         self.optimizers = build_optimizers(training.optimizer, self.weights.exact, layer_decay=training.layer_decay)
         self.step = self.tokens = 0
         self.seconds = 0.0
+        self.between: Callable[[], None] = lambda: None
+        self.partial: Partial | None = None
+        self.is_whole = True
+        self.suspect: list[Batch] = []
+        self._recent: dict[str, deque[float]] = {"loss": deque(maxlen=RECENT), "norm": deque(maxlen=RECENT)}
+        self._bad, self._parts, self._place = 0, 1, batches.state_dict()
         for stack in (model.encoder, model.decoder):
             if stack is not None:
                 stack.checkpointing = training.gradient_checkpointing
@@ -148,32 +181,98 @@ class Trainer:
         # the middle of the step, so that the last step still moves when the schedule ends at zero
         rate = set_learning_rate(self.optimizers, learning_rate_factor(self.training.schedule, self._middle(count)))
         norm = self._clip()
-        if not math.isfinite(total) or not math.isfinite(norm):
-            self.weights.clear_gradients()
-            raise NonFiniteError("training.non_finite", step=self.step + 1, loss=total, norm=norm)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        good = self._is_good(total, norm)
+        if good:
+            self._move()
         self.weights.clear_gradients()
-        self.weights.refresh()
+        if not good:
+            self._refuse(micro_batches, total, norm)
         seconds = time.perf_counter() - start
         self.step, self.tokens, self.seconds = self.step + 1, self.tokens + count, self.seconds + seconds
+        self._place = self.batches.state_dict()
         places = sum(batch.num_tokens for batch in micro_batches)
         done = min(self.progress, 1.0)
         remaining = self.seconds * (1.0 - done) / done
-        return Step(self.step, self.tokens, total, rate, norm, places / seconds, self.seconds, done, remaining)
+        return Step(
+            self.step, self.tokens, total, rate, norm, places / seconds, self.seconds, done, remaining, not good
+        )
+
+    def _move(self) -> None:
+        self.is_whole = False
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.weights.refresh()
+        self.is_whole = True
+
+    def _is_good(self, total: float, norm: float) -> bool:
+        """Whether loss and gradient are numbers, and no spike where spikes are looked for."""
+        found, limit = {"loss": total, "norm": norm}, self.training.spike
+        good = all(map(math.isfinite, found.values()))
+        if good and limit is not None and len(self._recent["loss"]) >= FEWEST:
+            good = all(value <= limit * statistics.median(self._recent[name]) for name, value in found.items())
+        if good:
+            self._bad = 0
+            for name, value in found.items():
+                self._recent[name].append(value)
+        return good
+
+    def _refuse(self, micro_batches: list[Batch], total: float, norm: float) -> None:
+        """Leave a bad step out, where that is wanted and has not been done too often in a row."""
+        self._bad += 1
+        found = {"step": self.step + 1, "loss": total, "norm": norm, "place": self._place}
+        if self.training.on_bad_step == "skip" and self._bad < BAD_IN_A_ROW:
+            warnings.warn(message("training.skipped", **found), stacklevel=2)
+            return
+        self.suspect = micro_batches
+        code = "training.non_finite" if not math.isfinite(total + norm) else "training.spiked"
+        raise NonFiniteError(code, **found)
 
     def _backward(self, micro_batches: list[Batch], count: int) -> float:
-        total = 0.0
+        begun = self.partial or Partial(0, 0.0)
+        total = begun.total
         for index, batch in enumerate(micro_batches):
-            torch.manual_seed(
-                _mix(self.training.seed, self.step, index)
-            )  # dropout depends on the place, not on the past
+            if index < begun.passes:
+                continue
+            # dropout depends on the place, not on the past
+            torch.manual_seed(_mix(self.training.seed, self.step, index))
             self._compile(batch)
+            total += self._pass(batch, count)
+            self.partial = Partial(index + 1, total)
+            if index + 1 < len(micro_batches):
+                self.between()
+        self.partial = None
+        self.weights.place_gradients()
+        return total / max(count, 1)
+
+    def _pass(self, batch: Batch, count: int) -> float:
+        """Add a batch's gradient; in smaller parts where memory does not suffice, which gives the same."""
+        waiting, total = batch.split(self._parts), 0.0
+        while waiting:
+            found = self._try(waiting[0], count)
+            if found is not None:
+                total += found
+                waiting.pop(0)
+                continue
+            rows = waiting[0].num_rows
+            if rows == 1:
+                raise CapacityError("training.out_of_memory", places=waiting[0].num_tokens)
+            self._parts *= 2
+            waiting[:1] = waiting[0].split(2)
+            warnings.warn(message("training.halved", rows=rows, half=waiting[0].num_rows), stacklevel=2)
+        return total
+
+    def _try(self, batch: Batch, count: int) -> float | None:
+        """The summed loss of a batch, its gradient collected; None where memory does not suffice."""
+        try:
             loss = self.objective.loss(self.model, batch)
             (loss.sum / max(count, 1)).backward()
-            self.weights.collect_gradients()
-            total += loss.sum.item()
-        return total / max(count, 1)
+        except (MemoryError, RuntimeError) as error:  # torch's own is a RuntimeError, on a CPU a plain one
+            if not isinstance(error, MemoryError) and not any(words in str(error) for words in NO_MEMORY):
+                raise
+            self.weights.drop_gradients()
+            return None
+        self.weights.collect_gradients()
+        return loss.sum.item()
 
     def _middle(self, count: int) -> float:
         if self.training.steps is not None:
@@ -208,34 +307,47 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """All that a later process needs to go on: tensors by name, and numbers."""
-        tensors = {}
+        tensors = {f"{name}|{GRADIENT}": value for name, value in self.weights.sums.items()}
         names = {id(value): name for name, value in self.weights.exact.items()}
         for optimizer in self.optimizers:
             for parameter, values in optimizer.state.items():
                 for key, value in values.items():
                     tensors[f"{names[id(parameter)]}|{key}"] = torch.as_tensor(value).contiguous()
-        numbers = {"step": self.step, "tokens": self.tokens, "seconds": self.seconds}
-        return tensors, {**numbers, "batches": self.batches.state_dict()}
+        numbers: dict[str, object] = {"step": self.step, "tokens": self.tokens, "seconds": self.seconds}
+        numbers |= {"bad": self._bad, "recent": {name: list(values) for name, values in self._recent.items()}}
+        if self.partial is not None:
+            numbers["partial"] = [self.partial.passes, self.partial.total]
+        return tensors, {**numbers, "batches": self._place}
 
-    def load_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, object]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Go on from what `state` gave; the model's exact weights must have been loaded before."""
+        by_name: dict[str, dict[str, Tensor]] = {}
+        for full, value in tensors.items():
+            name, _, key = full.rpartition("|")
+            by_name.setdefault(name, {})[key] = value
+        exact = self.weights.exact
+        found = {name: by_name[name].pop(GRADIENT, None) for name in by_name}
+        self.weights.sums = {name: value.to(exact[name].device) for name, value in found.items() if value is not None}
         for optimizer in self.optimizers:
             owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-            for name, parameter in self.weights.exact.items():
+            for name, parameter in exact.items():
                 if id(parameter) in owned:
-                    found = {
-                        key.rpartition("|")[2]: value for key, value in tensors.items() if key.startswith(f"{name}|")
-                    }
-                    if found:
-                        optimizer.state[parameter] = {
-                            key: value.to(_place(value, parameter)) for key, value in found.items()
-                        }
-        self.step, self.tokens = int(numbers["step"]), int(numbers["tokens"])  # type: ignore[call-overload]
-        self.seconds = float(numbers["seconds"])  # type: ignore[arg-type]
-        self.batches.load_state_dict(numbers["batches"])  # type: ignore[arg-type]
+                    values = by_name.get(name, {})
+                    optimizer.state[parameter] = {key: one.to(_device(one, parameter)) for key, one in values.items()}
+        self.step, self.tokens, self.seconds = int(numbers["step"]), int(numbers["tokens"]), float(numbers["seconds"])
+        passes, total = numbers.get("partial", (0, 0.0))
+        self.partial = Partial(int(passes), float(total)) if passes else None
+        self._bad = int(numbers["bad"])
+        self._recent = {name: deque(map(float, numbers["recent"][name]), maxlen=RECENT) for name in self._recent}
+        self.go_to(numbers["batches"])
+
+    def go_to(self, place: Mapping[str, int]) -> None:
+        """Take the next step's batches from another place."""
+        self.batches.load_state_dict(place)
+        self._place = dict(place)
 
 
-def _place(value: Tensor, parameter: Tensor) -> torch.device:
+def _device(value: Tensor, parameter: Tensor) -> torch.device:
     """Step counters stay on the CPU unless the optimizer is fused on the parameter's device."""
     return parameter.device if value.ndim or parameter.is_cuda else torch.device("cpu")
 

@@ -1,0 +1,153 @@
+"""The loop around a trainer's steps: log, evaluate, save, stop when asked to, go back when a step goes wrong."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from trifold.batch import Batch, Layout
+from trifold.errors import NonFiniteError
+from trifold.locale import message
+from trifold.training.interrupt import Stop, stoppable
+from trifold.training.log import MetricLog
+from trifold.training.save import Saver
+from trifold.training.trainer import Evaluation, Step, Trainer
+
+__all__ = ["Event", "Listener", "measures", "train"]
+
+ROLLBACKS = 3
+Listener = Callable[["Event"], None]
+Evaluate = Callable[[int], Evaluation | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a run tells while it goes on: a stage that begins, a step, or a held-out evaluation.
+
+    Attributes:
+        stage: `tokenizer`, `data`, `examples`, `head`, `model`, `train`, `evaluate` or `save`.
+        step: the step just done; None outside training.
+        evaluation: the evaluation just done; None otherwise.
+        details: numbers worth showing, by name.
+    """
+
+    stage: str
+    step: Step | None = None
+    evaluation: Evaluation | None = None
+    details: Mapping[str, float | int | str] | None = None
+
+
+def train(trainer: Trainer, saver: Saver, *, log: MetricLog, listen: Listener, evaluate: Evaluate) -> None:
+    """Train to the end, or until an evaluation says that it is enough; whatever ends it, what was learned is saved.
+
+    Args:
+        trainer: brought to the state to go on from.
+        saver: of its checkpoints.
+        log: where measurements go.
+        listen: is told every step and evaluation.
+        evaluate: held-out loss over at most so many rows (0 for all); None where nothing is held out.
+
+    Raises:
+        PreemptedError: a signal stopped it.
+        NonFiniteError: a step went wrong and is not to be left out; its batches are saved beside the checkpoints.
+        StorageError: a checkpoint could not be written.
+    """
+    training, valid = trainer.training, None
+    with stoppable() as stop:
+        trainer.between = lambda: _between_passes(trainer, saver, stop)
+        try:
+            for step in _steps(trainer, saver, log):
+                listen(Event("train", step=step))
+                found = _evaluate_if_due(step, trainer, evaluate, stop)
+                valid = valid if found is None else found.loss
+                _tell(step, found, log, listen, every=training.log_every)
+                saver.check()
+                if training.checkpoint_every and step.step % training.checkpoint_every == 0:
+                    saver.save(valid)
+                if found is not None and found.enough:
+                    break
+                if stop.asked:
+                    raise stop.error(step.step)
+        except NonFiniteError as error:
+            _keep_suspect(saver.root.parent, trainer, error)
+            raise
+        finally:
+            if trainer.is_whole and saver.place > saver.saved:
+                saver.save(valid)
+            saver.finish()
+
+
+def _steps(trainer: Trainer, saver: Saver, log: MetricLog) -> Iterator[Step]:
+    """The trainer's steps; where one goes wrong and the run may go back, those from the newest checkpoint on."""
+    for _ in range(ROLLBACKS):
+        try:
+            yield from trainer.steps()
+        except NonFiniteError as error:
+            if trainer.training.on_bad_step != "rollback" or not saver.roll_back():
+                raise
+            log.rewind(trainer.step)
+            warnings.warn(message("training.rolled_back", problem=str(error), step=trainer.step), stacklevel=2)
+        else:
+            return
+    yield from trainer.steps()
+
+
+def _between_passes(trainer: Trainer, saver: Saver, stop: Stop) -> None:
+    every, partial = trainer.training.checkpoint_passes, trainer.partial
+    if every and partial is not None and partial.passes % every == 0:
+        saver.save()
+    if stop.asked:
+        raise stop.error(trainer.step)
+
+
+def _evaluate_if_due(step: Step, trainer: Trainer, evaluate: Evaluate, stop: Stop) -> Evaluation | None:
+    training = trainer.training
+    if not training.evaluate_every or step.step % training.evaluate_every or step.progress >= 1:
+        return None
+    with stop.at_once(step.step):
+        return evaluate(training.evaluate_rows)
+
+
+def _keep_suspect(out: Path, trainer: Trainer, error: NonFiniteError) -> None:
+    """Write down the batches of a bad step, so that it can be looked at."""
+    tensors = {f"{number}.{name}": value.contiguous() for number, batch in enumerate(trainer.suspect)
+               for name, value in _parts(batch).items()}  # fmt: skip
+    facts = {name: str(value) for name, value in error.values.items()} | {"seed": str(trainer.training.seed)}
+    if tensors:
+        save_file(tensors, out / f"bad-step-{trainer.step + 1:08d}.safetensors", metadata=facts)
+
+
+def _parts(batch: Batch) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name in ("source", "target", "labels", "source_layout", "target_layout"):
+        value = getattr(batch, name)
+        if isinstance(value, Layout):
+            parts = {f"{name}.{part}": getattr(value, part) for part in value.__slots__}
+            found |= {part: one for part, one in parts.items() if one is not None}
+        elif value is not None:
+            found[name] = value
+    return found
+
+
+def _tell(step: Step, found: Evaluation | None, log: MetricLog, listen: Listener, *, every: int) -> None:
+    if found is not None:
+        listen(Event("evaluate", evaluation=found))
+    if found is not None or step.step % every == 0 or step.progress >= 1:
+        log.write({**_logged(step), **measures(found)})
+
+
+def _logged(step: Step) -> dict[str, float]:
+    names = ("step", "tokens", "seconds", "loss", "learning_rate", "gradient_norm", "tokens_per_second")
+    return {name: getattr(step, name) for name in names}
+
+
+def measures(found: Evaluation | None) -> dict[str, float]:
+    """An evaluation as columns of the log."""
+    if found is None:
+        return {}
+    bits = {} if found.bits_per_byte is None else {"valid_bits_per_byte": found.bits_per_byte}
+    metric = {} if found.metric is None else {"valid_metric": found.metric}
+    return {"valid_loss": found.loss, **bits, **metric}
