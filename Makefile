@@ -4,13 +4,14 @@ VENV ?= .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
 
-.PHONY: demo test test-all check docs bench bench-smoke setup clean
+.PHONY: demo test test-all test-lowest check docs bench bench-smoke release setup clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      train one small model of each family on the standard library's text and show them (< 10 min)"
 	@echo "make test      the test suite (< 4 min)      make test-all  also the slow ones"
 	@echo "make check     style, types, import layers   make docs      build the documentation   make bench  benchmarks"
+	@echo "make release   the wheel, built twice and compared, and the list of its components   make test-lowest  oldest libraries"
 	@echo "make bench-smoke  every side of every benchmark, as little as shows that it runs (< 1 min)"
 
 $(READY): pyproject.toml
@@ -42,6 +43,16 @@ docs: $(READY)
 
 bench: $(READY)
 	$(RUN)trifold bench all --page docs/performance.md
+
+# the tests with every run-time dependency at its lower bound
+test-lowest:
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(PYTHON) scripts/lowest.py > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install -q --disable-pip-version-check -c $(VENV)-lowest/constraints.txt -e ".[dev]"
+	$(VENV)-lowest/bin/python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
+
+release: $(READY)
+	$(RUN)python scripts/release.py
 
 bench-smoke: $(READY)
 	$(RUN)trifold bench all --smoke

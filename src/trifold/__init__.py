@@ -12,14 +12,14 @@ Example:
 import importlib
 from typing import TYPE_CHECKING
 
+from trifold.version import __version__
+
 if TYPE_CHECKING:
     from trifold import presets
     from trifold.generation import Generator
     from trifold.presets.pretrained import Transformer
     from trifold.text import Tokenizer, train_tokenizer
     from trifold.training import Experiment, Trainer, Training, pretrain
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Experiment",

@@ -1,6 +1,7 @@
 """Every failure that Trifold reports on purpose, in one tree.
 
     TrifoldError                exit code 1
+    ├── CheckFailedError        1   what should hold was looked at, and does not
     ├── UsageError              2   a wrong option, configuration or argument
     │   ├── ConfigError             a configuration field: unknown, of the wrong type, out of range
     │   ├── MissingExtraError       a feature whose optional libraries are not installed
@@ -21,6 +22,7 @@ from trifold.locale import message
 
 __all__ = [
     "CapacityError",
+    "CheckFailedError",
     "ConfigError",
     "DataError",
     "MissingExtraError",
@@ -52,6 +54,10 @@ class TrifoldError(Exception):
         self.code = code
         self.values = values
         super().__init__(message(code, **values))
+
+
+class CheckFailedError(TrifoldError):
+    """An examination or a rehearsal found that something does not hold."""
 
 
 class UsageError(TrifoldError, ValueError):

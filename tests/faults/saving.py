@@ -31,7 +31,9 @@ REFUSALS = (errno.EIO, errno.EACCES, errno.EROFS, errno.EDQUOT)
 
 def make(root: Path) -> tuple[Trainer, Saver]:
     """A trainer after one whole step and a part of the next, whose first step is saved."""
-    tokenizer = train_tokenizer(["to be or not to be that is the question"], kind="character", vocab_size=29)
+    tokenizer = train_tokenizer(
+        ["to be or not to be that is the question"], kind="character", vocab_size=29, num_sentinels=2
+    )
     torch.manual_seed(0)
     model = Transformer.from_preset("llama", size="tiny", vocab_size=29, num_layers=1, d_model=16, num_heads=2, d_ff=24,
                                     num_kv_heads=1, max_length=32)  # fmt: skip

@@ -75,8 +75,12 @@ PLACES = {
 LENGTHS = {"steps", "tokens", "minutes"}
 
 
-def build_experiment(request: Request) -> Any:
+def build_experiment(request: Request, before: Any = None) -> Any:
     """The experiment that the options, the configuration file and the overrides ask for.
+
+    Args:
+        request: what the user asked.
+        before: the experiment of a run that goes on, whose values hold where nothing else is said.
 
     Raises:
         ConfigError, UsageError: something is missing, given twice, or out of range.
@@ -85,10 +89,11 @@ def build_experiment(request: Request) -> Any:
     from trifold.training import Experiment
 
     path = request.values.experiment
-    given = {} if path is None else to_json(experiment_in(Path(path), Experiment))
+    begun = experiment_in(Path(path), Experiment) if path is not None else before
+    given = {} if begun is None else to_json(begun)
     found = from_json(Experiment, _with_options(request, given), where="experiment")
     changed = override(found, request.overrides, where="experiment")
-    return replace(changed, objective=_fitting(request, changed)) if _is_open(request) else changed
+    return replace(changed, objective=_fitting(request, changed)) if begun is None and _is_open(request) else changed
 
 
 def experiment_in(path: Path, kind: type) -> Any:
@@ -184,11 +189,7 @@ def _set_optimizer(request: Request, training: dict[str, Any]) -> None:
 def _is_open(request: Request) -> bool:
     """Whether nobody has said which objective to train."""
     told = request.values.objective is not None or "objective" in request.sections
-    return (
-        not told
-        and request.values.experiment is None
-        and not any(k.startswith("objective.") for k in request.overrides)
-    )
+    return not told and not any(name.startswith("objective.") for name in request.overrides)
 
 
 def _fitting(request: Request, experiment: Any) -> Any:

@@ -17,15 +17,12 @@ __all__ = ["COMMAND", "run_experiment", "show_step"]
 
 def run(request: Request) -> dict[str, Any]:
     """Train as asked, or go on with a run."""
-    from trifold.config import override
     from trifold.training import read_experiment
 
     out = Path(request.values.out)
-    if request.values.resume and not request.values.data and request.values.experiment is None:
-        experiment = override(read_experiment(out), request.overrides, where="experiment")
-    else:
-        experiment = build_experiment(request)
     values = request.values
+    goes_on = values.resume and not values.data and values.experiment is None
+    experiment = build_experiment(request, read_experiment(out) if goes_on else None)
     result = run_experiment(experiment, out, request.console, resume=values.resume, strict=values.strict,
                             allow=values.allow_change or ())  # fmt: skip
     return describe(result)

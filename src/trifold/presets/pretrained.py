@@ -137,7 +137,7 @@ class Transformer(Core):
             shape = from_json(config.Transformer, data.get("transformer"), where=str(folder / "config.json"))
             return cls(shape, special=special)
         known = {preset.model_type: preset for preset in reversed(list(PRESETS.values()))}
-        if kind not in known:
+        if not isinstance(kind, str) or kind not in known:
             raise ConfigError("presets.unknown_type", path=folder, given=kind, known=", ".join(sorted(known)))
         dials = known[kind].turn(asdict(known[kind].read_dials(data)), changes)  # type: ignore[call-overload]
         return cls(known[kind].build(dials), preset=known[kind], dials=dials, special=special)

@@ -11,6 +11,8 @@ from trifold.text.tokenizer import Tokenizer
 
 __all__ = ["Kind", "sample", "train_tokenizer"]
 
+MOST = 0.9
+"""Part of a text that a vocabulary of characters must know; the rest becomes the unknown token."""
 Kind = Literal["bpe", "byte_bpe", "wordpiece", "unigram", "character"]
 
 SAMPLE_CHARACTERS = 12_000_000
@@ -63,7 +65,7 @@ def train_tokenizer(
         max_characters: cap of the sample; None for 12 million (4 million for `unigram`).
 
     Raises:
-        DataError: there is no text, or `unigram` has more characters to hold than `vocab_size`.
+        DataError: there is no text, or `vocab_size` is too small for the characters of `unigram` or `character`.
 
     Example:
         >>> train_tokenizer(["to be or not to be"], kind="character", vocab_size=200).encode("to be").ids.size
@@ -211,7 +213,11 @@ def _normalization(kind: Kind, *, lowercase: bool, nfc: bool, fold_width: bool) 
 
 
 def _learn_characters(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
-    chosen = _most_frequent(_counts(_normalized(backend, texts)), max(vocab_size - len(specials), 0))
+    counts = _counts(_normalized(backend, texts))
+    chosen = _most_frequent(counts, max(vocab_size - len(specials), 0))
+    if sum(counts[letter] for letter in chosen) < MOST * sum(counts.values()):
+        least = _fewest(counts, MOST) + len(specials)
+        raise DataError("text.characters_left_out", given=vocab_size, least=least, share=f"{MOST:.0%}")
     vocabulary = {token: number for number, token in enumerate([*specials, *chosen])}
     backend.model = models.WordLevel(vocabulary, unk_token=specials[1])
     backend.add_special_tokens([AddedToken(token, special=True) for token in specials])
@@ -227,6 +233,16 @@ def _alphabet(texts: list[str], vocab_size: int) -> list[str]:
 def _most_frequent(counts: dict[str, int], room: int) -> list[str]:
     """By code point; of those equally frequent the first ones by code point are kept."""
     return sorted(sorted(sorted(counts), key=lambda one: -counts[one])[:room])
+
+
+def _fewest(counts: dict[str, int], share: float) -> int:
+    """How many of the most frequent characters make up this share of a text."""
+    wanted, seen = share * sum(counts.values()), 0
+    for number, count in enumerate(sorted(counts.values(), reverse=True), 1):
+        seen += count
+        if seen >= wanted:
+            return number
+    return len(counts)
 
 
 def _counts(texts: list[str]) -> dict[str, int]:

@@ -20,7 +20,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from trifold import __version__
 from trifold.checkpoint import checkpoints, folder_size, name_of, newest, publish, recover, retain, verify
 from trifold.checkpoint.hugging_face import read_extra
 from trifold.checkpoint.store import storage_error
@@ -31,6 +30,7 @@ from trifold.text import Tokenizer
 from trifold.training.config import Muon
 from trifold.training.optimizer import split_parameters
 from trifold.training.trainer import Trainer
+from trifold.version import __version__
 
 __all__ = ["Saver", "environment", "load_checkpoint", "publish_model"]
 

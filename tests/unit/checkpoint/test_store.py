@@ -1,14 +1,36 @@
-"""Checkpoints are whole or not there; damage is noticed and passed over."""
+"""Checkpoints are whole or not there; damage is noticed and passed over; what is deleted is no longer wanted."""
 
 import errno
+import json
 import os
+import random
 import shutil
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from trifold.checkpoint import newest, publish, retain, verify
+from trifold.checkpoint import (
+    checkpoints,
+    folder_size,
+    locked,
+    name_of,
+    newest,
+    place_of,
+    publish,
+    recover,
+    retain,
+    verify,
+)
 from trifold.checkpoint import store as store_module
-from trifold.errors import ModelFileError, StorageError
+from trifold.errors import ModelFileError, StorageError, UsageError
+
+FLIPS = 500
 
 
 def write(text: str):
@@ -19,46 +41,113 @@ def write(text: str):
     return inner
 
 
-def make(root, *steps: int) -> None:
+def make(root, *steps: int, **facts: object) -> None:
     for step in steps:
-        publish(root / f"step-{step:08d}", write(str(step)), {"step": step})
+        publish(root / name_of(step), write(str(step)), {"step": step, **facts})
 
 
-def test_newest_goes_by_step_not_by_name_or_time(tmp_path):
+def steps_in(root) -> list[int]:
+    return [place_of(folder)[0] for folder in checkpoints(root)]
+
+
+def test_a18_newest_goes_by_step_not_by_name_or_time(tmp_path):
     make(tmp_path, 10000, 9, 100)
     os.utime(tmp_path / "step-00000009")
     assert newest(tmp_path).name == "step-00010000"
+    publish(tmp_path / name_of(10000, 2), write("later"), {})
+    assert newest(tmp_path).name == "step-00010000-pass-0002"
     retain(tmp_path, 2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000100", "step-00010000"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00010000", "step-00010000-pass-0002"]
 
 
-@pytest.mark.parametrize("file", ["weights", "state", "manifest.json"])
-def test_a7_every_flipped_bit_is_noticed_and_the_one_before_is_used(tmp_path, file):
+def test_a7_five_hundred_flipped_bits_are_noticed_and_the_one_before_is_used(tmp_path):
     make(tmp_path, 1, 2)
-    path = tmp_path / "step-00000002" / file
-    raw = path.read_bytes()
-    for place in range(0, len(raw), max(len(raw) // 40, 1)):
+    folder, chance = tmp_path / "step-00000002", random.Random(0)
+    files, noticed = sorted(folder.iterdir()), 0
+    for _ in range(FLIPS):
+        path = chance.choice(files)
+        raw = path.read_bytes()
         changed = bytearray(raw)
-        changed[place] ^= 4
+        changed[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
         path.write_bytes(changed)
-        try:
-            meta = verify(tmp_path / "step-00000002")
-        except ModelFileError:
-            with pytest.warns(UserWarning, match="Falling back"):
-                assert newest(tmp_path).name == "step-00000001"
-        else:  # white space or a fact about the run: every file is still what it was
-            assert file == "manifest.json" and set(meta["files"]) == {"weights", "state"}
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            noticed += newest(tmp_path).name == "step-00000001"
+        assert path.name in str(said[0].message) or path.name.startswith("manifest")
+        path.write_bytes(raw)
+    assert noticed == FLIPS
+    assert newest(tmp_path, strict=True).name == "step-00000002"
 
 
-def test_a8_a10_truncated_missing_and_swapped_files(tmp_path):
+def _swap(folder):
+    other = folder.with_name("step-00000001")
+    (folder / "state").rename(folder / "kept")
+    (other / "state").rename(folder / "state")
+    (folder / "kept").rename(other / "state")
+
+
+DAMAGE = {
+    "truncated": lambda folder: os.truncate(folder / "weights", 7),
+    "empty": lambda folder: (folder / "weights").write_bytes(b""),
+    "zeroed": lambda folder: (folder / "weights").write_bytes(bytes((folder / "weights").stat().st_size)),
+    "appended": lambda folder: (folder / "state").write_bytes((folder / "state").read_bytes() + b"x"),
+    "missing": lambda folder: (folder / "state").unlink(),
+    "extra": lambda folder: (folder / "stranger").touch(),
+    "manifest missing": lambda folder: (folder / "manifest.json").unlink(),
+    "manifest malformed": lambda folder: (folder / "manifest.json").write_text("{"),
+    "manifest a list": lambda folder: reseal(folder, "[]"),
+    "files no mapping": lambda folder: reseal(folder, json.dumps({"format": 2, "files": [1]})),
+    "seal missing": lambda folder: (folder / "manifest.sha256").unlink(),
+    "older": lambda folder: reseal(folder, json.dumps({"format": 1, "files": {}})),
+    "newer": lambda folder: reseal(folder, json.dumps({"format": 9, "version": "7.0", "files": {}})),
+    "link": lambda folder: ((folder / "state").unlink(), (folder / "state").symlink_to("/etc/hostname")),
+    "pipe": lambda folder: ((folder / "manifest.json").unlink(), os.mkfifo(folder / "manifest.json")),
+    "folder": lambda folder: ((folder / "state").unlink(), (folder / "state").mkdir()),
+    "huge manifest": lambda folder: os.truncate(folder / "manifest.json", 2**27),
+}
+
+
+def reseal(folder, text):
+    (folder / "manifest.json").write_text(text)
+    (folder / "manifest.sha256").write_text(store_module._seal(text.encode()))
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a8_a9_a19_damage_is_named_and_passed_over(tmp_path, damage):
     make(tmp_path, 1, 2)
-    (tmp_path / "step-00000002" / "state").unlink()
-    with pytest.raises(ModelFileError, match="state"):
+    DAMAGE[damage](tmp_path / "step-00000002")
+    with pytest.warns(UserWarning, match="Falling back"):
+        assert newest(tmp_path).name == "step-00000001"
+    with pytest.raises(ModelFileError, match="step-00000002"):
         newest(tmp_path, strict=True)
-    shutil.copy(tmp_path / "step-00000002" / "weights", tmp_path / "step-00000001" / "weights")
-    with pytest.raises(ModelFileError, match="(?s)step-00000002.*step-00000001"):
+    if damage == "newer":
+        with pytest.raises(ModelFileError, match=r"written by Trifold 7\.0"):
+            verify(tmp_path / "step-00000002")
+
+
+def test_a8_a10_swapped_files_and_no_whole_checkpoint_at_all(tmp_path):
+    make(tmp_path, 1, 2)
+    _swap(tmp_path / "step-00000002")
+    with pytest.raises(ModelFileError, match=r"(?s)step-00000002.*step-00000001"):
         newest(tmp_path)
     assert newest(tmp_path / "nothing") is None
+
+
+def test_a19_links_and_files_of_the_name_of_a_checkpoint_are_not_touched(tmp_path):
+    make(tmp_path, 1)
+    make(tmp_path / "elsewhere", 7)
+    (tmp_path / "step-00000009").symlink_to(tmp_path / "elsewhere" / "step-00000007")
+    (tmp_path / "step-00000008").write_text("no folder")
+    (tmp_path / "step-x").mkdir()
+    assert steps_in(tmp_path) == [1]
+    retain(tmp_path, 1)
+    assert (tmp_path / "step-00000009").is_symlink() and (tmp_path / "elsewhere" / "step-00000007").is_dir()
+
+
+@pytest.mark.parametrize("name", ["with space", "line\nbreak", "中文", "x" * 200])
+def test_a19_odd_names_of_folders(tmp_path, name):
+    make(tmp_path / name, 1, 2)
+    assert newest(tmp_path / name).name == "step-00000002"
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
@@ -78,7 +167,7 @@ def test_a4_a6_a_failing_disk_leaves_the_old_state(tmp_path, monkeypatch, code, 
     else:
         monkeypatch.setattr(store_module.Path, "rename", fail)
     with pytest.raises(StorageError):
-        publish(tmp_path / "step-00000002", writing, {"step": 2})
+        publish(tmp_path / "step-00000002", writing, {"step": 2}, needed=4321)
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
     assert verify(tmp_path / "step-00000001")["step"] == 1
@@ -89,3 +178,82 @@ def test_publishing_over_an_old_folder_replaces_it_whole(tmp_path):
     publish(tmp_path / "step-00000001", write("again"), {"step": 1})
     assert (tmp_path / "step-00000001" / "state").read_text() == "again"
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_what_a_dead_process_left_is_put_back_or_cleared_away(tmp_path):
+    make(tmp_path, 1, 2)
+    (tmp_path / "step-00000001").rename(tmp_path / ".step-00000001.77.old")  # it died between two renames
+    shutil.copytree(tmp_path / "step-00000002", tmp_path / ".step-00000002.77.old")
+    (tmp_path / ".step-00000003.77.tmp").mkdir()
+    recover(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000001", "step-00000002"]
+    assert steps_in(tmp_path) == [1, 2]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([*range(9, 13), 99, 100, 999, 1000, 10_000]), min_size=1, max_size=9, unique=True),
+    st.integers(1, 3),
+    st.sampled_from([0, 10, 100]),
+    st.data(),
+)
+def test_a14_the_newest_the_best_and_every_nth_are_kept_and_those_of_other_runs(
+    tmp_path_factory, steps, keep, every, data
+):
+    root = tmp_path_factory.mktemp("kept")
+    losses = {step: data.draw(st.sampled_from([1.0, 2.0, None])) for step in steps}
+    runs = {step: data.draw(st.sampled_from(["mine", "mine", "other"])) for step in steps}
+    for step in steps:
+        make(root, step, valid_loss=losses[step], run=runs[step])
+    run = runs[max(steps)]
+    retain(root, keep, every=every, best=True)
+    left, known = steps_in(root), [step for step in steps if losses[step] is not None]
+    assert set(sorted(steps)[-keep:]) <= set(left)
+    assert {step for step in steps if runs[step] != run} <= set(left)
+    assert {step for step in steps if every and step % every == 0} <= set(left)
+    if known:
+        assert min(known, key=lambda step: (losses[step], step)) in left
+    allowed = len(steps) if every else keep + sum(runs[step] != run for step in steps) + 1
+    assert len(left) <= allowed
+    retain(root, keep, every=every, best=True)
+    assert steps_in(root) == left
+
+
+def test_nothing_is_deleted_when_the_newest_is_damaged(tmp_path):
+    make(tmp_path, 1, 2, 3)
+    DAMAGE["truncated"](tmp_path / "step-00000003")
+    with pytest.raises(ModelFileError):
+        retain(tmp_path, 1)
+    assert steps_in(tmp_path) == [1, 2, 3]
+
+
+def test_a15_a_second_process_is_told_who_has_the_folder_and_a_dead_one_has_it_no_longer(tmp_path):
+    script = textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from trifold.checkpoint import locked
+        with locked(Path(sys.argv[1])):
+            print("held", flush=True)
+            time.sleep(60)
+    """)
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match=str(child.pid)), locked(tmp_path):
+            pass
+        child.kill()
+        child.wait()
+    with locked(tmp_path):
+        time.sleep(0)
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic"), locked(tmp_path):
+        pass
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
+    make(tmp_path, 1)
+    assert folder_size(tmp_path) == sum(path.stat().st_size for path in (tmp_path / "step-00000001").iterdir())

@@ -1,0 +1,23 @@
+"""What the machine does with the model: threads, number formats, kernels."""
+
+import os
+
+import torch
+
+from trifold.doctor.finding import Finding, not_for
+from trifold.doctor.subject import Subject
+from trifold.generation import uses_kernel
+from trifold.training.precision import choose_device, choose_dtype
+
+__all__ = ["machine"]
+
+
+def machine(subject: Subject) -> Finding:
+    """Threads do not outnumber the cores that this process may use, and are not starved by other work."""
+    del subject
+    cores, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
+    load, device = os.getloadavg()[0], choose_device("auto")
+    facts = {"cores": cores, "threads": threads, "load": f"{load:.1f}", "device": device.type,
+             "dtype": str(choose_dtype("auto", device)).removeprefix("torch."),
+             "decoding": "kernel" if uses_kernel() else "torch"}  # fmt: skip
+    return Finding(threads <= cores and load <= 2 * cores, not_for("machine", **facts).detail)

@@ -1,0 +1,81 @@
+"""Checks of text on its way to the model: tokenizer, end of text, template."""
+
+from itertools import islice
+
+from torch import Tensor
+
+from trifold.batch import IGNORED
+from trifold.data.rows import Row
+from trifold.doctor.finding import Finding, not_for
+from trifold.doctor.subject import Subject
+from trifold.example import TrainingExample
+from trifold.tasks.record import Record
+
+__all__ = ["end_of_text", "round_trip", "template"]
+
+HARD = ("", " ", "  two  spaces ", "tab\tand\nline", "Ünïcödé naïve", "中文没有空格。混排 English 也行！", "👩‍👩‍👧",
+        "1,234.50 €", "e\u0301 is not é", "\u200bzero width")  # fmt: skip
+BATCHES = 40
+MOST_UNKNOWN = 0.02
+
+
+def round_trip(subject: Subject) -> Finding:
+    """Text that became tokens and text again becomes the same tokens; byte-level kinds give back the text itself."""
+    tokenizer = subject.tokenizer
+    texts, lossless = [*HARD, *subject.lines], tokenizer.kind == "byte_bpe"
+    ids = [tokenizer.encode(text).ids.tolist() for text in texts]
+    again = [tokenizer.decode(one) for one in ids]
+    other = [text for text, back in zip(texts, again, strict=True) if text != back]
+    unstable = [text for one, back in zip(ids, again, strict=True) if tokenizer.encode(back).ids.tolist() != one
+                for text in [back]]  # fmt: skip
+    unknown = tokenizer.special.unk
+    read = [token for text in subject.lines for token in tokenizer.encode(text).ids.tolist()]
+    share = read.count(unknown) / max(len(read), 1) if unknown is not None else 0.0
+    detail = not_for("round_trip", texts=len(texts), other=len(other), unknown=f"{share:.1%}").detail
+    return Finding(not (other if lossless else unstable and lossless) and share <= MOST_UNKNOWN, detail)
+
+
+def end_of_text(subject: Subject) -> Finding:
+    """A model that writes learns where a text ends: the end-of-text token is among its labels."""
+    end = subject.tokenizer.special.eos
+    if subject.model.config.decoder is None:
+        return not_for("not_causal")
+    if end is None:
+        return Finding(False, not_for("no_end").detail)
+    labels = [batch.labels for batch in islice(subject.prepared.train, BATCHES) if batch.labels is not None]
+    ends = sum(int((one == end).sum()) for one in labels)
+    count = sum(int((one != IGNORED).sum()) for one in labels)
+    return Finding(ends > 0, not_for("ends", ends=ends, labels=count).detail)
+
+
+def template(subject: Subject) -> Finding:
+    """A fine-tuned model sees in use exactly the tokens that it saw in training, up to where it has to answer."""
+    tuned = subject.tuned
+    if tuned is None:
+        return not_for("not_tuned")
+    record = _record(subject)
+    learned = tuned.task.examples([record])[0][0]
+    seen: list[Tensor] = []
+    handle = tuned.model.embedding.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().clone()))
+    try:
+        tuned.task.predict(tuned.model, [record])
+    finally:
+        handle.remove()
+    same = bool(seen) and _agrees(learned, seen[0][0].tolist())
+    return Finding(same, not_for("rendered", tokens=len(seen[0][0]) if seen else 0).detail)
+
+
+def _record(subject: Subject) -> Record:
+    """One made-up record of the task, with an answer that the task knows."""
+    assert subject.tuned is not None
+    task = subject.tuned.task
+    labels = getattr(task.config, "labels", ()) or getattr(task.config, "tags", ())
+    values = {role.name: (labels[0] if labels else "the answer") if role.label else "the text to read, and the answer"
+              for role in task.roles}  # fmt: skip
+    return task.record(Row(values, "#1"), {role.name: role.name for role in task.roles})
+
+
+def _agrees(learned: TrainingExample, seen: list[int]) -> bool:
+    """Whether the first tokens that a model read in use are those of the training example, or its beginning."""
+    sides = [side.tolist() for side in (learned.source, learned.target) if side is not None]
+    return any(side[: len(seen)] == seen or seen[: len(side)] == side for side in sides)
