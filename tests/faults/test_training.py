@@ -273,7 +273,7 @@ def test_a5_a_disk_too_small_for_the_checkpoints_is_refused_before_the_first_ste
     usage = save_module.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(save_module.shutil, "disk_usage", lambda _: usage._replace(free=5000))
     code, _, err = call(capsys, "pretrain", "--data", text, *TINY, "--steps", 4, "--out", tmp_path / "run")
-    assert code == 5 and "5000 bytes free" in err and "are missing" in err
+    assert code == 5 and "5,000 bytes free" in err and "are missing" in err
     assert not (tmp_path / "run").exists()
 
 

@@ -121,8 +121,8 @@ def storage_error(error: OSError, path: Path, *, needed: int | None = None) -> S
     """The failure of a disk in our words."""
     parent = next((place for place in [path, *path.parents] if place.exists()), Path())
     if error.errno in FULL:
-        free = shutil.disk_usage(parent).free
-        return StorageError("checkpoint.disk_full", path=path, free=free, needed="?" if needed is None else needed)
+        numbers = {"free": f"{shutil.disk_usage(parent).free:,}", "needed": "?" if needed is None else f"{needed:,}"}
+        return StorageError("checkpoint.disk_full", path=path, **numbers)
     return StorageError("checkpoint.disk_failed", path=path, problem=str(error))
 
 

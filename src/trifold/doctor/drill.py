@@ -33,7 +33,8 @@ def rehearse(name: str, run: Path, place: Path) -> Finding:
         raise UsageError("doctor.no_checkpoint", path=run)
     needed, free = 3 * folder_size(run), shutil.disk_usage(place).free
     if needed > free:
-        raise StorageError("checkpoint.no_room", path=place, needed=needed, free=free, missing=needed - free)
+        numbers = {"needed": f"{needed:,}", "free": f"{free:,}", "missing": f"{needed - free:,}"}
+        raise StorageError("doctor.no_room", path=place, **numbers)
     return DRILLS[name](run, place)
 
 

@@ -101,7 +101,8 @@ class Saver:
         place = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
         free = shutil.disk_usage(place).free
         if needed > free:
-            raise StorageError("checkpoint.no_room", path=place, needed=needed, free=free, missing=needed - free)
+            numbers = {"needed": f"{needed:,}", "free": f"{free:,}", "missing": f"{needed - free:,}"}
+            raise StorageError("checkpoint.no_room", path=place, **numbers)
 
     @property
     def place(self) -> tuple[int, int]:
