@@ -71,6 +71,14 @@ def state(out: Path) -> dict[str, str]:
     return found | {"folder": folder.name, "numbers": json.dumps(numbers, sort_keys=True)}
 
 
+def _first_save(child: Child, out: Path) -> int | None:
+    """Wait until the run saves for the first time; its exit code where it ends before."""
+    code = None
+    while code is None and not checkpoints(out / "checkpoints"):
+        code = child.wait(0.01)
+    return code
+
+
 def main(kind: str, runs: int, folder: Path) -> dict:
     """How many runs were killed how often, and which ended as another than the one that nobody killed."""
     run = prepare(kind, folder)
@@ -86,7 +94,8 @@ def main(kind: str, runs: int, folder: Path) -> dict:
 
         for last in [False] * chance.randint(1, 3) + [True]:
             child = Child(go_on)
-            code = child.wait(120.0 if last else chance.uniform(0.0, length))
+            early = None if last or chance.random() < 0.3 else _first_save(child, out)
+            code = child.wait(120.0 if last else chance.uniform(0.0, length / 2)) if early is None else early
             if code is not None:
                 wrong += [] if code == 0 else [f"run {number} ended with {code}"]
                 break

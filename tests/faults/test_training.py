@@ -227,13 +227,21 @@ def test_a21_a_failure_in_the_middle_of_the_optimizers_step_is_not_saved(tmp_pat
 # -- A22, A12: inside a step
 
 
+def dropping(trainer):
+    """The trainer of a model with dropout."""
+    for part in trainer.model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.2
+    return trainer
+
+
 @pytest.mark.parametrize("optimizer", [AdamW(lr=1e-2), Muon()], ids=["adamw", "muon"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("passes", [1, 2])
 def test_a12_a_step_that_was_broken_off_goes_on_where_it_was(optimizer, dtype, passes):
     options = {"optimizer": optimizer, "dtype": dtype, "accumulation": 3, "spike": 100.0, "steps": 4}
-    whole = make_trainer(**options)
-    list(whole.steps())
+    whole = dropping(make_trainer(**options))
+    losses = [step.loss for step in whole.steps()]
 
     class Stop(Exception):
         pass
@@ -242,21 +250,23 @@ def test_a12_a_step_that_was_broken_off_goes_on_where_it_was(optimizer, dtype, p
         if first.step == 2 and first.partial.passes == passes:
             raise Stop
 
-    first = make_trainer(**options)
+    first = dropping(make_trainer(**options))
     first.between = stop
     with pytest.raises(Stop):
         list(first.steps())
     tensors, numbers = first.state()
     tensors, saved = {name: value.clone() for name, value in tensors.items()}, weights(first)
-    second = make_trainer(make_model(seed=9), **options)
+    second = dropping(make_trainer(make_model(seed=9), **options))
     with torch.no_grad():
         for name, value in second.weights.exact.items():
             value.copy_(saved[name])
     second.weights.refresh()
+    torch.manual_seed(1234)  # a later process comes with other dice
     second.load_state(tensors, json.loads(json.dumps(numbers)))
     assert second.partial.passes == passes
-    list(second.steps())
+    assert [step.loss for step in second.steps()] == losses[2:]
     assert_same(weights(second), weights(whole))
+    assert second.state()[1]["recent"] == whole.state()[1]["recent"]
 
 
 # -- A5, A13, A16
@@ -353,6 +363,21 @@ def test_a16_what_is_saved_in_the_background_is_the_state_of_that_moment(tmp_pat
     assert again.step == 1
     assert_same(weights(again), expected)
     assert_same(again.state()[0], state)
+
+
+def test_a_checkpoint_that_is_loaded_is_what_the_model_computes_with(tmp_path):
+    options = {"steps": 9, "dtype": "bfloat16"}
+    trainer, saver = saver_of(options, tmp_path)
+    next(trainer.steps())
+    saver.save()
+    saver.finish()
+    again, _ = saver_of(options, tmp_path / "other")
+    with torch.no_grad():
+        for value in again.model.parameters():
+            value.zero_()
+    load_checkpoint(tmp_path, again)
+    for one, other in zip(again.model.parameters(), trainer.model.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a16_a_failure_in_the_background_is_told_at_the_next_step(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ __all__ = [
 
 SINGLE, INDEX, EXTRA = "model.safetensors", "model.safetensors.index.json", "extra.safetensors"
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+LONGEST_NAME = 255
 SHARD_BYTES = 5 * 10**9
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.bpe"]
 
@@ -81,7 +82,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for name in _shards(folder):
         path = folder / name
-        if Path(name).name != name or not path.is_file() or (path.is_symlink() and not _same_cache(path, folder)):
+        plain = Path(name).name == name and len(name.encode()) <= LONGEST_NAME
+        if not plain or not path.is_file() or (path.is_symlink() and not _same_cache(path, folder)):
             raise ModelFileError("checkpoint.outside", path=folder, given=name)
         weights |= _read_tensors(path)
     for key, value in weights.items():

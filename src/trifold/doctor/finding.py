@@ -36,6 +36,7 @@ def difference(one: Tensor, other: Tensor) -> float:
     """The largest difference, relative to the largest number (at least 1); infinite where one is no number.
 
     Example:
+        >>> import torch
         >>> difference(torch.tensor([4.0, 2.0]), torch.tensor([4.0, 1.0]))
         0.25
     """

@@ -14,6 +14,7 @@ import warnings
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from trifold.checkpoint import (
     checkpoints,
@@ -244,6 +245,50 @@ def test_a15_a_second_process_is_told_who_has_the_folder_and_a_dead_one_has_it_n
         child.wait()
     with locked(tmp_path):
         time.sleep(0)
+
+
+def test_a_lock_whose_holder_is_not_readable_is_still_a_lock(tmp_path):
+    with locked(tmp_path):
+        (tmp_path / ".lock").write_text("nonsense")
+        with pytest.raises(UsageError, match=r"process \?"), locked(tmp_path):
+            pass
+
+
+def test_what_safetensors_says_of_a_failing_disk_is_understood(tmp_path):
+    def fail(text):
+        def write(_):
+            raise SafetensorError(text)
+
+        return write
+
+    with pytest.raises(StorageError, match="full"):
+        publish(tmp_path / "a", fail("I/O error: No space left on device (os error 28)"), {})
+    with pytest.raises(StorageError, match="could not be written"):
+        publish(tmp_path / "a", fail("something else"), {})
+
+
+def test_a_failure_while_an_old_folder_is_replaced_puts_it_back(tmp_path, monkeypatch):
+    make(tmp_path, 1)
+    plain, calls = store_module.Path.rename, []
+
+    def second_fails(self, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError(errno.EIO, "gone")
+        return plain(self, target)
+
+    monkeypatch.setattr(store_module.Path, "rename", second_fails)
+    with pytest.raises(StorageError):
+        publish(tmp_path / "step-00000001", write("again"), {"step": 1})
+    monkeypatch.undo()
+    assert (tmp_path / "step-00000001" / "state").read_text() == "1"
+
+
+def test_a_damaged_checkpoint_in_between_is_deleted_in_its_turn(tmp_path):
+    make(tmp_path, 1, 2, 3)
+    DAMAGE["manifest missing"](tmp_path / "step-00000001")
+    retain(tmp_path, 1, best=True)
+    assert steps_in(tmp_path) == [3]
 
 
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path):

@@ -90,6 +90,27 @@ def test_a22_accumulation_of_unequal_passes_is_one_big_batch():
     assert_same(weights(apart), weights(together), 1e-9)  # Adam divides by tiny numbers, which enlarges 1e-16
 
 
+def test_the_loss_of_a_step_is_the_mean_over_the_places_with_a_label():
+    model = make_model()
+    batch = Rows().make(1)
+    logits = model.double().head(model(batch)).flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits, batch.labels.flatten(), ignore_index=IGNORED).item()
+    step = next(make_trainer(model, Rows(place=1)).steps())
+    assert step.loss == pytest.approx(expected, abs=1e-12)
+    assert step.tokens == int((batch.labels != IGNORED).sum()) < batch.labels.numel()
+
+
+def test_gradients_are_clipped_to_the_limit_and_no_further():
+    free, tight, wide = (make_trainer(clip=clip, optimizer=AdamW(lr=1e-2, eps=1.0)) for clip in (None, 1e-3, 1e3))
+    start = weights(free)
+    norms = [next(one.steps()).gradient_norm for one in (free, tight, wide)]
+    assert norms[0] == norms[1] == norms[2] > 1e-2
+    moved = [
+        max((value - start[name]).abs().max() for name, value in weights(one).items()) for one in (free, tight, wide)
+    ]
+    assert moved[0] == moved[2] > 10 * moved[1]
+
+
 @pytest.mark.parametrize("optimizer", [AdamW(lr=1e-2), Muon()], ids=["adamw", "muon"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a11_resume_is_the_uninterrupted_run_bit_by_bit(optimizer, dtype):
