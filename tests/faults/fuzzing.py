@@ -24,8 +24,9 @@ from trifold.generation import Generator
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer, train_tokenizer
 
-KINDS = ("gpt2", "llama", "bert", "t5")
+KINDS = ("gpt2", "llama", "bert", "t5", "modernbert", "vaswani")
 SMALL = {"num_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 24}
+LINKS = {"link": "/etc/passwd", "device": "/dev/zero"}
 SECONDS, ROOM = 5.0, 2**30
 FORBIDDEN = ("exec", "compile", "import", "socket.connect", "socket.bind", "subprocess.Popen", "os.exec", "os.system",
              "os.posix_spawn", "ctypes.dlopen", "pickle.find_class", "marshal.loads", "os.remove",
@@ -173,6 +174,11 @@ def mutate(folder: Path, chance: random.Random) -> str:
                           "tokenizer_config.json", "generation_config.json", "index"))  # fmt: skip
     if file == "index":
         return mutate_index(folder, chance)
+    if chance.random() < 0.08:
+        (folder / file).unlink()
+        kind = chance.choice(("pipe", "link", "folder", "device"))
+        {"pipe": os.mkfifo, "folder": os.mkdir}.get(kind, lambda path: path.symlink_to(LINKS[kind]))(folder / file)
+        return f"{file} {kind}"
     change = mutate_safetensors if file == "model.safetensors" else mutate_json
     return f"{file} {change(folder / file, chance)}"
 

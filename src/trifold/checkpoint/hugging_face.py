@@ -1,6 +1,7 @@
 """Model folders in Hugging Face's layout: `config.json` and safetensors, single or sharded. Nothing here runs code."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trifold.errors import ModelFileError
+from trifold.plain_file import is_plain_file
 
 __all__ = [
     "find_folder",
@@ -24,7 +26,6 @@ __all__ = [
 
 SINGLE, INDEX, EXTRA = "model.safetensors", "model.safetensors.index.json", "extra.safetensors"
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-LONGEST_NAME = 255
 SHARD_BYTES = 5 * 10**9
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.bpe"]
 
@@ -57,6 +58,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         ModelFileError: it is missing or is no JSON mapping.
     """
     path = folder / "config.json"
+    _require_plain(folder, path.name)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -82,8 +84,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for name in _shards(folder):
         path = folder / name
-        plain = Path(name).name == name and len(name.encode()) <= LONGEST_NAME
-        if not plain or not path.is_file() or (path.is_symlink() and not _same_cache(path, folder)):
+        if not is_plain_file(folder, name):
             raise ModelFileError("checkpoint.outside", path=folder, given=name)
         weights |= _read_tensors(path)
     for key, value in weights.items():
@@ -107,6 +108,7 @@ def read_extra(folder: Path) -> dict[str, Tensor]:
         ModelFileError: the file is damaged.
     """
     path = folder / EXTRA
+    _require_plain(folder, EXTRA)
     return _read_tensors(path) if path.is_file() else {}
 
 
@@ -116,12 +118,15 @@ def write_extra(folder: Path, weights: Mapping[str, Tensor]) -> None:
         save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, folder / EXTRA)
 
 
-def _same_cache(path: Path, folder: Path) -> bool:
-    """The hub's cache keeps snapshots as links to `../../blobs`."""
-    return path.resolve().parent == (folder / ".." / ".." / "blobs").resolve()
+def _require_plain(folder: Path, name: str) -> None:
+    """Refuse what is there under a name but is no plain file of the folder."""
+    if os.path.lexists(folder / name) and not is_plain_file(folder, name):
+        raise ModelFileError("checkpoint.outside", path=folder, given=name)
 
 
 def _shards(folder: Path) -> list[str]:
+    for name in (SINGLE, INDEX):
+        _require_plain(folder, name)
     if (folder / SINGLE).is_file():
         return [SINGLE]
     try:

@@ -83,8 +83,8 @@ class KeyMap:
     @staticmethod
     def _part(entry: Entry, whole: Tensor, shapes: Mapping[str, torch.Size], loaded: "Loaded") -> None:
         found = tuple(whole.shape)
-        if entry.change == "unsqueeze":
-            whole = whole.reshape(whole.shape[1:])
+        if entry.change == "unsqueeze" and whole.ndim > 1 and len(whole) == 1:
+            whole = whole[0]
         whole = whole.t() if entry.transpose and whole.ndim == 2 else whole
         wanted = [shapes[name] for name in entry.ours]
         rows = sum(shape[0] for shape in wanted)

@@ -189,7 +189,9 @@ def _write_qwen2(dials: Dials) -> dict[str, Any]:
 
 
 def _read(data: Mapping[str, Any]) -> dict[str, Any]:
-    rope = {**(data.get("rope_scaling") or {}), **(data.get("rope_parameters") or {})}
+    given = [data.get(name) or {} for name in ("rope_scaling", "rope_parameters")]
+    refuse_unless(all(isinstance(one, dict) for one in given), "rope_parameters", given, "a mapping")
+    rope = {**given[0], **given[1]}
     kind = rope.get("rope_type", rope.get("type", "default"))
     refuse_unless(kind in ("default", "llama3"), "rope_parameters.rope_type", kind, "default, llama3")
     values = pick(

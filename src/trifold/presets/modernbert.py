@@ -159,6 +159,11 @@ def read(data: Mapping[str, Any]) -> dict[str, Any]:
         refuse_unless(not data.get(name), name, data.get(name), "false")
     refuse_unless(data.get("decoder_bias", True) is True, "decoder_bias", False, "true")
     rope = data.get("rope_parameters") or {}
+    attentions = ("full_attention", "sliding_attention")
+    plain = isinstance(rope, dict) and all(isinstance(rope.get(kind) or {}, dict) for kind in attentions)
+    refuse_unless(plain, "rope_parameters", rope, "a mapping of mappings")
+    kinds = data.get("layer_types") or []
+    refuse_unless(isinstance(kinds, list), "layer_types", kinds, "a list")
     values = pick(
         data,
         num_layers="num_hidden_layers",
@@ -175,10 +180,9 @@ def read(data: Mapping[str, Any]) -> dict[str, Any]:
         dropout="embedding_dropout",
         std="initializer_range",
     )
-    for dial, kind in (("global_base", "full_attention"), ("local_base", "sliding_attention")):
+    for dial, kind in zip(("global_base", "local_base"), attentions, strict=True):
         values[dial] = (rope.get(kind) or {}).get("rope_theta", values[dial])
-    if values["global_every"] is None and "layer_types" in data:
-        kinds = data["layer_types"]
+    if values["global_every"] is None and kinds:
         values["global_every"] = next((n for n in range(1, len(kinds)) if kinds[n] == kinds[0]), len(kinds))
     return {**values, "activation": activation_name(data, "hidden_activation", "gelu")}
 

@@ -8,6 +8,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
 from trifold.errors import ModelFileError
+from trifold.plain_file import is_plain_file
 from trifold.text import sentencepiece
 
 __all__ = ["load"]
@@ -49,11 +50,15 @@ def _download(name: str) -> Path:
 
 
 def _load_folder(folder: Path) -> Loaded:
-    for name in ("tokenizer.json", "vocab.txt", "vocab.json", "encoder.json"):
-        if (folder / name).is_file():
+    for name in (
+        "tokenizer.json",
+        "vocab.txt",
+        "vocab.json",
+        "encoder.json",
+        *sorted(path.name for path in folder.glob("*.model")),
+    ):
+        if is_plain_file(folder, name):
             return _load_file(folder / name, folder)
-    for path in sorted(folder.glob("*.model")):
-        return _load_file(path, folder)
     raise ModelFileError("text.not_found", path=folder)
 
 
@@ -103,7 +108,7 @@ def _check_vocabulary(vocabulary: Any) -> None:
 def _settings(folder: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        if (folder / name).is_file():
+        if is_plain_file(folder, name):
             settings |= json.loads((folder / name).read_text(encoding="utf-8"))
     return settings
 
@@ -160,7 +165,7 @@ def _load_word_pieces(path: Path, folder: Path) -> Loaded:
 def _load_byte_pairs(path: Path, folder: Path) -> Loaded:
     vocabulary = json.loads(path.read_text(encoding="utf-8"))
     _check_vocabulary(vocabulary)
-    merges_file = next((folder / name for name in ("merges.txt", "vocab.bpe") if (folder / name).is_file()), None)
+    merges_file = next((folder / name for name in ("merges.txt", "vocab.bpe") if is_plain_file(folder, name)), None)
     if merges_file is None:
         raise ValueError("no merges.txt or vocab.bpe beside it")
     lines = merges_file.read_text(encoding="utf-8").split("\n")
