@@ -1,6 +1,7 @@
 """Several processes train as one, and none of them waits for one that will not come."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,8 +10,8 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
 
-def play(scenario, folder):
-    done = subprocess.run([sys.executable, "-m", "tests.faults.together", scenario, str(folder)], check=False,
+def play(scenario, folder, before=()):
+    done = subprocess.run([*before, sys.executable, "-m", "tests.faults.together", scenario, str(folder)], check=False,
                           capture_output=True, text=True, timeout=240)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -80,3 +81,20 @@ def test_c7_c8_a_slow_process_is_reported_and_nothing_listens_to_other_machines(
     assert "Rank 1 is slow" in found["said"]
     assert found["places"]
     assert set(found["places"]) == {"0100007F"}
+
+
+def has_networks():
+    if shutil.which("ip") is None or shutil.which("unshare") is None:
+        return False
+    tried = subprocess.run(["unshare", "-rn", "ip", "link", "add", "a", "type", "veth", "peer", "name", "b"], check=False,  # noqa: S607
+                           capture_output=True)  # fmt: skip
+    return tried.returncode == 0
+
+
+@pytest.mark.skipif(not has_networks(), reason="this system lets nobody make networks (unshare -rn, ip link add)")
+def test_two_machines_end_when_their_cable_is_cut(tmp_path):
+    found = play("cut", tmp_path, before=("unshare", "-rn"))
+    assert found["codes"] == [7, 7]
+    assert "rank 1 (process " in found["said"]
+    assert "Rank 1 can no longer reach the process that started the run" in found["said"]
+    assert found["seconds"] < 20

@@ -3,6 +3,7 @@
 python -m tests.faults.together SCENARIO FOLDER
 """
 
+import ctypes
 import errno
 import hashlib
 import json
@@ -11,6 +12,7 @@ import random
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
+import torch._dynamo  # which torch's optimizers load on first use, in every child anew
 import torch.distributed as dist
 
 from tests.faults.child import Child
@@ -31,6 +34,7 @@ SETTINGS = (
     "--batch-size", "2", "--training.accumulation", "4", "--training.dtype", "float32", "--training.evaluate_every", "4",
     "--training.log_every", "1", "--training.checkpoint_every", "2", "--training.timeout", "20", "--steps", "8",
 )  # fmt: skip
+NEW_NETWORK = 0x40000000  # CLONE_NEWNET of unshare(2)
 WORDS = "the cat sat on a mat and the dog ran off to see the sun".split()
 
 
@@ -45,11 +49,12 @@ class Run:
         out: str = "run",
         before: Callable[[int], None] = lambda _: None,
         own: Callable[[int], Sequence[str]] = lambda _: (),
+        address: str = "127.0.0.1",
     ) -> None:
         self.folder, self.out = folder, folder / out
-        listening = socket.create_server(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-        known = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        listening = socket.create_server((address, 0))
+        port, local = listening.getsockname()[1], size if address == "127.0.0.1" else 1
+        known = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": local, "MASTER_ADDR": address, "MASTER_PORT": port}
         self.errors = [folder / f"{out}-{size}-{time.monotonic_ns()}-{rank}.err" for rank in range(size)]
 
         def work(rank: int) -> None:
@@ -65,7 +70,7 @@ class Run:
                               *own(rank)]))  # fmt: skip
 
         self.children = [Child(lambda rank=rank: work(rank)) for rank in range(size)]
-        self.store = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False,
+        self.store = dist.TCPStore(address, port, is_master=True, wait_for_workers=False,
                                    timeout=timedelta(seconds=60), master_listen_fd=listening.detach())  # fmt: skip
 
     def reach(self, step: int) -> None:
@@ -238,7 +243,39 @@ def uneven(folder: Path) -> dict:
     return {"codes": [three.codes(), tree.codes()], "said": three.said() + tree.said(), "left": three.out.exists()}
 
 
-SCENARIOS = (same, same_by_four, resume, resume_alone, killed, stopped, unsaved, unlike, straggling, uneven)
+def cut(folder: Path) -> dict:
+    """Two machines (network namespaces) on one cable, which is cut."""
+    ready = folder / "ready"
+    ip("link set lo up", "link add here type veth peer name there", "addr add 10.9.0.1/24 dev here", "link set here up")
+
+    def before(rank: int) -> None:
+        os.environ["GLOO_SOCKET_IFNAME"] = "here" if rank == 0 else "there"
+        slowly()(rank)
+        if rank == 1:
+            assert ctypes.CDLL(None).unshare(NEW_NETWORK) == 0
+            ready.touch()
+            while "there" not in (name for _, name in socket.if_nameindex()):
+                time.sleep(0.01)
+            ip("link set lo up", "addr add 10.9.0.2/24 dev there", "link set there up")
+
+    run = Run(folder, 2, "--training.timeout", "3", before=before, address="10.9.0.1")
+    while not ready.exists():
+        time.sleep(0.01)
+    ip(f"link set there netns {run.children[1].pid}")
+    run.reach(2)
+    ip("link set here down")
+    start = time.monotonic()
+    codes = run.codes()
+    return {"codes": codes, "seconds": time.monotonic() - start, "said": run.said()}
+
+
+def ip(*commands: str) -> None:
+    """Change the network of this process."""
+    for command in commands:
+        subprocess.run(["ip", *command.split()], check=True)  # noqa: S607 - wherever the system has it
+
+
+SCENARIOS = (cut, same, same_by_four, resume, resume_alone, killed, stopped, unsaved, unlike, straggling, uneven)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

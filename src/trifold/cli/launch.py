@@ -49,7 +49,7 @@ def launch(words: Sequence[str], count: int) -> int:
 
 def _start(words: Sequence[str], rank: int, count: int, port: int) -> subprocess.Popen[bytes]:
     threads = max(1, len(os.sched_getaffinity(0)) // count)
-    known = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    known = {"OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}  # we say what is wrong
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
     store = {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     environment = {**known, **{name: str(value) for name, value in place.items()}, **store}

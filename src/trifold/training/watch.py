@@ -1,7 +1,8 @@
 """Which processes of a run still live, and what ended those that do not.
 
 Every process has a thread that writes a beat into torch's store four times a second, and reads there whether another
-process has raised the alarm. Nobody reads beats while all goes well.
+process has raised the alarm. Nobody reads beats while all goes well. A second thread asks nobody, since a question to a
+machine that is cut off may never be answered.
 """
 
 import json
@@ -23,7 +24,7 @@ __all__ = ["Watch"]
 BEAT, LOOK, GRACE = 0.25, 1.0, 1.0
 """Seconds between two beats, from one look at them to the next, and to end by oneself after an alarm."""
 LOST, SILENT = 5.0, 30.0
-"""Seconds after which a store that does not answer is given up, and a first process that others wait for."""
+"""Seconds after which a store that is broken off is given up, and a silent first process that others wait for."""
 ALARM = "alarm"
 
 
@@ -46,18 +47,25 @@ class Watch:
         self.rank, self.size, self.timeout = rank, size, timeout
         self.doing, self.calls, self.at_risk = "training.doing_start", 0, False
         self._connect, self._store, self._over = connect, connect(), threading.Event()
+        self._heard, self._broken = time.monotonic(), False
+        self._seen: dict[str, Any] | None = None
+        self._end: DistributedError | None = None
         self.host = socket.gethostname()
         self._store.set(f"who/{rank}", json.dumps([os.getpid(), self.host]))
-        self._thread = threading.Thread(target=self._beat, name="watch", daemon=True)
-        self._thread.start()
+        for work in (self._beat, self._guard):
+            threading.Thread(target=work, name="watch", daemon=True).start()
 
     def close(self) -> None:
         """Stop watching and being watched."""
         self._over.set()
-        self._thread.join(2 * BEAT)
 
     def put(self, key: str, value: object) -> None:
-        """Leave something for the others."""
+        """Leave something for the others.
+
+        Raises:
+            DistributedError: the store is gone.
+        """
+        self._raise_end()
         try:
             self._store.set(key, json.dumps(value))
         except RuntimeError:
@@ -69,32 +77,43 @@ class Watch:
         Raises:
             DistributedError: another process failed, or the first one fell silent.
         """
+        self._raise_end()
         moved, last = time.monotonic(), -1
-        while not self._is_there(keys):
-            count = self._beats().get(0, [0])[0]
-            if count != last:
-                moved, last = time.monotonic(), count
-            if time.monotonic() - moved > SILENT:
-                raise self.explain(TimeoutError())
-            time.sleep(BEAT / 5)
-        return [json.loads(value) for value in self._store.multi_get(list(keys))]
+        try:
+            while not self._store.check(list(keys)):
+                if self._seen is not None:
+                    raise self._failure(self._seen)
+                count = self._beats().get(0, [0])[0]
+                moved, last = (time.monotonic(), count) if count != last else (moved, last)
+                if time.monotonic() - moved > SILENT:
+                    raise self.explain(TimeoutError())
+                time.sleep(BEAT / 5)
+            return [json.loads(value) for value in self._store.multi_get(list(keys))]
+        except RuntimeError as error:
+            raise self.explain(error) from None
 
     def explain(self, error: Exception) -> DistributedError:
         """Why a meeting with the others failed: what they say, or who of them is silent or late."""
         self.at_risk = False
+        found: list[dict[str, Any]] = []
+        asking = threading.Thread(target=lambda: found.append(self._ask(error)), name="watch", daemon=True)
+        asking.start()
+        asking.join(LOOK + 2 * GRACE)  # where the machine with the store cannot be reached, no answer comes at all
+        self._end = self._failure(found[0] if found else self._unreachable())
+        return self._end
+
+    def _ask(self, error: Exception) -> dict[str, Any]:
         try:
-            before, alarm = self._beats(), self._alarm()
-            for _ in range(10):
-                if alarm is not None:
-                    break
-                time.sleep(LOOK / 10)
-                alarm = self._alarm()
-            else:
+            before, alarm, until = self._beats(), self._alarm(self._store), time.monotonic() + LOOK
+            while alarm is None and time.monotonic() < until:
+                time.sleep(BEAT / 5)
+                alarm = self._alarm(self._store)
+            if alarm is None:
                 self.alarm(self._accuse(before, error), DistributedError.exit_code)
-                alarm = self._alarm()
-        except RuntimeError:  # the store is gone with the machine it was on
+                alarm = self._alarm(self._store)
+        except RuntimeError:
             alarm = None
-        return self._failure(alarm or self._unreachable())
+        return alarm or self._unreachable()
 
     def alarm(self, text: str, exit_code: int) -> bool:
         """Tell the others what ends this process; whether nobody else was faster."""
@@ -127,19 +146,13 @@ class Watch:
             return {rank: json.loads(value) for rank, value in enumerate(self._store.multi_get(keys))}
         return {rank: json.loads(self._store.get(key)) for rank, key in enumerate(keys) if self._store.check([key])}
 
-    def _alarm(self, store: Store | None = None) -> dict[str, Any] | None:
-        store = store or self._store
+    @staticmethod
+    def _alarm(store: Store) -> dict[str, Any] | None:
         return json.loads(store.get(ALARM)) if store.check([ALARM]) else None
 
-    def _is_there(self, keys: Sequence[str]) -> bool:
-        """Whether all keys are; an alarm in the meantime is raised."""
-        try:
-            found, alarm = self._store.check(list(keys)), self._alarm()
-        except RuntimeError:
-            alarm, found = self._unreachable(), False
-        if alarm is not None and not found:
-            raise self._failure(alarm)
-        return found
+    def _raise_end(self) -> None:
+        if self._end is not None:
+            raise self._end
 
     def _failure(self, alarm: dict[str, Any]) -> DistributedError:
         failed = DistributedError("training.together_failed", problem=alarm["text"])
@@ -152,16 +165,23 @@ class Watch:
         return {"rank": self.rank, "host": self.host, "exit_code": DistributedError.exit_code, "text": text}
 
     def _beat(self) -> None:
-        store, count, failed = self._connect(), 0, 0
-        while not self._over.wait(BEAT):
+        """Tell the store again and again that this process lives, and look there for an alarm."""
+        store, count = self._connect(), 0
+        while not self._broken and not self._over.wait(BEAT):
             count += 1
             try:
                 store.set(f"beat/{self.rank}", json.dumps([count, self.calls, self.doing]))
-                alarm = self._alarm(store)
-                failed = 0
+                self._seen = self._alarm(store)
+                self._heard = time.monotonic()
             except RuntimeError:
-                failed += 1
-                alarm = self._unreachable() if failed * BEAT >= LOST else None
+                self._broken = True  # and stays so
+
+    def _guard(self) -> None:
+        """End the process where its main thread waits for somebody who will not come."""
+        while not self._over.wait(BEAT):
+            limit = LOST if self._broken else self.timeout + LOOK
+            lost = time.monotonic() - self._heard > limit
+            alarm = self._seen or (self._unreachable() if lost else None)
             if alarm is not None and not self._over.wait(GRACE) and self.at_risk:
                 sys.stderr.write(f"{self._failure(alarm)}\n")
-                os._exit(alarm["exit_code"])  # the main thread waits for somebody who will not come
+                os._exit(alarm["exit_code"])
