@@ -275,7 +275,52 @@ def ip(*commands: str) -> None:
         subprocess.run(["ip", *command.split()], check=True)  # noqa: S607 - wherever the system has it
 
 
-SCENARIOS = (cut, same, same_by_four, resume, resume_alone, killed, stopped, unsaved, unlike, straggling, uneven)
+def started_again(folder: Path) -> dict:
+    """Under torchrun, which starts all processes again when one is killed."""
+    long = ("--deterministic", "--steps", "60")
+    whole = Run(folder, 2, *long, out="whole")
+    assert whole.codes() == [0, 0], whole.said()
+    out, said = folder / "run", folder / "said"
+    launcher = (
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--max-restarts",
+        "2",
+    )
+    words = ("pretrain", "--data", str(folder / "text.txt"), "--out", str(out), *SETTINGS, *long)
+    with said.open("w") as file:
+        running = subprocess.Popen([*launcher, "-m", "trifold", *words], stderr=file, stdout=file)
+    while not (out / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    (child, *_) = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+    code = running.wait(120)
+    return {
+        "code": code,
+        "gone": "are gone: rank" in said.read_text(),
+        "state": state(out),
+        "expected": state(whole.out),
+    }
+
+
+SCENARIOS = (
+    started_again,
+    cut,
+    same,
+    same_by_four,
+    resume,
+    resume_alone,
+    killed,
+    stopped,
+    unsaved,
+    unlike,
+    straggling,
+    uneven,
+)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

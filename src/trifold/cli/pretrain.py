@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from trifold.cli.console import Console, Progress, duration
 from trifold.cli.experiment import EXPERIMENT_OPTIONS, RESUME_OPTIONS, SECTIONS, build_experiment
 from trifold.cli.option import Command, Option, Request
+from trifold.errors import UsageError
 from trifold.locale import message
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def run(request: Request) -> dict[str, Any]:
     experiment = _experiment(request, out, resume=resume)
     if values.processes > 1 and "RANK" not in os.environ:
         _run_together(experiment, request)
+    if values.processes not in (1, int(os.environ.get("WORLD_SIZE", "1"))):
+        raise UsageError("cli.other_processes", given=values.processes, there=os.environ.get("WORLD_SIZE", "1"))
     result = run_experiment(experiment, out, request.console, resume=resume, strict=values.strict,
                             allow=values.allow_change or ())  # fmt: skip
     return describe(result)

@@ -134,7 +134,7 @@ def _join(training: Training, size: int) -> "Together":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         backend = "cpu:gloo,cuda:nccl"
     try:
-        store, _, _ = next(rendezvous("env://", timeout=timeout))
+        store = _of_this_attempt(next(rendezvous("env://", timeout=timeout))[0], "torch")
         watch = Watch(rank, size, _connect, training.timeout)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     except (RuntimeError, ValueError) as error:
@@ -145,10 +145,15 @@ def _join(training: Training, size: int) -> "Together":
 
 def _connect() -> Store:
     """A connection of one's own to the store where the processes found each other."""
-    place, attempt = os.environ["MASTER_ADDR"], os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    place = os.environ["MASTER_ADDR"]
     port, wait = int(os.environ["MASTER_PORT"]), timedelta(seconds=5)
     store = dist.TCPStore(place, port, is_master=False, timeout=wait)  # pyright: ignore[reportPrivateImportUsage]
-    return PrefixStore(f"trifold/{attempt}", store)
+    return _of_this_attempt(store, "trifold")
+
+
+def _of_this_attempt(store: Store, name: str) -> Store:
+    """Where torchrun starts the processes again, it keeps the store, and in it what those before them left."""
+    return PrefixStore(f"{name}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 class Together(Alone):
