@@ -10,13 +10,12 @@
     ├── ModelFileError          4   a model folder, checkpoint or tokenizer file
     ├── StorageError            5   the disk: full, read-only, failing
     ├── NonFiniteError          6   training met NaN, infinity or a spike
+    ├── DistributedError        7   processes that train together: one died, is late, or has other settings
     └── PreemptedError         75   a signal stopped the run; it is saved and can go on
 
 A message says what was given, what is allowed and what to do next. Its text stands in `locale/`, in English and
 Chinese, under the key that is also the error's stable `code`.
 """
-
-from typing import ClassVar
 
 from trifold.locale import message
 
@@ -25,6 +24,7 @@ __all__ = [
     "CheckFailedError",
     "ConfigError",
     "DataError",
+    "DistributedError",
     "MissingExtraError",
     "ModelFileError",
     "NonFiniteError",
@@ -42,13 +42,17 @@ class TrifoldError(Exception):
         code: key of the message in the catalogue, `area.name`.
         **values: what the message's placeholders stand for.
 
+    Attributes:
+        told: whether another process of the same run tells the user.
+
     Example:
         >>> error = DataError("data.corpus_empty", path="notes.txt")
         >>> error.code, error.exit_code
         ('data.corpus_empty', 3)
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
+    told: bool = False
 
     def __init__(self, code: str, /, **values: object) -> None:
         self.code = code
@@ -100,6 +104,12 @@ class NonFiniteError(TrifoldError):
     """Training met a loss or gradient that is NaN, infinite or a spike."""
 
     exit_code = 6
+
+
+class DistributedError(TrifoldError):
+    """A process that trains together with others died, is late, cannot be reached or has other settings."""
+
+    exit_code = 7
 
 
 class PreemptedError(TrifoldError):

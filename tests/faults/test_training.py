@@ -238,8 +238,10 @@ def dropping(trainer):
 @pytest.mark.parametrize("optimizer", [AdamW(lr=1e-2), Muon()], ids=["adamw", "muon"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("passes", [1, 2])
-def test_a12_a_step_that_was_broken_off_goes_on_where_it_was(optimizer, dtype, passes):
-    options = {"optimizer": optimizer, "dtype": dtype, "accumulation": 3, "spike": 100.0, "steps": 4}
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a12_a_step_that_was_broken_off_goes_on_where_it_was(optimizer, dtype, passes, deterministic):
+    options = {"optimizer": optimizer, "dtype": dtype, "accumulation": 3, "spike": 100.0, "steps": 4,
+               "deterministic": deterministic}  # fmt: skip
     whole = dropping(make_trainer(**options))
     losses = [step.loss for step in whole.steps()]
 

@@ -34,19 +34,25 @@ class Console:
         as_json: the result is one JSON document on standard output, and nothing else goes there.
         out: stream of results.
         err: stream of notes, progress and errors.
+        follows: another process of the same run speaks for this one, which only warns and fails.
     """
 
     def __init__(
-        self, *, as_json: bool = False, out: io.TextIOBase | None = None, err: io.TextIOBase | None = None
+        self,
+        *,
+        as_json: bool = False,
+        out: io.TextIOBase | None = None,
+        err: io.TextIOBase | None = None,
+        follows: bool = False,
     ) -> None:
-        self.as_json = as_json
+        self.as_json, self.follows = as_json, follows
         self.out = sys.stdout if out is None else out
         self.err = sys.stderr if err is None else err
 
     @property
     def terminal(self) -> bool:
         """Whether notes go to a terminal that may be drawn on."""
-        return self.err.isatty() and os.environ.get("TERM") != "dumb"
+        return not self.follows and self.err.isatty() and os.environ.get("TERM") != "dumb"
 
     @property
     def color(self) -> bool:
@@ -55,7 +61,7 @@ class Console:
 
     def say(self, text: str = "", *, end: str = "\n") -> None:
         """Write a piece of the result for a person; silent with `--json`."""
-        if not self.as_json:
+        if not self.as_json and not self.follows:
             print(text, end=end, file=self.out, flush=True)
 
     def note(self, text: str) -> None:
@@ -72,7 +78,7 @@ class Console:
 
     def result(self, data: dict[str, Any]) -> None:
         """Write the machine-readable result; only with `--json`."""
-        if self.as_json:
+        if self.as_json and not self.follows:
             text = json.dumps(_plain(data), ensure_ascii=False, indent=2, allow_nan=False)
             print(text, file=self.out, flush=True)
 

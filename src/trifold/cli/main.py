@@ -77,8 +77,8 @@ def main(words: list[str] | None = None) -> int:
         words: the arguments, those of the process when not given.
 
     Returns:
-        The exit code: 0 done, 2 usage, 3 data, 4 model file, 5 disk, 6 training became NaN or infinite, 1 anything
-        else, 75 stopped by a signal and saved, 130 interrupted.
+        The exit code: 0 done, 2 usage, 3 data, 4 model file, 5 disk, 6 training became NaN or infinite, 7 one of
+        several processes is gone, 1 anything else, 75 stopped by a signal and saved, 130 interrupted.
 
     Example:
         >>> main(["version"])  # doctest: +ELLIPSIS
@@ -86,7 +86,7 @@ def main(words: list[str] | None = None) -> int:
         0
     """
     whole_process, words = words is None, sys.argv[1:] if words is None else words
-    console = Console(as_json=wants(words, "--json"))
+    console = Console(as_json=wants(words, "--json"), follows=os.environ.get("RANK", "0") != "0")
     if whole_process:
         warnings.showwarning = lambda text, *_, **__: console.warn(str(text))
     debug = wants(words, "--debug")
@@ -126,7 +126,8 @@ def _dispatch(words: list[str], console: Console) -> int:
 def _explain(error: Exception, console: Console) -> int:
     """Write one line about a failure and give its exit code."""
     if isinstance(error, TrifoldError):
-        console.fail(str(error), error.code)
+        if not error.told:
+            console.fail(str(error), error.code)
         return error.exit_code
     if isinstance(error, OSError):
         return _explain_system(error, console)

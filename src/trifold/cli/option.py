@@ -80,6 +80,7 @@ class Request:
         overrides: dotted paths and their new values.
         sections: mappings of the configuration file, by the name of their section.
         console: where results, notes and progress go.
+        words: the command line after the command's name.
     """
 
     values: argparse.Namespace
@@ -87,6 +88,7 @@ class Request:
     overrides: dict[str, str]
     sections: dict[str, Any]
     console: "Console"
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def parse(command: Command, words: list[str], console: "Console") -> Request:
     Raises:
         UsageError: an unknown option, a bad value, a required option that is missing.
     """
-    options = (*command.options, *COMMON)
+    options, typed = (*command.options, *COMMON), tuple(words)
     words, overrides = _take_overrides(command, words)
     namespace, rest = _build(command, options).parse_known_args(words)
     if rest:
@@ -83,8 +83,9 @@ def parse(command: Command, words: list[str], console: "Console") -> Request:
         raise UsageError("cli.missing_option", missing=", ".join(missing), command=command.name)
     fields = frozenset(given) | frozenset(filed)
     return Request(
-        values=argparse.Namespace(**values), given=fields, overrides=overrides, sections=sections, console=console
-    )
+        values=argparse.Namespace(**values), given=fields, overrides=overrides, sections=sections, console=console,
+        words=typed,
+    )  # fmt: skip
 
 
 def _build(command: Command, options: tuple[Option, ...]) -> Parser:

@@ -1,12 +1,15 @@
 """`trifold pretrain`: a model from raw text."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from trifold.cli.console import Console, Progress, duration
 from trifold.cli.experiment import EXPERIMENT_OPTIONS, RESUME_OPTIONS, SECTIONS, build_experiment
 from trifold.cli.option import Command, Option, Request
+from trifold.errors import UsageError
 from trifold.locale import message
 
 if TYPE_CHECKING:
@@ -17,15 +20,42 @@ __all__ = ["COMMAND", "run_experiment", "show_step"]
 
 def run(request: Request) -> dict[str, Any]:
     """Train as asked, or go on with a run."""
-    from trifold.training import read_experiment
-
-    out = Path(request.values.out)
-    values = request.values
-    goes_on = values.resume and not values.data and values.experiment is None
-    experiment = build_experiment(request, read_experiment(out) if goes_on else None)
-    result = run_experiment(experiment, out, request.console, resume=values.resume, strict=values.strict,
+    values, out = request.values, Path(request.values.out)
+    resume = values.resume or _was_restarted(out)
+    experiment = _experiment(request, out, resume=resume)
+    if values.processes > 1 and "RANK" not in os.environ:
+        _run_together(experiment, request)
+    if values.processes not in (1, int(os.environ.get("WORLD_SIZE", "1"))):
+        raise UsageError("cli.other_processes", given=values.processes, there=os.environ.get("WORLD_SIZE", "1"))
+    result = run_experiment(experiment, out, request.console, resume=resume, strict=values.strict,
                             allow=values.allow_change or ())  # fmt: skip
     return describe(result)
+
+
+def _experiment(request: Request, out: Path, *, resume: bool) -> "Experiment":
+    """What is asked for, or what the run that goes on was begun with."""
+    from trifold.training import read_experiment
+
+    goes_on = resume and not request.values.data and request.values.experiment is None
+    given = build_experiment(request, read_experiment(out) if goes_on else None)
+    training = replace(given.training, deterministic=True) if request.values.deterministic else given.training
+    return replace(given, training=training)
+
+
+def _was_restarted(out: Path) -> bool:
+    """Whether torchrun started this process again, after a first time that had begun the run."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0 and (out / "trifold.json").exists()
+
+
+def _run_together(experiment: "Experiment", request: Request) -> NoReturn:
+    """Start the processes that train, and end as they do."""
+    from trifold.cli.launch import launch
+    from trifold.training.distributed import require_split
+
+    require_split(experiment.training, request.values.processes)
+    raise SystemExit(
+        launch(["pretrain", *request.words], request.values.processes)
+    )  # they have said all there is to say
 
 
 def describe(result: "Result") -> dict[str, Any]:
@@ -87,6 +117,8 @@ COMMAND = Command(
         *EXPERIMENT_OPTIONS,
         Option(name="out", kind="folder", required=True),
         *RESUME_OPTIONS,
+        Option(name="processes", kind="integer", low=1, default=1, group="training"),
+        Option(name="deterministic", kind="flag", default=False, group="training"),
     ),
     run=run,
     sections=SECTIONS,

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from trifold.checkpoint import checkpoints, place_of
 from trifold.errors import ModelFileError
-from trifold.training.trainer import Evaluation, Trainer
+from trifold.training.held_out import Evaluation
+from trifold.training.trainer import Trainer
 
 __all__ = ["Best"]
 

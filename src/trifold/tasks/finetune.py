@@ -39,13 +39,13 @@ from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.adapter import add_adapters, merge_adapters
+from trifold.training.held_out import Evaluation
 from trifold.training.log import MetricLog
 from trifold.training.loop import Event, Listener, train
 from trifold.training.memory import keep_freed_memory
 from trifold.training.prepare import choose_model
 from trifold.training.run import claimed, open_saver, write_facts
 from trifold.training.save import Saver, publish_model
-from trifold.training.trainer import Evaluation
 
 __all__ = ["FineTuneResult", "finetune", "split_records", "split_rows"]
 

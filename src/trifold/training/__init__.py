@@ -2,9 +2,10 @@
 
 from trifold.training.config import AdamW, Muon, Schedule, Training
 from trifold.training.experiment import DataChoice, Experiment, ModelChoice, TokenizerChoice
+from trifold.training.held_out import Evaluation, evaluate_loss
 from trifold.training.loop import Event
 from trifold.training.run import Result, pretrain, read_experiment
-from trifold.training.trainer import Evaluation, Step, Trainer, evaluate_loss
+from trifold.training.trainer import Step, Trainer
 
 __all__ = [
     "AdamW",

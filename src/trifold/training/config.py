@@ -76,7 +76,7 @@ class Training(Config):
         length: tokens in a row, of the encoder where there is one, else of the decoder.
         target_length: tokens in a decoder's row beside an encoder; None lets the objective say.
         batch_size: rows in one pass.
-        accumulation: passes in one optimizer step; the gradient is that of one big batch.
+        accumulation: passes in one optimizer step, which all processes share; the gradient is that of one big batch.
         layer_decay: what the learning rate is multiplied by from each layer to the one below (Howard and Ruder 2018).
         clip: largest norm of the gradient; None for no limit.
         dtype: `auto` is bfloat16 where the device multiplies it in hardware, else float32.
@@ -93,6 +93,9 @@ class Training(Config):
         keep_best: also keep the one with the lowest held-out loss.
         save_in_background: copy the state and go on training while it is written.
         on_full_disk: whether a checkpoint that does not fit stops the run, or is left out.
+        deterministic: add gradients in a fixed order, on one thread a process, so that 1, 2 or 4 processes give the same
+            bits.
+        timeout: seconds that processes wait for one another before they say who is missing.
         evaluate_rows: held-out rows for the evaluations during training; 0 means all. The last one always reads all.
 
     Example:
@@ -129,6 +132,8 @@ class Training(Config):
     save_in_background: bool = True
     on_full_disk: Literal["stop", "go_on"] = "stop"
     tensorboard: bool = False
+    deterministic: bool = False
+    timeout: Annotated[float, Interval(gt=0, le=1e6)] = 600.0
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)

@@ -24,16 +24,28 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._heard: signal.Signals | None = None
         self._waiting = False
 
     @property
     def asked(self) -> bool:
-        """Whether a signal came."""
-        return self.signal is not None
+        """Whether a signal came, here or to another process of the run."""
+        return self.signal is not None or self._heard is not None
+
+    @property
+    def number(self) -> int:
+        """The signal's number; 0 where none came."""
+        return 0 if self.signal is None else self.signal.value
+
+    def hear(self, number: int) -> bool:
+        """Take note of a signal to any process of the run (0 for none), and say whether there was one."""
+        self._heard = signal.Signals(number) if number else None
+        return self._heard is not None
 
     def error(self, step: int) -> PreemptedError:
         """The failure that says so."""
-        return PreemptedError("training.preempted", signal="?" if self.signal is None else self.signal.name, step=step)
+        came = self.signal or self._heard
+        return PreemptedError("training.preempted", signal="?" if came is None else came.name, step=step)
 
     @contextmanager
     def at_once(self, step: int) -> Iterator[None]:
@@ -53,7 +65,7 @@ class Stop:
 
     def receive(self, number: int, _: FrameType | None = None) -> None:
         """What happens when a signal comes: the first asks, the second ends the process as if nobody had listened."""
-        if self.asked:
+        if self.signal is not None:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from trifold.errors import MissingExtraError
 
-__all__ = ["COLUMNS", "MetricLog"]
+__all__ = ["COLUMNS", "MetricLog", "NoLog"]
 
 COLUMNS: tuple[str, ...] = (
     "step", "tokens", "seconds", "loss", "learning_rate", "gradient_norm", "tokens_per_second",
@@ -75,6 +75,22 @@ class MetricLog:
         self._table.close()
         if self._events is not None:
             self._events.close()
+
+
+class NoLog(MetricLog):
+    """Writes nothing: the log of a process that another one writes for."""
+
+    def __init__(self) -> None:
+        pass
+
+    def rewind(self, step: int) -> None:
+        """Nothing is there to forget."""
+
+    def write(self, record: Mapping[str, float | None]) -> None:
+        """Nothing is written."""
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 def _step_of(line: str) -> float:

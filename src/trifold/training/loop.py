@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from torch import Tensor
 from trifold.batch import Batch, Layout
 from trifold.errors import NonFiniteError
 from trifold.locale import message
+from trifold.training.held_out import Evaluation
 from trifold.training.interrupt import Stop, stoppable
 from trifold.training.log import MetricLog
 from trifold.training.save import Saver
-from trifold.training.trainer import Evaluation, Step, Trainer
+from trifold.training.trainer import Step, Trainer
 
 __all__ = ["Event", "Listener", "measures", "train"]
 
@@ -69,15 +71,19 @@ def train(trainer: Trainer, saver: Saver, *, log: MetricLog, listen: Listener, e
                     saver.save(valid)
                 if found is not None and found.enough:
                     break
-                if stop.asked:
+                if stop.hear(trainer.group.largest(stop.number)):
                     raise stop.error(step.step)
         except NonFiniteError as error:
             _keep_suspect(saver.root.parent, trainer, error)
             raise
         finally:
-            if trainer.is_whole and saver.place > saver.saved:
-                saver.save(valid)
-            saver.finish()
+            trainer.group.in_turn(lambda: _save_rest(trainer, saver, valid))
+
+
+def _save_rest(trainer: Trainer, saver: Saver, valid: float | None) -> None:
+    if trainer.is_whole and saver.place > saver.saved:
+        saver.save(valid)
+    saver.finish()
 
 
 def _steps(trainer: Trainer, saver: Saver, log: MetricLog) -> Iterator[Step]:
@@ -86,10 +92,11 @@ def _steps(trainer: Trainer, saver: Saver, log: MetricLog) -> Iterator[Step]:
         try:
             yield from trainer.steps()
         except NonFiniteError as error:
-            if trainer.training.on_bad_step != "rollback" or not saver.roll_back():
+            if trainer.training.on_bad_step != "rollback" or not trainer.group.in_turn(saver.roll_back):
                 raise
             log.rewind(trainer.step)
-            warnings.warn(message("training.rolled_back", problem=str(error), step=trainer.step), stacklevel=2)
+            if trainer.group.is_first:
+                warnings.warn(message("training.rolled_back", problem=str(error), step=trainer.step), stacklevel=2)
         else:
             return
     yield from trainer.steps()
@@ -107,7 +114,7 @@ def _evaluate_if_due(step: Step, trainer: Trainer, evaluate: Evaluate, stop: Sto
     training = trainer.training
     if not training.evaluate_every or step.step % training.evaluate_every or step.progress >= 1:
         return None
-    with stop.at_once(step.step):
+    with stop.at_once(step.step) if trainer.group.size == 1 else nullcontext():
         return evaluate(training.evaluate_rows)
 
 
@@ -116,7 +123,7 @@ def _keep_suspect(out: Path, trainer: Trainer, error: NonFiniteError) -> None:
     tensors = {f"{number}.{name}": value.contiguous() for number, batch in enumerate(trainer.suspect)
                for name, value in _parts(batch).items()}  # fmt: skip
     facts = {name: str(value) for name, value in error.values.items()} | {"seed": str(trainer.training.seed)}
-    if tensors:
+    if tensors and trainer.group.is_first:
         save_file(tensors, out / f"bad-step-{trainer.step + 1:08d}.safetensors", metadata=facts)
 
 

@@ -67,6 +67,7 @@ class Weights:
             model.to(dtype)
         self.lean: dict[str, Tensor] = dict(model.named_parameters())
         self.sums: dict[str, Tensor] = {}
+        self.branches: list[dict[str, Tensor]] = []
 
     def collect_gradients(self) -> None:
         """Add the gradients of the last pass to the sums of the step."""
@@ -77,6 +78,30 @@ class Weights:
                 else:
                     self.sums[name] = lean.grad if self.shared else lean.grad.float()
                 lean.grad = None
+
+    def close_pass(self, number: int) -> None:
+        """Put the sums of a process's pass, the `number`-th of the step from 1, into the tree of sums.
+
+        Passes 1 and 2 are added, then 3 and 4, then these two pairs, as bits carry in a counter. So a process that has
+        half of the passes holds half of the tree, and any power of two of processes adds in the same order.
+        """
+        self.branches.append(self.sums)
+        self.sums = {}
+        while number % 2 == 0:
+            self._join_branches()
+            number //= 2
+
+    def close_tree(self) -> None:
+        """Make one sum of the tree."""
+        while len(self.branches) > 1:
+            self._join_branches()
+        self.sums = self.branches.pop() if self.branches else {}
+
+    def _join_branches(self) -> None:
+        last = self.branches.pop()
+        for name, value in last.items():
+            before = self.branches[-1].get(name)
+            self.branches[-1][name] = value if before is None else before.add_(value)
 
     def drop_gradients(self) -> None:
         """Forget the gradients of a pass that failed."""

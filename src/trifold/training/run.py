@@ -21,20 +21,23 @@ from trifold.checkpoint import locked
 from trifold.config import Config, from_json, to_json
 from trifold.errors import ConfigError, ModelFileError, TrifoldError
 from trifold.text import Tokenizer
+from trifold.training.distributed import joined
 from trifold.training.experiment import Experiment
-from trifold.training.log import MetricLog
+from trifold.training.group import Alone
+from trifold.training.held_out import Evaluation, evaluate_loss
+from trifold.training.log import MetricLog, NoLog
 from trifold.training.loop import Event, Listener, measures, train
 from trifold.training.memory import keep_freed_memory
 from trifold.training.prepare import Corpora, Prepared, prepare
-from trifold.training.save import Saver, load_checkpoint, publish_model
-from trifold.training.trainer import Evaluation, Trainer, evaluate_loss
+from trifold.training.save import Saver, load_checkpoint, publish_model, versions
+from trifold.training.trainer import Trainer
 
 __all__ = ["Claim", "Result", "claimed", "open_saver", "pretrain", "read_experiment", "write_facts", "write_json"]
 
 DESCRIPTION = "trifold.json"
 FREE = frozenset(f"training.{name}" for name in (
     "steps", "tokens", "minutes", "evaluate_every", "log_every", "tensorboard", "checkpoint_every", "checkpoint_passes",
-    "keep_checkpoints", "keep_every", "keep_best", "save_in_background", "on_full_disk", "on_bad_step", "spike",
+    "keep_checkpoints", "keep_every", "keep_best", "save_in_background", "on_full_disk", "on_bad_step", "spike", "timeout",
 ))  # fmt: skip
 """Fields of the experiment that may change when a run goes on."""
 LEFTOVERS = {".lock", "trifold.tmp"}
@@ -79,21 +82,38 @@ def pretrain(
         DataError: the text is empty or damaged.
         CapacityError: the model does not fit in memory.
         PreemptedError: a signal stopped the run, which is saved.
+        DistributedError: one of several processes failed, fell silent or was started with other settings.
     """
     out = Path(out)
     keep_freed_memory()
-    with claimed(out, experiment, resume=resume, allow=allow) as claim:
-        prepared = prepare(experiment, out, lambda stage, details: listen(Event(stage, details=details)))
-        trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training)
-        saver = open_saver(out, trainer, prepared.tokenizer, data=prepared.corpora.hashes(), claim=claim, strict=strict)
-        claim.trains = True
-        valid = _train(trainer, prepared, out, saver=saver, listen=listen)
+    with joined(experiment.training) as group:
+        group.agree({"experiment": to_json(experiment), "versions": versions(), "resume": resume})
+        listen = listen if group.is_first else lambda _: None
+        with claimed(out, experiment, resume=resume, allow=allow, group=group) as claim:
+            result = _run(experiment, out, group, claim=claim, strict=strict, listen=listen)
+    listen(Event("save", details={"folder": str(out)}))
+    return result
+
+
+def _run(experiment: Experiment, out: Path, group: Alone, *, claim: "Claim", strict: bool, listen: Listener) -> Result:
+    """Prepare, train and publish in a folder that is held."""
+    prepared = group.in_turn(
+        lambda: prepare(experiment, out, lambda stage, details: listen(Event(stage, details=details)))
+    )
+    hashes = prepared.corpora.hashes()
+    group.agree({"data": hashes})
+    trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training, group=group)
+    saver = group.in_turn(lambda: open_saver(out, trainer, prepared.tokenizer, data=hashes, claim=claim, strict=strict))
+    group.spread(trainer.weights.exact)
+    trainer.weights.refresh()
+    claim.trains = True
+    valid = _train(trainer, prepared, out, saver=saver, listen=listen)
+    result = Result(out, trainer.step, trainer.tokens, trainer.seconds, prepared.model.num_parameters(), valid)
+    if group.is_first:
         with trainer.weights.exact_model():
             publish_model(prepared.model, prepared.tokenizer, out)
-        count = prepared.model.num_parameters()
-        result = Result(out, trainer.step, trainer.tokens, trainer.seconds, count, valid)
         _describe(out, experiment, prepared.corpora, result)
-    listen(Event("save", details={"folder": str(out)}))
+    group.in_turn(lambda: None)  # all end together, when all is written
     return result
 
 
@@ -103,9 +123,10 @@ def _train(trainer: Trainer, prepared: Prepared, out: Path, *, saver: Saver, lis
     def evaluate(max_rows: int) -> Evaluation | None:
         if prepared.valid is None:
             return None
-        return evaluate_loss(trainer.model, prepared.objective, prepared.valid.epoch(), max_rows=max_rows)
+        return evaluate_loss(trainer.model, prepared.objective, prepared.valid.epoch(), max_rows=max_rows,
+                             group=trainer.group)  # fmt: skip
 
-    with MetricLog(out, resume_after=trainer.step, tensorboard=trainer.training.tensorboard) as log:
+    with _open_log(trainer, out) as log:
         train(trainer, saver, log=log, listen=listen, evaluate=evaluate)
         valid = evaluate(0)
         listen(Event("evaluate", evaluation=valid))
@@ -113,6 +134,12 @@ def _train(trainer: Trainer, prepared: Prepared, out: Path, *, saver: Saver, lis
             record = {"step": trainer.step, "tokens": trainer.tokens, "seconds": trainer.seconds}
             log.write({**record, **measures(valid)})
     return valid
+
+
+def _open_log(trainer: Trainer, out: Path) -> MetricLog:
+    if not trainer.group.is_first:
+        return NoLog()
+    return MetricLog(out, resume_after=trainer.step, tensorboard=trainer.training.tensorboard)
 
 
 @dataclass(slots=True)
@@ -131,14 +158,21 @@ class Claim:
 
 
 @contextmanager
-def claimed(out: Path, experiment: Config, *, resume: bool, allow: Sequence[str] = ()) -> Iterator[Claim]:
+def claimed(
+    out: Path, experiment: Config, *, resume: bool, allow: Sequence[str] = (), group: Alone | None = None
+) -> Iterator[Claim]:
     """Hold a run's folder; where the run is refused before it trains, the folder is free again.
+
+    Of several processes that train together, `group`, the first one holds it for all.
 
     Raises:
         ConfigError: the folder exists, or `resume` with another experiment.
         UsageError: another process holds it.
     """
     claim = Claim(resume, tuple(allow))
+    if group is not None and not group.is_first:
+        yield claim
+        return
     _claim(out, experiment, claim)
     with locked(out):
         try:

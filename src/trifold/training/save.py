@@ -8,6 +8,7 @@ data). All other state follows from these: every random number is a function of 
 import copy
 import json
 import os
+import platform
 import secrets
 import shutil
 import threading
@@ -32,21 +33,29 @@ from trifold.training.optimizer import split_parameters
 from trifold.training.trainer import Trainer
 from trifold.version import __version__
 
-__all__ = ["Saver", "environment", "load_checkpoint", "publish_model"]
+__all__ = ["Saver", "environment", "load_checkpoint", "publish_model", "versions"]
 
 TENSORS, NUMBERS = "training.safetensors", "state.json"
 FREE = ("environment", "data")
 """Facts in a manifest that must be the same when the run goes on, or be allowed to change by name."""
 
 
+def versions() -> dict[str, str]:
+    """Of what computes."""
+    return {"trifold": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
 def environment(trainer: Trainer) -> dict[str, object]:
     """What the bits of a run depend on beside its experiment."""
-    return {
+    found: dict[str, object] = {
         "torch": torch.__version__.partition("+")[0],
         "threads": torch.get_num_threads(),
         "dtype": str(trainer.dtype).removeprefix("torch."),
         "device": trainer.device.type,
     }
+    if trainer.group.size > 1 and not trainer.training.deterministic:
+        found["processes"] = trainer.group.size
+    return found
 
 
 class Saver:
@@ -78,6 +87,7 @@ class Saver:
         known = before or {}
         self.facts: dict[str, Any] = {"version": __version__, "run": known.get("run") or secrets.token_hex(8),
                       "environment": environment(trainer), "data": dict(data or {}),
+                      "processes": trainer.group.size,
                       "allowed": sorted({*known.get("allowed", ()), *allowed})}  # fmt: skip
         self.parent = None if before is None else name_of(before["step"], before["passes"])
         self.saved = (trainer.step, 0) if before is None else (before["step"], before["passes"])
@@ -117,6 +127,9 @@ class Saver:
             StorageError: the disk is full or fails, at this checkpoint or at the one before; older ones are untouched.
         """
         self.finish()
+        if not self.trainer.group.is_first:
+            self.saved = self.place
+            return
         tensors, numbers = self.trainer.state()
         meta = {**self.facts, "step": self.place[0], "passes": self.place[1], "parent": self.parent,
                 "valid_loss": valid_loss}  # fmt: skip

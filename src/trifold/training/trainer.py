@@ -25,11 +25,12 @@ from trifold.locale import message
 from trifold.model import Transformer
 from trifold.objective import Criterion
 from trifold.training.config import Training
+from trifold.training.group import Alone
 from trifold.training.optimizer import build_optimizers, set_learning_rate
 from trifold.training.precision import Weights, choose_device, choose_dtype
 from trifold.training.schedule import learning_rate_factor
 
-__all__ = ["Batches", "Evaluation", "Partial", "Step", "Trainer", "evaluate_loss"]
+__all__ = ["Batches", "Partial", "Step", "Trainer"]
 
 RECENT, FEWEST = 64, 16
 """Steps that a spike is measured against, and how many there must be."""
@@ -91,27 +92,6 @@ class Partial:
     total: float
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Loss on held-out text.
-
-    Attributes:
-        loss: mean nats per target token.
-        bits_per_byte: summed bits over the bytes of raw text that the targets stand for; None where those are unknown.
-        tokens: number of target tokens.
-        num_bytes: those bytes.
-        metric: what a task measured, where it is not the loss that counts; None otherwise.
-        enough: whether training should stop here, because it no longer helps.
-    """
-
-    loss: float
-    bits_per_byte: float | None
-    tokens: int
-    num_bytes: int
-    metric: float | None = None
-    enough: bool = False
-
-
 class Trainer:
     """Trains a model on an objective.
 
@@ -120,9 +100,11 @@ class Trainer:
         objective: prepares nothing here, only gives the loss of a batch.
         batches: where batches come from.
         training: how.
+        group: the processes that share the work; None for this one alone.
 
     Attributes:
-        between: called between two passes of one step. What it raises ends `steps`; `state` then holds the step's part.
+        between: called between two passes of one step, where the process is alone. What it raises ends `steps`; `state`
+            then holds the step's part.
         partial: how far the step has come that is not done; None between steps.
         is_whole: False while an optimizer moves the weights: if that fails, they are those of no step.
         suspect: the batches of a step that went wrong.
@@ -133,8 +115,16 @@ class Trainer:
         CapacityError: from `steps`, when not even one row fits in memory.
     """
 
-    def __init__(self, model: Transformer, objective: Criterion, batches: Batches, training: Training) -> None:
-        self.training, self.objective, self.batches = training, objective, batches
+    def __init__(
+        self,
+        model: Transformer,
+        objective: Criterion,
+        batches: Batches,
+        training: Training,
+        *,
+        group: Alone | None = None,
+    ) -> None:
+        self.training, self.objective, self.batches, self.group = training, objective, batches, group or Alone()
         self.device = choose_device(training.device)
         self.dtype = choose_dtype(training.dtype, self.device)
         self.model = model.to(self.device)
@@ -170,14 +160,15 @@ class Trainer:
         stream = iter(self.batches)
         while self.progress < 1.0:
             start = time.perf_counter()
-            micro_batches = [next(stream).to(self.device) for _ in range(self.training.accumulation)]
+            micro_batches = [next(stream) for _ in range(self.training.accumulation)]
             yield self._step(micro_batches, start)
             if not self.model.training:  # the caller may have evaluated it
                 self.model.train()
 
     def _step(self, micro_batches: list[Batch], start: float) -> Step:
         count = sum(count_targets(batch) for batch in micro_batches)
-        total = self._backward(micro_batches, count)
+        with self.group.working():
+            total = self._backward(micro_batches, count)
         # the middle of the step, so that the last step still moves when the schedule ends at zero
         rate = set_learning_rate(self.optimizers, learning_rate_factor(self.training.schedule, self._middle(count)))
         norm = self._clip()
@@ -187,7 +178,7 @@ class Trainer:
         self.weights.clear_gradients()
         if not good:
             self._refuse(micro_batches, total, norm)
-        seconds = time.perf_counter() - start
+        seconds = self.group.settle(time.perf_counter() - start)
         self.step, self.tokens, self.seconds = self.step + 1, self.tokens + count, self.seconds + seconds
         self._place = self.batches.state_dict()
         places = sum(batch.num_tokens for batch in micro_batches)
@@ -221,26 +212,35 @@ class Trainer:
         self._bad += 1
         found = {"step": self.step + 1, "loss": total, "norm": norm, "place": self._place}
         if self.training.on_bad_step == "skip" and self._bad < BAD_IN_A_ROW:
-            warnings.warn(message("training.skipped", **found), stacklevel=2)
+            if self.group.is_first:
+                warnings.warn(message("training.skipped", **found), stacklevel=2)
             return
         self.suspect = micro_batches
         code = "training.non_finite" if not math.isfinite(total + norm) else "training.spiked"
         raise NonFiniteError(code, **found)
 
     def _backward(self, micro_batches: list[Batch], count: int) -> float:
-        begun = self.partial or Partial(0, 0.0)
-        total = begun.total
-        for index, batch in enumerate(micro_batches):
+        begun, start = self.partial or Partial(0, 0.0), time.perf_counter()
+        own, losses = self.group.share(len(micro_batches)), []
+        for number, index in enumerate(own, 1):
             if index < begun.passes:
                 continue
             # dropout depends on the place, not on the past
             torch.manual_seed(_mix(self.training.seed, self.step, index))
+            batch = micro_batches[index].to(self.device)
             self._compile(batch)
-            total += self._pass(batch, count)
-            self.partial = Partial(index + 1, total)
-            if index + 1 < len(micro_batches):
-                self.between()
+            losses.append(self._pass(batch, count))
+            if self.training.deterministic:
+                self.weights.close_pass(number)
+            if self.group.size == 1:
+                self.partial = Partial(index + 1, _add_up(losses, begun.total))
+                if index + 1 < len(micro_batches):
+                    self.between()
         self.partial = None
+        total = _add_up(self.group.exchange(losses, time.perf_counter() - start), begun.total)
+        if self.training.deterministic:
+            self.weights.close_tree()
+        self.weights.sums = self.group.add(self.weights.sums, self.weights.exact)
         self.weights.place_gradients()
         return total / max(count, 1)
 
@@ -307,7 +307,7 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """All that a later process needs to go on: tensors by name, and numbers."""
-        tensors = {f"{name}|{GRADIENT}": value for name, value in self.weights.sums.items()}
+        tensors = self._gradients() if self.partial is not None else {}
         names = {id(value): name for name, value in self.weights.exact.items()}
         for optimizer in self.optimizers:
             for parameter, values in optimizer.state.items():
@@ -319,6 +319,23 @@ class Trainer:
             numbers["partial"] = [self.partial.passes, self.partial.total]
         return tensors, {**numbers, "batches": self._place}
 
+    def _gradients(self) -> dict[str, Tensor]:
+        """What the passes of a step that is not done have added up to: one sum, or the branches of a tree."""
+        parts = self.weights.branches if self.training.deterministic else [self.weights.sums]
+        return {f"{name}|{GRADIENT}{number or ''}": value
+                for number, part in enumerate(parts) for name, value in part.items()}  # fmt: skip
+
+    def _load_gradients(self, by_name: Mapping[str, dict[str, Tensor]]) -> None:
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, values in by_name.items():
+            for key in [key for key in values if key.startswith(GRADIENT)]:
+                parts.setdefault(key, {})[name] = values.pop(key).to(self.weights.exact[name].device)
+        branches = [parts[key] for key in sorted(parts, key=lambda key: (len(key), key))]
+        if self.training.deterministic:
+            self.weights.branches = branches
+        else:
+            self.weights.sums = branches[0] if branches else {}
+
     def load_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Go on from what `state` gave; the model's exact weights must have been loaded before."""
         by_name: dict[str, dict[str, Tensor]] = {}
@@ -326,8 +343,7 @@ class Trainer:
             name, _, key = full.rpartition("|")
             by_name.setdefault(name, {})[key] = value
         exact = self.weights.exact
-        found = {name: by_name[name].pop(GRADIENT, None) for name in by_name}
-        self.weights.sums = {name: value.to(exact[name].device) for name, value in found.items() if value is not None}
+        self._load_gradients(by_name)
         for optimizer in self.optimizers:
             owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
             for name, parameter in exact.items():
@@ -337,6 +353,8 @@ class Trainer:
         self.step, self.tokens, self.seconds = int(numbers["step"]), int(numbers["tokens"]), float(numbers["seconds"])
         passes, total = numbers.get("partial", (0, 0.0))
         self.partial = Partial(int(passes), float(total)) if passes else None
+        if self.group.size > 1:  # a step that is not done is done again, by all
+            self.partial, self.weights.sums, self.weights.branches = None, {}, []
         self._bad = int(numbers["bad"])
         self._recent = {name: deque(map(float, numbers["recent"][name]), maxlen=RECENT) for name in self._recent}
         self.go_to(numbers["batches"])
@@ -363,28 +381,13 @@ def _mix(seed: int, step: int, index: int) -> int:
     return value >> 1
 
 
+def _add_up(losses: Iterable[float], start: float) -> float:
+    """Their sum, one after another (Python's own `sum` adds floats otherwise from 3.12 on)."""
+    for loss in losses:
+        start += loss
+    return start
+
+
 def count_targets(batch: Batch) -> int:
     """How many places of a batch have a label."""
     return 0 if batch.labels is None else int((batch.labels != IGNORED).sum())
-
-
-@torch.no_grad()
-def evaluate_loss(
-    model: Transformer, objective: Criterion, batches: Iterable[Batch], *, max_rows: int = 0
-) -> Evaluation:
-    """The loss over batches, or over their first `max_rows` rows (0 for all).
-
-    The model is left in the mode it was in.
-    """
-    was_training, device = model.training, next(model.parameters()).device
-    model.eval()
-    nats, count, num_bytes, rows = 0.0, 0, 0, 0
-    for batch in batches:
-        loss = objective.loss(model, batch.to(device))
-        nats, count, num_bytes = nats + loss.sum.item(), count + loss.count, num_bytes + loss.num_bytes
-        rows += 0 if batch.labels is None else len(batch.labels)
-        if max_rows and rows >= max_rows:
-            break
-    model.train(was_training)
-    bits = nats / math.log(2) / num_bytes if num_bytes else None
-    return Evaluation(nats / max(count, 1), bits, count, num_bytes)
