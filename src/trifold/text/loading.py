@@ -10,6 +10,7 @@ from tokenizers import Tokenizer as Backend
 from trifold.errors import ModelFileError
 from trifold.plain_file import is_plain_file
 from trifold.text import sentencepiece
+from trifold.text.pattern import patterns_in, require_bounded
 
 __all__ = ["load"]
 
@@ -82,6 +83,8 @@ def _load_file(path: Path, folder: Path) -> Loaded:
 def _load_json(path: Path, folder: Path) -> Loaded:
     data = json.loads(path.read_text(encoding="utf-8"))
     _check_vocabulary(data["model"]["vocab"])
+    for pattern in patterns_in(data):
+        require_bounded(pattern)
     try:
         backend = Backend.from_file(str(path))
     except Exception as error:  # noqa: BLE001 - the library raises plain Exception
