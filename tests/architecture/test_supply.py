@@ -22,7 +22,6 @@ CALLS = {
 }
 KEYWORDS = {("trust_remote_code", True), ("weights_only", False), ("allow_pickle", True), ("shell", True)}
 ALLOWED = {
-    "cli/experiment.py": {"exec"},  # an experiment in Python is the user's own program
     "checkpoint/pickled.py": {"zipfile"},  # looks at the directory of an archive, takes nothing out
     "checkpoint/pickled_child.py": {"torch.load"},  # the one place, in a process of its own
 }

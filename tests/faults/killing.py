@@ -15,6 +15,7 @@ import torch
 
 from tests.faults.child import Child
 from trifold.checkpoint import checkpoints
+from trifold.doctor.resume import state as checkpoint_state
 from trifold.objective.config import Causal, Denoising, Masked
 from trifold.tasks import finetune
 from trifold.tasks.config import Classification
@@ -64,11 +65,7 @@ def _finetune(folder: Path):
 
 def state(out: Path) -> dict[str, str]:
     """Hashes of the newest checkpoint's weights, moments, counters and place, and of the finished model."""
-    folder = checkpoints(out / "checkpoints")[-1]
-    numbers = json.loads((folder / "state.json").read_text()) | {"seconds": 0}
-    files = {path.name: path for path in [*folder.glob("*.safetensors")]} | {"final": out / "model.safetensors"}
-    found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
-    return found | {"folder": folder.name, "numbers": json.dumps(numbers, sort_keys=True)}
+    return {**checkpoint_state(out), "final": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()}
 
 
 def _first_save(child: Child, out: Path) -> int | None:

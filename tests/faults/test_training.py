@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,7 +161,6 @@ class Small(NextToken):
         def fail(_):
             raise error
 
-        model.embedding.tokens.weight.register_hook(fail) if False else None
         hidden = model(batch)
         hidden.register_hook(fail)
         return Loss(loss.sum + 0 * hidden.sum(), loss.count)
@@ -282,8 +282,8 @@ def make_run(tmp_path, text, capsys, *more):
 
 
 def test_a5_a_disk_too_small_for_the_checkpoints_is_refused_before_the_first_step(tmp_path, text, capsys, monkeypatch):
-    usage = save_module.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(save_module.shutil, "disk_usage", lambda _: usage._replace(free=5000))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5000))
     code, _, err = call(capsys, "pretrain", "--data", text, *TINY, "--steps", 4, "--out", tmp_path / "run")
     assert code == 5 and "5,000 bytes free" in err and "are missing" in err
     assert not (tmp_path / "run").exists()

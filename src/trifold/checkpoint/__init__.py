@@ -9,7 +9,9 @@ from trifold.checkpoint.store import (
     newest,
     place_of,
     publish,
+    read_manifest,
     recover,
+    require_room,
     retain,
     verify,
 )
@@ -25,7 +27,9 @@ __all__ = [
     "numbered",
     "place_of",
     "publish",
+    "read_manifest",
     "recover",
+    "require_room",
     "retain",
     "verify",
 ]

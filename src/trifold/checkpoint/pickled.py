@@ -14,6 +14,7 @@ from pathlib import Path
 
 from trifold.checkpoint.hugging_face import INDEX, PICKLED, SINGLE
 from trifold.errors import ModelFileError
+from trifold.plain_file import is_plain_file
 
 __all__ = ["is_pickled", "rewrite"]
 
@@ -25,7 +26,7 @@ SECONDS = 1800
 def is_pickled(folder: Path) -> bool:
     """Whether a folder has weights, but only as pickles."""
     plain = (folder / SINGLE).exists() or (folder / INDEX).exists()
-    return not plain and (any((folder / name).is_file() for name in PICKLED))
+    return not plain and any((folder / name).is_file() for name in PICKLED)
 
 
 def rewrite(folder: Path, out: Path) -> None:
@@ -40,7 +41,7 @@ def rewrite(folder: Path, out: Path) -> None:
     """
     for pattern in BESIDE:
         for path in folder.glob(pattern):
-            if path.is_file() and path.name not in PICKLED:
+            if path.name not in PICKLED and is_plain_file(folder, path.name):
                 shutil.copy(path, out / path.name)
     places = _places(folder)
     names = sorted(set(places.values()))
@@ -56,15 +57,15 @@ def rewrite(folder: Path, out: Path) -> None:
 def _places(folder: Path) -> dict[str, str]:
     """In which file each weight is."""
     whole, path = PICKLED[0], folder / PICKLED[1]
-    if (folder / whole).is_file():
-        return {"": whole}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-        places = {str(key): str(name) for key, name in found.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelFileError("checkpoint.bad_file", path=path, problem=str(error)[:200]) from None
+    places = {"": whole}
+    if not (folder / whole).is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+            places = {str(key): str(name) for key, name in found.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ModelFileError("checkpoint.bad_file", path=path, problem=str(error)[:200]) from None
     for name in set(places.values()):
-        if "\0" in name or Path(name).name != name or not (folder / name).is_file() or (folder / name).is_symlink():
+        if not is_plain_file(folder, name):
             raise ModelFileError("checkpoint.outside", path=folder, given=name)
     return places
 

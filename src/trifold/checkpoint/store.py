@@ -30,7 +30,9 @@ __all__ = [
     "newest",
     "place_of",
     "publish",
+    "read_manifest",
     "recover",
+    "require_room",
     "retain",
     "storage_error",
     "verify",
@@ -126,6 +128,27 @@ def storage_error(error: OSError, path: Path, *, needed: int | None = None) -> S
     return StorageError("checkpoint.disk_failed", path=path, problem=str(error))
 
 
+def require_room(place: Path, needed: int, code: str) -> None:
+    """Make sure that a disk has so many bytes free.
+
+    Args:
+        place: a file or folder of the disk, which may not be there yet.
+        needed: bytes.
+        code: the message of the failure.
+
+    Raises:
+        StorageError: it has not; says how much is missing.
+
+    Example:
+        >>> require_room(Path("/nowhere"), 0, "checkpoint.no_room")
+    """
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        numbers = {"needed": f"{needed:,}", "free": f"{free:,}", "missing": f"{needed - free:,}"}
+        raise StorageError(code, path=there, **numbers)
+
+
 def recover(root: Path) -> None:
     """Put back or clear away what processes that died in `publish` left behind in `root`.
 
@@ -181,7 +204,7 @@ def verify(folder: Path) -> dict[str, Any]:
     Raises:
         ModelFileError: a file is missing, altered, or not of this folder, or the manifest is; names it.
     """
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     made_by = manifest.get("format")
     if made_by != FORMAT:
         raise ModelFileError("checkpoint.other_format", path=folder, given=made_by, known=FORMAT,
@@ -202,7 +225,12 @@ def verify(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a published folder, whose files are not looked at.
+
+    Raises:
+        ModelFileError: it is missing, or was altered.
+    """
     path, seal = folder / MANIFEST, folder / SEAL
     try:
         plain = all(
@@ -287,6 +315,6 @@ def _is_kept(folder: Path, every: int) -> bool:
 
 def _facts(folder: Path) -> dict[str, Any]:
     try:
-        return _read_manifest(folder)
+        return read_manifest(folder)
     except ModelFileError:
         return {}

@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from trifold.errors import DistributedError
+from trifold.training.interrupt import SIGNALS
 
 __all__ = ["launch"]
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 LOOK, PATIENCE = 0.05, 30.0
 """Seconds between two looks at the processes, and that the others have to end after one failed."""
 

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from trifold.checkpoint import checkpoints, folder_size, place_of, verify
+from trifold.checkpoint import checkpoints, folder_size, place_of, require_room, verify
 from trifold.doctor import resume
 from trifold.doctor.finding import Finding, not_for
 from trifold.errors import ModelFileError, StorageError, UsageError
@@ -31,10 +31,7 @@ def rehearse(name: str, run: Path, place: Path) -> Finding:
     """
     if not checkpoints(run / "checkpoints"):
         raise UsageError("doctor.no_checkpoint", path=run)
-    needed, free = 3 * folder_size(run), shutil.disk_usage(place).free
-    if needed > free:
-        numbers = {"needed": f"{needed:,}", "free": f"{free:,}", "missing": f"{needed - free:,}"}
-        raise StorageError("doctor.no_room", path=place, **numbers)
+    require_room(place, 3 * folder_size(run), "doctor.no_room")
     return DRILLS[name](run, place)
 
 
@@ -47,13 +44,7 @@ def _copy(run: Path, place: Path) -> Path:
 def _more(run: Path) -> list[str]:
     """The words that go on with a run for a few steps."""
     step = place_of(checkpoints(run / "checkpoints")[-1])[0]
-    lengths = {
-        "tokens": "null",
-        "minutes": "null",
-        "steps": step + MORE_STEPS,
-        "checkpoint_every": 1,
-        "keep_checkpoints": 2,
-    }
+    lengths = {"tokens": "null", "minutes": "null", "steps": step + MORE_STEPS, "checkpoint_every": 1}
     here = ("threads", "torch", "device", "dtype")  # both copies go on under the circumstances of now
     return ["--resume", "--allow-change", *here, *(f"training.{name}={value}" for name, value in lengths.items())]
 

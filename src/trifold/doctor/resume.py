@@ -13,6 +13,7 @@ from trifold.checkpoint import checkpoints
 from trifold.config import to_json
 from trifold.doctor.finding import Finding, not_for
 from trifold.doctor.subject import Subject
+from trifold.locale import message
 from trifold.training import Experiment, ModelChoice
 
 __all__ = ["command", "kill_after_first", "resume", "state"]
@@ -68,14 +69,15 @@ def run(out: Path, *more: str) -> str | None:
 
 
 def kill_after_first(out: Path, *more: str) -> str | None:
-    """Start a run and kill it once a checkpoint stands there; None where that was done."""
+    """Start a run and kill it once a new checkpoint stands there; None where that was done."""
     with subprocess.Popen(command(out, *more), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:  # noqa: S603
-        before, end = len(checkpoints(out / "checkpoints")), time.monotonic() + PATIENCE
-        while child.poll() is None and time.monotonic() < end and len(checkpoints(out / "checkpoints")) <= before:
+        before, end = checkpoints(out / "checkpoints")[-1:], time.monotonic() + PATIENCE
+        while child.poll() is None and time.monotonic() < end and checkpoints(out / "checkpoints")[-1:] == before:
             time.sleep(PAUSE)
         child.send_signal(signal.SIGKILL)
-        said = child.communicate()[1]
-    return None if checkpoints(out / "checkpoints") else said.strip()[-500:] or "SIGKILL"
+        said = child.communicate()[1].strip()[-500:]
+    killed = child.returncode == -signal.SIGKILL and checkpoints(out / "checkpoints")[-1:] != before
+    return None if killed else said or message("doctor.not_killed")
 
 
 def state(out: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from types import FrameType
 
 from trifold.errors import PreemptedError
 
-__all__ = ["Stop", "stoppable"]
+__all__ = ["SIGNALS", "Stop", "stoppable"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 

@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import secrets
-import shutil
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,10 +20,20 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from trifold.checkpoint import checkpoints, folder_size, name_of, newest, publish, recover, retain, verify
+from trifold.checkpoint import (
+    checkpoints,
+    folder_size,
+    name_of,
+    newest,
+    publish,
+    read_manifest,
+    recover,
+    require_room,
+    retain,
+)
 from trifold.checkpoint.hugging_face import read_extra
 from trifold.checkpoint.store import storage_error
-from trifold.errors import ConfigError, ModelFileError, StorageError, TrifoldError
+from trifold.errors import ConfigError, ModelFileError, TrifoldError
 from trifold.locale import message
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer
@@ -108,11 +117,7 @@ class Saver:
         there = sum(map(folder_size, checkpoints(self.root))) if self.root.is_dir() else 0
         model = sum(value.nbytes for value in self.trainer.weights.exact.values())
         needed = self.size * (self.trainer.training.keep_checkpoints + 1) + model - there
-        place = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
-        free = shutil.disk_usage(place).free
-        if needed > free:
-            numbers = {"needed": f"{needed:,}", "free": f"{free:,}", "missing": f"{needed - free:,}"}
-            raise StorageError("checkpoint.no_room", path=place, **numbers)
+        require_room(self.root, needed, "checkpoint.no_room")
 
     @property
     def place(self) -> tuple[int, int]:
@@ -258,7 +263,7 @@ def load_checkpoint(
     folder = newest(root, strict=strict)
     if folder is None:
         return None
-    manifest = verify(folder)
+    manifest = read_manifest(folder)  # its files were compared with it just now
     _require_same(folder, manifest, {"environment": environment(trainer), "data": dict(data or {})}, allowed)
     saved = dict(Transformer.from_pretrained(folder, dtype=_exact(trainer)).named_parameters()) | read_extra(folder)
     try:
