@@ -16,7 +16,7 @@ from trifold.batch import Batch, Layout
 from trifold.benchmark.work import Measured, Work
 from trifold.training import Trainer
 from trifold.training.memory import keep_freed_memory
-from trifold.training.trainer import Batches
+from trifold.training.step import Batches
 
 __all__ = ["Counted", "count_matrices", "time_peer", "time_trainer", "training_flops"]
 

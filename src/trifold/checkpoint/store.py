@@ -90,12 +90,14 @@ def publish(folder: Path, write: Callable[[Path], None], meta: Mapping[str, Any]
     try:
         shutil.rmtree(working, ignore_errors=True)
         working.mkdir(parents=True)
-        _fill(working, write, meta)
+        write(working)
+        _write_manifest(working, meta)
+        _sync_all(working)
         if folder.exists():
             folder.rename(old)
         working.rename(folder)
         _sync(folder.parent)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         if old.exists() and not folder.exists():
             old.rename(folder)
         shutil.rmtree(working, ignore_errors=True)  # room for whoever goes on
@@ -105,27 +107,20 @@ def publish(folder: Path, write: Callable[[Path], None], meta: Mapping[str, Any]
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _fill(folder: Path, write: Callable[[Path], None], meta: Mapping[str, Any]) -> None:
-    try:
-        write(folder)
-    except SafetensorError as error:  # it says in words what the system said in a number
-        raise OSError(_errno_in(str(error)), str(error)) from None
-    _write_manifest(folder, meta)
-    _sync_all(folder)
-
-
-def _errno_in(text: str) -> int:
-    found = re.search(r"os error (\d+)", text)
-    return int(found[1]) if found else errno.EIO
-
-
-def storage_error(error: OSError, path: Path, *, needed: int | None = None) -> StorageError:
+def storage_error(error: OSError | SafetensorError, path: Path, *, needed: int | None = None) -> StorageError:
     """The failure of a disk in our words."""
     parent = next((place for place in [path, *path.parents] if place.exists()), Path())
-    if error.errno in FULL:
+    if _number_of(error) in FULL:
         numbers = {"free": f"{shutil.disk_usage(parent).free:,}", "needed": "?" if needed is None else f"{needed:,}"}
         return StorageError("checkpoint.disk_full", path=path, **numbers)
     return StorageError("checkpoint.disk_failed", path=path, problem=str(error))
+
+
+def _number_of(error: OSError | SafetensorError) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    found = re.search(r"os error (\d+)", str(error))  # it says in words what the system said in a number
+    return int(found[1]) if found else None
 
 
 def require_room(place: Path, needed: int, code: str) -> None:

@@ -56,6 +56,7 @@ EXPERIMENT_OPTIONS = (
     Option(name="optimizer", choices=("muon", "adamw"), group="training"),
     Option(name="lr", kind="number", above=0, group="training"),
     Option(name="seed", kind="integer", low=0, group="training"),
+    Option(name="parallel", choices=("ddp", "fsdp"), group="training"),
     Option(name="experiment", kind="file"),
 )
 RESUME_OPTIONS = (
@@ -67,6 +68,7 @@ PLACES = {
     "preset": "model.preset", "size": "model.size", "from": "model.start",
     "steps": "training.steps", "tokens": "training.tokens", "minutes": "training.minutes",
     "length": "training.length", "batch_size": "training.batch_size", "seed": "training.seed",
+    "parallel": "training.parallel",
     "tokenizer": "tokenizer.path", "kind": "tokenizer.kind", "vocab_size": "tokenizer.vocab_size",
     "data": "data.paths", "valid": "data.valid", "weights": "data.weights", "text_field": "data.text_field",
     "source_field": "data.source_field", "target_field": "data.target_field", "document": "data.document",

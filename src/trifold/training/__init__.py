@@ -5,7 +5,8 @@ from trifold.training.experiment import DataChoice, Experiment, ModelChoice, Tok
 from trifold.training.held_out import Evaluation, evaluate_loss
 from trifold.training.loop import Event
 from trifold.training.run import Result, pretrain, read_experiment
-from trifold.training.trainer import Step, Trainer
+from trifold.training.step import Step
+from trifold.training.trainer import Trainer
 
 __all__ = [
     "AdamW",

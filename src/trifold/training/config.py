@@ -95,6 +95,8 @@ class Training(Config):
         on_full_disk: whether a checkpoint that does not fit stops the run, or is left out.
         deterministic: add gradients in a fixed order, on one thread a process, so that 1, 2 or 4 processes give the same
             bits.
+        parallel: what each of several processes holds: the whole model (`ddp`), or its share of the weights, gradients and
+            moments (`fsdp`), which takes less memory and more words between them.
         timeout: seconds that processes wait for one another before they say who is missing.
         evaluate_rows: held-out rows for the evaluations during training; 0 means all. The last one always reads all.
 
@@ -133,6 +135,7 @@ class Training(Config):
     on_full_disk: Literal["stop", "go_on"] = "stop"
     tensorboard: bool = False
     deterministic: bool = False
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     timeout: Annotated[float, Interval(gt=0, le=1e6)] = 600.0
 
     def __post_init__(self) -> None:

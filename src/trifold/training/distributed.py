@@ -78,6 +78,8 @@ def require_split(training: Training, size: int) -> None:
         raise ConfigError("training.uneven_passes", passes=passes, size=size, fitting=(own + 1) * size)
     if training.checkpoint_passes:
         raise ConfigError("training.no_passes_together", size=size)
+    if training.parallel == "fsdp" and (training.deterministic or training.compile):
+        raise ConfigError("training.not_in_parts", option="deterministic" if training.deterministic else "compile")
     if training.deterministic and (size & (size - 1) or own & (own - 1)):
         raise ConfigError("training.no_tree", passes=passes, size=size)
 
@@ -140,7 +142,7 @@ def _join(training: Training, size: int) -> "Together":
     except (RuntimeError, ValueError) as error:
         problem = str(error).splitlines()[0][:300]
         raise DistributedError("training.not_joined", rank=rank, size=size, problem=problem) from None
-    return Together(watch, deterministic=training.deterministic)
+    return Together(watch, training)
 
 
 def _connect() -> Store:
@@ -161,12 +163,14 @@ class Together(Alone):
 
     Args:
         watch: knows which of the others still live.
-        deterministic: add gradients in an order that does not depend on the number of processes.
+        training: whether gradients are added in an order that does not depend on the number of processes, and whether each
+            process holds all weights.
     """
 
-    def __init__(self, watch: Watch, *, deterministic: bool) -> None:
+    def __init__(self, watch: Watch, training: Training) -> None:
         self.rank, self.size, self.watch = watch.rank, watch.size, watch
-        self.add_up = self._in_tree if deterministic else dist.all_reduce
+        self.in_step = training.parallel == "fsdp"
+        self.add_up = self._in_tree if training.deterministic else dist.all_reduce
         self._slow: dict[int, deque[float]] = {rank: deque(maxlen=WINDOW) for rank in range(self.size)}
         self._turns = self._facts = 0
 
@@ -174,12 +178,17 @@ class Together(Alone):
     def working(self) -> Iterator[None]:
         """While the passes of a step are computed, and its gradients summed."""
         self.watch.doing, self.watch.at_risk = "training.doing_passes", True
-        yield
+        try:
+            yield
+        except RuntimeError as error:
+            if isinstance(error, dist.DistError) or "gloo" in str(error):  # weights were on their way
+                raise self.watch.explain(error) from None
+            raise
         self.watch.doing, self.watch.at_risk = "training.doing_rest", False
 
     @contextmanager
-    def _meeting(self, doing: str) -> Iterator[None]:
-        """While the others are waited for."""
+    def meeting(self, doing: str) -> Iterator[None]:
+        """While the others are waited for, to do what the message `doing` says."""
         watch = self.watch
         before = watch.doing, watch.at_risk
         watch.doing, watch.at_risk, watch.calls = doing, True, watch.calls + 1
@@ -192,7 +201,7 @@ class Together(Alone):
     def _gather(self, values: Sequence[float], doing: str) -> list[list[float]]:
         own = torch.tensor(values, dtype=torch.float64)
         found = [torch.empty_like(own) for _ in range(self.size)]
-        with self._meeting(doing):
+        with self.meeting(doing):
             dist.all_gather(found, own)
         return [one.tolist() for one in found]
 
@@ -225,8 +234,10 @@ class Together(Alone):
 
     def add(self, sums: dict[str, Tensor], exact: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gradients, by the names of the exact weights, summed over all processes."""
+        if self.in_step:  # torch has, after every pass
+            return sums
         there = torch.tensor([name in sums for name in exact], dtype=torch.uint8)
-        with self._meeting("training.doing_gradients"):
+        with self.meeting("training.doing_gradients"):
             dist.all_reduce(there, dist.ReduceOp.MAX)
             names = [name for name, found in zip(exact, there.tolist(), strict=True) if found]
             whole = {name: sums[name] if name in sums else torch.zeros_like(exact[name]) for name in names}
@@ -249,8 +260,10 @@ class Together(Alone):
             distance *= 2
 
     def spread(self, tensors: Mapping[str, Tensor]) -> None:
-        """Give all processes the first one's numbers."""
-        with self._meeting("training.doing_start"):
+        """Give all processes the first one's numbers, where each holds all of them."""
+        if self.in_step:
+            return
+        with self.meeting("training.doing_start"):
             for value in tensors.values():
                 dist.broadcast(value.detach(), 0)
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 from torch import Tensor
@@ -22,6 +22,7 @@ class Alone:
     Attributes:
         rank: its number, from 0; the first process is the one that writes.
         size: how many processes there are.
+        in_step: whether the weights are spread over the processes, so that all have to pass through the model at once.
 
     Example:
         >>> alone = Alone()
@@ -29,7 +30,7 @@ class Alone:
         ([0, 1, 2, 3], True)
     """
 
-    rank, size = 0, 1
+    rank, size, in_step = 0, 1, False
 
     @property
     def is_first(self) -> bool:
@@ -44,6 +45,11 @@ class Alone:
     def owns(self, number: int) -> bool:
         """Whether a held-out batch is this process's own."""
         return number % self.size == self.rank
+
+    def meeting(self, doing: str) -> AbstractContextManager[None]:
+        """While the others are waited for, to do what the message `doing` says."""
+        del doing
+        return nullcontext()
 
     @contextmanager
     def working(self) -> Iterator[None]:

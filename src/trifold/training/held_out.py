@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -52,14 +53,17 @@ def evaluate_loss(
     group = group or Alone()
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
-    mine, number, rows = [], 0, 0
-    for number, batch in enumerate(batches, 1):
-        if group.owns(number - 1):
-            loss = objective.loss(model, batch.to(device))
-            mine.append((loss.sum.item(), loss.count, loss.num_bytes))
-        rows += 0 if batch.labels is None else len(batch.labels)
-        if max_rows and rows >= max_rows:
-            break
+    mine, batch, number, rows = [], None, 0, 0
+    with group.working() if group.in_step else nullcontext():
+        for number, batch in enumerate(batches, 1):
+            if group.owns(number - 1):
+                loss = objective.loss(model, batch.to(device))
+                mine.append((loss.sum.item(), loss.count, loss.num_bytes))
+            rows += 0 if batch.labels is None else len(batch.labels)
+            if max_rows and rows >= max_rows:
+                break
+        if group.in_step and batch is not None and 0 < number % group.size <= group.rank:
+            objective.loss(model, batch.to(device))  # no batch is left for it, but the others pass through the model
     nats, count, num_bytes = 0.0, 0, 0
     for one in group.collect(mine, number):
         nats, count, num_bytes = nats + one[0], count + int(one[1]), num_bytes + int(one[2])

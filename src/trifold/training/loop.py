@@ -1,5 +1,6 @@
 """The loop around a trainer's steps: log, evaluate, save, stop when asked to, go back when a step goes wrong."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
@@ -10,13 +11,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trifold.batch import Batch, Layout
-from trifold.errors import NonFiniteError
+from trifold.errors import NonFiniteError, PreemptedError
 from trifold.locale import message
 from trifold.training.held_out import Evaluation
 from trifold.training.interrupt import Stop, stoppable
 from trifold.training.log import MetricLog
 from trifold.training.save import Saver
-from trifold.training.trainer import Step, Trainer
+from trifold.training.step import Step
+from trifold.training.trainer import Trainer
 
 __all__ = ["Event", "Listener", "measures", "train"]
 
@@ -77,13 +79,14 @@ def train(trainer: Trainer, saver: Saver, *, log: MetricLog, listen: Listener, e
             _keep_suspect(saver.root.parent, trainer, error)
             raise
         finally:
-            trainer.group.in_turn(lambda: _save_rest(trainer, saver, valid))
+            if trainer.is_whole and saver.place > saver.saved and _can_save(trainer, sys.exception()):
+                saver.save(valid)
+            trainer.group.in_turn(saver.finish)
 
 
-def _save_rest(trainer: Trainer, saver: Saver, valid: float | None) -> None:
-    if trainer.is_whole and saver.place > saver.saved:
-        saver.save(valid)
-    saver.finish()
+def _can_save(trainer: Trainer, error: BaseException | None) -> bool:
+    """Whether all processes whose shares are needed have come here, and not only this one."""
+    return not trainer.group.in_step or error is None or isinstance(error, NonFiniteError | PreemptedError)
 
 
 def _steps(trainer: Trainer, saver: Saver, log: MetricLog) -> Iterator[Step]:

@@ -88,5 +88,15 @@ class MatrixMomentum(torch.optim.Optimizer):
             kept.lerp_(matrix.grad, 1 - group["momentum"])
             ahead.append(matrix.grad.lerp(kept, group["momentum"]))
         rate = group["lr"] * 0.2 * math.sqrt(max(matrices[0].shape))
-        for matrix, turned in zip(matrices, orthogonalize(torch.stack(ahead), self.dtype), strict=True):
+        for matrix, turned in zip(matrices, self._turn(torch.stack(ahead)), strict=True):
             matrix.mul_(1 - group["lr"] * group["weight_decay"]).sub_(turned, alpha=rate)
+
+    def _turn(self, stack: Tensor) -> Tensor:
+        """The stack, made orthogonal; where processes hold only rows of it, all work on the whole and keep their rows."""
+        if not hasattr(stack, "full_tensor"):
+            return orthogonalize(stack, self.dtype)
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        assert isinstance(stack, DTensor)
+        whole = orthogonalize(stack.full_tensor(), self.dtype)
+        return distribute_tensor(whole, stack.device_mesh, stack.placements, src_data_rank=None)

@@ -5,6 +5,7 @@ weights, gradients add up in float32, and after each step the model's copy is ro
 cast twice in a step.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -49,6 +50,9 @@ class Weights:
         model: taken over: its parameters become `dtype`.
         dtype: of the model's computation; for float32 and float64 both sides are the same tensors.
 
+    Attributes:
+        rank, size: which of how many shares of the exact weights this process holds.
+
     Example:
         >>> weights = Weights(nn.Linear(2, 2), torch.bfloat16)
         >>> weights.exact["weight"].dtype, weights.model.weight.dtype
@@ -56,7 +60,7 @@ class Weights:
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
-        self.model = model
+        self.model, self.rank, self.size = model, 0, 1
         self.shared = dtype != torch.bfloat16
         if self.shared:
             model.to(dtype)
@@ -103,6 +107,11 @@ class Weights:
             before = self.branches[-1].get(name)
             self.branches[-1][name] = value if before is None else before.add_(value)
 
+    def norm(self) -> Tensor:
+        """Of all gradients that are placed, as one vector."""
+        placed = [exact.grad for exact in self.exact.values() if exact.grad is not None]
+        return torch.nn.utils.get_total_norm(placed)
+
     def drop_gradients(self) -> None:
         """Forget the gradients of a pass that failed."""
         for lean in self.lean.values():
@@ -124,6 +133,21 @@ class Weights:
         if not self.shared:
             for name, lean in self.lean.items():
                 lean.copy_(self.exact[name])
+
+    def part(self, whole: Tensor) -> Tensor:
+        """What this process holds of a weight, or of a moment of its shape: here, all of it."""
+        return whole
+
+    def local(self, held: Tensor) -> Tensor:
+        """What `part` gave, or has become since, as a plain tensor."""
+        return held
+
+    def exact_copy(self) -> nn.Module:
+        """A copy of the model with its exact weights as they are now, in the machine's own memory."""
+        with self.exact_model():
+            fresh = {id(x): nn.Parameter(x.detach().to("cpu", copy=True), requires_grad=x.requires_grad)
+                     for x in self.model.parameters()}  # fmt: skip
+            return copy.deepcopy(self.model, fresh)
 
     @contextmanager
     def exact_model(self) -> Iterator[nn.Module]:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from trifold.checkpoint import locked
 from trifold.config import Config, from_json, to_json
 from trifold.errors import ConfigError, ModelFileError, TrifoldError
+from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer
 from trifold.training.distributed import joined
 from trifold.training.experiment import Experiment
@@ -109,10 +110,11 @@ def _run(experiment: Experiment, out: Path, group: Alone, *, claim: "Claim", str
     claim.trains = True
     valid = _train(trainer, prepared, out, saver=saver, listen=listen)
     result = Result(out, trainer.step, trainer.tokens, trainer.seconds, prepared.model.num_parameters(), valid)
-    if group.is_first:
-        with trainer.weights.exact_model():
-            publish_model(prepared.model, prepared.tokenizer, out)
-        _describe(out, experiment, prepared.corpora, result)
+    with trainer.weights.exact_model() as model:
+        if group.is_first:
+            assert isinstance(model, Transformer)
+            publish_model(model, prepared.tokenizer, out)
+            _describe(out, experiment, prepared.corpora, result)
     group.in_turn(lambda: None)  # all end together, when all is written
     return result
 

@@ -3,22 +3,26 @@
 A checkpoint is a Hugging Face folder with the exact weights, and beside it the training state: `training.safetensors`
 (moments of the optimizers, summed gradients of a step that is not done) and `state.json` (counters and the place in the
 data). All other state follows from these: every random number is a function of the seed and the place in the run.
+
+Where each of several processes holds a share of the moments, it writes its rows to `training-00001-of-00004.safetensors`;
+whoever reads them, alone or one of any number, puts the rows together tensor by tensor.
 """
 
-import copy
 import json
 import os
 import platform
 import secrets
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from trifold.checkpoint import (
     checkpoints,
@@ -39,12 +43,13 @@ from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer
 from trifold.training.config import Muon
 from trifold.training.optimizer import split_parameters
+from trifold.training.precision import Weights
 from trifold.training.trainer import Trainer
 from trifold.version import __version__
 
 __all__ = ["Saver", "environment", "load_checkpoint", "publish_model", "versions"]
 
-TENSORS, NUMBERS = "training.safetensors", "state.json"
+TENSORS, NUMBERS, SHARES = "training.safetensors", "state.json", ".{}.shares.tmp"
 FREE = ("environment", "data")
 """Facts in a manifest that must be the same when the run goes on, or be allowed to change by name."""
 
@@ -132,54 +137,59 @@ class Saver:
             StorageError: the disk is full or fails, at this checkpoint or at the one before; older ones are untouched.
         """
         self.finish()
-        if not self.trainer.group.is_first:
-            self.saved = self.place
-            return
-        tensors, numbers = self.trainer.state()
+        weights = self.trainer.weights
+        if weights.size > 1:
+            self._save_shares(valid_loss)
+        elif self.trainer.group.is_first:
+            self._save_whole(valid_loss)
+        self.saved = self.place
+
+    def _save_whole(self, valid_loss: float | None) -> None:
+        weights, (tensors, numbers) = self.trainer.weights, self.trainer.state()
+        if self.trainer.training.save_in_background:
+            tensors = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+            self._start(weights.exact_copy(), numbers, lambda inside: _write_moments(inside, tensors), valid_loss)
+        else:
+            with weights.exact_model() as model:
+                self._start(model, numbers, lambda inside: _write_moments(inside, tensors), valid_loss)
+                self.finish()
+
+    def _save_shares(self, valid_loss: float | None) -> None:
+        """Every process writes what it holds; the first one collects the weights, and all of this in one folder."""
+        weights, (tensors, numbers) = self.trainer.weights, self.trainer.state()
+        place = self.root / SHARES.format(name_of(*self.place))
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            _write_moments(place, tensors, share=(weights.rank, weights.size))
+        except (OSError, SafetensorError) as error:
+            raise storage_error(error, place) from None
+        with self.trainer.group.meeting("training.doing_saving"):
+            model = weights.exact_copy()
+        if self.trainer.group.is_first:  # the others have written, or they would not have met
+            self._start(model, numbers, lambda inside: _take_shares(place, inside, weights.size), valid_loss)
+            if not self.trainer.training.save_in_background:
+                self.finish()
+
+    def _start(
+        self, model: nn.Module, numbers: Mapping[str, object], fill: Callable[[Path], None], valid_loss: float | None
+    ) -> None:
+        """Begin to write a checkpoint of the state that the trainer has now; `fill` puts the moments into its folder."""
         meta = {**self.facts, "step": self.place[0], "passes": self.place[1], "parent": self.parent,
                 "valid_loss": valid_loss}  # fmt: skip
         folder = self.root / name_of(*self.place)
-        self.saved, self.parent = self.place, folder.name
-        if self.trainer.training.save_in_background:
-            kept = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
-            self._start(folder, self._copied_model(), kept, numbers, meta=meta)
-        else:
-            with self.trainer.weights.exact_model():
-                self._guarded(folder, self._model, tensors, numbers, meta=meta)
-            self.check()
-
-    @property
-    def _model(self) -> Transformer:
-        assert isinstance(self.trainer.model, Transformer)
-        return self.trainer.model
-
-    def _copied_model(self) -> Transformer:
-        """The model with its exact weights as they are now, in the machine's own memory."""
-        with self.trainer.weights.exact_model():
-            fresh = {id(x): torch.nn.Parameter(x.detach().to("cpu", copy=True), requires_grad=x.requires_grad)
-                     for x in self._model.parameters()}  # fmt: skip
-            return copy.deepcopy(self._model, fresh)
-
-    def _start(self, *given: Any, meta: Mapping[str, Any]) -> None:
-        self._thread = threading.Thread(target=self._guarded, args=given, kwargs={"meta": meta}, name="save")
-        self._thread.start()
-
-    def _guarded(
-        self,
-        folder: Path,
-        model: Transformer,
-        tensors: Mapping[str, torch.Tensor],
-        numbers: Mapping[str, object],
-        *,
-        meta: Mapping[str, Any],
-    ) -> None:
-        """Write one checkpoint and clear away old ones; a failure is kept for whoever asks next."""
+        self.parent = folder.name
 
         def write(inside: Path) -> None:
+            assert isinstance(model, Transformer)
             model.save_pretrained(inside, tokenizer=self.tokenizer)
-            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, inside / TENSORS)
+            fill(inside)
             (inside / NUMBERS).write_text(json.dumps(numbers), encoding="utf-8")
 
+        self._thread = threading.Thread(target=lambda: self._guarded(folder, write, meta), name="save")
+        self._thread.start()
+
+    def _guarded(self, folder: Path, write: Callable[[Path], None], meta: Mapping[str, Any]) -> None:
+        """Write one checkpoint and clear away old ones; a failure is kept for whoever asks next."""
         training = self.trainer.training
         try:
             publish(folder, write, meta, needed=self.size)
@@ -269,13 +279,42 @@ def load_checkpoint(
     try:
         with torch.no_grad():
             for name, value in trainer.weights.exact.items():
-                value.copy_(saved[name])
+                value.copy_(trainer.weights.part(saved[name]))
         trainer.weights.refresh()
         numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
-        trainer.load_state(load_file(folder / TENSORS), numbers)
+        trainer.load_state(_read_moments(folder, trainer.weights), numbers)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelFileError("checkpoint.bad_file", path=folder, problem=str(error)[:200]) from None
     return manifest
+
+
+def _share_name(rank: int, size: int) -> str:
+    return TENSORS if size == 1 else f"training-{rank + 1:05d}-of-{size:05d}.safetensors"
+
+
+def _write_moments(folder: Path, tensors: Mapping[str, Tensor], share: tuple[int, int] = (0, 1)) -> None:
+    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    save_file(kept, folder / _share_name(*share))
+
+
+def _take_shares(place: Path, inside: Path, size: int) -> None:
+    for rank in range(size):
+        (place / _share_name(rank, size)).rename(inside / _share_name(rank, size))
+    place.rmdir()
+
+
+def _read_moments(folder: Path, weights: Weights) -> dict[str, Tensor]:
+    """This process's part of what one process or many have saved; no more than one tensor is held whole at a time."""
+    paths = sorted(folder.glob("training*.safetensors")) or [folder / TENSORS]
+    with ExitStack() as stack:
+        files = [stack.enter_context(safe_open(path, framework="pt")) for path in paths]
+        names = files[0].keys()
+        return {name: weights.part(_joined([file.get_tensor(name) for file in files])) for name in names}
+
+
+def _joined(shares: Sequence[Tensor]) -> Tensor:
+    """Rows put together; a counter is the same in all shares."""
+    return torch.cat(list(shares)) if len(shares) > 1 and shares[0].ndim else shares[0]
 
 
 def _require_same(

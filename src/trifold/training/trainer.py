@@ -12,14 +12,13 @@ import statistics
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trifold.batch import IGNORED, Batch
+from trifold.batch import Batch
 from trifold.errors import CapacityError, NonFiniteError
 from trifold.locale import message
 from trifold.model import Transformer
@@ -29,8 +28,10 @@ from trifold.training.group import Alone
 from trifold.training.optimizer import build_optimizers, set_learning_rate
 from trifold.training.precision import Weights, choose_device, choose_dtype
 from trifold.training.schedule import learning_rate_factor
+from trifold.training.sharded import Sharded
+from trifold.training.step import Batches, Partial, Step, add_up, count_targets, seed_of
 
-__all__ = ["Batches", "Partial", "Step", "Trainer"]
+__all__ = ["Trainer"]
 
 RECENT, FEWEST = 64, 16
 """Steps that a spike is measured against, and how many there must be."""
@@ -38,58 +39,6 @@ BAD_IN_A_ROW = 3
 """From so many bad steps one after another on, leaving them out no longer helps."""
 GRADIENT = "gradient"
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-
-
-@runtime_checkable
-class Batches(Protocol):
-    """An endless stream of batches whose place can be noted and found again."""
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-    def state_dict(self) -> dict[str, int]:
-        """The place."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go back to a place."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one optimizer step did.
-
-    Attributes:
-        step: its number, from 1.
-        tokens: target tokens since the start of the run.
-        loss: mean negative log-likelihood of its target tokens, in nats.
-        learning_rate: of the first parameter group.
-        gradient_norm: before clipping.
-        tokens_per_second: of this step, places on both sides of its batches, padding included.
-        seconds: training time since the start of the run.
-        progress: how much of the run is done, 0 to 1.
-        remaining: seconds still to go, estimated.
-        skipped: whether it was bad and moved no weight.
-    """
-
-    step: int
-    tokens: int
-    loss: float
-    learning_rate: float
-    gradient_norm: float
-    tokens_per_second: float
-    seconds: float
-    progress: float
-    remaining: float
-    skipped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Partial:
-    """How far a step has come that is not done: passes behind it, and their summed loss."""
-
-    passes: int
-    total: float
 
 
 class Trainer:
@@ -127,8 +76,8 @@ class Trainer:
         self.training, self.objective, self.batches, self.group = training, objective, batches, group or Alone()
         self.device = choose_device(training.device)
         self.dtype = choose_dtype(training.dtype, self.device)
-        self.model = model.to(self.device)
-        self.weights = Weights(self.model, self.dtype)
+        self.model = model
+        self.weights = (Sharded if self.group.in_step else Weights)(model.to(self.device), self.dtype)
         self.optimizers = build_optimizers(training.optimizer, self.weights.exact, layer_decay=training.layer_decay)
         self.step = self.tokens = 0
         self.seconds = 0.0
@@ -226,18 +175,18 @@ class Trainer:
             if index < begun.passes:
                 continue
             # dropout depends on the place, not on the past
-            torch.manual_seed(_mix(self.training.seed, self.step, index))
+            torch.manual_seed(seed_of(self.training.seed, self.step, index))
             batch = micro_batches[index].to(self.device)
             self._compile(batch)
             losses.append(self._pass(batch, count))
             if self.training.deterministic:
                 self.weights.close_pass(number)
             if self.group.size == 1:
-                self.partial = Partial(index + 1, _add_up(losses, begun.total))
+                self.partial = Partial(index + 1, add_up(losses, begun.total))
                 if index + 1 < len(micro_batches):
                     self.between()
         self.partial = None
-        total = _add_up(self.group.exchange(losses, time.perf_counter() - start), begun.total)
+        total = add_up(self.group.exchange(losses, time.perf_counter() - start), begun.total)
         if self.training.deterministic:
             self.weights.close_tree()
         self.weights.sums = self.group.add(self.weights.sums, self.weights.exact)
@@ -256,6 +205,8 @@ class Trainer:
             rows = waiting[0].num_rows
             if rows == 1:
                 raise CapacityError("training.out_of_memory", places=waiting[0].num_tokens)
+            if self.group.in_step:  # the others would wait for what this one leaves out
+                raise CapacityError("training.cannot_halve", rows=rows, half=(rows + 1) // 2)
             self._parts *= 2
             waiting[:1] = waiting[0].split(2)
             warnings.warn(message("training.halved", rows=rows, half=waiting[0].num_rows), stacklevel=2)
@@ -282,7 +233,8 @@ class Trainer:
     def _clip(self) -> float:
         """The norm of all gradients, which are scaled down where it is above the limit."""
         exact = list(self.weights.exact.values())
-        norm = torch.nn.utils.get_total_norm([value.grad for value in exact if value.grad is not None])
+        with self.group.meeting("training.doing_gradients"):
+            norm = self.weights.norm()
         limit, found = self.training.clip, norm.item()
         if limit is not None and found > limit:
             torch.nn.utils.clip_grads_with_norm_(exact, limit, norm)
@@ -312,7 +264,7 @@ class Trainer:
         for optimizer in self.optimizers:
             for parameter, values in optimizer.state.items():
                 for key, value in values.items():
-                    tensors[f"{names[id(parameter)]}|{key}"] = torch.as_tensor(value).contiguous()
+                    tensors[f"{names[id(parameter)]}|{key}"] = self.weights.local(torch.as_tensor(value)).contiguous()
         numbers: dict[str, object] = {"step": self.step, "tokens": self.tokens, "seconds": self.seconds}
         numbers |= {"bad": self._bad, "recent": {name: list(values) for name, values in self._recent.items()}}
         if self.partial is not None:
@@ -368,26 +320,3 @@ class Trainer:
 def _device(value: Tensor, parameter: Tensor) -> torch.device:
     """Step counters stay on the CPU unless the optimizer is fused on the parameter's device."""
     return parameter.device if value.ndim or parameter.is_cuda else torch.device("cpu")
-
-
-def _mix(seed: int, step: int, index: int) -> int:
-    """One 63-bit number for a place in the run (a splitmix64 step over its coordinates)."""
-    value = seed
-    for part in (step, index):
-        value = (value + 0x9E3779B97F4A7C15 + part) & (2**64 - 1)
-        value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-        value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
-        value ^= value >> 31
-    return value >> 1
-
-
-def _add_up(losses: Iterable[float], start: float) -> float:
-    """Their sum, one after another (Python's own `sum` adds floats otherwise from 3.12 on)."""
-    for loss in losses:
-        start += loss
-    return start
-
-
-def count_targets(batch: Batch) -> int:
-    """How many places of a batch have a label."""
-    return 0 if batch.labels is None else int((batch.labels != IGNORED).sum())
