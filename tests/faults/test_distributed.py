@@ -47,6 +47,14 @@ def test_c3_all_end_when_the_first_process_cannot_save(tmp_path):
     assert "The disk is full" in found["said"]
 
 
+def test_a_process_that_fails_by_itself_ends_all_with_its_words_and_the_first_saves_what_is_done(tmp_path):
+    found = play("failing", tmp_path)
+    assert found["codes"][1] == 1
+    assert "ValueError: no such thing" in found["said"]
+    assert found["kept"] == ["step-00000004"]
+    assert found["seconds"] < 15  # its timeout is 20
+
+
 def test_c4_passes_that_cannot_be_shared_are_refused_before_anything_starts(tmp_path):
     found = play("uneven", tmp_path)
     assert found["codes"] == [[2, 2, 2], [2, 2]]
@@ -66,6 +74,31 @@ def test_c5_saved_by_two_gone_on_with_by_one_it_ends_with_the_same_bits(tmp_path
     found = play("resume_alone", tmp_path)
     assert found["codes"] == [[75, 75], [75], [0, 0]]
     assert found["state"] == found["expected"]
+
+
+def test_processes_that_each_hold_a_share_of_the_weights_train_every_family_as_one_process_does(tmp_path):
+    for family, (alone, *others) in play("shares", tmp_path).items():
+        assert len(alone) > 8
+        assert all(other == pytest.approx(alone, rel=1e-4) for other in others), family
+
+
+def test_c5_shares_that_two_saved_give_two_the_same_bits_and_are_read_by_any_number(tmp_path):
+    found = play("shares_resumed", tmp_path)
+    assert found["codes"] == [[75, 75], [0, 0], [0], [0] * 4], found["said"]
+    assert found["state"] == found["expected"]
+    whole, *others = found["losses"]
+    assert all(other == pytest.approx(whole, rel=1e-4) for other in others)
+
+
+def test_c1_c2_a_process_with_a_share_that_is_gone_or_stands_still_is_named_and_one_without_memory_says_so(tmp_path):
+    found = play("shares_hurt", tmp_path)
+    assert found["codes"] == [[7, -9], [7, 7], [2, 2]]
+    killed, stopped, narrow = found["said"]
+    assert "gone: rank 1 (process " in killed
+    assert "did not come within 3 s (training.timeout): rank 1 (process " in stopped
+    assert "with --parallel fsdp one process cannot compute them in parts" in narrow
+    assert found["seconds"][0] < 10
+    assert 3 <= found["seconds"][1] < 13
 
 
 def test_c6_processes_with_different_settings_are_refused(tmp_path):

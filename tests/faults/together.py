@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -207,6 +208,96 @@ def unsaved(folder: Path) -> dict:
     return {"codes": codes, "seconds": time.monotonic() - start, "said": run.said()}
 
 
+FAMILIES = {
+    "llama": ("--training.gradient_checkpointing", "true"),
+    "gpt2": ("--preset", "gpt2", "--dials", *"num_layers=2 d_model=16 num_heads=2 d_ff=24".split(), "--optimizer", "adamw"),
+    "bert": ("--preset", "bert", "--dials", *"num_layers=1 d_model=16 num_heads=2 d_ff=24".split()),
+    "t5": ("--preset", "t5", "--dials", *"num_layers=1 d_model=16 num_heads=2 head_size=8 d_ff=24".split()),
+}  # fmt: skip
+
+
+def shares(folder: Path) -> dict:
+    """Each process holds its share: the losses of each family, alone, by two and by three."""
+    found: dict = {}
+    for family, words in FAMILIES.items():
+        for size in (1, 2, 3):
+            long = "--training.accumulation", "6", "--parallel", "fsdp", "--training.checkpoint_every", "0"
+            run = Run(folder, size, *words, *long, out=f"{family}-{size}")
+            assert run.codes() == [0] * size, run.said()
+            found.setdefault(family, []).append(losses(run.out))
+    return found
+
+
+def shares_resumed(folder: Path) -> dict:
+    """Shares that two processes saved are read by two, by one and by four."""
+    words = ("--parallel", "fsdp")
+    whole = Run(folder, 2, *words, out="whole")
+    assert whole.codes() == [0, 0], whole.said()
+    run = Run(folder, 2, *words, before=slowly())
+    run.reach(3)
+    run.children[1].kill(signal.SIGTERM)
+    found: dict = {"codes": [run.codes()], "expected": state(whole.out), "losses": [losses(whole.out)]}
+    for size, *more in ((2,), (1, "--parallel", "ddp"), (4,)):
+        allowed = ("--allow-change", "processes", "training.parallel") if size != 2 else ()
+        again = Run(folder, size, *words, "--resume", *more, *allowed, out=copied(run.out, f"by-{size}"))
+        found["codes"].append(again.codes())
+        found["losses"].append(losses(again.out))
+        found.setdefault("state", state(again.out))
+        found.setdefault("said", []).append(again.said())
+    return found
+
+
+def copied(out: Path, name: str) -> str:
+    """A run's folder again, under another name."""
+    shutil.copytree(out, out.with_name(name))
+    return name
+
+
+def shares_hurt(folder: Path) -> dict:
+    """With shares: a process is killed, one stands still, one has too little memory."""
+
+    def before(rank: int) -> None:
+        slowly()(rank)
+        if rank == 1:
+            Trainer._try = lambda *_: None
+
+    found: dict = {"codes": [], "said": [], "seconds": []}
+    hurts = (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP), ("narrow", None))
+    for name, hurt in hurts:
+        run = Run(folder, 2, "--parallel", "fsdp", "--training.timeout", "3", out=name,
+                  before=slowly() if hurt else before)  # fmt: skip
+        if hurt is not None:
+            run.reach(3)
+            run.children[1].kill(hurt)
+        start = time.monotonic()
+        codes = [run.children[0].wait(30)]
+        found["seconds"].append(time.monotonic() - start)
+        run.children[1].kill(signal.SIGCONT)
+        found["codes"].append([*codes, run.children[1].wait(30)])
+        found["said"].append(run.said())
+    return found
+
+
+def failing(folder: Path) -> dict:
+    """One process that is not the first fails by itself in the fifth step."""
+
+    def before(rank: int) -> None:
+        whole = Trainer._pass
+
+        def broken(trainer: Trainer, *given: object) -> float:
+            if rank == 1 and trainer.step == 4:
+                raise ValueError("no such thing")
+            return whole(trainer, *given)
+
+        Trainer._pass = broken
+
+    start = time.monotonic()
+    run = Run(folder, 2, "--training.checkpoint_every", "0", before=before)
+    codes, seconds = run.codes(), time.monotonic() - start
+    kept = [path.name for path in checkpoints(run.out / "checkpoints")]
+    return {"codes": codes, "seconds": seconds, "said": run.said(), "kept": kept}
+
+
 def unlike(folder: Path) -> dict:
     """The processes are not asked to do the same."""
     run = Run(folder, 2, own=lambda rank: ("--seed", str(rank)))
@@ -315,6 +406,10 @@ SCENARIOS = (
     resume,
     resume_alone,
     killed,
+    shares,
+    shares_resumed,
+    shares_hurt,
+    failing,
     stopped,
     unsaved,
     unlike,

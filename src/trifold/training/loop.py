@@ -79,14 +79,19 @@ def train(trainer: Trainer, saver: Saver, *, log: MetricLog, listen: Listener, e
             _keep_suspect(saver.root.parent, trainer, error)
             raise
         finally:
-            if trainer.is_whole and saver.place > saver.saved and _can_save(trainer, sys.exception()):
-                saver.save(valid)
-            trainer.group.in_turn(saver.finish)
+            _save_rest(trainer, saver, valid)
 
 
-def _can_save(trainer: Trainer, error: BaseException | None) -> bool:
-    """Whether all processes whose shares are needed have come here, and not only this one."""
-    return not trainer.group.in_step or error is None or isinstance(error, NonFiniteError | PreemptedError)
+def _save_rest(trainer: Trainer, saver: Saver, valid: float | None) -> None:
+    """Save what is not saved yet, as far as this process can: where it fails alone, the others do not come here."""
+    error, group = sys.exception(), trainer.group
+    all_come = error is None or isinstance(error, NonFiniteError | PreemptedError)
+    if trainer.is_whole and saver.place > saver.saved and (all_come or not group.in_step):
+        saver.save(valid)
+    if all_come:
+        group.in_turn(saver.finish)
+    else:
+        saver.finish()
 
 
 def _steps(trainer: Trainer, saver: Saver, log: MetricLog) -> Iterator[Step]:
