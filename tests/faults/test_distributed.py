@@ -39,6 +39,16 @@ def test_c2_a_process_that_stands_still_is_named_when_the_time_is_over(tmp_path)
     assert (found["code"], found["other"]) == (7, 7)
     assert "did not come within 2 s (training.timeout): rank 1 (process " in found["said"]
     assert 2 <= found["seconds"] < 12
+    assert sorted(found["stacks"]) == ["rank-00000.txt", "rank-00001.txt"]
+    assert "in _backward" in found["stacks"]["rank-00000.txt"]  # where the other was waited for
+
+
+def test_c2_a_process_that_does_not_go_on_is_named_and_its_stack_says_where_it_stands(tmp_path):
+    found = play("held", tmp_path)
+    assert found["codes"] == [7, 7]
+    assert "did not come within 2 s (training.timeout): rank 1 (process " in found["said"]
+    assert str(tmp_path / "run" / "stacks") in found["said"]
+    assert "in stands_here" in found["stacks"]["rank-00001.txt"]
 
 
 def test_c3_all_end_when_the_first_process_cannot_save(tmp_path):

@@ -186,7 +186,25 @@ def stopped(folder: Path) -> dict:
     code = run.children[0].wait(30)
     seconds = time.monotonic() - start
     run.children[1].kill(signal.SIGCONT)
-    return {"code": code, "seconds": seconds, "other": run.children[1].wait(30), "said": run.said()}
+    other = run.children[1].wait(30)
+    stacks = {path.name: path.read_text() for path in (run.out / "stacks").iterdir()}
+    return {"code": code, "seconds": seconds, "other": other, "said": run.said(), "stacks": stacks}
+
+
+def held(folder: Path) -> dict:
+    """One process lives, but its main thread does not go on."""
+
+    def stands_here() -> None:
+        time.sleep(60)
+
+    def before(rank: int) -> None:
+        whole = Trainer._pass
+        Trainer._pass = lambda loop, *given: stands_here() if (rank, loop.step) == (1, 4) else whole(loop, *given)
+
+    run = Run(folder, 2, "--training.timeout", "2", before=before)
+    codes = run.codes()
+    stacks = {path.name: path.read_text() for path in (run.out / "stacks").iterdir()}
+    return {"codes": codes, "said": run.said(), "stacks": stacks}
 
 
 def unsaved(folder: Path) -> dict:
@@ -411,6 +429,7 @@ SCENARIOS = (
     shares_hurt,
     failing,
     stopped,
+    held,
     unsaved,
     unlike,
     straggling,

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -85,8 +86,12 @@ def require_split(training: Training, size: int) -> None:
 
 
 @contextmanager
-def joined(training: Training) -> Iterator[Alone]:
+def joined(training: Training, out: Path = Path()) -> Iterator[Alone]:
     """Be one of the processes that the environment speaks of, until the run is done.
+
+    Args:
+        training: how to work together.
+        out: the run's folder, for what is written down when processes wait in vain.
 
     Raises:
         ConfigError: the passes of a step cannot be shared.
@@ -103,7 +108,7 @@ def joined(training: Training) -> Iterator[Alone]:
         if size == 1:
             yield Alone()
             return
-        group = _join(training, size)
+        group = _join(training, size, out / "stacks")
         try:
             yield group
         except Exception as error:
@@ -126,7 +131,7 @@ def _own_thread(training: Training) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _join(training: Training, size: int) -> "Together":
+def _join(training: Training, size: int, stacks: Path) -> "Together":
     rank, timeout = int(os.environ["RANK"]), timedelta(seconds=training.timeout)
     if int(os.environ.get("LOCAL_WORLD_SIZE", "0")) == size:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback())
@@ -137,7 +142,7 @@ def _join(training: Training, size: int) -> "Together":
         backend = "cpu:gloo,cuda:nccl"
     try:
         store = _of_this_attempt(next(rendezvous("env://", timeout=timeout))[0], "torch")
-        watch = Watch(rank, size, _connect, training.timeout)
+        watch = Watch(rank, size, _connect, training.timeout, stacks)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         problem = str(error).splitlines()[0][:300]

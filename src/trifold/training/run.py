@@ -87,7 +87,7 @@ def pretrain(
     """
     out = Path(out)
     keep_freed_memory()
-    with joined(experiment.training) as group:
+    with joined(experiment.training, out) as group:
         group.agree({"experiment": to_json(experiment), "versions": versions(), "resume": resume})
         listen = listen if group.is_first else lambda _: None
         with claimed(out, experiment, resume=resume, allow=allow, group=group) as claim:

@@ -5,6 +5,7 @@ process has raised the alarm. Nobody reads beats while all goes well. A second t
 machine that is cut off may never be answered.
 """
 
+import faulthandler
 import json
 import os
 import socket
@@ -12,6 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from torch.distributed.distributed_c10d import Store
@@ -36,6 +39,8 @@ class Watch:
         size: how many there are.
         connect: opens a connection to the store of the run.
         timeout: seconds to wait for others.
+        stacks: a folder where each process writes down what all its threads are about, when others wait in vain; it is made
+            where its parent is there.
 
     Attributes:
         doing: what this process is about, for messages of others: the name of a message in `locale/training.toml`.
@@ -43,14 +48,16 @@ class Watch:
         at_risk: whether it may be ended from outside its main thread, as nothing it does is being written down.
     """
 
-    def __init__(self, rank: int, size: int, connect: Callable[[], Store], timeout: float) -> None:
-        self.rank, self.size, self.timeout = rank, size, timeout
+    def __init__(self, rank: int, size: int, connect: Callable[[], Store], timeout: float, stacks: Path) -> None:
+        self.rank, self.size, self.timeout, self.stacks = rank, size, timeout, stacks
         self.doing, self.calls, self.at_risk = "training.doing_start", 0, False
         self._connect, self._store, self._over = connect, connect(), threading.Event()
         self._heard, self._broken = time.monotonic(), False
         self._seen: dict[str, Any] | None = None
         self._end: DistributedError | None = None
+        self._written = False
         self.host = socket.gethostname()
+        self._mine = {"rank": rank, "host": self.host}
         self._store.set(f"who/{rank}", json.dumps([os.getpid(), self.host]))
         for work in (self._beat, self._guard):
             threading.Thread(target=work, name="watch", daemon=True).start()
@@ -99,7 +106,9 @@ class Watch:
         asking = threading.Thread(target=lambda: found.append(self._ask(error)), name="watch", daemon=True)
         asking.start()
         asking.join(LOOK + 2 * GRACE)  # where the machine with the store cannot be reached, no answer comes at all
-        self._end = self._failure(found[0] if found else self._unreachable())
+        alarm = found[0] if found else self._unreachable()
+        self._write_stacks(alarm)
+        self._end = self._failure(alarm)
         return self._end
 
     def _ask(self, error: Exception) -> dict[str, Any]:
@@ -109,15 +118,15 @@ class Watch:
                 time.sleep(BEAT / 5)
                 alarm = self._alarm(self._store)
             if alarm is None:
-                self.alarm(self._accuse(before, error), DistributedError.exit_code)
+                self.alarm(self._accuse(before, error), DistributedError.exit_code, hangs=_timed_out(error))
                 alarm = self._alarm(self._store)
         except RuntimeError:
             alarm = None
         return alarm or self._unreachable()
 
-    def alarm(self, text: str, exit_code: int) -> bool:
-        """Tell the others what ends this process; whether nobody else was faster."""
-        own = json.dumps({"rank": self.rank, "host": self.host, "exit_code": exit_code, "text": text})
+    def alarm(self, text: str, exit_code: int, *, hangs: bool = False) -> bool:
+        """Tell the others what ends this process, and whether it waits in vain; whether nobody else was faster."""
+        own = json.dumps({**self._mine, "exit_code": exit_code, "text": text, "hangs": hangs})
         try:
             return self._store.compare_set(ALARM, "", own) == own.encode()
         except RuntimeError:  # nobody is there to be told
@@ -132,8 +141,9 @@ class Watch:
             return message("training.rank_lost", problem=(str(error) or type(error).__name__).splitlines()[0][:300])
         names = ", ".join(self._describe(rank, after.get(rank)) for rank in silent or late)
         facts = {"ranks": names, "waiting": self.rank, "doing": message(self.doing), "seconds": f"{self.timeout:g}"}
-        timed_out = isinstance(error, TimeoutError) or "timed out" in str(error).lower()
-        return message("training.rank_late", **facts) if timed_out else message("training.rank_gone", **facts)
+        if _timed_out(error):
+            return message("training.rank_late", **facts, stacks=self.stacks)
+        return message("training.rank_gone", **facts)
 
     def _describe(self, rank: int, beat: list[Any] | None) -> str:
         pid, host = json.loads(self._store.get(f"who/{rank}")) if self._store.check([f"who/{rank}"]) else ("?", "?")
@@ -162,7 +172,19 @@ class Watch:
 
     def _unreachable(self) -> dict[str, Any]:
         text = message("training.store_lost", rank=self.rank, doing=message(self.doing))
-        return {"rank": self.rank, "host": self.host, "exit_code": DistributedError.exit_code, "text": text}
+        return {**self._mine, "exit_code": DistributedError.exit_code, "text": text, "hangs": True}
+
+    def _write_stacks(self, alarm: dict[str, Any]) -> None:
+        """Where somebody waits in vain, write down where each thread of this process stands, so that one sees what for."""
+        if self._written or not alarm["hangs"] or not self.stacks.parent.is_dir():
+            return
+        self._written = True
+        with suppress(OSError):
+            self.stacks.mkdir(exist_ok=True)
+            with (self.stacks / f"rank-{self.rank:05d}.txt").open("w", encoding="utf-8") as file:
+                file.write(f"{self.host} {os.getpid()} {message(self.doing)}\n")
+                file.flush()
+                faulthandler.dump_traceback(file)
 
     def _beat(self) -> None:
         """Tell the store again and again that this process lives, and look there for an alarm."""
@@ -182,6 +204,13 @@ class Watch:
             limit = LOST if self._broken else self.timeout + LOOK
             lost = time.monotonic() - self._heard > limit
             alarm = self._seen or (self._unreachable() if lost else None)
-            if alarm is not None and not self._over.wait(GRACE) and self.at_risk:
+            if alarm is None:
+                continue
+            self._write_stacks(alarm)
+            if not self._over.wait(GRACE) and self.at_risk:
                 sys.stderr.write(f"{self._failure(alarm)}\n")
                 os._exit(alarm["exit_code"])
+
+
+def _timed_out(error: Exception) -> bool:
+    return isinstance(error, TimeoutError) or "timed out" in str(error).lower()
