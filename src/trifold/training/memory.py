@@ -3,11 +3,12 @@
 import ctypes
 import sys
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["keep_freed_memory", "return_freed_memory"]
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 LARGEST_MMAP_THRESHOLD = 32 * 2**20  # what glibc allows; larger blocks still come from the system and go back to it
 ROOM = 256 * 2**20
+SMALL_BLOCK = 2**17
 
 
 def keep_freed_memory() -> bool:
@@ -23,11 +24,24 @@ def keep_freed_memory() -> bool:
         >>> keep_freed_memory() in (True, False)
         True
     """
+    return _tell_allocator((MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, ROOM))
+
+
+def return_freed_memory() -> bool:
+    """Tell glibc to give back what is freed, in blocks: for whoever takes blocks of many sizes and has no room for the gaps.
+
+    Example:
+        >>> return_freed_memory() == keep_freed_memory()
+        True
+    """
+    return _tell_allocator((MMAP_THRESHOLD, SMALL_BLOCK))
+
+
+def _tell_allocator(*wanted: tuple[int, int]) -> bool:
     if sys.platform != "linux":
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # another C library
         return False
-    wanted = ((MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, ROOM))
     return all(mallopt(kind, value) == 1 for kind, value in wanted)

@@ -28,7 +28,7 @@ from trifold.training.group import Alone
 from trifold.training.held_out import Evaluation, evaluate_loss
 from trifold.training.log import MetricLog, NoLog
 from trifold.training.loop import Event, Listener, measures, train
-from trifold.training.memory import keep_freed_memory
+from trifold.training.memory import keep_freed_memory, return_freed_memory
 from trifold.training.prepare import Corpora, Prepared, prepare
 from trifold.training.save import Saver, load_checkpoint, publish_model, versions
 from trifold.training.trainer import Trainer
@@ -86,8 +86,8 @@ def pretrain(
         DistributedError: one of several processes failed, fell silent or was started with other settings.
     """
     out = Path(out)
-    keep_freed_memory()
     with joined(experiment.training, out) as group:
+        (return_freed_memory if group.in_step else keep_freed_memory)()
         group.agree({"experiment": to_json(experiment), "versions": versions(), "resume": resume})
         listen = listen if group.is_first else lambda _: None
         with claimed(out, experiment, resume=resume, allow=allow, group=group) as claim:

@@ -38,8 +38,15 @@ class Sharded(Weights):
         self.outline = _without_numbers(model)
         self.rank, self.size, self.rows = dist.get_rank(), dist.get_world_size(), [Shard(0)]
         self.mesh = init_device_mesh(next(model.parameters()).device.type, (self.size,))
+        self.exact = self.lean = {}  # nobody holds on to a whole weight while they are dealt out
         _shard(model, self.mesh, lean)
         self.exact = self.lean = dict(model.named_parameters())
+
+    def collect_gradients(self) -> None:
+        """Nothing: torch has added the gradients of the last pass to those of the passes before, row by row."""
+
+    def place_gradients(self) -> None:
+        """Nothing: they are where they belong."""
 
     def norm(self) -> Tensor:
         """Of all gradients that are placed, of all processes, as one vector."""
