@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "distributed.md"
-COMMON = ["--kind", "byte_bpe", "--vocab-size", "300", "--document", "line", "--training.log_every", "1", "--training.evaluate_every", "0",
-          "--training.accumulation", "4", "--optimizer", "adamw"]  # fmt: skip
+COMMON = ["--kind", "byte_bpe", "--vocab-size", "300", "--document", "line", "--training.log_every", "1",
+          "--training.evaluate_every", "0", "--training.accumulation", "4", "--optimizer", "adamw"]  # fmt: skip
 SMALL = ["--preset", "gpt2", "--size", "base", "--length", "128", "--batch-size", "1", "--steps", "2", *COMMON]
 MINI = ["--preset", "gpt2", "--size", "mini", "--length", "256", "--batch-size", "8", "--steps", "12", *COMMON]
 ROUNDS, WARM = 3, 2
@@ -68,7 +68,7 @@ def memory(folder: Path) -> list[str]:
         alone = alone or peaks[-1]
         name = "alone" if processes == 1 else f"{processes}, `{parallel}`"
         rows.append(f"| {name} | {peaks[0] / MIB:,.0f} to {peaks[-1] / MIB:,.0f} | {peaks[-1] / alone:.2f} |")
-        print(rows[-1], flush=True)
+        sys.stderr.write(f"{rows[-1]}\n")
     return ["| processes | MiB in each, at its peak | of one alone |", "|---|---|---|", *rows]
 
 
@@ -79,7 +79,7 @@ def speed(folder: Path) -> list[str]:
         for (processes, threads, parallel), found in cases.items():
             _, speeds = train(folder, [*MINI, "--parallel", parallel], processes, threads)
             found.append(statistics.median(speeds[WARM:]))
-            print(processes, threads, parallel, f"{found[-1]:,.0f}", flush=True)
+            sys.stderr.write(f"{processes} {threads} {parallel} {found[-1]:,.0f}\n")
     first = next(iter(cases.values()))
     rows = []
     for (processes, threads, parallel), found in cases.items():
@@ -97,7 +97,23 @@ def main() -> None:
     for name in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
-            words = "the cat sat on a mat and the dog ran off to see the sun".split()
+            words = [
+                "the",
+                "cat",
+                "sat",
+                "on",
+                "a",
+                "mat",
+                "and",
+                "the",
+                "dog",
+                "ran",
+                "off",
+                "to",
+                "see",
+                "the",
+                "sun",
+            ]
             lines = (" ".join(words[(i * 7 + j * 3) % len(words)] for j in range(9)) for i in range(20_000))
             (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
             table = "\n".join({"memory": memory, "speed": speed}[name](folder))

@@ -28,7 +28,7 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> bool:
-    """Tell glibc to give back what is freed, in blocks: for whoever takes blocks of many sizes and has no room for the gaps.
+    """Tell glibc to give back what is freed: for whoever takes blocks of many sizes, and has no room for the gaps.
 
     Example:
         >>> return_freed_memory() == keep_freed_memory()
