@@ -15,7 +15,7 @@ import torch
 from trifold.benchmark.step import count_matrices, time_peer, time_trainer
 from trifold.benchmark.text import SENTENCES, Setting, labelled_sentences, records_of
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
-from trifold.generation import lower_precision
+from trifold.generation import Precision, lower_precision
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.build import build_task
 from trifold.tasks.classification import ClassificationTask
@@ -121,16 +121,17 @@ def timed(work: Work, classify: Callable[[list[str]], object], texts: list[str],
     return Measured(amount=len(texts), seconds=time.perf_counter() - start, note=note)
 
 
-def classify_trifold(work: Work) -> Measured:
+def classify_trifold(work: Work, precision: Precision | None = None) -> Measured:
     """What `trifold classify` does after loading."""
+    precision = precision or work.precision
     with setting(work) as shared:
         model, task = made_task(shared)
-        lower_precision(model.eval(), work.precision)
+        lower_precision(model.eval(), precision)
 
         def classify(texts: list[str]) -> object:
             return task.predict(model, records_of([(text, "0") for text in texts], task, COLUMNS))
 
-        return timed(work, classify, sentences_of(shared, work), work.precision)
+        return timed(work, classify, sentences_of(shared, work), precision)
 
 
 def classify_pipeline(work: Work) -> Measured:
@@ -216,6 +217,7 @@ CLASSIFY = Benchmark(
     files=(SENTENCES,),
     sides=(
         Side(name="trifold", run=classify_trifold),
+        Side(name="trifold int8", run=partial(classify_trifold, precision="int8")),
         Side(name="transformers pipeline", run=classify_pipeline, needs=PEERS, bar=3.0),
         Side(name="onnxruntime", run=classify_onnx, needs=("transformers", "onnxruntime", "onnx"), bar=1.2),
         Side(

@@ -12,6 +12,7 @@
 #endif
 
 #define AHEAD 256
+#define NEAREST 12582912.0f /* a float near it ends in the nearest whole number of what was added to it */
 #define LEVELS 16383 /* 16384 inputs * 127 * LEVELS over 32 lanes stays below 2^31 */
 
 #if defined(__AVX512F__)
@@ -182,4 +183,55 @@ void linear_int8(int64_t rows, int64_t inputs, int64_t outputs, const uint16_t *
   for (int64_t o = 0; o < outputs; o++)
     for (int64_t r = 0; r < rows; r++)
       y[r * outputs + o] = narrow(dot_byte(inputs, w + o * inputs, whole + r * inputs) * scale[o] * room[r] + (bias ? widen(bias[o]) : 0));
+}
+
+/* The largest without its sign: without it, bits of larger numbers are larger. */
+static inline uint16_t largest_half(int64_t inputs, const uint16_t *x) {
+  Halves most = {0};
+  int64_t i = 0;
+  for (; i + LANES <= inputs; i += LANES) {
+    Halves found;
+    memcpy(&found, x + i, sizeof found);
+    found &= 0x7fff;
+    Halves more = (Halves)(found > most);
+    most = (found & more) | (most & ~more);
+  }
+  uint16_t largest = 0;
+  for (int lane = 0; lane < LANES; lane++) largest = most[lane] > largest ? most[lane] : largest;
+  for (; i < inputs; i++) largest = (x[i] & 0x7fff) > largest ? x[i] & 0x7fff : largest;
+  return largest;
+}
+
+/* Rows of x as whole numbers from -127 to 127 times one scale each; the scale of a row that holds no number is none. */
+void round_rows(int64_t rows, int64_t inputs, const uint16_t *x, int8_t *whole, float *scale) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++) {
+    const float most = widen(largest_half(inputs, x + r * inputs));
+    const float times = isfinite(most) && most > 1e-30f ? 127 / most : 0;
+    scale[r] = isfinite(most) ? most / 127 : NAN;
+    int64_t i = 0;
+    for (; i + LANES <= inputs; i += LANES) {
+      Floats near = halves(x + r * inputs + i) * times + NEAREST;
+      Wholes bits;
+      memcpy(&bits, &near, sizeof bits);
+#if defined(__AVX512F__)
+      _mm_storeu_si128((void *)(whole + r * inputs + i), _mm512_cvtepi32_epi8((__m512i)bits)); /* one instruction, not many */
+#else
+      Bytes bytes = __builtin_convertvector(bits, Bytes);
+      memcpy(whole + r * inputs + i, &bytes, sizeof bytes);
+#endif
+    }
+    for (; i < inputs; i++) whole[r * inputs + i] = (int8_t)rintf(widen(x[r * inputs + i]) * times);
+  }
+}
+
+/* What sums of products of whole numbers stand for, plus bias. */
+void scale_sums(int64_t rows, int64_t outputs, const int32_t *sums, const float *row_scale, const float *scale, const uint16_t *bias,
+                uint16_t *y) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t o = 0; o < outputs; o++) {
+      const int64_t at = r * outputs + o;
+      y[at] = narrow((float)sums[at] * (row_scale[r] * scale[o]) + (bias ? widen(bias[o]) : 0));
+    }
 }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from trifold.generation.kernel import MOST_INPUTS, load_kernel
 
-__all__ = ["Int8Linear", "PackedLinear", "StreamedLinear"]
+__all__ = ["Int8Linear", "PackedLinear", "RoundedLinear", "StreamedLinear"]
 
 ROWS = {torch.float32: 2, torch.bfloat16: 2, torch.int8: 4}
 """Rows up to which our own kernel is the faster one, by the number format of the weights."""
@@ -106,9 +106,13 @@ class Int8Linear(nn.Module):
     def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
         """The product, in the number format of the input."""
         rows = input.reshape(-1, self.in_features).contiguous()
-        kernel = load_kernel() if len(rows) <= ROWS[torch.int8] and _is_plain(rows) and self._is_as_made() else None
+        kernel = load_kernel() if self._streams(rows) else None
         made = self._spread(rows) if kernel is None else kernel.linear_int8(rows, (self.weight, self.scale), self.bias)
         return made.view(*input.shape[:-1], self.out_features)
+
+    def _streams(self, rows: Tensor) -> bool:
+        """Whether the rows are so few that reading the weights is all the work."""
+        return len(rows) <= ROWS[torch.int8] and _is_plain(rows) and self._is_as_made()
 
     def _is_as_made(self) -> bool:
         """Whether the kernel can take its inputs, and scales and bias still have the number formats that it reads."""
@@ -123,6 +127,29 @@ class Int8Linear(nn.Module):
         else:
             made = F.linear(rows, self.weight.to(rows.dtype)) * scale
         return made if self.bias is None else made + self.bias
+
+
+class RoundedLinear(Int8Linear):
+    """A Linear in whole numbers on both sides, for many rows at once: each row of the input has a scale of its own too.
+
+    So what comes out for a row does not depend on the rows beside it. Twice as fast as bfloat16 where the processor
+    multiplies whole numbers (VNNI), and a little less exact than `Int8Linear`.
+
+    Example:
+        >>> plain = nn.Linear(64, 8)
+        >>> x = torch.randn(2, 64, dtype=torch.bfloat16)
+        >>> bool((RoundedLinear(plain.bfloat16())(x) - plain(x)).abs().max() < 0.1)
+        True
+    """
+
+    def _spread(self, rows: Tensor) -> Tensor:
+        kernel = load_kernel() if _is_plain(rows) and self._is_as_made() else None
+        return (
+            super()._spread(rows) if kernel is None else kernel.product_int8(rows, (self.weight, self.scale), self.bias)
+        )
+
+    def _streams(self, rows: Tensor) -> bool:
+        return False
 
 
 def _is_plain(x: Tensor) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from trifold.generation.kernel import load_kernel
-from trifold.generation.linear import Int8Linear, PackedLinear, StreamedLinear
+from trifold.generation.linear import Int8Linear, PackedLinear, RoundedLinear, StreamedLinear
 from trifold.generation.streamed import stream
 from trifold.model import Block
 
@@ -25,18 +25,19 @@ def lower_precision(model: Model, precision: Precision, *, decoding: bool = Fals
         model: any.
         precision: `float32` leaves the numbers as they are; `bfloat16`, packed where that pays; `int8` for the weights of
             products, the rest in bfloat16. A task's own head, which is small, is not packed nor rounded.
-        decoding: whether the model will mostly see one row at a time, and not many.
+        decoding: whether the model will mostly see one row at a time, and not many; where it sees many, `int8` also rounds
+            what is multiplied.
 
     Example:
         >>> model = lower_precision(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), "int8")
         >>> type(model[0]).__name__, model[0].weight.dtype
-        ('Int8Linear', torch.int8)
+        ('RoundedLinear', torch.int8)
     """
     if precision != "float32":
         model.to(torch.bfloat16)
     streams = decoding and _is_on_cpu(model) and uses_kernel()
     if precision == "int8":
-        _replace(model, nn.Linear, Int8Linear)
+        _replace(model, nn.Linear, Int8Linear if decoding else RoundedLinear)
     elif streams:
         _replace(model, nn.Linear, StreamedLinear)
     elif precision == "bfloat16" and _is_on_cpu(model) and packs_weights():

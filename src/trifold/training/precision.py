@@ -67,8 +67,8 @@ class Weights:
             self.exact: dict[str, Tensor] = dict(model.named_parameters())
         else:
             model.float()
-            self.exact = {name: value.detach().clone() for name, value in model.named_parameters()}
-            model.to(dtype)
+            self.exact = {name: value.detach() for name, value in model.named_parameters()}
+            model.to(dtype)  # which gives its parameters other tensors
         self.lean: dict[str, Tensor] = dict(model.named_parameters())
         self.sums: dict[str, Tensor] = {}
         self.branches: list[dict[str, Tensor]] = []
