@@ -87,7 +87,7 @@ class Kernel:
         weight: tuple[Int8[Tensor, "outputs inputs"], Float32[Tensor, " outputs"]],
         bias: BFloat16[Tensor, " outputs"] | None,
     ) -> BFloat16[Tensor, "rows outputs"]:
-        """`x (weight * scale)^T + bias` for many rows, each of which is rounded to whole numbers times a scale of its own."""
+        """`x (weight * scale)^T + bias` for many rows, each rounded to whole numbers times a scale of its own."""
         whole, scale = weight
         (rows, inputs), outputs = x.shape, len(whole)
         rounded, steps = torch.empty(rows, inputs, dtype=torch.int8), torch.empty(rows)

@@ -143,12 +143,17 @@ class RoundedLinear(Int8Linear):
     """
 
     def _spread(self, rows: Tensor) -> Tensor:
-        kernel = load_kernel() if _is_plain(rows) and self._is_as_made() else None
-        return (
-            super()._spread(rows) if kernel is None else kernel.product_int8(rows, (self.weight, self.scale), self.bias)
-        )
+        can = (
+            _is_plain(rows) and self._is_as_made() and self.in_features > 1
+        )  # of one input, torch 2.13's product is wrong
+        kernel = load_kernel() if can else None
+        if kernel is None:
+            return super()._spread(rows)
+        return kernel.product_int8(rows, (self.weight, self.scale), self.bias)
 
     def _streams(self, rows: Tensor) -> bool:
+        """Never: one row alone is to give what it gives among others."""
+        del rows
         return False
 
 

@@ -11,7 +11,7 @@ from tests.shapes import WRITERS, build
 from trifold.generation import kernel, lower_precision
 from trifold.generation.decoding import Decoding
 from trifold.generation.kernel import load_kernel
-from trifold.generation.linear import Int8Linear, StreamedLinear
+from trifold.generation.linear import Int8Linear, RoundedLinear, StreamedLinear
 
 compiled = pytest.mark.skipif(load_kernel() is None, reason="no compiler")
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
@@ -38,13 +38,31 @@ def test_products_are_right_for_every_shape(rows, inputs, outputs, half, bias):
 
 
 @compiled
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(2, 300), st.integers(1, 40), st.booleans(), st.sampled_from([1e-20, 1.0, 1e20]))
+def test_products_of_many_rows_in_whole_numbers_are_near_and_each_row_is_as_if_alone(rows, inputs, outputs, bias, size):
+    draw = torch.Generator().manual_seed(inputs)
+    x = (torch.randn(rows, inputs, generator=draw) * size).bfloat16()
+    whole = torch.randint(-127, 128, (outputs, inputs), generator=draw).to(torch.int8)
+    scale = torch.rand(outputs, generator=draw)
+    added = (torch.randn(outputs, generator=draw) * size).bfloat16() if bias else None
+    made = load_kernel().product_int8(x, (whole, scale), added)
+    steps = x.double().abs().amax(1, keepdim=True) / 127
+    rounded = (x.double() / steps.clamp(min=1e-300)).round() * steps
+    exact = rounded @ (whole.double() * scale[:, None].double()).t() + (0 if added is None else added.double())
+    torch.testing.assert_close(made.double(), exact, rtol=1e-2, atol=2e-3 * float(exact.abs().max()) + 1e-30)
+    alone = [load_kernel().product_int8(row[None], (whole, scale), added) for row in x]
+    assert torch.equal(torch.cat(alone), made)
+
+
+@compiled
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @torch.inference_mode()
 def test_what_is_no_number_stays_so_in_its_row_alone(bad):
     plain = torch.nn.Linear(64, 8).to(torch.bfloat16)
     x = torch.ones(2, 64, dtype=torch.bfloat16)
     x[1, 5] = bad
-    for layer in (StreamedLinear(plain), Int8Linear(plain)):
+    for layer in (StreamedLinear(plain), Int8Linear(plain), RoundedLinear(plain)):
         made = layer(x)
         assert made[0].isfinite().all()
         assert not made[1].isfinite().any()

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from tests.shapes import WRITERS, build
 from trifold.cli.main import main
-from trifold.generation import Generator, Sampling, lower_precision
-from trifold.generation.linear import FEW, ROWS, Int8Linear, PackedLinear
+from trifold.generation import Generator, Sampling, linear, lower_precision
+from trifold.generation.linear import FEW, ROWS, Int8Linear, PackedLinear, RoundedLinear
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.text import train_tokenizer
@@ -25,6 +25,20 @@ def test_few_and_many_rows_give_what_the_rounded_weights_give(rows, bias):
     exact = x.double() @ (rounded.weight.double() * rounded.scale.double()[:, None]).T
     exact = exact if plain.bias is None else exact + plain.bias.double()
     torch.testing.assert_close(rounded(x).double(), exact, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("inputs", [1, 64])
+@torch.inference_mode()
+def test_whole_numbers_on_both_sides_stay_near_with_a_kernel_and_without(monkeypatch, dtype, inputs):
+    torch.manual_seed(0)
+    plain = torch.nn.Linear(inputs, 48).to(dtype)
+    x = torch.randn(30, inputs, dtype=dtype)
+    exact = plain(x).float()
+    for kernel in (linear.load_kernel, lambda: None):
+        monkeypatch.setattr(linear, "load_kernel", kernel)
+        made = RoundedLinear(plain)(x).float()
+        assert float((made - exact).norm() / exact.norm()) < 0.02
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
