@@ -115,10 +115,10 @@ def state(out: Path) -> dict[str, str]:
     return found | {"folder": folder.name, "numbers": json.dumps(numbers, sort_keys=True)}
 
 
-def losses(out: Path) -> list[float]:
-    """Of all steps, and of the held-out text."""
+def losses(out: Path, names: Sequence[str] = ("loss", "valid_loss")) -> list[float]:
+    """Of all steps, and of the held-out text; or other columns of the log."""
     lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
-    return [value for line in lines for name, value in line.items() if name in ("loss", "valid_loss")]
+    return [value for line in lines for name, value in line.items() if name in names]
 
 
 def same(folder: Path, sizes: Sequence[int] = (1, 2)) -> dict:
@@ -235,14 +235,14 @@ FAMILIES = {
 
 
 def shares(folder: Path) -> dict:
-    """Each process holds its share: the losses of each family, alone, by two and by three."""
+    """Each process holds its share: losses and norms of each family, alone, by two and by three."""
     found: dict = {}
     for family, words in FAMILIES.items():
         for size in (1, 2, 3):
             long = "--training.accumulation", "6", "--parallel", "fsdp", "--training.checkpoint_every", "0"
             run = Run(folder, size, *words, *long, out=f"{family}-{size}")
             assert run.codes() == [0] * size, run.said()
-            found.setdefault(family, []).append(losses(run.out))
+            found.setdefault(family, []).append(losses(run.out, ("loss", "valid_loss", "gradient_norm")))
     return found
 
 
