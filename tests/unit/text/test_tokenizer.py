@@ -99,6 +99,17 @@ def test_a_unigram_vocabulary_smaller_than_the_alphabet_is_refused():
         train_tokenizer(["".join(chr(0x4E00 + number) for number in range(400))], kind="unigram", vocab_size=300)
 
 
+def test_a_vocabulary_of_characters_that_leaves_out_too_many_says_how_many_it_takes():
+    text = "".join(chr(0x4E00 + number) for number in range(400))
+    with pytest.raises(DataError, match="90") as caught:
+        train_tokenizer([text], kind="character", vocab_size=300, num_sentinels=0)
+    least = int(caught.value.values["least"])
+    known = train_tokenizer([text], kind="character", vocab_size=least, num_sentinels=0)
+    assert np.mean(known.encode(text).ids != known.special.unk) >= 0.9
+    with pytest.raises(DataError):
+        train_tokenizer([text], kind="character", vocab_size=least - 1, num_sentinels=0)
+
+
 def test_words_begin_where_they_should(tokenizer):
     text = "lowest 研究生命的起源 new12"
     words = ["lowest", "研究", "生命", "的", "起源", "new12"]
