@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -280,6 +281,38 @@ def test_b3_a_very_long_document_comes_in_parts_and_is_still_one(tmp_path, name,
     assert [one.complete for one in found] == [True, *[False] * (len(found) - 3), True, True]
     assert "".join(one.texts[0] for one in found[1:-1]) == text
     assert report.documents == 3
+
+
+STORE = """
+import json, resource, sys
+from pathlib import Path
+from trifold.data import SourceOptions, TokenStore, build_stores, read
+from trifold.text import train_tokenizer
+source, out = Path(sys.argv[1]), Path(sys.argv[2])
+tokenizer = train_tokenizer(["some words and xs"] * 9, vocab_size=400)
+used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = used()
+build_stores(read([str(source)], SourceOptions(document="line")), tokenizer, out)
+store = TokenStore(out / "train", tokenizer)
+print(json.dumps([used() - before, store.num_documents, store.num_bytes]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+def test_b3_a_line_of_100_mib_takes_at_most_20_times_its_size_in_memory(tmp_path, name):
+    size = 100 * 2**20
+    with (tmp_path / name).open("w") as file:
+        before, after = {".jsonl": ('{"text": "', '"}\n'), ".csv": ("text\n", "\n")}.get(Path(name).suffix, ("", "\n"))
+        file.write(before)
+        for _ in range(100):
+            file.write("x" * 2**20)
+        file.write(after)
+    command = [sys.executable, "-c", STORE, str(tmp_path / name), str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    used, documents, num_bytes = json.loads(done.stdout)
+    assert (documents, num_bytes) == (1, size)
+    assert used <= 20 * size
 
 
 def test_a_very_long_pair_stays_whole(tmp_path):

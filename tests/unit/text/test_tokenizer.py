@@ -166,6 +166,22 @@ def test_b3_a_long_run_of_one_character_takes_linear_time(unit):
     assert seconds(200_000) < 12 * max(min(seconds(50_000), seconds(50_000)), 0.005)  # 4 times the text
 
 
+@pytest.mark.parametrize("size", [2**18, pytest.param(2**20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("unit", ["x", " ", "研", "^", "\u0301"])
+def test_b3_twice_the_text_takes_every_kind_at_most_two_and_a_half_times_as_long(tokenizer, unit, size):
+    def seconds(text: str) -> float:
+        start = time.process_time()  # of this process alone, whatever else the machine does
+        tokenizer.encode_ids([text])
+        return time.process_time() - start
+
+    text = unit * (size // len(unit.encode()))
+    quarter, whole = (min(seconds(part) for _ in range(3)) for part in (text[: len(text) // 4], text))
+    assert whole <= 2.5**2 * max(quarter, 0.01)  # two doublings
+    (ids,) = tokenizer.encode_ids([text])
+    if tokenizer.kind != "wordpiece" and tokenizer.special.unk not in ids:
+        assert tokenizer.decode(ids) == text
+
+
 def test_compression_is_told_by_script():
     rows = compression_report(BYTES, TEXTS[:3])
     assert rows["all"].num_bytes == sum(len(text.encode()) for text in TEXTS[:3])
