@@ -31,15 +31,14 @@ def fetch(
         ModelFileError: the files are not to be had, or are not what the hub says they are.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage] - of httpx or httpx2
 
-    http_error = HfHubHTTPError.__bases__[0]  # of httpx or httpx2: which of them, the hub's library decides
     try:
         folder = Path(
             snapshot_download(name, revision=revision, local_files_only=local_files_only, allow_patterns=list(wanted))
         )
         _require_whole(folder)
-    except (http_error, OSError, ValueError) as error:
+    except (HTTPError, OSError, ValueError) as error:
         raise ModelFileError(code, path=name, problem=str(error).splitlines()[0][:200]) from None
     return folder
 
