@@ -4,7 +4,7 @@ VENV ?= .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
 
-.PHONY: demo test test-all test-lowest check docs bench bench-smoke release setup clean
+.PHONY: demo test test-all test-lowest coverage check docs bench bench-smoke release setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test      the test suite (< 4 min)      make test-all  also the slow ones"
 	@echo "make check     style, types, import layers   make docs      build the documentation   make bench  benchmarks"
 	@echo "make release   the wheel, built twice and compared, and the list of its components   make test-lowest  oldest libraries"
+	@echo "make coverage  the test suite, and which lines and branches of the program it runs: 95 % of all, files and errors whole"
 	@echo "make bench-smoke  every side of every benchmark, as little as shows that it runs (< 1 min)"
 
 $(READY): pyproject.toml
@@ -29,6 +30,15 @@ test: $(READY)
 
 test-all: $(READY)
 	$(RUN)python -m pytest -n auto --dist loadfile
+
+# the workers and every program that a test starts report; those that are killed cannot
+coverage: $(READY)
+	rm -f .coverage .coverage.*
+	$(RUN)python -m coverage run -m pytest -n auto --dist loadfile -m "not slow and not gpu"
+	$(RUN)python -m coverage combine -q
+	$(RUN)python -m coverage report
+	$(RUN)python -m coverage report --fail-under=100 \
+		--include='*/trifold/checkpoint/*,*/trifold/data/*,*/trifold/errors.py,*/trifold/hub.py'
 
 check: $(READY)
 	$(RUN)ruff check .
@@ -58,4 +68,4 @@ bench-smoke: $(READY)
 	$(RUN)trifold bench all --smoke
 
 clean:
-	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -1,16 +1,24 @@
 """Pickled weights: converted by a child that can do nothing else, or refused; never read anywhere else."""
 
 import io
+import json
 import os
 import pickle
+import resource
+import runpy
 import struct
+import subprocess
+import sys
 import zipfile
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.applications.test_runs import call
 from tests.parity.test_export import make
+from trifold.checkpoint import pickled as pickled_module
+from trifold.checkpoint import pickled_child
 from trifold.checkpoint.pickled import check_archive, is_pickled, rewrite
 from trifold.errors import ModelFileError
 from trifold.presets.pretrained import Transformer
@@ -19,8 +27,6 @@ from trifold.text import train_tokenizer
 
 def pickled_folder(tmp_path, name="gpt2"):
     """A folder as transformers wrote them before safetensors."""
-    from safetensors.torch import load_file
-
     model, folder = make(name), tmp_path / "old"
     tokenizer = train_tokenizer(["to be or not to be"], kind="character", vocab_size=61, num_sentinels=2)
     model.save_pretrained(folder, tokenizer=tokenizer)
@@ -50,8 +56,6 @@ def test_several_pickled_files_are_converted(tmp_path):
         file = f"pytorch_model-{number:05d}-of-00002.bin"
         torch.save({key: weights[key] for key in half}, folder / file)
         places |= dict.fromkeys(half, file)
-    import json
-
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
     (tmp_path / "new").mkdir()
     rewrite(folder, tmp_path / "new")
@@ -156,8 +160,6 @@ def test_d9_archives_that_torch_did_not_write_are_refused(tmp_path, bomb):
 
 @pytest.mark.parametrize("name", ["../evil.bin", "/etc/passwd", "missing.bin", "link.bin", "a\0b"])
 def test_d8_an_index_of_pickles_does_not_lead_out_of_its_folder(tmp_path, name):
-    import json
-
     folder = tmp_path / "old"
     folder.mkdir()
     (folder / "link.bin").symlink_to("/etc/passwd")
@@ -165,3 +167,63 @@ def test_d8_an_index_of_pickles_does_not_lead_out_of_its_folder(tmp_path, name):
     assert is_pickled(folder)
     with pytest.raises(ModelFileError):
         rewrite(folder, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"weight_map": 5}', "[" * 100_000])
+def test_a_damaged_index_of_pickles_is_named(tmp_path, text):
+    (tmp_path / "pytorch_model.bin.index.json").write_text(text)
+    with pytest.raises(ModelFileError, match=r"index\.json"):
+        rewrite(tmp_path, tmp_path)
+
+
+def test_a_conversion_that_takes_for_ever_is_given_up(tmp_path, monkeypatch):
+    _, folder = pickled_folder(tmp_path)
+
+    def wait(*words, timeout, **more):
+        raise subprocess.TimeoutExpired(words, timeout)
+
+    monkeypatch.setattr(pickled_module.subprocess, "run", wait)
+    (tmp_path / "new").mkdir()
+    with pytest.raises(ModelFileError, match=r"pytorch_model\.bin.*1800 s"):
+        rewrite(folder, tmp_path / "new")
+
+
+@pytest.fixture
+def given_up(monkeypatch):
+    """What the child gives up, written down instead of done to this process."""
+    limits, hooks = {}, []
+    monkeypatch.setattr(resource, "setrlimit", limits.__setitem__)
+    monkeypatch.setattr(sys, "addaudithook", hooks.append)
+    return limits, hooks
+
+
+def run_child(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["pickled_child.py", *map(str, words)])
+    runpy.run_path(pickled_child.__file__, run_name="__main__")
+
+
+def test_the_child_writes_the_tensors_and_has_given_up_the_rest(tmp_path, monkeypatch, given_up):
+    torch.save({"a": torch.arange(3), "b": "no tensor"}, tmp_path / "a.bin")
+    run_child(monkeypatch, tmp_path / "a.bin", tmp_path / "a.safetensors")
+    assert {name: value.tolist() for name, value in load_file(tmp_path / "a.safetensors").items()} == {"a": [0, 1, 2]}
+    limits, (refuse,) = given_up
+    assert limits[resource.RLIMIT_AS][0] < 2**33 and limits[resource.RLIMIT_CPU] == (1800, 1800)
+    for event, words in (("open", ("a", "r", os.O_RDONLY)), ("open", ("a", "r", None)), ("import", ("os",))):
+        refuse(event, words)
+    for event in ("socket.connect", "subprocess.Popen", "os.system", "os.remove", "shutil.rmtree", "ctypes.dlopen"):
+        with pytest.raises(PermissionError, match=event):
+            refuse(event, ())
+    with pytest.raises(PermissionError, match="open"):
+        refuse("open", ("a", "w", os.O_WRONLY))
+
+
+@pytest.mark.parametrize(
+    ("held", "said"), [([torch.zeros(1)], "no mapping"), ({1: torch.zeros(1)}, "no mapping"), ({"a": 1}, "no weights")]
+)
+def test_the_child_says_in_one_line_what_is_wrong(tmp_path, monkeypatch, capsys, given_up, held, said):
+    torch.save(held, tmp_path / "a.bin")
+    with pytest.raises(SystemExit, match="1"):
+        run_child(monkeypatch, tmp_path / "a.bin", tmp_path / "a.safetensors")
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+    assert not (tmp_path / "a.safetensors").exists()

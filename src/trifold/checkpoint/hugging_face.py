@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trifold.errors import ModelFileError
+from trifold.hub import fetch
 from trifold.plain_file import is_plain_file
 
 __all__ = [
@@ -41,14 +42,7 @@ def find_folder(name: str, *, revision: str | None = None, local_files_only: boo
         return path
     if name.count("/") != 1 or name.startswith((".", "/")):
         raise ModelFileError("checkpoint.not_a_model", path=name)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        found = snapshot_download(name, revision=revision, local_files_only=local_files_only, allow_patterns=WANTED)
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise ModelFileError("checkpoint.hub", path=name, problem=str(error).splitlines()[0][:200]) from None
-    return Path(found)
+    return fetch(name, WANTED, "checkpoint.hub", revision=revision, local_files_only=local_files_only)
 
 
 def read_config(folder: Path) -> dict[str, Any]:

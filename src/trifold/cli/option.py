@@ -2,14 +2,14 @@
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from trifold.cli.console import Console
 
-__all__ = ["COMMON", "Command", "Option", "Request", "check_value"]
+__all__ = ["COMMON", "Command", "Option", "Request", "check_value", "label", "near_name"]
 
 Kind = Literal["text", "integer", "number", "flag", "file", "folder"]
 
@@ -145,7 +145,7 @@ def _one(option: Option, value: object) -> object:
     if fits and isinstance(converted, int | float) and not isinstance(converted, bool):
         fits = _inside(option, converted)
     if not fits:
-        near = _nearest(str(value), option.choices)
+        near = near_name(str(value), option.choices)
         raise UsageError("cli.bad_value", option=label(option), given=value, allowed=option.allowed, hint=near)
     return converted
 
@@ -182,7 +182,8 @@ def label(option: Option) -> str:
     return option.name if option.positional else f"--{option.name}"
 
 
-def _nearest(given: str, known: tuple[str, ...] | list[str]) -> str:
+def near_name(given: str, known: Sequence[str]) -> str:
+    """A sentence with the nearest known name, empty where none is near."""
     import difflib
 
     from trifold.locale import message

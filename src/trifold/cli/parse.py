@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trifold.cli.option import COMMON, Command, Option, Request, check_value, label
+from trifold.cli.option import COMMON, Command, Option, Request, check_value, label, near_name
 from trifold.errors import UsageError
 from trifold.locale import message
 
@@ -48,14 +48,6 @@ def find_command(words: list[str], commands: tuple[Command, ...]) -> tuple[Comma
     raise UsageError(
         "cli.no_such_command", given=given, allowed=", ".join(following or known), hint=near_name(given, known)
     )
-
-
-def near_name(given: str, known: list[str]) -> str:
-    """A sentence with the nearest known name, empty where none is near."""
-    import difflib
-
-    near = difflib.get_close_matches(given, known, n=1)
-    return message("cli.did_you_mean", nearest=near[0]) if near else ""
 
 
 def parse(command: Command, words: list[str], console: "Console") -> Request:

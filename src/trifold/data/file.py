@@ -3,16 +3,18 @@
 import codecs
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from trifold.errors import DataError, MissingExtraError
 
-__all__ = ["LONGEST_LINE", "open_file", "parse_json", "read_lines", "split_suffix"]
+__all__ = ["LONGEST_LINE", "bad_line", "decode_lines", "open_file", "parse_json", "read_lines", "split_suffix"]
 
 PACKED = {".gz", ".zst"}
 LONGEST_LINE = 2**28
+LONE_RETURN = re.compile(r"(?<=\r)(?!\n|$)")
 
 
 def split_suffix(name: str) -> tuple[str, str]:
@@ -62,6 +64,27 @@ def read_lines(stream: io.BufferedIOBase, origin: str) -> Iterator[tuple[int, by
         yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
 
 
+def decode_lines(stream: io.BufferedIOBase, origin: str, errors: str = "strict") -> Iterator[str]:
+    r"""Lines as text with their ends, which are \n, \r\n or a lone \r.
+
+    Raises:
+        DataError: a line is too long, or is no UTF-8; names it and the byte.
+    """
+    for number, line in read_lines(stream, origin):
+        try:
+            yield from LONE_RETURN.split(line.decode("utf-8", errors))
+        except UnicodeDecodeError as error:
+            raise bad_line(origin, number, error) from None
+
+
+def bad_line(origin: str, line: int, error: Exception) -> DataError:
+    """The failure of a line in our words, with its column where the error says it."""
+    column = getattr(error, "colno", getattr(error, "start", 0) + 1)
+    said = str(getattr(error, "msg", getattr(error, "reason", error)))[:200]
+    problem = "nested too deeply" if isinstance(error, RecursionError) else said
+    return DataError("data.bad_record", path=origin, line=line, column=column, problem=problem)
+
+
 def parse_json(text: str) -> Any:
     """JSON in the strict sense: no key twice in one object, no NaN and no infinity.
 
@@ -72,7 +95,7 @@ def parse_json(text: str) -> Any:
         >>> parse_json('{"text": "a"}')
         {'text': 'a'}
     """
-    return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    return json.loads(text.rstrip("\r\n"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

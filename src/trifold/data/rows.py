@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trifold.data.file import LONGEST_LINE, open_file, parse_json, read_lines, split_suffix
+from trifold.data.file import LONGEST_LINE, bad_line, decode_lines, open_file, parse_json, read_lines, split_suffix
 from trifold.errors import DataError, MissingExtraError
 
 __all__ = ["Row", "file_digest", "read_rows"]
@@ -88,12 +88,6 @@ def file_digest(path: str | Path) -> str:
         raise DataError("data.unreadable", path=path, problem=str(error)) from None
 
 
-def _damaged(origin: str, line: int, error: Exception) -> DataError:
-    column = getattr(error, "colno", getattr(error, "start", 0) + 1)
-    problem = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
-    return DataError("data.bad_record", path=origin, line=line, column=column, problem=problem)
-
-
 def _from_json_lines(stream: io.BufferedIOBase, origin: str) -> Iterator[Row]:
     for number, line in read_lines(stream, origin):
         if line.strip():
@@ -106,9 +100,9 @@ def _json_row(line: bytes, origin: str, number: int) -> Row:
         text.encode("utf-8")  # refuses lone surrogates
         record = parse_json(text)
     except (ValueError, RecursionError) as error:
-        raise _damaged(origin, number, error) from None
+        raise bad_line(origin, number, error) from None
     if not isinstance(record, dict):
-        raise _damaged(origin, number, TypeError(f"{type(record).__name__} where an object was expected"))
+        raise bad_line(origin, number, TypeError(f"{type(record).__name__} where an object was expected"))
     return Row(record, f"{origin}:{number}")
 
 
@@ -121,16 +115,14 @@ def _from_lines(stream: io.BufferedIOBase, origin: str) -> Iterator[Row]:
             try:
                 yield Row({"text": line.decode("utf-8").rstrip("\r\n")}, f"{origin}:{number}")
             except UnicodeDecodeError as error:
-                raise _damaged(origin, number, error) from None
+                raise bad_line(origin, number, error) from None
 
 
 def _from_table(stream: io.BufferedIOBase, origin: str, delimiter: str) -> Iterator[Row]:
     csv.field_size_limit(LONGEST_LINE)
-    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")  # type: ignore[type-var]
     quoted = delimiter == ","
-    rows = csv.reader(
-        lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=quoted
-    )
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    rows = csv.reader(decode_lines(stream, origin), delimiter=delimiter, quoting=quoting, strict=quoted)
     try:
         header = next(rows, [])
         for row in rows:
@@ -141,10 +133,8 @@ def _from_table(stream: io.BufferedIOBase, origin: str, delimiter: str) -> Itera
                 raise DataError("data.bad_record", path=origin, line=rows.line_num, column=1, problem=problem)
             padded = [*row, *[""] * (len(header) - len(row))]  # empty last columns are often left out
             yield Row(dict(zip(header, padded, strict=True)), f"{origin}:{rows.line_num}")
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise _damaged(origin, rows.line_num + 1, error) from None
-    finally:
-        lines.detach()  # whoever opened the stream closes it
+    except csv.Error as error:
+        raise bad_line(origin, rows.line_num, error) from None
 
 
 def _from_parquet(path: Path) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """Text from files: plain text, jsonl, csv, tsv and parquet, also compressed, in a folder, on standard input or on a hub.
 
-Everything is read in a stream. Long plain text comes in parts that end at line breaks, so that one huge file costs no
-more memory than many small ones.
+Everything is read in a stream. Long text comes in parts that end at line breaks, so that one huge document costs no more
+memory than many small ones.
 """
 
 import codecs
@@ -11,17 +11,18 @@ import io
 import re
 import sys
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from trifold.data.file import LONGEST_LINE, open_file, parse_json, read_lines, split_suffix
+from trifold.data.file import LONGEST_LINE, bad_line, decode_lines, open_file, parse_json, read_lines, split_suffix
 from trifold.errors import DataError, MissingExtraError
 
 __all__ = ["Example", "ReadReport", "SourceOptions", "fingerprint", "list_files", "read"]
 
 PLAIN = {".txt", ".md", ".rst", ".py", ".tex", ".html", ".tokens", ".text", ".log"}
 TABLES = {".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
+SEPARATORS = {"paragraph": re.compile(r"\n\s*\n"), "line": re.compile(r"\n")}
 PART_CHARACTERS = 2**16
 BLOCK = 2**20
 
@@ -100,13 +101,33 @@ def read(
         []
     """
     options, report = options or SourceOptions(), report or ReadReport()
+    begun = False
     for path in paths:
         for example in _read_path(path, options, report):
-            if not example.complete or any(text.strip() for text in example.texts):
+            if begun or not example.complete or any(text.strip() for text in example.texts):
+                begun = not example.complete
                 report.documents += example.complete
-                yield example
+                yield from _in_parts(example)
             else:
                 report.blank += 1
+
+
+def _in_parts(example: Example) -> Iterator[Example]:
+    """A long document in parts; a pair stays whole."""
+    first, *other = example.texts
+    *early, last = [first] if other else _parts(first)
+    yield from (replace(example, texts=(part,), complete=False) for part in early)
+    yield replace(example, texts=(last, *other))
+
+
+def _parts(text: str) -> list[str]:
+    """A long text in parts, which end at line breaks where there are any."""
+    parts, start = [], 0
+    while len(text) - start > 2 * PART_CHARACTERS:
+        end = text.rfind("\n", start, start + PART_CHARACTERS) + 1 or start + PART_CHARACTERS
+        parts.append(text[start:end])
+        start = end
+    return [*parts, text[start:]]
 
 
 def fingerprint(paths: Sequence[str]) -> str:
@@ -219,25 +240,22 @@ def _read_plain(
         if options.on_error != "skip":
             raise
         report.skipped += 1
-        yield Example((" ",), origin)  # closes a document that was begun
+        yield Example(("",), origin)  # closes a document that was begun
 
 
 def _cut_plain(blocks: Iterable[str], origin: str, document: str) -> Iterator[Example]:
-    rest = ""
-    if document == "file":
-        for block in blocks:
-            rest += block
-            while len(rest) > 2 * PART_CHARACTERS:
-                end = rest.rfind("\n", 0, PART_CHARACTERS) + 1 or PART_CHARACTERS
-                yield Example((rest[:end],), origin, complete=False)
-                rest = rest[end:]
-        yield Example((rest,), origin)
-        return
-    separator = re.compile(r"\n\s*\n" if document == "paragraph" else r"\n")
+    separator = SEPARATORS.get(document)
+    rest, begun = "", document == "file"
     for block in blocks:
-        *whole, rest = separator.split(rest + block)
-        yield from (Example((text,), origin) for text in whole if text.strip())
-    if rest.strip():
+        *whole, rest = separator.split(rest + block) if separator else [rest + block]
+        for text in whole:
+            if begun or text.strip():
+                yield Example((text,), origin)
+            begun = False
+        *early, rest = _parts(rest)
+        yield from (Example((part,), origin, complete=False) for part in early)
+        begun = begun or bool(early)
+    if begun or rest.strip():
         yield Example((rest,), origin)
 
 
@@ -253,18 +271,10 @@ def _read_json_lines(
             report.replaced += text.count("\ufffd") if errors == "replace" else 0
             record = parse_json(text)
             yield _from_record(record, f"{origin}:{number}", options)
-        except (ValueError, RecursionError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError, TypeError) as error:
             if options.on_error == "strict":
-                column = getattr(error, "colno", getattr(error, "start", 0) + 1)
-                problem = _problem(error, options)
-                raise DataError("data.bad_record", path=origin, line=number, column=column, problem=problem) from None
+                raise bad_line(origin, number, error) from None
             report.skipped += 1
-
-
-def _problem(error: Exception, options: SourceOptions) -> str:
-    if isinstance(error, KeyError):
-        return f"no field {error.args[0]!r} (--text-field names it; wanted: {', '.join(options.fields)})"
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
 
 
 def _choose_field(wanted: str, known: Container[str]) -> str:
@@ -281,6 +291,10 @@ def _from_record(record: Any, origin: str, options: SourceOptions) -> Example:
     if not isinstance(record, Mapping):
         raise TypeError(f"{type(record).__name__} where an object was expected")
     names = [_choose_field(name, record) for name in options.fields]
+    missing = [name for name in names if name not in record]
+    if missing:
+        wanted = ", ".join(options.fields)
+        raise TypeError(f"no field {missing[0]!r} (--text-field names it; wanted: {wanted})")
     texts = tuple(record[name] for name in names)
     for name, text in zip(names, texts, strict=True):
         if not isinstance(text, str):
@@ -296,9 +310,8 @@ def _read_table(
 ) -> Iterator[Example]:
     csv.field_size_limit(LONGEST_LINE)
     errors = "replace" if options.on_error == "replace" else "strict"
-    lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors=errors, newline="")  # type: ignore[type-var]
     style: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if suffix == ".tsv" else {"strict": True}
-    rows = csv.reader(lines, **style)
+    rows = csv.reader(decode_lines(stream, origin, errors), **style)
     try:
         header = next(rows, [])
         names = [_choose_field(name, header) for name in options.fields]
@@ -314,10 +327,8 @@ def _read_table(
                 raise DataError("data.bad_record", path=origin, line=rows.line_num, column=1, problem=problem)
             else:
                 report.skipped += bool(row)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError("data.bad_record", path=origin, line=rows.line_num + 1, column=1, problem=str(error)) from None
-    finally:
-        lines.detach()  # whoever opened the stream closes it
+    except csv.Error as error:
+        raise bad_line(origin, rows.line_num, error) from None
 
 
 def _read_parquet(path: Path, options: SourceOptions, report: ReadReport) -> Iterator[Example]:
@@ -359,5 +370,5 @@ def _read_hub(name: str, options: SourceOptions) -> Iterator[Example]:
         rows = datasets.load_dataset(name, split=split or "train", streaming=True)
         for number, record in enumerate(rows, start=1):
             yield _from_record(record, f"{name}:{number}", options)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # what `datasets` raises offline and for unknown names
+    except (OSError, ValueError, TypeError) as error:  # what `datasets` raises offline and for unknown names
         raise DataError("data.hub_failed", path=name, problem=str(error)[:200]) from None

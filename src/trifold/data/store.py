@@ -211,9 +211,9 @@ class StoreWriter:
         for file in self.files.values():
             file.flush()
             os.fsync(file.fileno())
-            file.close()
-        files = {name: {"size": (self.folder / name).stat().st_size, "sha256": _sha256(self.folder / name)}
-                 for name in self.files}  # fmt: skip
+        self.close()
+        paths = {name: self.folder / name for name in self.files}
+        files = {name: {"size": path.stat().st_size, "sha256": _sha256(path)} for name, path in paths.items()}
         index = {
             "format": FORMAT,
             "dtype": self.dtype.name,
@@ -229,6 +229,11 @@ class StoreWriter:
             file.flush()
             os.fsync(file.fileno())
 
+    def close(self) -> None:
+        """Let go of the files, complete or not."""
+        for file in self.files.values():
+            file.close()
+
     def take_tail(self, fraction: float) -> tuple[NDArray[np.int64], int]:
         """Remove the last `fraction` of the tokens of the last document; give them and the bytes they stand for."""
         self.flush()
@@ -236,7 +241,7 @@ class StoreWriter:
         tokens, offsets = self.files["tokens.bin"], self.files["offsets.bin"]
         offsets.flush()
         marks = np.fromfile(offsets.name, dtype=np.uint64)
-        first, last = int(marks[-2]), int(marks[-1])
+        first, last = map(int, marks[-2:])
         keep = last - int((last - first) * fraction)
         tokens.flush()
         tail = np.fromfile(tokens.name, dtype=self.dtype, offset=keep * self.dtype.itemsize).astype(np.int64)
@@ -313,7 +318,7 @@ def build_stores(
 
     Raises:
         DataError: there is no text at all.
-        StorageError: the disk is full or fails; nothing is left behind.
+        OSError: the disk is full or fails; nothing is left behind.
     """
     working = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(working, ignore_errors=True)
@@ -321,7 +326,6 @@ def build_stores(
     writer = _Split(working, tokenizer, words=words, pairs=pairs, every=every)
     try:
         writer.write(examples)
-        writer.train.flush()
         if writer.train.num_documents + writer.held == 0 or writer.train.counts["tokens.bin"] == 0:
             raise DataError("data.corpus_empty", path=name or folder)
         writer.finish(hold_out, details or {})
@@ -329,6 +333,7 @@ def build_stores(
         folder.parent.mkdir(parents=True, exist_ok=True)
         working.rename(folder)
     finally:
+        writer.close()
         shutil.rmtree(working, ignore_errors=True)
 
 
@@ -354,9 +359,15 @@ class _Split:
             tail, num_bytes = self.train.take_tail(fraction)
             if len(tail):
                 self.valid.add_tokens(tail, num_bytes)
-        self.train.finish(details)
-        if self.valid is not None:
-            self.valid.finish(details)
+        for one in self._both():
+            one.finish(details)
+
+    def close(self) -> None:
+        for one in self._both():
+            one.close()
+
+    def _both(self) -> list[StoreWriter]:
+        return [self.train, *([self.valid] if self.valid else [])]
 
 
 def _read_index(folder: Path) -> dict:

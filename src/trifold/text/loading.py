@@ -8,6 +8,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
 from trifold.errors import ModelFileError
+from trifold.hub import fetch
 from trifold.plain_file import is_plain_file
 from trifold.text import sentencepiece
 from trifold.text.pattern import patterns_in, require_bounded
@@ -18,6 +19,7 @@ Loaded = tuple[Backend, str, dict[str, str]]
 
 LARGEST_FILE = 2**28
 LARGEST_VOCABULARY = 2**22
+WANTED = ["tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "encoder.json", "*.model"]
 ROLES = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
 KINDS = {"WordPiece": "wordpiece", "Unigram": "unigram", "WordLevel": "character", "BPE": "bpe"}
 
@@ -34,20 +36,8 @@ def load(path: str) -> Loaded:
     if place.is_file():
         return _load_file(place, place.parent)
     if path.count("/") == 1 and not path.startswith((".", "/")):
-        return _load_folder(_download(path))
+        return _load_folder(fetch(path, WANTED, "text.hub"))
     raise ModelFileError("text.not_found", path=path)
-
-
-def _download(name: str) -> Path:
-    """The tokenizer files of a hub model, and nothing else."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    wanted = ["tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "encoder.json", "*.model"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise ModelFileError("text.hub", path=name, problem=str(error).splitlines()[0][:200]) from None
 
 
 def _load_folder(folder: Path) -> Loaded:

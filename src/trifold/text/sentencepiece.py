@@ -117,6 +117,7 @@ def build(found: Pieces) -> Backend:
     first and cuts it at user-defined pieces; all others give those of SentencePiece itself.
     """
     unknown = next((n for n, (_, _, kind) in enumerate(found.pieces) if kind == UNKNOWN), 0)
+    own = sorted((text for text, _, kind in found.pieces if kind == USER_DEFINED), key=len, reverse=True)
     has_bytes = any(kind == BYTE for _, _, kind in found.pieces)
     if found.kind == UNIGRAM:
         scored = [(text, score) for text, score, _ in found.pieces]
@@ -124,13 +125,12 @@ def build(found: Pieces) -> Backend:
     else:
         vocabulary = {text: number for number, (text, _, _) in enumerate(found.pieces)}
         unk = found.pieces[unknown][0]
-        backend = Backend(
-            models.BPE(vocabulary, _merges(found, vocabulary), unk_token=unk, fuse_unk=True, byte_fallback=has_bytes)
-        )
+        merges, whole = _merges(found, vocabulary), bool(own)  # no merges lead to a user-defined piece
+        backend = Backend(models.BPE(vocabulary, merges, unk_token=unk, fuse_unk=True, byte_fallback=has_bytes,
+                                     ignore_merges=whole))  # fmt: skip
     controls = {text for text, _, kind in found.pieces if kind == CONTROL}
     cleaned = bool(controls & {"[CLS]", "<cls>"})
     backend.normalizer = normalizers.Sequence(_normalization(found, cleaned=cleaned, lower="[CLS]" in controls))
-    own = sorted((text for text, _, kind in found.pieces if kind == USER_DEFINED), key=len, reverse=True)
     scheme = "always" if cleaned else "first"
     scheme = scheme if found.add_dummy_prefix else "never"
     parts: list[pre_tokenizers.PreTokenizer] = [
@@ -160,7 +160,8 @@ def _normalization(found: Pieces, *, cleaned: bool, lower: bool) -> list[normali
     if found.charsmap:
         steps.append(normalizers.Precompiled(found.charsmap))
     if found.remove_extra_whitespaces:
-        steps += [] if cleaned else [normalizers.Strip()]
+        # a space left in front becomes the prefix, which `Metaspace` does not put where something was taken away
+        steps += [] if cleaned else [normalizers.Strip(left=not found.add_dummy_prefix)]
         steps.append(normalizers.Replace(Regex(" {2,}"), " "))
     return steps
 

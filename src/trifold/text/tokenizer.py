@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +124,8 @@ class Tokenizer:
 
     @staticmethod
     def _encoding(found: tokenizers.Encoding) -> Encoding:
-        offsets = np.array(found.offsets, dtype=np.int64).reshape(-1, 2)
-        return Encoding(np.array(found.ids, dtype=np.int64), offsets)
+        places = np.fromiter(chain.from_iterable(found.offsets), dtype=np.int64)
+        return Encoding(np.array(found.ids, dtype=np.int64), places.reshape(-1, 2))
 
     def _between(self, inner: Encoding) -> Encoding:
         end = int(inner.offsets[-1, 1]) if len(inner.offsets) else 0

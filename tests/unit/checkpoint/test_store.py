@@ -186,7 +186,9 @@ def test_what_a_dead_process_left_is_put_back_or_cleared_away(tmp_path):
     (tmp_path / "step-00000001").rename(tmp_path / ".step-00000001.77.old")  # it died between two renames
     shutil.copytree(tmp_path / "step-00000002", tmp_path / ".step-00000002.77.old")
     (tmp_path / ".step-00000003.77.tmp").mkdir()
+    (tmp_path / ".step-00000004.77.tmp").symlink_to(tmp_path / "step-00000002")  # not ours
     recover(tmp_path)
+    (tmp_path / ".step-00000004.77.tmp").unlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000001", "step-00000002"]
     assert steps_in(tmp_path) == [1, 2]
 

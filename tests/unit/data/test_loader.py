@@ -1,5 +1,7 @@
 """Every token once an epoch, the same order for the same seed, and any place found again."""
 
+import hashlib
+import json
 from itertools import islice
 from pathlib import Path
 
@@ -170,6 +172,77 @@ def test_held_out_text_is_every_nth_document_or_the_tail_of_the_only_one(tmp_pat
     assert tokenizer.decode(valid.document(0)) == "y" * 100 and valid.num_bytes == 100
 
 
+def test_a_held_out_tail_takes_its_word_starts_along(tmp_path, tokenizer):
+    text = "some words " * 50
+    build_stores([Example((text,))], tokenizer, tmp_path / "one", hold_out=0.2, words=True)
+    train = TokenStore(tmp_path / "one" / "train", tokenizer)
+    piece = train.piece(0, 10_000, shift=0, suffix=())
+    kept = tokenizer.decode(piece.ids)
+    assert kept == text[: len(kept)] and len(kept) == len(text) * 8 // 10
+    assert piece.word_starts.tolist() == tokenizer.word_starts(kept, tokenizer.encode(kept)).tolist()
+    valid = TokenStore(tmp_path / "one" / "valid", tokenizer)
+    assert len(valid.piece(0, 10_000, shift=0, suffix=()).word_starts) == valid.num_tokens
+
+
+def test_a_text_too_short_to_part_holds_nothing_out(tmp_path, tokenizer):
+    build_stores([Example(("a",))], tokenizer, tmp_path / "one", hold_out=0.1)
+    assert TokenStore(tmp_path / "one" / "train", tokenizer).num_tokens == 1
+    assert TokenStore(tmp_path / "one" / "valid", tokenizer).num_documents == 0
+
+
+def test_a_document_that_comes_in_parts_is_one_document(tmp_path, tokenizer):
+    parts = [Example(("one ",), complete=False), Example(("two ",), complete=False), Example(("",)), Example(("x",))]
+    build_stores(parts, tokenizer, tmp_path / "store")
+    store = TokenStore(tmp_path / "store" / "train", tokenizer)
+    assert [tokenizer.decode(store.document(n)) for n in range(store.num_documents)] == ["one two ", "x"]
+
+
+def test_text_without_a_token_is_refused_and_leaves_nothing(tmp_path, tokenizer):
+    with pytest.raises(DataError, match="my notes"):
+        build_stores([], tokenizer, tmp_path / "store", name="my notes")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Odd:
+    """An objective that makes of each piece what it is told."""
+
+    suffix = ()
+
+    def __init__(self, *examples: TrainingExample) -> None:
+        self.examples = list(examples)
+
+    def piece_length(self, length):
+        return length
+
+    def prepare(self, piece, rng):
+        return self.examples
+
+
+def test_an_objective_that_finds_nothing_to_learn_does_not_search_for_ever(tmp_path, tokenizer):
+    loader = Loader(
+        [make_store(tmp_path, tokenizer, ["abc"] * 5)], Odd(), Room(source=0, target=8), batch_size=2, pad=0
+    )
+    with pytest.raises(DataError, match="store"):
+        next(iter(loader))
+
+
+def test_an_example_longer_than_a_row_is_refused_with_both_lengths(tmp_path, tokenizer):
+    long = TrainingExample(labels=np.zeros(9, int), target=np.zeros(9, int))
+    loader = Loader(
+        [make_store(tmp_path, tokenizer, ["abc"])], Odd(long), Room(source=0, target=8), batch_size=2, pad=0
+    )
+    with pytest.raises(DataError, match=r"0 \+ 9(?s:.*)0 \+ 8"):
+        next(iter(loader))
+
+
+def test_corpora_without_a_piece_are_refused(tmp_path, tokenizer):
+    pairs = [Example(("a", "b"))] * 3  # fewer than the ten of which one is held out
+    build_stores(pairs, tokenizer, tmp_path / "store", pairs=True, hold_out=0.1)
+    empty = TokenStore(tmp_path / "store" / "valid", tokenizer)
+    with pytest.raises(DataError):
+        Loader([empty], Odd(), Room(source=8, target=8), batch_size=2, pad=0)
+
+
 @pytest.mark.parametrize("damage", ["truncate", "odd", "flip", "missing", "large_id", "index"])
 def test_b5_a_damaged_store_is_refused_by_name(tmp_path, tokenizer, damage):
     make_store(tmp_path, tokenizer, make_texts(20))
@@ -189,10 +262,22 @@ def test_b5_a_damaged_store_is_refused_by_name(tmp_path, tokenizer, damage):
         case "large_id":
             raw[0:2] = (60000).to_bytes(2, "little")
             shard.write_bytes(raw)
+            index = json.loads((folder / "index.json").read_text())
+            index["files"]["tokens.bin"]["sha256"] = hashlib.sha256(raw).hexdigest()
+            (folder / "index.json").write_text(json.dumps(index))
         case "index":
             (folder / "index.json").write_text("{")
-    with pytest.raises(DataError, match="index.json" if damage == "index" else "tokens.bin"):
+    said = {"index": r"index\.json", "large_id": r"tokens\.bin.*60000"}.get(damage, r"tokens\.bin")
+    with pytest.raises(DataError, match=said):
         TokenStore(folder, tokenizer)
+
+
+def test_a_store_of_another_version_says_both_versions(tmp_path, tokenizer):
+    make_store(tmp_path, tokenizer, ["abc"])
+    path = tmp_path / "store" / "train" / "index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 77}))
+    with pytest.raises(DataError, match=f"(?s)77.*{store_module.FORMAT}"):
+        TokenStore(path.parent, tokenizer)
 
 
 def test_a_store_of_another_tokenizer_is_refused(tmp_path, tokenizer):

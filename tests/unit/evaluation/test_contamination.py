@@ -26,6 +26,43 @@ def test_planted_copies_are_found_and_strangers_are_not():
     assert find_overlap(["好"], ["", "坏"]).near == ()
 
 
+ALPHABETS = {"words": (np.array([f"w{number}" for number in range(5000)]), " "),
+             "characters": (np.array([chr(0x4E00 + number) for number in range(3000)]), "")}  # fmt: skip
+
+
+@pytest.fixture(params=ALPHABETS)
+def corpus(request):
+    """Training texts as rows, what to draw other words from, and how rows become texts."""
+    alphabet, join = ALPHABETS[request.param]
+    dice = np.random.default_rng(8)
+    return [list(dice.choice(alphabet, 60)) for _ in range(500)], lambda: dice.choice(alphabet), join.join
+
+
+def edited(row, draw, places):
+    return [draw() if at in places else word for at, word in enumerate(row)]
+
+
+@pytest.mark.parametrize("begin", [0, 24, 48])
+def test_b8_copies_of_which_a_fifth_was_written_anew_are_all_found_and_no_random_text(corpus, begin):
+    train, draw, text = corpus
+    near = [text(edited(row, draw, range(begin, begin + 12))) for row in train[:100]]
+    fresh = [text(edited(row, draw, range(60))) for row in train[:100]]
+    exact = [text(row) for row in train[100:200]]
+    found = find_overlap(map(text, train), [*near, *exact, *fresh])
+    assert found.exact == tuple(range(100, 200))
+    assert found.near == tuple(range(200))
+
+
+def test_b8_scattered_edits_are_found_by_short_n_grams(corpus):
+    train, draw, text = corpus
+    dice = np.random.default_rng(9)
+    near = [text(edited(row, draw, set(dice.choice(60, 12, replace=False)))) for row in train[:200]]
+    fresh = [text(edited(row, draw, range(60))) for row in train[:200]]
+    found = find_overlap(map(text, train), [*near, *fresh], order=3, han_order=3, share=0.25)
+    assert sum(place < 200 for place in found.near) >= 190
+    assert max(found.near) < 200, "0 random texts"
+
+
 def plain(train, test, order, share):
     """The definition, with sets of tuples."""
     grams = lambda row: [tuple(row[n : n + order]) for n in range(len(row) - order + 1)]

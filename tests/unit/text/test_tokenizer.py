@@ -99,6 +99,17 @@ def test_a_unigram_vocabulary_smaller_than_the_alphabet_is_refused():
         train_tokenizer(["".join(chr(0x4E00 + number) for number in range(400))], kind="unigram", vocab_size=300)
 
 
+def test_a_vocabulary_of_characters_that_leaves_out_too_many_says_how_many_it_takes():
+    text = "".join(chr(0x4E00 + number) for number in range(400))
+    with pytest.raises(DataError, match="90") as caught:
+        train_tokenizer([text], kind="character", vocab_size=300, num_sentinels=0)
+    least = int(caught.value.values["least"])
+    known = train_tokenizer([text], kind="character", vocab_size=least, num_sentinels=0)
+    assert np.mean(known.encode(text).ids != known.special.unk) >= 0.9
+    with pytest.raises(DataError):
+        train_tokenizer([text], kind="character", vocab_size=least - 1, num_sentinels=0)
+
+
 def test_words_begin_where_they_should(tokenizer):
     text = "lowest 研究生命的起源 new12"
     words = ["lowest", "研究", "生命", "的", "起源", "new12"]
@@ -153,6 +164,22 @@ def test_b3_a_long_run_of_one_character_takes_linear_time(unit):
 
     seconds(1000)
     assert seconds(200_000) < 12 * max(min(seconds(50_000), seconds(50_000)), 0.005)  # 4 times the text
+
+
+@pytest.mark.parametrize("size", [2**18, pytest.param(2**20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("unit", ["x", " ", "研", "^", "\u0301"])
+def test_b3_twice_the_text_takes_every_kind_at_most_two_and_a_half_times_as_long(tokenizer, unit, size):
+    def seconds(text: str) -> float:
+        start = time.process_time()  # of this process alone, whatever else the machine does
+        tokenizer.encode_ids([text])
+        return time.process_time() - start
+
+    text = unit * (size // len(unit.encode()))
+    quarter, whole = (min(seconds(part) for _ in range(3)) for part in (text[: len(text) // 4], text))
+    assert whole <= 2.5**2 * max(quarter, 0.01)  # two doublings
+    (ids,) = tokenizer.encode_ids([text])
+    if tokenizer.kind != "wordpiece" and tokenizer.special.unk not in ids:
+        assert tokenizer.decode(ids) == text
 
 
 def test_compression_is_told_by_script():
