@@ -98,6 +98,7 @@ class Pretraining:
         looked_up = model.num_parameters() - sum(p.numel() for n, p in model.named_parameters() if "embedding." in n)
         with tempfile.TemporaryDirectory() as place:
             model.save_pretrained(place, tokenizer=tokenizer)
+            del model  # no side is to carry it
             yield Setting(texts, tokenizer, Path(place), round(looked_up + self.head * matrix))
 
     def run_trifold(self, work: Work) -> Measured:

@@ -16,6 +16,9 @@ __all__ = ["sum_cross_entropy", "token_cross_entropy"]
 SPAN_ELEMENTS = 2**25
 """Logits held at once, in the number format of the hidden states: enough rows for products to be large."""
 
+WORDS = 2**13
+"""Rows of the vocabulary's gradient that are added to at once: bounds what a product makes before it is added."""
+
 CHUNK_ELEMENTS = 2**21
 """Of these, how many are taken to float32 and turned into probabilities at once: 8 MiB, which stay in the caches."""
 
@@ -153,6 +156,7 @@ def _accumulate(grads: list[Tensor | None], step: Tensor, x: Tensor, weight: Ten
     if grads[0] is not None:
         torch.mm(step, weight, out=grads[0][start : start + len(x)])
     if grads[1] is not None:
-        grads[1] += step.t() @ x
+        for words, part in zip(grads[1].split(WORDS), step.split(WORDS, dim=1), strict=True):
+            words += part.t() @ x
     if grads[2] is not None:
         grads[2] += step.sum(0, dtype=grads[2].dtype)
