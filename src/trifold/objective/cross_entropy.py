@@ -157,6 +157,6 @@ def _accumulate(grads: list[Tensor | None], step: Tensor, x: Tensor, weight: Ten
         torch.mm(step, weight, out=grads[0][start : start + len(x)])
     if grads[1] is not None:
         for words, part in zip(grads[1].split(WORDS), step.split(WORDS, dim=1), strict=True):
-            words += part.t() @ x
+            words.add_(part.t() @ x)
     if grads[2] is not None:
         grads[2] += step.sum(0, dtype=grads[2].dtype)
