@@ -67,8 +67,9 @@ class Weights:
             self.exact: dict[str, Tensor] = dict(model.named_parameters())
         else:
             model.float()
-            self.exact = {name: value.detach() for name, value in model.named_parameters()}
-            model.to(dtype)  # which gives its parameters other tensors
+            # copies, since weights that were just read are a view of their file
+            self.exact = {name: value.detach().clone() for name, value in model.named_parameters()}
+            model.to(dtype)
         self.lean: dict[str, Tensor] = dict(model.named_parameters())
         self.sums: dict[str, Tensor] = {}
         self.branches: list[dict[str, Tensor]] = []
