@@ -68,8 +68,8 @@ def test_a_process_that_fails_by_itself_ends_all_with_its_words_and_the_first_sa
 def test_c4_passes_that_cannot_be_shared_are_refused_before_anything_starts(tmp_path):
     found = play("uneven", tmp_path)
     assert found["codes"] == [[2, 2, 2], [2, 2]]
-    assert "4 passes (training.accumulation), which 3 processes cannot share evenly" in found["said"]
-    assert "must be powers of two" in found["said"]
+    assert found["said"].count("4 passes (training.accumulation), which 3 processes cannot share evenly") == 1
+    assert found["said"].count("must be powers of two") == 1
     assert not found["left"]
 
 

@@ -143,9 +143,8 @@ class RoundedLinear(Int8Linear):
     """
 
     def _spread(self, rows: Tensor) -> Tensor:
-        can = (
-            _is_plain(rows) and self._is_as_made() and self.in_features > 1
-        )  # of one input, torch 2.13's product is wrong
+        # of one input, torch 2.13 gives arbitrary numbers
+        can = _is_plain(rows) and self._is_as_made() and self.in_features > 1
         kernel = load_kernel() if can else None
         if kernel is None:
             return super()._spread(rows)

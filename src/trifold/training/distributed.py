@@ -103,7 +103,11 @@ def joined(training: Training, out: Path = Path()) -> Iterator[Alone]:
         1
     """
     size = world_size()
-    require_split(training, size)
+    try:
+        require_split(training, size)
+    except ConfigError as error:  # which all processes meet
+        error.told = os.environ.get("RANK", "0") != "0"
+        raise
     with _own_thread(training):
         if size == 1:
             yield Alone()
