@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -70,11 +71,11 @@ class TokenStore:
         files: Mapping[str, Mapping[str, object]] = self.index["files"]
         for name, known in files.items():
             _verify(folder / name, known, self.dtype, tokenizer.vocab_size)
-        self._tokens = self._map("tokens.bin", self.dtype)
+        self._tokens = _Column(folder / "tokens.bin", self.dtype)
         self._offsets = self._map("offsets.bin", np.dtype(np.uint64))
-        self._words = self._map("words.bin", np.dtype(np.bool_)) if "words.bin" in files else None
+        self._words = _Column(folder / "words.bin", np.dtype(np.bool_)) if "words.bin" in files else None
         paired = "target_tokens.bin" in files
-        self._target_tokens = self._map("target_tokens.bin", self.dtype) if paired else None
+        self._target_tokens = _Column(folder / "target_tokens.bin", self.dtype) if paired else None
         self._target_offsets = self._map("target_offsets.bin", np.dtype(np.uint64)) if paired else None
         self._pieces: dict[tuple[int, int], NDArray[np.int64]] = {}
 
@@ -135,7 +136,7 @@ class TokenStore:
         """
         if self._target_tokens is not None and self._target_offsets is not None:
             start, end = (int(place) for place in self._target_offsets[index : index + 2])
-            return Piece(self.document(index), target=self._target_tokens[start:end].astype(np.int64))
+            return Piece(self.document(index), target=self._target_tokens.read(start, end).astype(np.int64))
         ends = self._ends(length, len(suffix))
         document = int(np.searchsorted(ends, index, side="right"))
         number = index - (int(ends[document - 1]) if document else 0)
@@ -157,13 +158,13 @@ class TokenStore:
         if self._words is None:
             return None
         origin = int(self._offsets[document])
-        known = np.asarray(self._words[origin + start : origin + min(stop, size)])
+        known = self._words.read(origin + start, origin + min(stop, size))
         return np.concatenate([known, np.ones(stop - start - len(known), dtype=np.bool_)])
 
     def _slice(self, document: int, start: int, stop: int | None) -> NDArray[np.int64]:
         origin, end = int(self._offsets[document]), int(self._offsets[document + 1])
         stop = end if stop is None else origin + stop
-        return self._tokens[origin + start : stop].astype(np.int64)
+        return self._tokens.read(origin + start, stop).astype(np.int64)
 
     def _ends(self, length: int, extra: int) -> NDArray[np.int64]:
         """For each document, the number of pieces up to and with its own; kept on disk, not in memory."""
@@ -177,6 +178,28 @@ class TokenStore:
     def _map(self, name: str, dtype: np.dtype) -> NDArray:
         path = self.folder / name
         return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
+
+
+class _Column:
+    """A file of numbers, of which only what is asked for is read: the pages of a mapped file would count as memory."""
+
+    def __init__(self, path: Path, dtype: np.dtype) -> None:
+        self.path, self.dtype = path, dtype
+        self._file = path.open("rb", buffering=0)
+        weakref.finalize(self, self._file.close)
+
+    def read(self, start: int, stop: int) -> NDArray:
+        """The numbers from `start` up to `stop`.
+
+        Raises:
+            DataError: the file has become shorter.
+        """
+        wanted = max(stop - start, 0) * self.dtype.itemsize
+        self._file.seek(start * self.dtype.itemsize)
+        data = self._file.read(wanted)
+        if len(data) != wanted:
+            raise DataError("data.store_damaged", path=self.path, problem=f"{wanted - len(data)} bytes are missing")
+        return np.frombuffer(data, self.dtype)
 
 
 class StoreWriter:
@@ -389,8 +412,9 @@ def _verify(path: Path, known: Mapping[str, object], dtype: np.dtype, vocab_size
     if _sha256(path) != known["sha256"]:
         raise DataError("data.store_damaged", path=path, problem="its sha256 is not the one in index.json")
     if path.name.endswith("tokens.bin") and path.stat().st_size:
-        ids = np.memmap(path, dtype, mode="r")
-        largest = max(int(ids[start : start + BLOCK].max()) for start in range(0, len(ids), BLOCK))
+        with path.open("rb") as file:
+            blocks = iter(lambda: file.read(BLOCK * dtype.itemsize), b"")
+            largest = max(int(np.frombuffer(block, dtype).max()) for block in blocks)
         if largest >= vocab_size:
             raise DataError("data.id_too_large", path=path, given=largest, vocab_size=vocab_size)
 

@@ -298,3 +298,11 @@ def test_building_takes_the_same_memory_for_ten_times_the_text(tmp_path, tokeniz
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_a_store_that_becomes_shorter_under_the_run_is_one_clear_error(tmp_path, tokenizer):
+    store = make_store(tmp_path, tokenizer, ["a word and another one"])
+    with (tmp_path / "store" / "train" / "tokens.bin").open("r+b") as file:
+        file.truncate(5)
+    with pytest.raises(DataError, match=r"tokens\.bin.*bytes are missing"):
+        store.document(0)
