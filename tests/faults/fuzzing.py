@@ -27,7 +27,7 @@ from trifold.text import Tokenizer, train_tokenizer
 KINDS = ("gpt2", "llama", "bert", "t5", "modernbert", "vaswani")
 SMALL = {"num_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 24}
 LINKS = {"link": "/etc/passwd", "device": "/dev/zero"}
-SECONDS, ROOM = 5.0, 2**30
+SECONDS, ROOM = 5.0, 2**26
 FORBIDDEN = ("exec", "compile", "import", "socket.connect", "socket.bind", "subprocess.Popen", "os.exec", "os.system",
              "os.posix_spawn", "ctypes.dlopen", "pickle.find_class", "marshal.loads", "os.remove",
              "os.rename", "shutil.rmtree")  # fmt: skip
@@ -211,10 +211,22 @@ def load(folder: Path) -> None:
         Generator(model, tokenizer)
 
 
+def memory(name: str) -> int:
+    """Bytes of this process, as the system counts them."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def forget_peak() -> int:
+    """Bytes of this process now; its largest so far is counted from here on."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    return memory("VmRSS")
+
+
 def main(count: int, seed: int, root: Path) -> dict:
     """What came of so many mutated folders."""
     sound, chance, watch = build(root / "sound"), random.Random(seed), Watch()
-    found: dict = {"count": count, "loaded": 0, "refused": Counter(), "wrong": [], "slowest": 0.0}
+    found: dict = {"count": count, "loaded": 0, "refused": Counter(), "wrong": [], "slowest": 0.0, "largest": 0}
     for folder in sound:
         load(folder)  # everything that is imported late is imported now
     for file in Path(locale.__file__).parent.glob("*.toml"):
@@ -225,6 +237,7 @@ def main(count: int, seed: int, root: Path) -> dict:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(chance.choice(sound), folder)
         change = mutate(folder, chance)
+        size, least = sum(path.lstat().st_size for path in folder.iterdir()), forget_peak()
         watch.folder, watch.seen, watch.on, start = os.path.realpath(folder), [], True, time.monotonic()
         try:
             load(folder)
@@ -234,10 +247,11 @@ def main(count: int, seed: int, root: Path) -> dict:
         except BaseException as error:  # noqa: BLE001 - whatever else comes out is a finding
             found["wrong"].append(f"{number} {change}: {type(error).__name__}: {str(error)[:200]}")
         watch.on = False
-        seconds = time.monotonic() - start
-        found["slowest"] = max(found["slowest"], seconds)
+        seconds, taken = time.monotonic() - start, memory("VmHWM") - least
+        found["slowest"], found["largest"] = max(found["slowest"], seconds), max(found["largest"], taken)
         found["wrong"] += [f"{number} {change}: {event}" for event in watch.seen]
         found["wrong"] += [f"{number} {change}: {seconds:.1f} s"] if seconds > SECONDS else []
+        found["wrong"] += [f"{number} {change}: {taken:,} bytes"] if taken > 2 * size + ROOM else []
     found["grown"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     return {**found, "refused": dict(found["refused"])}
 
