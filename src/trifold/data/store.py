@@ -1,4 +1,4 @@
-"""Token ids on disk: written once in a stream, then mapped into memory and never read whole.
+"""Token ids on disk: written once in a stream, then read piece by piece and never whole.
 
 A store is a folder: `index.json` with counts and hashes, `tokens.bin` (ids one after another, uint16 or uint32),
 `offsets.bin` (where each document begins, uint64), optionally `words.bin` (one byte a token: begins a word) and, for
@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import shutil
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -17,6 +16,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from trifold.data.column import Column, sha256, verify
 from trifold.data.permutation import mix
 from trifold.data.source import Example
 from trifold.errors import DataError
@@ -28,7 +28,6 @@ __all__ = ["Corpus", "StoreWriter", "TokenStore", "build_stores"]
 FORMAT = 1
 BUFFERED_CHARACTERS = 2**20
 """Text waiting to be tokenized: bounds the memory of building, whatever the size of the corpus."""
-BLOCK = 2**20
 
 
 @runtime_checkable
@@ -70,12 +69,12 @@ class TokenStore:
         self.dtype = np.dtype(str(self.index["dtype"]))
         files: Mapping[str, Mapping[str, object]] = self.index["files"]
         for name, known in files.items():
-            _verify(folder / name, known, self.dtype, tokenizer.vocab_size)
-        self._tokens = _Column(folder / "tokens.bin", self.dtype)
+            verify(folder / name, known, self.dtype, tokenizer.vocab_size)
+        self._tokens = Column(folder / "tokens.bin", self.dtype)
         self._offsets = self._map("offsets.bin", np.dtype(np.uint64))
-        self._words = _Column(folder / "words.bin", np.dtype(np.bool_)) if "words.bin" in files else None
+        self._words = Column(folder / "words.bin", np.dtype(np.bool_)) if "words.bin" in files else None
         paired = "target_tokens.bin" in files
-        self._target_tokens = _Column(folder / "target_tokens.bin", self.dtype) if paired else None
+        self._target_tokens = Column(folder / "target_tokens.bin", self.dtype) if paired else None
         self._target_offsets = self._map("target_offsets.bin", np.dtype(np.uint64)) if paired else None
         self._pieces: dict[tuple[int, int], NDArray[np.int64]] = {}
 
@@ -180,28 +179,6 @@ class TokenStore:
         return np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
 
 
-class _Column:
-    """A file of numbers, of which only what is asked for is read: the pages of a mapped file would count as memory."""
-
-    def __init__(self, path: Path, dtype: np.dtype) -> None:
-        self.path, self.dtype = path, dtype
-        self._file = path.open("rb", buffering=0)
-        weakref.finalize(self, self._file.close)
-
-    def read(self, start: int, stop: int) -> NDArray:
-        """The numbers from `start` up to `stop`.
-
-        Raises:
-            DataError: the file has become shorter.
-        """
-        wanted = max(stop - start, 0) * self.dtype.itemsize
-        self._file.seek(start * self.dtype.itemsize)
-        data = self._file.read(wanted)
-        if len(data) != wanted:
-            raise DataError("data.store_damaged", path=self.path, problem=f"{wanted - len(data)} bytes are missing")
-        return np.frombuffer(data, self.dtype)
-
-
 class StoreWriter:
     """Writes one store in a stream; `finish` makes it complete."""
 
@@ -236,7 +213,7 @@ class StoreWriter:
             os.fsync(file.fileno())
         self.close()
         paths = {name: self.folder / name for name in self.files}
-        files = {name: {"size": path.stat().st_size, "sha256": _sha256(path)} for name, path in paths.items()}
+        files = {name: {"size": path.stat().st_size, "sha256": sha256(path)} for name, path in paths.items()}
         index = {
             "format": FORMAT,
             "dtype": self.dtype.name,
@@ -402,23 +379,3 @@ def _read_index(folder: Path) -> dict:
     if made_by != FORMAT:
         raise DataError("data.store_version", path=folder, given=made_by, known=FORMAT)
     return index
-
-
-def _verify(path: Path, known: Mapping[str, object], dtype: np.dtype, vocab_size: int) -> None:
-    """Compare a file with what the index says of it; token files must also hold ids of the vocabulary."""
-    if not path.is_file() or path.stat().st_size != known["size"]:
-        found = path.stat().st_size if path.is_file() else 0
-        raise DataError("data.store_damaged", path=path, problem=f"{found} bytes, {known['size']} expected")
-    if _sha256(path) != known["sha256"]:
-        raise DataError("data.store_damaged", path=path, problem="its sha256 is not the one in index.json")
-    if path.name.endswith("tokens.bin") and path.stat().st_size:
-        with path.open("rb") as file:
-            blocks = iter(lambda: file.read(BLOCK * dtype.itemsize), b"")
-            largest = max(int(np.frombuffer(block, dtype).max()) for block in blocks)
-        if largest >= vocab_size:
-            raise DataError("data.id_too_large", path=path, given=largest, vocab_size=vocab_size)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
