@@ -396,6 +396,20 @@ def test_a16_a_failure_in_the_background_is_told_at_the_next_step(tmp_path, monk
         saver.check()
 
 
+@pytest.mark.parametrize("background", [True, False])
+def test_a6_a_save_that_fails_in_a_way_nobody_thought_of_is_no_success(tmp_path, monkeypatch, background):
+    trainer, saver = saver_of({"steps": 9, "save_in_background": background}, tmp_path)
+
+    def fail(*_, **__):
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr(save_module, "publish", fail)
+    next(trainer.steps())
+    with pytest.raises(ValueError, match="a fault of ours"):
+        saver.save()
+        saver.finish()
+
+
 def test_a4_a_full_disk_stops_the_run_or_not_as_it_was_told(tmp_path, text, capsys, monkeypatch):
     plain, calls = save_module.publish, []
 

@@ -37,7 +37,7 @@ from trifold.checkpoint import (
 )
 from trifold.checkpoint.hugging_face import read_extra
 from trifold.checkpoint.store import storage_error
-from trifold.errors import ConfigError, ModelFileError, TrifoldError
+from trifold.errors import ConfigError, ModelFileError
 from trifold.locale import message
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer
@@ -196,7 +196,7 @@ class Saver:
             retain(self.root, training.keep_checkpoints, every=training.keep_every, best=training.keep_best)
         except OSError as error:
             self._failure = storage_error(error, folder)
-        except (TrifoldError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - in a thread of its own, any other would pass unheard
             self._failure = error
 
     def roll_back(self) -> bool:
