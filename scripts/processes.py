@@ -19,6 +19,7 @@ COMMON = ["--kind", "byte_bpe", "--vocab-size", "300", "--document", "line", "--
           "--training.evaluate_every", "0", "--training.accumulation", "4", "--optimizer", "adamw"]  # fmt: skip
 SMALL = ["--preset", "gpt2", "--size", "base", "--length", "128", "--batch-size", "1", "--steps", "2", *COMMON]
 MINI = ["--preset", "gpt2", "--size", "mini", "--length", "256", "--batch-size", "8", "--steps", "12", *COMMON]
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "the", "dog", "ran", "off", "to", "see", "the", "sun"]
 ROUNDS, WARM = 3, 2
 MIB = 2**10
 
@@ -97,24 +98,7 @@ def main() -> None:
     for name in sys.argv[1:]:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
-            words = [
-                "the",
-                "cat",
-                "sat",
-                "on",
-                "a",
-                "mat",
-                "and",
-                "the",
-                "dog",
-                "ran",
-                "off",
-                "to",
-                "see",
-                "the",
-                "sun",
-            ]
-            lines = (" ".join(words[(i * 7 + j * 3) % len(words)] for j in range(9)) for i in range(20_000))
+            lines = (" ".join(WORDS[(i * 7 + j * 3) % len(WORDS)] for j in range(9)) for i in range(20_000))
             (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
             table = "\n".join({"memory": memory, "speed": speed}[name](folder))
         mark, text = f"<!-- {name} -->", PAGE.read_text(encoding="utf-8")

@@ -10,8 +10,6 @@ from trifold.locale import message
 
 __all__ = ["fetch"]
 
-BLOCK = 2**20
-
 
 def fetch(
     name: str, wanted: Sequence[str], code: str, *, revision: str | None = None, local_files_only: bool = False
@@ -66,6 +64,4 @@ def _is_as_named(file: Path, name: str) -> bool:
     else:
         return True
     with file.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            total.update(block)
-    return total.hexdigest() == name
+        return hashlib.file_digest(stream, lambda: total).hexdigest() == name

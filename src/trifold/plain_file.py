@@ -1,9 +1,10 @@
-"""Files of folders that came from elsewhere: plain ones of the folder itself, and nothing that leads out of it."""
+"""Files of folders that came from elsewhere: plain ones of the folder itself, and nothing outside it; their hashes."""
 
+import hashlib
 import stat
 from pathlib import Path
 
-__all__ = ["is_plain_file"]
+__all__ = ["is_plain_file", "sha256"]
 
 LONGEST_NAME = 255
 
@@ -28,3 +29,17 @@ def is_plain_file(folder: Path, name: str) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes, in hexadecimal.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp()) / "empty"
+        >>> place.touch()
+        >>> sha256(place)[:8]
+        'e3b0c442'
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

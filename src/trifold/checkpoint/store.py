@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 from trifold.errors import ModelFileError, StorageError
 from trifold.locale import message
+from trifold.plain_file import sha256
 
 __all__ = [
     "MANIFEST",
@@ -160,7 +161,7 @@ def recover(root: Path) -> None:
 
 def _write_manifest(folder: Path, meta: Mapping[str, Any]) -> None:
     files = {
-        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": _sha256(path)}
+        str(path.relative_to(folder)): {"size": path.stat().st_size, "sha256": sha256(path)}
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
@@ -188,11 +189,6 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def verify(folder: Path) -> dict[str, Any]:
     """Compare a published folder with its manifest; give the manifest.
 
@@ -215,7 +211,7 @@ def verify(folder: Path) -> dict[str, Any]:
         path = folder / name
         if name not in found or not stat.S_ISREG(path.lstat().st_mode):
             raise ModelFileError("checkpoint.damaged", path=path, problem=message("checkpoint.missing"))
-        if path.stat().st_size != size or _sha256(path) != digest:
+        if path.stat().st_size != size or sha256(path) != digest:
             raise ModelFileError("checkpoint.damaged", path=path, problem=message("checkpoint.altered"))
     return manifest
 

@@ -1,6 +1,5 @@
 """A file of numbers on disk."""
 
-import hashlib
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trifold.errors import DataError
+from trifold.plain_file import sha256
 
-__all__ = ["Column", "sha256", "verify"]
+__all__ = ["Column", "verify"]
 
 BLOCK = 2**20
 
@@ -66,9 +66,3 @@ def verify(path: Path, known: Mapping[str, object], dtype: np.dtype, vocab_size:
             largest = max(int(np.frombuffer(block, dtype).max()) for block in blocks)
         if largest >= vocab_size:
             raise DataError("data.id_too_large", path=path, given=largest, vocab_size=vocab_size)
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,6 @@
 """Labelled data: tables and JSON lines as rows with named values of any type."""
 
 import csv
-import hashlib
 import io
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from trifold.data.file import LONGEST_LINE, bad_line, decode_lines, open_file, parse_json, read_lines, split_suffix
 from trifold.errors import DataError, MissingExtraError
+from trifold.plain_file import sha256
 
 __all__ = ["Row", "file_digest", "read_rows"]
 
@@ -82,8 +82,7 @@ def file_digest(path: str | Path) -> str:
         DataError: it cannot be read.
     """
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(Path(path))
     except OSError as error:
         raise DataError("data.unreadable", path=path, problem=str(error)) from None
 

@@ -16,11 +16,12 @@ from typing import BinaryIO, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from trifold.data.column import Column, sha256, verify
+from trifold.data.column import Column, verify
 from trifold.data.permutation import mix
 from trifold.data.source import Example
 from trifold.errors import DataError
 from trifold.example import Piece
+from trifold.plain_file import sha256
 from trifold.text import Tokenizer
 
 __all__ = ["Corpus", "StoreWriter", "TokenStore", "build_stores"]

@@ -57,8 +57,7 @@ class Kernel:
     ) -> Float[Tensor, "rows outputs"]:
         """`x weight^T + bias`, summed in float32; all in float32 or all in bfloat16, contiguous, on the CPU."""
         (rows, inputs), outputs = x.shape, len(weight)
-        made, added = x.new_empty(rows, outputs), None if bias is None else bias.data_ptr()
-        pointers = x.data_ptr(), weight.data_ptr(), added
+        made, pointers = x.new_empty(rows, outputs), (x.data_ptr(), weight.data_ptr(), _address(bias))
         if x.dtype == torch.float32:
             self._float(rows, inputs, outputs, *pointers, made.data_ptr())
         else:
@@ -76,8 +75,7 @@ class Kernel:
         whole, scale = weight
         (rows, inputs), outputs = x.shape, len(whole)
         room, made = torch.empty((rows + 1) * (inputs + 1)), x.new_empty(rows, outputs)
-        added = None if bias is None else bias.data_ptr()
-        self._byte(rows, inputs, outputs, x.data_ptr(), whole.data_ptr(), scale.data_ptr(), added, room.data_ptr(),
+        self._byte(rows, inputs, outputs, x.data_ptr(), whole.data_ptr(), scale.data_ptr(), _address(bias), room.data_ptr(),
                    made.data_ptr())  # fmt: skip
         return made
 
@@ -88,13 +86,12 @@ class Kernel:
         bias: BFloat16[Tensor, " outputs"] | None,
     ) -> BFloat16[Tensor, "rows outputs"]:
         """`x (weight * scale)^T + bias` for many rows, each rounded to whole numbers times a scale of its own."""
-        whole, scale = weight
-        (rows, inputs), outputs = x.shape, len(whole)
+        (whole, scale), (rows, inputs) = weight, x.shape
         rounded, steps = torch.empty(rows, inputs, dtype=torch.int8), torch.empty(rows)
         self._round(rows, inputs, x.data_ptr(), rounded.data_ptr(), steps.data_ptr())
-        sums, made = torch.ops.aten._int_mm(rounded, whole.t()), x.new_empty(rows, outputs)  # noqa: SLF001 - no public twin
-        added = None if bias is None else bias.data_ptr()
-        self._scale(rows, outputs, sums.data_ptr(), steps.data_ptr(), scale.data_ptr(), added, made.data_ptr())
+        sums = torch.ops.aten._int_mm(rounded, whole.t())  # noqa: SLF001 - no public twin
+        made = torch.empty_like(sums, dtype=x.dtype)
+        self._scale(*sums.shape, sums.data_ptr(), steps.data_ptr(), scale.data_ptr(), _address(bias), made.data_ptr())
         return made
 
     def block(
@@ -119,6 +116,10 @@ class Kernel:
         self._block(ctypes.byref(structure), x.data_ptr(), made.data_ptr(), kept[0].data_ptr(), kept[1].data_ptr(),
                     kept[0].shape[2], length, *turns, work.data_ptr())  # fmt: skip
         return made
+
+
+def _address(bias: Tensor | None) -> int | None:
+    return None if bias is None else bias.data_ptr()
 
 
 @cache
