@@ -1,18 +1,10 @@
-"""Products in C for decoding: compiled once, by the compiler of the machine, for the processor of the machine.
+"""Products in C for decoding.
 
 Torch's products reach a third to a half of the rate at which memory can be read when there are few rows; `kernel.c` reaches
-nearly all of it. Without a compiler, on other systems than Linux, or with `TRIFOLD_KERNEL=off`, torch's are used.
+nearly all of it. Where it cannot be compiled (see `native.compiler`), torch's are used.
 """
 
-import contextlib
 import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -20,14 +12,13 @@ import torch
 from jaxtyping import BFloat16, Float, Float32, Int8
 from torch import Tensor
 
+from trifold.native.compiler import load_library
+
 __all__ = ["MOST_INPUTS", "Kernel", "load_kernel"]
 
 SOURCES = tuple(map(Path(__file__).with_name, ("block.c", "kernel.c")))  # the first includes the others
-FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 MOST_INPUTS = 16_384
 """Above, sums of whole numbers could run over."""
-
-ERRORS = (OSError, subprocess.SubprocessError)
 
 
 class Kernel:
@@ -131,62 +122,9 @@ def load_kernel() -> Kernel | None:
         >>> kernel is None or kernel.linear(x, x.repeat(2, 1), None).tolist() == [[64.0, 64.0]]
         True
     """
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))), None)
-    if sys.platform != "linux" or os.environ.get("TRIFOLD_KERNEL") == "off" or compiler is None:
-        return None
-    try:
-        ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOW | os.RTLD_NOLOAD)  # torch's threads must serve both
-        kernel = Kernel(_library(compiler))
-    except ERRORS:
-        return None
-    return kernel if _is_right(kernel) else None
-
-
-def _library(compiler: str) -> ctypes.CDLL:
-    """The compiled file of this source, compiler and processor, from the user's cache."""
-    processor = [
-        line for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines() if line.startswith(("flags", "Feat"))
-    ]
-    parts = (*(source.read_text("utf-8") for source in SOURCES), " ".join(FLAGS), compiler, *processor[:1])
-    name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-    with _folder() as folder:
-        path = folder / f"kernel-{name}.so"
-        if path.exists():
-            with contextlib.suppress(OSError):  # a damaged file is made anew
-                return ctypes.CDLL(str(path))
-        _compile(compiler, path)
-        return ctypes.CDLL(str(path))
-
-
-def _compile(compiler: str, path: Path) -> None:
-    handle, working = tempfile.mkstemp(dir=path.parent, suffix=".so")
-    os.close(handle)
-    try:
-        command = [compiler, *FLAGS, str(SOURCES[0]), "-o", working, "-lm"]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)  # noqa: S603 - the system's compiler, our source
-        Path(working).replace(path)  # whole or not at all, whoever else compiles at the same time
-    finally:
-        Path(working).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """Where compiled files are kept: a place that only the user can write, since what lies there is run."""
-    place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trifold"
-    if _is_ours(place):
-        yield place
-    else:
-        with tempfile.TemporaryDirectory() as made:
-            yield Path(made)
-
-
-def _is_ours(place: Path) -> bool:
-    try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = place.stat()
-    except OSError:
-        return False
-    return found.st_uid == os.getuid() and not found.st_mode & 0o022 and os.access(place, os.W_OK)
+    library = load_library(*SOURCES)
+    kernel = None if library is None else Kernel(library)
+    return kernel if kernel is not None and _is_right(kernel) else None
 
 
 def _is_right(kernel: Kernel) -> bool:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from trifold import native
 from trifold.batch import Layout
 from trifold.model import config
 from trifold.model.cache import Slot, kept
@@ -107,6 +108,11 @@ def attend(
         return attend(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout).flatten(1, 2)[:, :, None]
     if groups > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    if query.shape[2] > 1 and native.uses_passes(query):
+        triangle = visibility.is_causal and not visibility.is_everything
+        mask = None if triangle or visibility.is_everything else visibility.mask
+        rule = native.Rule(mask=mask, causal=triangle, scale=scale or query.shape[-1] ** -0.5, dropout=dropout)
+        return native.mix_values(query, key, value, rule, None if bias is None else bias.to(query.dtype))
     dense = query.shape[2] > 1 and key.shape[2] <= DENSE_KEYS
     if dense and (query.dtype, query.device.type) == (torch.bfloat16, "cpu"):
         return _attend_densely(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout)

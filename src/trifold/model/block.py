@@ -13,6 +13,7 @@ from trifold.model import config
 from trifold.model.attention import Attention, Visibility
 from trifold.model.cache import Slot
 from trifold.model.position import Rotation
+from trifold.native import gelu_tanh
 
 __all__ = ["Block", "FeedForward", "Residual", "activate", "build_norm"]
 
@@ -29,7 +30,7 @@ def activate(name: config.Activation) -> Callable[[Tensor], Tensor]:
         "identity": lambda x: x,
         "relu": F.relu,
         "gelu": F.gelu,
-        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "gelu_tanh": gelu_tanh,
         "silu": F.silu,
     }
     return functions[name]

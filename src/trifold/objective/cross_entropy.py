@@ -10,10 +10,11 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from trifold.batch import IGNORED
 from trifold.model import Head
+from trifold.native import load_passes, uses_passes
 
 __all__ = ["sum_cross_entropy", "token_cross_entropy"]
 
-SPAN_ELEMENTS = 2**25
+SPAN_ELEMENTS = 2**23
 """Logits held at once, in the number format of the hidden states: enough rows for products to be large."""
 
 WORDS = 2**13
@@ -101,6 +102,11 @@ class _Loss:
 
     def add(self, logits: Tensor, labels: Tensor, *, differentiate: bool) -> None:
         """One span, chunk by chunk."""
+        if uses_passes(logits):
+            passes = load_passes()
+            assert passes is not None
+            self.total += passes.cross_entropy(logits, labels, smoothing=self.smoothing, differentiate=differentiate).sum()
+            return
         size = len(self.exact)
         for lean, wanted in zip(logits.split(size), labels.split(size), strict=True):
             exact, step = self.exact[: len(lean)].copy_(lean), self.probabilities[: len(lean)]

@@ -1,0 +1,187 @@
+"""Attention in bfloat16 on a CPU: matrix products of a block of queries, with one pass over its scores between them.
+
+Torch's fused kernel does not use the processor's matrix unit where products are small, and its backward pass is slow. Here a
+block of queries meets all keys that any of them sees, so that products are large and memory is that of one block; where
+there are several blocks, the backward pass works out their weights again (Dao et al. 2022, algorithm 4).
+
+Axes: B rows, H heads, G rows * heads, Q queries, T keys, K head size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import BFloat16, Bool
+from torch import Tensor
+from torch.autograd.function import Function, FunctionCtx, once_differentiable
+
+from trifold.native.passes import View, load_passes
+
+__all__ = ["BLOCK", "Rule", "mix_values"]
+
+BLOCK = 256
+"""Queries at once."""
+
+SCORES = 2**23
+"""Scores at once, in numbers: what large caches hold, and memory that the allocator keeps."""
+
+Part = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Which keys each query sees, and what becomes of scores and weights.
+
+    Attributes:
+        mask: true where a query sees a key; of one row where all rows are alike; None for every key.
+        causal: instead of a mask, as many queries as keys, each of which sees those up to its own.
+        scale: of the scores.
+        dropout: chance of a weight to be left out.
+    """
+
+    mask: Bool[Tensor, "rows 1 query key"] | None
+    causal: bool
+    scale: float
+    dropout: float = 0.0
+
+
+def mix_values(
+    query: BFloat16[Tensor, "batch heads query head_size"],
+    key: BFloat16[Tensor, "batch heads key head_size"],
+    value: BFloat16[Tensor, "batch heads key head_size"],
+    rule: Rule,
+    bias: BFloat16[Tensor, "rows heads query key"] | None = None,
+) -> BFloat16[Tensor, "batch heads query head_size"]:
+    """`softmax(scale * query key^T + bias) value` over the keys that are seen; zeros where none is.
+
+    Needs the compiled passes. But for mask and bias, memory grows with queries plus keys. Dropout draws a seed from torch's
+    global generator.
+
+    Args:
+        query, key, value: of a CPU.
+        rule: who sees what.
+        bias: what is added to the scores; of one row where all rows are alike.
+
+    Example:
+        >>> x = torch.eye(2).bfloat16()[None, None]
+        >>> if load_passes() is not None:
+        ...     print(mix_values(x, x, x, Rule(mask=None, causal=True, scale=1.0))[0, 0, 0])
+        tensor([1., 0.], dtype=torch.bfloat16)
+    """
+    bias = bias if bias is None or bias.stride(-1) == 1 else bias.contiguous()
+    return _Mixed.apply(query, key, value, bias, _Blocks(query, key, rule))
+
+
+class _Blocks:
+    """How the work is cut, and what the compiled passes need to know of each part."""
+
+    def __init__(self, query: Tensor, key: Tensor, rule: Rule) -> None:
+        self.rule, self.heads = rule, query.shape[1]
+        self.mask = rule.mask if rule.mask is None or rule.mask.stride(-1) == 1 else rule.mask.contiguous()
+        self.groups, self.queries, self.keys = query.shape[0] * self.heads, query.shape[2], key.shape[2]
+        self.seed = int(torch.randint(2**31, ())) if rule.dropout else 0
+        starts = range(0, self.queries, BLOCK)
+        self.spans = [self._span(slice(start, min(start + BLOCK, self.queries))) for start in starts]
+
+    def _span(self, queries: slice) -> tuple[slice, slice]:
+        """A block of queries, and the keys from the first to the last that any of them sees."""
+        if self.rule.causal:
+            return queries, slice(0, queries.stop)
+        if self.mask is None or self.queries <= BLOCK:
+            return queries, slice(0, self.keys)
+        found = self.mask[:, 0, queries].flatten(0, 1).any(0).nonzero().flatten().tolist() or [0]
+        return queries, slice(found[0], found[-1] + 1)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the weights are kept for the backward pass."""
+        return len(self.spans) == 1 and not self.rule.dropout
+
+    def parts(self) -> Iterator[Part]:
+        """Groups, queries and keys; groups of whole rows, so that a bias shared by the rows can be summed."""
+        rows = max(SCORES // (self.heads * min(BLOCK, self.queries) * self.keys), 1)
+        for start in range(0, self.groups, rows * self.heads):
+            for queries, keys in self.spans:
+                yield slice(start, min(start + rows * self.heads, self.groups)), queries, keys
+
+    def view(self, part: Part, bias: Tensor | None) -> View:
+        """A part for the compiled passes."""
+        groups, queries, keys = part
+        view = View(
+            groups=groups.stop - groups.start, heads=self.heads, queries=queries.stop - queries.start,
+            keys=keys.stop - keys.start, causal=queries.start + 1 if self.rule.causal else 0, scale=self.rule.scale,
+            chance=self.rule.dropout, seed=self.seed, first_group=groups.start, first_query=queries.start,
+            first_key=keys.start,
+        )  # fmt: skip
+        row = groups.start // self.heads
+        if self.mask is not None:
+            view.seen, (view.seen_row, _, view.seen_query) = _place(self.mask, row, queries, keys)
+        if bias is not None:
+            view.bias, (view.bias_row, view.bias_head, view.bias_query) = _place(bias, row, queries, keys)
+        return view
+
+
+def _place(x: Tensor, row: int, queries: slice, keys: slice) -> tuple[int, tuple[int, int, int]]:
+    """Where the passes find what holds for a part, and its steps from row to row, head to head, query to query."""
+    shared = len(x) == 1
+    return x[0 if shared else row, 0, queries, keys].data_ptr(), (0 if shared else x.stride(0), x.stride(1), x.stride(2))
+
+
+def _weigh(query: Tensor, key: Tensor, view: View, part: Part, *, drop: bool) -> Tensor:
+    """The weights of a part; with `drop` as they are after dropout."""
+    groups, queries, keys = part
+    weights, passes = torch.bmm(query[groups, queries], key[groups, keys].transpose(1, 2)), load_passes()
+    assert passes is not None
+    passes.attention_weights(view, weights, drop=drop)
+    return weights
+
+
+class _Mixed(Function):
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, blocks: _Blocks
+    ) -> Tensor:
+        shape, kept = query.shape, []
+        query, key, value = (x.reshape(-1, *x.shape[2:]) for x in (query, key, value))  # G Q K
+        mixed = torch.empty_like(query)
+        for part in blocks.parts():
+            weights = _weigh(query, key, blocks.view(part, bias), part, drop=blocks.rule.dropout > 0.0)
+            mixed[part[0], part[1]] = torch.bmm(weights, value[part[0], part[2]])
+            if blocks.keeps:
+                kept.append(weights)
+        ctx.save_for_backward(query, key, value, bias, *kept)  # type: ignore[arg-type] - None may be saved
+        ctx.blocks = blocks  # type: ignore[attr-defined]
+        return mixed.view(shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        query, key, value, bias, *kept = ctx.saved_tensors  # type: ignore[attr-defined]
+        blocks: _Blocks = ctx.blocks  # type: ignore[attr-defined]
+        grad, passes = grad.reshape(query.shape), load_passes()
+        assert passes is not None
+        exact = torch.bfloat16 if len(blocks.spans) == 1 else torch.float32  # sums over blocks
+        to_query, to_key, to_value = (torch.zeros_like(x, dtype=exact) for x in (query, key, value))
+        to_bias = torch.zeros_like(bias, dtype=torch.float32) if ctx.needs_input_grad[3] else None  # type: ignore[attr-defined]
+        for number, part in enumerate(blocks.parts()):
+            (groups, queries, keys), view = part, blocks.view(part, bias)
+            weights = kept[number] if kept else _weigh(query, key, view, part, drop=False)
+            step = torch.bmm(grad[groups, queries], value[groups, keys].transpose(1, 2))
+            passes.attention_gradient(view, weights, step)
+            to_value[groups, keys] += torch.bmm(weights.transpose(1, 2), grad[groups, queries])
+            to_query[groups, queries] = torch.bmm(step, key[groups, keys]).to(exact)
+            to_key[groups, keys] += torch.bmm(step.transpose(1, 2), query[groups, queries])
+            if to_bias is not None:
+                _add_bias(to_bias, step, blocks, part)
+        grads = (x.to(torch.bfloat16).unflatten(0, (-1, blocks.heads)) for x in (to_query, to_key, to_value))
+        return (*grads, None if to_bias is None else to_bias.to(torch.bfloat16), None)
+
+
+def _add_bias(total: Tensor, step: Tensor, blocks: _Blocks, part: Part) -> None:
+    """Add the gradient of a part's scores to that of the bias; of all its rows, where they share it."""
+    (groups, queries, keys), first = part, part[0].start // blocks.heads
+    rows = step.unflatten(0, (-1, blocks.heads)).float() / blocks.rule.scale  # B H Q T
+    if len(total) == 1:
+        total[0, :, queries, keys] += rows.sum(0)
+    else:
+        total[first : first + len(rows), :, queries, keys] += rows

@@ -1,0 +1,89 @@
+"""C and C++ compiled on the user's machine, once, by its own compiler and for its own processor (docs/decisions/0012).
+
+Without a compiler, on other systems than Linux, or with `TRIFOLD_KERNEL=off`, there is none, and torch does the work.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["load_library"]
+
+FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
+COMPILERS = {".c": ("CC", "cc", "gcc", "clang"), ".cpp": ("CXX", "c++", "g++", "clang++")}
+ERRORS = (OSError, subprocess.SubprocessError)
+
+
+def load_library(*sources: Path, flags: tuple[str, ...] = ()) -> ctypes.CDLL | None:
+    """The library of these sources, compiled now or before; None where that cannot be done.
+
+    Args:
+        sources: the file to compile, in C or C++, then those that it includes.
+        flags: for the compiler, after the source; beside those that all are compiled with.
+
+    Example:
+        >>> load_library(Path("missing.c")) is None
+        True
+    """
+    variable, *names = COMPILERS[sources[0].suffix]
+    compiler = next(filter(None, map(shutil.which, (os.environ.get(variable) or names[0], *names[1:]))), None)
+    if sys.platform != "linux" or os.environ.get("TRIFOLD_KERNEL") == "off" or compiler is None:
+        return None
+    try:
+        ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOW | os.RTLD_NOLOAD)  # torch's threads must serve both
+        return _library([compiler, *FLAGS, str(sources[0]), *flags], sources)
+    except ERRORS:
+        return None
+
+
+def _library(command: list[str], sources: tuple[Path, ...]) -> ctypes.CDLL:
+    """The compiled file of these sources, command and processor, from the user's cache."""
+    processor = [
+        line for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines() if line.startswith(("flags", "Feat"))
+    ]
+    parts = (*(source.read_text("utf-8") for source in sources), *command, *processor[:1])
+    name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    with _folder() as folder:
+        path = folder / f"{sources[0].stem}-{name}.so"
+        if path.exists():
+            with contextlib.suppress(OSError):  # a damaged file is made anew
+                return ctypes.CDLL(str(path))
+        _compile(command, path)
+        return ctypes.CDLL(str(path))
+
+
+def _compile(command: list[str], path: Path) -> None:
+    handle, working = tempfile.mkstemp(dir=path.parent, suffix=".so")
+    os.close(handle)
+    try:
+        subprocess.run([*command, "-o", working, "-lm"], check=True, capture_output=True, timeout=60)  # noqa: S603 - our source
+        Path(working).replace(path)  # whole or not at all, whoever else compiles at the same time
+    finally:
+        Path(working).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """Where compiled files are kept: a place that only the user can write, since what lies there is run."""
+    place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trifold"
+    if _is_ours(place):
+        yield place
+    else:
+        with tempfile.TemporaryDirectory() as made:
+            yield Path(made)
+
+
+def _is_ours(place: Path) -> bool:
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = place.stat()
+    except OSError:
+        return False
+    return found.st_uid == os.getuid() and not found.st_mode & 0o022 and os.access(place, os.W_OK)

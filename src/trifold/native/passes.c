@@ -1,0 +1,232 @@
+/* What a training step does to bfloat16 numbers between its products, each in one pass over memory.
+
+   Everything is computed in float32 and rounded once, to the nearest, ties to even. Each row is the work of one thread, so
+   results do not depend on how many there are. */
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-math-errno", "no-trapping-math") /* nobody asks for their traces, and they forbid vectors */
+#if defined(__AVX512F__)
+#pragma GCC target("prefer-vector-width=512")
+#endif
+#endif
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef uint16_t half;
+#define PIECE 4096
+#define LANES 32 /* numbers of half a float in the widest vector */
+#define NEAREST 12582912.0f /* a float near it ends in the nearest whole number of what was added to it */
+
+static inline float widen(half narrow) {
+  uint32_t word = (uint32_t)narrow << 16;
+  float wide;
+  memcpy(&wide, &word, 4);
+  return wide;
+}
+
+static inline half narrow(float wide) {
+  uint32_t word;
+  memcpy(&word, &wide, 4);
+  uint32_t rounded = (word + 0x7fff + ((word >> 16) & 1)) >> 16;
+  return wide != wide ? 0x7fc0 : rounded;
+}
+
+/* e^x to 2e-7 of itself; 0 below -87, and no more than e^88. */
+static inline float power(float x) {
+  float near = x > 88.0f ? 88.0f : x;
+  float whole = (near * 1.44269504f + NEAREST) - NEAREST;
+  float rest = (near - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  float series = 1.0f + rest * (1.0f + rest * (0.5f + rest * (0.16666667f + rest * (0.041666668f + rest * (0.0083333705f + rest * 0.0013888949f)))));
+  int32_t bits = ((int32_t)whole + 127) << 23;
+  float scale;
+  memcpy(&scale, &bits, 4);
+  return x < -87.0f ? 0.0f : series * scale;
+}
+
+/* GELU with tanh (Hendrycks & Gimpel 2016): x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3). */
+#define TWICE_ROOT 1.5957691216f
+#define CUBE 0.044715f
+
+static inline float sigmoid(float x) { return 1.0f / (1.0f + power(-TWICE_ROOT * (x + CUBE * x * x * x))); }
+
+void gelu(int64_t count, const half *x, half *y) {
+#pragma omp parallel for schedule(static)
+  for (int64_t start = 0; start < count; start += PIECE) {
+    int64_t stop = start + PIECE < count ? start + PIECE : count;
+#pragma omp simd
+    for (int64_t i = start; i < stop; i++) {
+      float value = widen(x[i]);
+      y[i] = narrow(value * sigmoid(value));
+    }
+  }
+}
+
+void gelu_gradient(int64_t count, const half *x, const half *dy, half *dx) {
+#pragma omp parallel for schedule(static)
+  for (int64_t start = 0; start < count; start += PIECE) {
+    int64_t stop = start + PIECE < count ? start + PIECE : count;
+#pragma omp simd
+    for (int64_t i = start; i < stop; i++) {
+      float value = widen(x[i]), share = sigmoid(value);
+      float slope = TWICE_ROOT * (1.0f + 3.0f * CUBE * value * value);
+      dx[i] = narrow(widen(dy[i]) * share * (1.0f + value * (1.0f - share) * slope));
+    }
+  }
+}
+
+/* Scores of attention become weights, in place: softmax(scale * scores + bias) over the keys that are seen.
+
+   scores [groups][queries][keys]; group g is head g % heads of row g / heads. seen and bias are [row or one][.][query][.],
+   with their own steps in numbers; either may be missing. With causal, query i of the block sees the first `causal + i`
+   keys only; 0: all. A query that sees nothing gets zeros. */
+struct view {
+  int64_t groups, heads, queries, keys, causal;
+  const uint8_t *seen;
+  int64_t seen_row, seen_query;
+  const half *bias;
+  int64_t bias_row, bias_head, bias_query;
+  int64_t seed, first_group, first_query, first_key;
+  float scale, chance;
+};
+
+/* Bits that look random, from any (the finalizer of MurmurHash3, Appleby 2011). */
+static inline uint32_t mix(uint32_t bits) {
+  bits = (bits ^ (bits >> 16)) * 0x85ebca6bu;
+  bits = (bits ^ (bits >> 13)) * 0xc2b2ae35u;
+  return bits ^ (bits >> 16);
+}
+
+/* Dropout: weights that stay grow, others become 0. Which they are follows from their places, so that the way back finds the
+   same. */
+struct lot {
+  uint32_t row, limit;
+  float growth;
+};
+
+static inline struct lot draw(const struct view *view, int64_t group, int64_t query) {
+  uint32_t row = mix(mix(mix((uint32_t)view->seed) + (uint32_t)(view->first_group + group)) + (uint32_t)(view->first_query + query));
+  return (struct lot){row + (uint32_t)view->first_key, (uint32_t)(view->chance * 4294967296.0), 1.0f / (1.0f - view->chance)};
+}
+
+static inline float kept(struct lot lot, int64_t key) { return mix(lot.row + (uint32_t)key) < lot.limit ? 0.0f : lot.growth; }
+
+/* How many keys a query may see, and that many filled up to whole vectors: no loop then has a rest. */
+static inline int64_t reach(const struct view *view, int64_t query) {
+  int64_t limit = view->causal ? view->causal + query : view->keys;
+  return limit < view->keys ? limit : view->keys;
+}
+
+static inline int64_t fill(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
+
+/* Room for one row of so many numbers, whole vectors of it. */
+static void *room_for(int64_t count) { return aligned_alloc(64, fill(count) * sizeof(float)); }
+
+void attention_weights(const struct view *view, half *scores, int64_t drop) {
+#pragma omp parallel
+  {
+    float *room = room_for(view->keys);
+    half *lean = room_for(view->keys);
+#pragma omp for schedule(static)
+    for (int64_t at = 0; at < view->groups * view->queries; at++) {
+      int64_t group = at / view->queries, query = at % view->queries, row = group / view->heads;
+      int64_t limit = reach(view, query), filled = fill(limit);
+      half *score = scores + at * view->keys;
+      float largest = -INFINITY, sum = 0.0f, scale = view->scale;
+      memcpy(lean, score, limit * sizeof *lean);
+#pragma omp simd
+      for (int64_t k = 0; k < filled; k++) room[k] = scale * widen(lean[k]);
+      if (view->bias) {
+        const half *bias = view->bias + row * view->bias_row + group % view->heads * view->bias_head + query * view->bias_query;
+#pragma omp simd
+        for (int64_t k = 0; k < limit; k++) room[k] += widen(bias[k]);
+      }
+      if (view->seen) {
+        const uint8_t *seen = view->seen + row * view->seen_row + query * view->seen_query;
+#pragma omp simd
+        for (int64_t k = 0; k < limit; k++) room[k] = seen[k] ? room[k] : -INFINITY;
+      }
+      for (int64_t k = limit; k < filled; k++) room[k] = -INFINITY;
+#pragma omp simd reduction(max : largest)
+      for (int64_t k = 0; k < filled; k++) largest = room[k] > largest ? room[k] : largest;
+      float base = largest == -INFINITY ? 0.0f : largest;
+#pragma omp simd reduction(+ : sum)
+      for (int64_t k = 0; k < filled; k++) {
+        room[k] = power(room[k] - base);
+        sum += room[k];
+      }
+      float share = sum == 0.0f ? 0.0f : 1.0f / sum;
+      if (drop) {
+        struct lot lot = draw(view, group, query);
+#pragma omp simd
+        for (int64_t k = 0; k < filled; k++) room[k] *= kept(lot, k);
+      }
+#pragma omp simd
+      for (int64_t k = 0; k < filled; k++) lean[k] = narrow(room[k] * share);
+      memcpy(score, lean, limit * sizeof *lean);
+      memset(score + limit, 0, (view->keys - limit) * sizeof *score);
+    }
+    free(room);
+    free(lean);
+  }
+}
+
+/* The gradient of the weights becomes that of the scores, in place: scale * weight * (gradient - sum(weight * gradient)).
+   With a chance, the weights come as they were before dropout and leave as they are after it. */
+void attention_gradient(const struct view *view, half *weights, half *gradient) {
+#pragma omp parallel for schedule(static)
+  for (int64_t at = 0; at < view->groups * view->queries; at++) {
+    int64_t query = at % view->queries, limit = fill(reach(view, query)); /* the weight of a key not seen is 0 */
+    limit = limit < view->keys ? limit : view->keys;
+    half *weight = weights + at * view->keys, *step = gradient + at * view->keys;
+    struct lot lot = draw(view, at / view->queries, query);
+    float sum = 0.0f, scale = view->scale;
+    if (view->chance > 0.0f) {
+#pragma omp simd
+      for (int64_t k = 0; k < limit; k++) step[k] = narrow(widen(step[k]) * kept(lot, k));
+    }
+#pragma omp simd reduction(+ : sum)
+    for (int64_t k = 0; k < limit; k++) sum += widen(weight[k]) * widen(step[k]);
+#pragma omp simd
+    for (int64_t k = 0; k < limit; k++) step[k] = narrow(scale * widen(weight[k]) * (widen(step[k]) - sum));
+    memset(step + limit, 0, (view->keys - limit) * sizeof *step);
+    if (view->chance > 0.0f) {
+#pragma omp simd
+      for (int64_t k = 0; k < limit; k++) weight[k] = narrow(widen(weight[k]) * kept(lot, k));
+    }
+  }
+}
+
+/* Cross-entropy of each row of logits with its label, `smoothing` of it spread over all words; with `differentiate` the
+   logits become their gradient: softmax - wanted. */
+void cross_entropy(int64_t rows, int64_t words, half *logits, const int64_t *labels, float smoothing, int64_t differentiate,
+                   float *losses) {
+#pragma omp parallel
+  {
+    float *room = room_for(words);
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < rows; row++) {
+      half *logit = logits + row * words;
+      float largest = -INFINITY, sum = 0.0f, all = 0.0f, wanted = widen(logit[labels[row]]);
+#pragma omp simd reduction(max : largest) reduction(+ : all)
+      for (int64_t k = 0; k < words; k++) {
+        room[k] = widen(logit[k]);
+        all += room[k];
+        largest = room[k] > largest ? room[k] : largest;
+      }
+#pragma omp simd reduction(+ : sum)
+      for (int64_t k = 0; k < words; k++) {
+        room[k] = power(room[k] - largest);
+        sum += room[k];
+      }
+      losses[row] = largest + logf(sum) - (1.0f - smoothing) * wanted - smoothing * (all / words);
+      if (!differentiate) continue;
+      float share = 1.0f / sum, spread = smoothing / words;
+      room[labels[row]] -= (1.0f - smoothing) * sum;
+#pragma omp simd
+      for (int64_t k = 0; k < words; k++) logit[k] = narrow(room[k] * share - spread);
+    }
+    free(room);
+  }
+}

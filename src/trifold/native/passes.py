@@ -1,0 +1,146 @@
+"""The passes over memory that a step in bfloat16 makes between its products, on a CPU.
+
+Torch takes several passes where one would do, and its tanh and its casts are slow: on two cores with AMX, where products
+are fast, half of a training step went there (docs/decisions/0015).
+"""
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import BFloat16, Bool, Float32, Int64
+from torch import Tensor
+
+from trifold.native.compiler import load_library
+
+__all__ = ["Passes", "View", "load_passes", "uses_passes"]
+
+SOURCE = Path(__file__).with_name("passes.c")
+INTEGER, POINTER, FLOAT = ctypes.c_int64, ctypes.c_void_p, ctypes.c_float
+
+
+class View(ctypes.Structure):
+    """Which keys a block of queries sees, and what is added to their scores (`struct view` in `passes.c`)."""
+
+    _fields_ = (
+        ("groups", INTEGER), ("heads", INTEGER), ("queries", INTEGER), ("keys", INTEGER), ("causal", INTEGER),
+        ("seen", POINTER), ("seen_row", INTEGER), ("seen_query", INTEGER),
+        ("bias", POINTER), ("bias_row", INTEGER), ("bias_head", INTEGER), ("bias_query", INTEGER),
+        ("seed", INTEGER), ("first_group", INTEGER), ("first_query", INTEGER), ("first_key", INTEGER),
+        ("scale", FLOAT), ("chance", FLOAT),
+    )  # fmt: skip
+
+
+class Passes:
+    """The compiled passes. Tensors are contiguous, and on the CPU.
+
+    Args:
+        library: what the compiler made of `passes.c`.
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        kinds = {
+            "gelu": [INTEGER, POINTER, POINTER],
+            "gelu_gradient": [INTEGER, POINTER, POINTER, POINTER],
+            "attention_weights": [POINTER, POINTER, INTEGER],
+            "attention_gradient": [POINTER, POINTER, POINTER],
+            "cross_entropy": [INTEGER, INTEGER, POINTER, POINTER, FLOAT, INTEGER, POINTER],
+        }
+        for name, arguments in kinds.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, None
+
+    def gelu(self, x: BFloat16[Tensor, "*places"]) -> BFloat16[Tensor, "*places"]:
+        """GELU with tanh."""
+        made = torch.empty_like(x)
+        self._library.gelu(x.numel(), x.data_ptr(), made.data_ptr())
+        return made
+
+    def gelu_gradient(
+        self, x: BFloat16[Tensor, "*places"], grad: BFloat16[Tensor, "*places"]
+    ) -> BFloat16[Tensor, "*places"]:
+        """The gradient of `x` from that of `gelu(x)`."""
+        made = torch.empty_like(x)
+        self._library.gelu_gradient(x.numel(), x.data_ptr(), grad.data_ptr(), made.data_ptr())
+        return made
+
+    def attention_weights(self, view: View, scores: BFloat16[Tensor, "groups queries keys"], *, drop: bool) -> None:
+        """Scores become weights, in place; with `drop` as they are after dropout."""
+        self._library.attention_weights(ctypes.byref(view), scores.data_ptr(), drop)
+
+    def attention_gradient(
+        self,
+        view: View,
+        weights: BFloat16[Tensor, "groups queries keys"],
+        grad: BFloat16[Tensor, "groups queries keys"],
+    ) -> None:
+        """The gradient of the weights becomes that of the scores, in place; weights become what dropout leaves of them."""
+        self._library.attention_gradient(ctypes.byref(view), weights.data_ptr(), grad.data_ptr())
+
+    def cross_entropy(
+        self,
+        logits: BFloat16[Tensor, "rows words"],
+        labels: Int64[Tensor, " rows"],
+        *,
+        smoothing: float = 0.0,
+        differentiate: bool = False,
+    ) -> Float32[Tensor, " rows"]:
+        """Of each row, in nats; with `differentiate` the logits become their gradient, in place."""
+        losses = torch.empty(len(logits))
+        self._library.cross_entropy(*logits.shape, logits.data_ptr(), labels.data_ptr(), smoothing, differentiate,
+                                    losses.data_ptr())  # fmt: skip
+        return losses
+
+
+def uses_passes(x: Tensor) -> bool:
+    """Whether there are passes for numbers like these.
+
+    Example:
+        >>> uses_passes(torch.zeros(2))  # float32
+        False
+    """
+    plain = x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.numel() > 0
+    return plain and not torch.compiler.is_compiling() and load_passes() is not None
+
+
+@cache
+def load_passes() -> Passes | None:
+    """The passes; None where they cannot be compiled, or do not give the right numbers.
+
+    Example:
+        >>> passes, x = load_passes(), torch.tensor([-1.0, 0.0, 1.0]).bfloat16()
+        >>> passes is None or passes.gelu(x).tolist() == [-0.1591796875, 0.0, 0.83984375]
+        True
+    """
+    library = load_library(SOURCE)
+    passes = None if library is None else Passes(library)
+    return passes if passes is not None and _is_right(passes) else None
+
+
+def _is_right(passes: Passes) -> bool:
+    """Whether they give what torch gives, ragged ends included."""
+    draw = torch.Generator().manual_seed(0)
+    x, grad = (torch.randn(6, 5, 83, generator=draw).bfloat16() for _ in range(2))
+    wide = x.float().requires_grad_()
+    bent = F.gelu(wide, approximate="tanh")
+    seen: Bool[Tensor, "queries keys"] = torch.rand(5, 83, generator=draw) > 0.3
+    view = View(6, 1, 5, 83, 0, seen.data_ptr(), 0, 83, scale=0.5)
+    weights, step = x.clone(), grad.clone()
+    passes.attention_weights(view, weights, drop=True)
+    passes.attention_gradient(view, weights, step)
+    mixed = (wide * 0.5).masked_fill(~seen, float("-inf")).softmax(-1)
+    logits, labels = x.flatten(0, 1).clone(), torch.arange(30)
+    losses = passes.cross_entropy(logits, labels, differentiate=True)
+    missed = F.cross_entropy(wide.flatten(0, 1), labels, reduction="none")
+    pairs = (
+        (passes.gelu(x), bent),
+        (passes.gelu_gradient(x, grad), torch.autograd.grad(bent, wide, grad.float())[0]),
+        (weights, mixed),
+        (step, torch.autograd.grad(mixed, wide, grad.float())[0]),
+        (losses, missed),
+        (logits.view_as(x), torch.autograd.grad(missed.sum(), wide)[0]),
+    )
+    return all(torch.allclose(made.float(), wanted, rtol=0.02, atol=0.004) for made, wanted in pairs)
