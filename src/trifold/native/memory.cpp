@@ -4,9 +4,9 @@
    page of them must then be fetched and zeroed anew; told to keep them it cuts them up, since it looks for a block of the
    wanted size and its alignment beside each other (its bug 14581, mended in 2.38), and grows by a tenth of a step each step.
 
-   Blocks of LEAST bytes and more come in sizes at most a sixteenth apart, and go back to where others of their size wait.
-   What is in use and what waits together stays below 5/4 of the most that was ever in use: above that, the sizes that were
-   asked for longest ago go back to the system. */
+   Blocks of LEAST bytes and more come in sizes at most a sixteenth apart, go back to where others of their size wait, and
+   serve whoever wants up to a third less. What is in use and what waits together stays below 3/2 of the most that was ever in
+   use: above that, the sizes that were asked for longest ago go back to the system. */
 
 #include <c10/core/CPUAllocator.h>
 #include <sys/mman.h>
@@ -48,7 +48,7 @@ size_t block_size(size_t bytes) {
 }
 
 void shrink(Store &held) {
-  size_t limit = held.most + held.most / 4;
+  size_t limit = held.most + held.most / 2;
   while (held.waiting && held.used + held.waiting > limit) {
     auto oldest = held.shelves.end();
     for (auto at = held.shelves.begin(); at != held.shelves.end(); ++at)
@@ -59,22 +59,30 @@ void shrink(Store &held) {
   }
 }
 
+/* A block that waits, at most half as large again as wanted. */
+char *reuse(Store &held, size_t size) {
+  for (auto at = held.shelves.lower_bound(size); at != held.shelves.end() && at->first <= size + size / 2; ++at) {
+    if (at->second.blocks.empty()) continue;
+    char *block = at->second.blocks.back();
+    at->second.blocks.pop_back();
+    held.waiting -= at->first;
+    return block;
+  }
+  return nullptr;
+}
+
 char *take(size_t size) {
   Store &held = store();
   std::lock_guard<std::mutex> guard(held.lock);
-  Shelf &shelf = held.shelves[size];
-  shelf.asked = ++held.time;
-  char *block;
-  if (shelf.blocks.empty()) {
+  held.shelves[size].asked = ++held.time;
+  char *block = reuse(held, size);
+  if (!block) {
     void *made = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (made == MAP_FAILED) return nullptr;
     block = static_cast<char *>(made);
-  } else {
-    block = shelf.blocks.back();
-    shelf.blocks.pop_back();
-    held.waiting -= size;
+    size_of(block) = size;
   }
-  held.used += size;
+  held.used += size_of(block);
   if (held.used > held.most) held.most = held.used;
   shrink(held);
   return block;
@@ -102,8 +110,8 @@ struct Keeper final : c10::Allocator {
     if (bytes && bytes < LEAST) {
       if (posix_memalign(reinterpret_cast<void **>(&block), HEAD, size)) block = nullptr;
     } else if (bytes && bytes < SIZE_MAX / 2) {
-      size = block_size(bytes);
-      block = take(size);
+      block = take(block_size(bytes));
+      size = block ? size_of(block) : 0;
     }
     if (!block) return before->allocate(bytes); /* nothing to hold, or no memory left: its own words for that */
     size_of(block) = size;

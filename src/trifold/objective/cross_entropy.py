@@ -4,6 +4,7 @@ Axes: N places with a label, D d_model, V vocabulary.
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -16,6 +17,9 @@ __all__ = ["sum_cross_entropy", "token_cross_entropy"]
 
 SPAN_ELEMENTS = 2**23
 """Logits held at once, in the number format of the hidden states: enough rows for products to be large."""
+
+GRAIN = 128
+"""Places are filled up to a multiple of it: oneDNN writes a program for each shape of product that it has not met before."""
 
 WORDS = 2**13
 """Rows of the vocabulary's gradient that are added to at once: bounds what a product makes before it is added."""
@@ -129,21 +133,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, wish: tuple[Tensor, float]
     ) -> Tensor:
         labels, smoothing = wish
+        count, x = len(x), _fill(x)
         exact = torch.promote_types(x.dtype, torch.float32)
         wants = [part is not None and part.requires_grad for part in (x, weight, bias)]
         grads = [
             torch.zeros_like(part, dtype=dtype) if wanted and part is not None else None
             for part, wanted, dtype in zip((x, weight, bias), wants, (x.dtype, exact, exact), strict=True)
         ]
-        size = min(_rows(SPAN_ELEMENTS, len(weight)), len(x))
+        size = min(max(_rows(SPAN_ELEMENTS, len(weight)) // GRAIN, 1) * GRAIN, len(x))
         room = x.new_empty(size, len(weight))
         loss = _Loss(room, smoothing)
         for start in range(0, len(x), size):
             part, wanted = x[start : start + size], labels[start : start + size]
             logits = room[: len(part)]
             torch.mm(part, weight.t(), out=logits) if bias is None else torch.addmm(bias, part, weight.t(), out=logits)
-            loss.add(logits, wanted, differentiate=any(wants))
+            loss.add(logits[: len(wanted)], wanted, differentiate=any(wants))
+            logits[len(wanted) :] = 0.0
             _accumulate(grads, logits, part, weight, start)
+        grads[0] = None if grads[0] is None else grads[0][:count]
         ctx.save_for_backward(*grads)  # type: ignore[arg-type] - None may be saved
         ctx.dtypes = (x.dtype, weight.dtype, weight.dtype)  # type: ignore[attr-defined]
         return loss.total
@@ -155,6 +162,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         dtypes: tuple[torch.dtype, ...] = ctx.dtypes  # type: ignore[attr-defined]
         pairs = zip(saved, dtypes, strict=True)
         return (*(None if g is None else torch.mul(g, grad, out=torch.empty_like(g, dtype=t)) for g, t in pairs), None)
+
+
+def _fill(x: Tensor) -> Tensor:
+    """More rows, of zeros, where there are many and their number is odd."""
+    missing = -len(x) % GRAIN if len(x) > GRAIN else 0
+    return F.pad(x, (0, 0, 0, missing)) if missing else x
 
 
 def _accumulate(grads: list[Tensor | None], step: Tensor, x: Tensor, weight: Tensor, start: int) -> None:
