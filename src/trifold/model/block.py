@@ -13,7 +13,7 @@ from trifold.model import config
 from trifold.model.attention import Attention, Visibility
 from trifold.model.cache import Slot
 from trifold.model.position import Rotation
-from trifold.native import gelu_tanh
+from trifold.native import LayerNorm, Linear, RMSNorm, gelu_tanh
 
 __all__ = ["Block", "FeedForward", "Residual", "activate", "build_norm"]
 
@@ -40,9 +40,9 @@ def build_norm(norm: config.Norm | None, width: int) -> nn.Module:
     """The norm that a configuration asks for; the identity for None."""
     match norm:
         case config.LayerNorm():
-            return nn.LayerNorm(width, eps=norm.eps, bias=norm.bias)
+            return LayerNorm(width, eps=norm.eps, bias=norm.bias)
         case config.RMSNorm():
-            return nn.RMSNorm(width, eps=norm.eps)
+            return RMSNorm(width, eps=norm.eps)
         case _:
             return nn.Identity()
 
@@ -61,9 +61,9 @@ class FeedForward(nn.Module):
         super().__init__()
         d_ff, bias = feed_forward.d_ff, feed_forward.bias
         self.activation = activate(feed_forward.activation)
-        self.up_proj = nn.Linear(d_model, d_ff, bias=bias)
-        self.gate_proj = nn.Linear(d_model, d_ff, bias=bias) if feed_forward.gated else None
-        self.down_proj = nn.Linear(d_ff, d_model, bias=bias)
+        self.up_proj = Linear(d_model, d_ff, bias=bias)
+        self.gate_proj = Linear(d_model, d_ff, bias=bias) if feed_forward.gated else None
+        self.down_proj = Linear(d_ff, d_model, bias=bias)
         self.dropout = nn.Dropout(feed_forward.dropout)
 
     def forward(self, x: Float[Tensor, "batch seq d_model"]) -> Float[Tensor, "batch seq d_model"]:

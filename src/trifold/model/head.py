@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from trifold.model import config
 from trifold.model.block import activate, build_norm
+from trifold.native import Linear
 
 __all__ = ["Head"]
 
@@ -20,7 +21,7 @@ class Head(nn.Module):
         head, width = transformer.head, transformer.d_model
         self.scale = head.scale
         self.activation = activate(head.activation or "identity")
-        self.dense = nn.Linear(width, width, bias=head.dense_bias) if head.activation else nn.Identity()
+        self.dense = Linear(width, width, bias=head.dense_bias) if head.activation else nn.Identity()
         self.norm = build_norm(head.norm, width)
         self.output = nn.Linear(width, transformer.vocab_size, bias=head.bias)
         if head.tied:

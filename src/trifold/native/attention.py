@@ -146,7 +146,7 @@ class _Mixed(Function):
         mixed = torch.empty_like(query)
         for part in blocks.parts():
             weights = _weigh(query, key, blocks.view(part, bias), part, drop=blocks.rule.dropout > 0.0)
-            mixed[part[0], part[1]] = torch.bmm(weights, value[part[0], part[2]])
+            _add_product(mixed[part[0], part[1]], weights, value[part[0], part[2]])
             if blocks.keeps:
                 kept.append(weights)
         ctx.save_for_backward(query, key, value, bias, *kept)  # type: ignore[arg-type] - None may be saved
@@ -160,21 +160,29 @@ class _Mixed(Function):
         blocks: _Blocks = ctx.blocks  # type: ignore[attr-defined]
         grad, passes = grad.reshape(query.shape), load_passes()
         assert passes is not None
-        exact = torch.bfloat16 if len(blocks.spans) == 1 else torch.float32  # sums over blocks
-        to_query, to_key, to_value = (torch.zeros_like(x, dtype=exact) for x in (query, key, value))
+        make, dtype = (torch.empty_like, None) if len(blocks.spans) == 1 else (torch.zeros_like, torch.float32)
+        to_query, to_key, to_value = (make(x, dtype=dtype) for x in (query, key, value))
         to_bias = torch.zeros_like(bias, dtype=torch.float32) if ctx.needs_input_grad[3] else None  # type: ignore[attr-defined]
         for number, part in enumerate(blocks.parts()):
             (groups, queries, keys), view = part, blocks.view(part, bias)
             weights = kept[number] if kept else _weigh(query, key, view, part, drop=False)
             step = torch.bmm(grad[groups, queries], value[groups, keys].transpose(1, 2))
             passes.attention_gradient(view, weights, step)
-            to_value[groups, keys] += torch.bmm(weights.transpose(1, 2), grad[groups, queries])
-            to_query[groups, queries] = torch.bmm(step, key[groups, keys]).to(exact)
-            to_key[groups, keys] += torch.bmm(step.transpose(1, 2), query[groups, queries])
+            _add_product(to_value[groups, keys], weights.transpose(1, 2), grad[groups, queries])
+            _add_product(to_query[groups, queries], step, key[groups, keys])
+            _add_product(to_key[groups, keys], step.transpose(1, 2), query[groups, queries])
             if to_bias is not None:
                 _add_bias(to_bias, step, blocks, part)
         grads = (x.to(torch.bfloat16).unflatten(0, (-1, blocks.heads)) for x in (to_query, to_key, to_value))
         return (*grads, None if to_bias is None else to_bias.to(torch.bfloat16), None)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add it to a sum over blocks; where there is one block, it is the sum."""
+    if total.dtype == left.dtype:
+        torch.bmm(left, right, out=total)
+    else:
+        total += torch.bmm(left, right)
 
 
 def _add_bias(total: Tensor, step: Tensor, blocks: _Blocks, part: Part) -> None:

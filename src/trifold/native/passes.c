@@ -230,3 +230,77 @@ void cross_entropy(int64_t rows, int64_t words, half *logits, const int64_t *lab
     free(room);
   }
 }
+
+/* sums [pieces][columns]: of each column in each piece of the rows. */
+void column_sums(int64_t rows, int64_t columns, int64_t pieces, const half *x, float *sums) {
+#pragma omp parallel for schedule(static)
+  for (int64_t piece = 0; piece < pieces; piece++) {
+    float *sum = sums + piece * columns;
+    memset(sum, 0, columns * sizeof *sum);
+    for (int64_t row = rows * piece / pieces; row < rows * (piece + 1) / pieces; row++) {
+      const half *from = x + row * columns;
+#pragma omp simd
+      for (int64_t i = 0; i < columns; i++) sum[i] += widen(from[i]);
+    }
+  }
+}
+
+/* y = (x - mean) * rate * weight + bias of each row, rate = 1 / sqrt(variance + eps); without `centered` the mean is taken as 0
+   (Ba et al. 2016; Zhang & Sennrich 2019). moments[row] = mean, rate. bias may be missing. */
+void norm(int64_t rows, int64_t width, int64_t centered, float eps, const half *x, const half *weight, const half *bias, half *y,
+          float *moments) {
+#pragma omp parallel for schedule(static)
+  for (int64_t row = 0; row < rows; row++) {
+    const half *from = x + row * width;
+    half *to = y + row * width;
+    float mean = 0.0f, square = 0.0f;
+    if (centered) {
+#pragma omp simd reduction(+ : mean)
+      for (int64_t i = 0; i < width; i++) mean += widen(from[i]);
+      mean /= width;
+    }
+#pragma omp simd reduction(+ : square)
+    for (int64_t i = 0; i < width; i++) square += (widen(from[i]) - mean) * (widen(from[i]) - mean);
+    float rate = 1.0f / sqrtf(square / width + eps);
+    if (bias) {
+#pragma omp simd
+      for (int64_t i = 0; i < width; i++) to[i] = narrow((widen(from[i]) - mean) * rate * widen(weight[i]) + widen(bias[i]));
+    } else {
+#pragma omp simd
+      for (int64_t i = 0; i < width; i++) to[i] = narrow((widen(from[i]) - mean) * rate * widen(weight[i]));
+    }
+    moments[2 * row] = mean;
+    moments[2 * row + 1] = rate;
+  }
+}
+
+/* The way back: dx, and in `sums` [pieces][2][width] what each piece of rows adds to the gradients of weight and bias. */
+void norm_gradient(int64_t rows, int64_t width, int64_t centered, int64_t pieces, const half *x, const half *weight,
+                   const float *moments, const half *dy, half *dx, float *sums) {
+#pragma omp parallel for schedule(static)
+  for (int64_t piece = 0; piece < pieces; piece++) {
+    float *to_weight = sums + 2 * piece * width, *to_bias = to_weight + width;
+    memset(to_weight, 0, 2 * width * sizeof *sums);
+    for (int64_t row = rows * piece / pieces; row < rows * (piece + 1) / pieces; row++) {
+      const half *from = x + row * width, *step = dy + row * width;
+      half *to = dx + row * width;
+      float mean = moments[2 * row], rate = moments[2 * row + 1], all = 0.0f, along = 0.0f;
+#pragma omp simd reduction(+ : all, along)
+      for (int64_t i = 0; i < width; i++) {
+        float place = (widen(from[i]) - mean) * rate, slope = widen(step[i]);
+        to_weight[i] += slope * place;
+        to_bias[i] += slope;
+        slope *= widen(weight[i]);
+        all += slope;
+        along += slope * place;
+      }
+      all = centered ? all / width : 0.0f;
+      along /= width;
+#pragma omp simd
+      for (int64_t i = 0; i < width; i++) {
+        float place = (widen(from[i]) - mean) * rate;
+        to[i] = narrow(rate * (widen(step[i]) * widen(weight[i]) - all - along * place));
+      }
+    }
+  }
+}

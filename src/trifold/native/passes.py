@@ -18,6 +18,9 @@ from trifold.native.compiler import load_library
 __all__ = ["Passes", "View", "load_passes", "uses_passes"]
 
 SOURCE = Path(__file__).with_name("passes.c")
+PIECES = 32
+"""Into how many parts rows are cut for sums over them: whatever the number of threads, so that it changes no bit."""
+
 INTEGER, POINTER, FLOAT = ctypes.c_int64, ctypes.c_void_p, ctypes.c_float
 
 
@@ -48,6 +51,9 @@ class Passes:
             "attention_weights": [POINTER, POINTER, INTEGER],
             "attention_gradient": [POINTER, POINTER, POINTER],
             "cross_entropy": [INTEGER, INTEGER, POINTER, POINTER, FLOAT, INTEGER, POINTER],
+            "column_sums": [INTEGER, INTEGER, INTEGER, POINTER, POINTER],
+            "norm": [INTEGER, INTEGER, INTEGER, FLOAT, *[POINTER] * 5],
+            "norm_gradient": [INTEGER, INTEGER, INTEGER, INTEGER, *[POINTER] * 6],
         }
         for name, arguments in kinds.items():
             function = getattr(library, name)
@@ -94,6 +100,43 @@ class Passes:
                                     losses.data_ptr())  # fmt: skip
         return losses
 
+    def column_sums(self, x: BFloat16[Tensor, "rows columns"]) -> Float32[Tensor, " columns"]:
+        """The sum of each column."""
+        sums = torch.empty(min(len(x), PIECES), x.shape[1])
+        self._library.column_sums(*x.shape, len(sums), x.data_ptr(), sums.data_ptr())
+        return sums.sum(0)
+
+    def norm(
+        self,
+        x: BFloat16[Tensor, "*places width"],
+        weight: BFloat16[Tensor, " width"],
+        bias: BFloat16[Tensor, " width"] | None,
+        *,
+        eps: float,
+        centered: bool,
+    ) -> tuple[BFloat16[Tensor, "*places width"], Float32[Tensor, "rows 2"]]:
+        """Layer norm, or without `centered` RMS norm; and of each row its mean and the inverse of its deviation."""
+        made, rows = torch.empty_like(x), x.numel() // len(weight)
+        moments = torch.empty(rows, 2)
+        self._library.norm(rows, len(weight), centered, eps, x.data_ptr(), weight.data_ptr(),
+                           None if bias is None else bias.data_ptr(), made.data_ptr(), moments.data_ptr())  # fmt: skip
+        return made, moments
+
+    def norm_gradient(
+        self,
+        x: BFloat16[Tensor, "*places width"],
+        weight: BFloat16[Tensor, " width"],
+        moments: Float32[Tensor, "rows 2"],
+        grad: BFloat16[Tensor, "*places width"],
+        *,
+        centered: bool,
+    ) -> tuple[BFloat16[Tensor, "*places width"], Float32[Tensor, "pieces 2 width"]]:
+        """The gradient of `x`, and in pieces that of weight and bias; the pieces do not depend on the number of threads."""
+        made, sums = torch.empty_like(x), torch.empty(min(len(moments), PIECES), 2, len(weight))
+        self._library.norm_gradient(len(moments), len(weight), centered, len(sums), x.data_ptr(), weight.data_ptr(),
+                                    moments.data_ptr(), grad.data_ptr(), made.data_ptr(), sums.data_ptr())  # fmt: skip
+        return made, sums
+
 
 def uses_passes(x: Tensor) -> bool:
     """Whether there are passes for numbers like these.
@@ -120,6 +163,8 @@ def load_passes() -> Passes | None:
     return passes if passes is not None and _is_right(passes) else None
 
 
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
 def _is_right(passes: Passes) -> bool:
     """Whether they give what torch gives, ragged ends included."""
     draw = torch.Generator().manual_seed(0)

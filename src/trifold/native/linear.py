@@ -1,0 +1,48 @@
+"""A Linear whose bias is added while the product is written, and whose bias's gradient is one pass."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import Function, FunctionCtx, once_differentiable
+
+from trifold.native.passes import load_passes, uses_passes
+
+__all__ = ["Linear"]
+
+
+class Linear(nn.Linear):
+    """`x weight^T + bias`, as torch's own, which copies the bias into the result first.
+
+    Example:
+        >>> layer = Linear(2, 3).bfloat16()
+        >>> layer(torch.ones(1, 2).bfloat16()).shape
+        torch.Size([1, 3])
+    """
+
+    def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
+        """The product."""
+        fits = self.bias is not None and uses_passes(input) and self.weight.dtype == input.dtype
+        if not fits or not torch.backends.mkldnn.is_available():
+            return F.linear(input, self.weight, self.bias)
+        return _Product.apply(input, self.weight, self.bias)
+
+
+class _Product(Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x, weight)
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # noqa: SLF001 - no public twin
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
+        needs, passes = ctx.needs_input_grad, load_passes()  # type: ignore[attr-defined]
+        assert passes is not None
+        rows = grad.flatten(0, -2).contiguous()  # N O
+        return (
+            (rows @ weight).view_as(x) if needs[0] else None,
+            rows.t() @ x.flatten(0, -2) if needs[1] else None,
+            passes.column_sums(rows).to(grad.dtype) if needs[2] else None,
+        )
