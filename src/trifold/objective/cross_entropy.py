@@ -15,7 +15,7 @@ from trifold.native import load_passes, uses_passes
 
 __all__ = ["sum_cross_entropy", "token_cross_entropy"]
 
-SPAN_ELEMENTS = 2**23
+SPAN_ELEMENTS, SPAN_ROWS = 2**25, 2**10
 """Logits held at once, in the number format of the hidden states: enough rows for products to be large."""
 
 GRAIN = 128
@@ -140,7 +140,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             torch.zeros_like(part, dtype=dtype) if wanted and part is not None else None
             for part, wanted, dtype in zip((x, weight, bias), wants, (x.dtype, exact, exact), strict=True)
         ]
-        size = min(max(_rows(SPAN_ELEMENTS, len(weight)) // GRAIN, 1) * GRAIN, len(x))
+        size = min(max(_rows(SPAN_ELEMENTS, len(weight)) // GRAIN, 1) * GRAIN, SPAN_ROWS, len(x))
         room = x.new_empty(size, len(weight))
         loss = _Loss(room, smoothing)
         for start in range(0, len(x), size):
