@@ -133,9 +133,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, wish: tuple[Tensor, float]
     ) -> Tensor:
         labels, smoothing = wish
-        count, x = len(x), _fill(x)
         exact = torch.promote_types(x.dtype, torch.float32)
         wants = [part is not None and part.requires_grad for part in (x, weight, bias)]
+        count, x = len(x), _fill(x)
         grads = [
             torch.zeros_like(part, dtype=dtype) if wanted and part is not None else None
             for part, wanted, dtype in zip((x, weight, bias), wants, (x.dtype, exact, exact), strict=True)

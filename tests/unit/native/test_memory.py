@@ -1,0 +1,89 @@
+"""The allocator: memory goes from tensor to tensor, and what waits is bounded."""
+
+import subprocess
+import sys
+
+import pytest
+
+from trifold.native.memory import keep_memory
+
+HEADER = "import torch\nfrom trifold.native.memory import keep_memory, report_memory\nassert keep_memory()\n"
+pytestmark = pytest.mark.skipif(not keep_memory(), reason="no compiler")
+
+
+def run(script: str) -> str:
+    """What a process of its own says."""
+    return subprocess.run([sys.executable, "-c", HEADER + script], capture_output=True, check=True, text=True).stdout
+
+
+def test_a_freed_tensor_s_memory_is_the_next_one_s():
+    script = """
+x = torch.zeros(2**20)
+place = x.data_ptr()
+del x
+assert torch.empty(2**20).data_ptr() == place
+assert torch.empty(2**20 - 1000).data_ptr() == place, "for one that is a little smaller, too"
+assert torch.empty(2**20 + 2**18).data_ptr() != place
+"""
+    run(script)
+
+
+def test_what_waits_is_bounded_by_what_was_needed():
+    script = """
+import random
+random.seed(0)
+live = []
+for _ in range(3000):
+    if len(live) > 8:
+        live.pop(random.randrange(len(live)))
+    live.append(torch.empty(random.randrange(20_000, 2_000_000)))
+    held = report_memory()
+    assert held.used + held.waiting <= 1.5 * held.most, held
+    assert all(x.data_ptr() % 64 == 0 for x in live)
+most = held.most
+live.clear()
+held = report_memory()
+assert held.used == 0 and held.most == most, held
+"""
+    run(script)
+
+
+def test_tensors_keep_their_numbers_while_others_come_and_go():
+    script = """
+import threading
+def work(seed):
+    for step in range(200):
+        xs = [torch.full((20_000 + 1000 * seed + step * 37,), float(seed)) for _ in range(4)]
+        assert all((x == seed).all() for x in xs)
+threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+    run(script)
+
+
+def test_tensors_of_before_empty_ones_grown_ones_and_the_end_of_the_process():
+    script = """
+import numpy, torch
+from trifold.native.memory import keep_memory
+before = [torch.ones(2**18) for _ in range(3)]
+assert keep_memory()
+x = torch.empty(0)
+x.resize_(2**20).fill_(1.0)
+assert x.sum() == 2**20
+del before
+y = torch.from_numpy(numpy.ones(2**18))
+torch.zeros(2**18).numpy()[:] = 1.0
+kept_until_the_end = torch.ones(2**20)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_too_much_is_refused_in_torch_s_own_words():
+    script = """
+try:
+    torch.empty(2**50)
+except RuntimeError as error:
+    print(error)
+"""
+    assert "can't allocate memory" in run(script)

@@ -1,0 +1,167 @@
+"""Compiled passes: near float64 for every shape, the same alone and among others, and with any number of threads."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from trifold import native
+from trifold.native import passes as module
+from trifold.native.passes import load_passes
+
+compiled = pytest.mark.skipif(load_passes() is None, reason="no compiler")
+NEAR = 0.01
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).bfloat16()
+
+
+def distance(made: Tensor, wanted: Tensor) -> float:
+    """Of one another, as a share of the wanted one's length."""
+    assert made.shape == wanted.shape
+    assert made.dtype == torch.bfloat16
+    return float((made.double() - wanted).norm() / wanted.norm().clamp(min=1e-12))
+
+
+def compare(ours: nn.Module, plain: nn.Module, x: Tensor) -> list[float]:
+    """Result and gradients of a module in bfloat16, beside those of its twin in float64."""
+    ours.load_state_dict({name: value.bfloat16() for name, value in plain.state_dict().items()})
+    plain.load_state_dict(ours.state_dict())
+    found = []
+    for one, dtype in ((ours.bfloat16(), torch.bfloat16), (plain.double(), torch.float64)):
+        given = x.detach().to(dtype).requires_grad_()
+        made = one(given)
+        made.backward(drawn(*made.shape, seed=7).to(dtype))
+        found.append([made.detach(), given.grad, *(parameter.grad for parameter in one.parameters())])
+    return [distance(made, wanted) for made, wanted in zip(*found, strict=True)]
+
+
+@compiled
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 300))
+def test_gelu_is_right_for_every_shape(rows, width):
+    wide = (3.0 * drawn(rows, width)).double().requires_grad_()
+    lean = wide.detach().bfloat16().requires_grad_()
+    made, wanted, grad = native.gelu_tanh(lean), F.gelu(wide, approximate="tanh"), drawn(rows, width, seed=1)
+    made.backward(grad)
+    wanted.backward(grad.double())
+    torch.testing.assert_close(made.double(), wanted, rtol=NEAR, atol=1e-4)
+    torch.testing.assert_close(lean.grad.double(), wide.grad, rtol=NEAR, atol=5e-3)
+
+
+@compiled
+def test_gelu_far_from_zero_and_where_there_is_no_number():
+    x = torch.tensor([-1e30, -40.0, 40.0, 1e30, float("inf"), float("nan")]).bfloat16()
+    made = native.gelu_tanh(x)
+    assert made[:2].abs().max() == 0.0
+    assert torch.equal(made[2:5], x[2:5])
+    assert made[5].isnan()
+
+
+@compiled
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 70), st.integers(2, 200), st.booleans())
+def test_norms_are_right_for_every_shape(rows, width, centered):
+    x = drawn(2, rows, width) + (1.0 if centered else 0.0)
+    if centered:
+        ours, plain = native.LayerNorm(width, eps=1e-5), nn.LayerNorm(width, eps=1e-5)
+        nn.init.normal_(plain.bias)
+    else:
+        ours, plain = native.RMSNorm(width, eps=1e-5), nn.RMSNorm(width, eps=1e-5)
+    nn.init.normal_(plain.weight)
+    found = compare(ours, plain, x)
+    assert max(found) < 2 * NEAR, found
+
+
+@compiled
+def test_a_norm_without_bias_and_one_of_another_number_format():
+    assert max(compare(native.LayerNorm(8, bias=False), nn.LayerNorm(8, bias=False), drawn(5, 8))) < NEAR
+    layer = native.LayerNorm(8)  # float32 weights
+    torch.testing.assert_close(layer(drawn(5, 8).float()), F.layer_norm(drawn(5, 8).float(), (8,)))
+
+
+@compiled
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 80), st.integers(1, 70), st.integers(1, 70), st.booleans())
+def test_a_linear_is_right_for_every_shape(rows, inputs, outputs, bias):
+    found = compare(native.Linear(inputs, outputs, bias=bias), nn.Linear(inputs, outputs, bias=bias), drawn(rows, inputs))
+    assert max(found) < 1.5 * NEAR, found
+
+
+@compiled
+def test_a_linear_that_is_partly_frozen_gives_the_gradients_asked_for():
+    layer, x = native.Linear(4, 3).bfloat16(), drawn(2, 5, 4)
+    layer.weight.requires_grad_(requires_grad=False)
+    layer(x).sum().backward()
+    assert layer.weight.grad is None
+    assert layer.bias.grad.tolist() == [10.0, 10.0, 10.0]
+
+
+@compiled
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_cross_entropy_and_its_gradient(smoothing):
+    logits, labels = 4.0 * drawn(9, 131), torch.arange(9) * 14
+    wide = logits.double().requires_grad_()
+    wanted = F.cross_entropy(wide, labels, label_smoothing=smoothing, reduction="none")
+    wanted.sum().backward()
+    kept = logits.clone()
+    made = load_passes().cross_entropy(kept, labels, smoothing=smoothing)
+    assert torch.equal(kept, logits), "nothing is written where no gradient is wanted"
+    torch.testing.assert_close(made.double(), wanted, rtol=1e-5, atol=1e-5)
+    load_passes().cross_entropy(kept, labels, smoothing=smoothing, differentiate=True)
+    torch.testing.assert_close(kept.double(), wide.grad, rtol=NEAR, atol=1e-4)
+
+
+@compiled
+def test_a_loss_that_is_no_number_stays_so():
+    logits = drawn(2, 40)
+    logits[0, 3] = float("nan")
+    made = load_passes().cross_entropy(logits, torch.tensor([1, 1]))
+    assert made[0].isnan()
+    assert made[1].isfinite()
+
+
+@compiled
+def test_any_number_of_threads_gives_the_same_bits():
+    x, grad, threads = drawn(333, 96), drawn(333, 96, seed=1), torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            parts = []
+            for layer in (native.LayerNorm(96).bfloat16(), native.Linear(96, 96).bfloat16()):
+                for parameter in layer.parameters():
+                    nn.init.constant_(parameter, 0.5)
+                layer(x.clone().requires_grad_()).backward(grad)
+                parts += [parameter.grad for parameter in layer.parameters()]
+            found.append(torch.cat([part.flatten() for part in parts]))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+@compiled
+def test_a_row_alone_gives_what_it_gives_among_others():
+    x = drawn(7, 50)
+    for part in (native.gelu_tanh, native.LayerNorm(50).bfloat16(), native.RMSNorm(50).bfloat16()):
+        assert torch.equal(part(x)[3:4], part(x[3:4]))
+
+
+def test_without_them_torch_does_the_work(monkeypatch):
+    monkeypatch.setenv("TRIFOLD_KERNEL", "off")
+    assert load_passes.__wrapped__() is None
+    monkeypatch.setattr(module, "load_passes", lambda: None)
+    x = drawn(3, 8)
+    assert torch.equal(native.gelu_tanh(x), F.gelu(x, approximate="tanh"))
+    assert torch.equal(native.LayerNorm(8).bfloat16()(x), nn.LayerNorm(8).bfloat16()(x))
+    assert torch.equal(native.RMSNorm(8).bfloat16()(x), nn.RMSNorm(8).bfloat16()(x))
+
+
+@compiled
+def test_they_can_be_loaded_first_while_nothing_is_recorded():
+    with torch.inference_mode():
+        assert load_passes.__wrapped__() is not None
