@@ -8,4 +8,16 @@ from trifold.native.memory import keep_memory
 from trifold.native.norm import LayerNorm, RMSNorm
 from trifold.native.passes import load_passes, uses_passes
 
-__all__ = ["BLOCK", "LayerNorm", "Linear", "RMSNorm", "Rule", "gelu_tanh", "keep_memory", "load_library", "load_passes", "mix_values", "uses_passes"]
+__all__ = [
+    "BLOCK",
+    "LayerNorm",
+    "Linear",
+    "RMSNorm",
+    "Rule",
+    "gelu_tanh",
+    "keep_memory",
+    "load_library",
+    "load_passes",
+    "mix_values",
+    "uses_passes",
+]

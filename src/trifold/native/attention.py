@@ -124,7 +124,11 @@ class _Blocks:
 def _place(x: Tensor, row: int, queries: slice, keys: slice) -> tuple[int, tuple[int, int, int]]:
     """Where the passes find what holds for a part, and its steps from row to row, head to head, query to query."""
     shared = len(x) == 1
-    return x[0 if shared else row, 0, queries, keys].data_ptr(), (0 if shared else x.stride(0), x.stride(1), x.stride(2))
+    return x[0 if shared else row, 0, queries, keys].data_ptr(), (
+        0 if shared else x.stride(0),
+        x.stride(1),
+        x.stride(2),
+    )
 
 
 def _weigh(query: Tensor, key: Tensor, view: View, part: Part, *, drop: bool) -> Tensor:

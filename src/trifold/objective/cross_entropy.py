@@ -109,7 +109,9 @@ class _Loss:
         if uses_passes(logits):
             passes = load_passes()
             assert passes is not None
-            self.total += passes.cross_entropy(logits, labels, smoothing=self.smoothing, differentiate=differentiate).sum()
+            self.total += passes.cross_entropy(
+                logits, labels, smoothing=self.smoothing, differentiate=differentiate
+            ).sum()
             return
         size = len(self.exact)
         for lean, wanted in zip(logits.split(size), labels.split(size), strict=True):

@@ -28,7 +28,9 @@ def keep_freed_memory() -> bool:
         True
     """
     kept = keep_memory()
-    return kept | _tell_allocator((MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, ROOM))
+    return kept | _tell_allocator(
+        (MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, ROOM)
+    )
 
 
 def return_freed_memory() -> bool:

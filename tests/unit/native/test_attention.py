@@ -53,7 +53,9 @@ def test_views_with_gaps_are_read_as_they_are():
     query, key, value = torch.randn(3, 2, 6, 3, 8).bfloat16().transpose(2, 3).unbind(0)
     mask = (torch.rand(2, 1, 6, 12) > 0.3)[..., ::2]
     rule = Rule(mask=mask, causal=False, scale=0.3)
-    wanted = mix_values(*(x.contiguous() for x in (query, key, value)), Rule(mask=mask.contiguous(), causal=False, scale=0.3))
+    wanted = mix_values(
+        *(x.contiguous() for x in (query, key, value)), Rule(mask=mask.contiguous(), causal=False, scale=0.3)
+    )
     assert torch.equal(mix_values(query, key, value, rule), wanted)
 
 

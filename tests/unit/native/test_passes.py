@@ -87,7 +87,9 @@ def test_a_norm_without_bias_and_one_of_another_number_format():
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 80), st.integers(1, 70), st.integers(1, 70), st.booleans())
 def test_a_linear_is_right_for_every_shape(rows, inputs, outputs, bias):
-    found = compare(native.Linear(inputs, outputs, bias=bias), nn.Linear(inputs, outputs, bias=bias), drawn(rows, inputs))
+    found = compare(
+        native.Linear(inputs, outputs, bias=bias), nn.Linear(inputs, outputs, bias=bias), drawn(rows, inputs)
+    )
     assert max(found) < 1.5 * NEAR, found
 
 
