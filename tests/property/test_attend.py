@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
+from trifold import native
 from trifold.batch import Layout
-from trifold.model import Visibility, attend, attention
+from trifold.model import Visibility, attend
+from trifold.native.attention import DENSE_KEYS, Rule, _mix_densely
 
 
 def _slow(
@@ -40,20 +42,26 @@ def test_attend_is_its_equation(queries: int, heads: tuple[int, int], biased: bo
     made = attend(query, key, value, view, bias=bias)
     torch.testing.assert_close(made, wanted, rtol=0.0, atol=1e-13)
     if heads[0] == heads[1]:
-        plain = attention._attend_densely(query, key, value, view, bias=bias, scale=None, dropout=0.0)
-        torch.testing.assert_close(plain, wanted, rtol=0.0, atol=1e-13)
+        rule = Rule(mask=view.mask, causal=False, scale=query.shape[-1] ** -0.5)
+        torch.testing.assert_close(_mix_densely(query, key, value, rule, bias), wanted, rtol=0.0, atol=1e-13)
 
 
-@pytest.mark.parametrize(("length", "plain"), [(16, True), (attention.DENSE_KEYS + 1, False)])
-def test_bfloat16_takes_matrix_products_when_short_and_stays_near_float64(length, plain, monkeypatch) -> None:
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("length", [16, DENSE_KEYS + 1])
+def test_bfloat16_takes_matrix_products_where_they_are_faster_and_stays_near_float64(
+    length, compiled, monkeypatch
+) -> None:
     calls = []
-    real = attention._attend_densely
-    monkeypatch.setattr(attention, "_attend_densely", lambda *a, **k: calls.append(1) or real(*a, **k))
+    real = native.mix_values
+    monkeypatch.setattr(native, "mix_values", lambda *a, **k: calls.append(1) or real(*a, **k))
+    if not compiled:
+        for module in (native.attention, native.passes):
+            monkeypatch.setattr(module, "load_passes", lambda: None)
     query, key, value = torch.randn(3, 1, 2, length, 8, dtype=torch.float64)
     layout = Layout.whole(1, length)
     view = Visibility(layout, layout, causal=True, window=None)
     exact = attend(query, key, value, view)
     assert not calls, "float64 keeps the exact kernel"
     near = attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), view)
-    assert bool(calls) == plain
+    assert bool(calls) == ((compiled and native.load_passes() is not None) or length <= DENSE_KEYS)
     torch.testing.assert_close(near.double(), exact, rtol=0.0, atol=0.05)

@@ -43,18 +43,23 @@ def run(request: Request) -> dict[str, Any]:
 def paths(device: str) -> dict[str, str]:
     """Which ways of computing are in use on a device, and why."""
     from trifold.generation import packs_weights, uses_kernel
-    from trifold.model.attention import DENSE_KEYS
+    from trifold.native import keep_memory, load_passes
+    from trifold.native.attention import DENSE_KEYS
     from trifold.training.memory import keep_freed_memory
 
     if device != "cpu":
         return {"attention": "torch's scaled_dot_product_attention", "decoding": "torch's products"}
     return {
-        "attention": f"bfloat16: matrix products up to {DENSE_KEYS} keys, the faster ones there; else torch's fused kernel",
+        "attention": "bfloat16: matrix products of a block of queries, our softmax between them" if load_passes() else
+                     f"bfloat16: matrix products up to {DENSE_KEYS} keys, the faster ones there; else torch's fused kernel",
+        "passes": "bfloat16: softmax, norms, GELU and loss by our own, compiled for this processor" if load_passes() else
+                  "torch's: no compiler, not Linux, or TRIFOLD_KERNEL=off",
         "decoding": "our kernel, compiled for this processor, at most 2 rows (int8: 4)" if uses_kernel() else
                     "torch's products: no compiler, not Linux, or TRIFOLD_KERNEL=off",
         "weights": "bfloat16 laid once for oneDNN" if packs_weights() else
                    "as torch keeps them: this processor does not multiply bfloat16, or oneDNN is missing",
-        "memory": "what a training step frees is kept for the next" if keep_freed_memory() else
+        "memory": "what a training step frees is kept for the next, by an allocator of our own" if keep_memory() else
+                  "what a training step frees is kept for the next, by glibc" if keep_freed_memory() else
                   "given back as the C library pleases: it is not glibc",
     }  # fmt: skip
 

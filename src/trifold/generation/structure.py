@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from trifold.generation.kernel import MOST_INPUTS
 from trifold.generation.linear import Int8Linear, StreamedLinear
 from trifold.model import Block, Residual, config
+from trifold.native import LayerNorm, Linear, RMSNorm
 
 __all__ = ["BlockStructure", "describe"]
 
 FORMATS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 ACTIVATIONS = get_args(config.Activation)
-NORMS = {nn.Identity: 0, nn.LayerNorm: 1, nn.RMSNorm: 2}
+NORMS = {nn.Identity: 0, LayerNorm: 1, RMSNorm: 2}
+LINEAR = (Linear, StreamedLinear, Int8Linear)
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "gate_proj", "down_proj")
 
 
@@ -79,7 +81,7 @@ def _is_readable(linear: nn.Module | None) -> bool:
     """Whether it is a product of bare memory and nothing besides (a gate may be missing)."""
     if linear is None:
         return True
-    if not isinstance(linear, nn.Linear | Int8Linear) or type(linear) not in (nn.Linear, StreamedLinear, Int8Linear):
+    if not isinstance(linear, nn.Linear | Int8Linear) or type(linear) not in LINEAR:
         return False  # kinds of Linear that compute something else, adapters for one
     weight = linear.weight
     return weight.is_contiguous() and weight.device.type == "cpu" and linear.in_features <= MOST_INPUTS

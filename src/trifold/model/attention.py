@@ -16,9 +16,7 @@ from trifold.model import config
 from trifold.model.cache import Slot, kept
 from trifold.model.position import Rotation
 
-__all__ = ["DENSE_KEYS", "Attention", "Visibility", "attend"]
-
-DENSE_KEYS = 512  # on a CPU in bfloat16, matrix products beat torch's fused kernel up to here (docs/decisions/0006)
+__all__ = ["Attention", "Visibility", "attend"]
 
 
 class Visibility:
@@ -67,12 +65,6 @@ class Visibility:
             seen = seen & (_documents(self.query)[:, :, None] == _documents(self.key)[:, None, :])
         return seen[:, None]
 
-    @cached_property
-    def offset(self) -> Float[Tensor, "rows 1 query key"]:
-        """What is added to bfloat16 scores: nothing where a query sees a key, the lowest number there is elsewhere."""
-        lowest = torch.finfo(torch.bfloat16).min
-        return torch.zeros_like(self.mask, dtype=torch.bfloat16).masked_fill_(~self.mask, lowest)
-
 
 def _documents(layout: Layout) -> Tensor:
     return torch.ones_like(layout.positions) if layout.documents is None else layout.documents
@@ -108,14 +100,13 @@ def attend(
         return attend(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout).flatten(1, 2)[:, :, None]
     if groups > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
-    if query.shape[2] > 1 and native.uses_passes(query):
+    if query.shape[2] > 1 and native.mixes(query, key.shape[2]):
         triangle = visibility.is_causal and not visibility.is_everything
-        mask = None if triangle or visibility.is_everything else visibility.mask
-        rule = native.Rule(mask=mask, causal=triangle, scale=scale or query.shape[-1] ** -0.5, dropout=dropout)
+        rule = native.Rule(
+            mask=None if triangle or visibility.is_everything else visibility.mask, causal=triangle,
+            scale=query.shape[-1] ** -0.5 if scale is None else scale, dropout=dropout,
+        )  # fmt: skip
         return native.mix_values(query, key, value, rule, None if bias is None else bias.to(query.dtype))
-    dense = query.shape[2] > 1 and key.shape[2] <= DENSE_KEYS
-    if dense and (query.dtype, query.device.type) == (torch.bfloat16, "cpu"):
-        return _attend_densely(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout)
     if bias is not None:
         mask = bias.to(query.dtype)
         mask = mask if visibility.is_everything else mask.masked_fill(~visibility.mask, float("-inf"))
@@ -124,27 +115,6 @@ def attend(
         causal = visibility.is_causal and not visibility.is_everything
         return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=causal, scale=scale)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=visibility.mask, dropout_p=dropout, scale=scale)
-
-
-def _attend_densely(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    visibility: Visibility,
-    *,
-    bias: Tensor | None,
-    scale: float | None,
-    dropout: float,
-) -> Tensor:
-    """The same rule in plain matrix products; `bias`, `scale` and `dropout` as in `attend`."""
-    scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.transpose(-1, -2)  # B H Q T
-    scores = scores if bias is None else scores.add_(bias.to(scores.dtype))
-    if visibility.is_everything:
-        return F.dropout(scores.softmax(-1), dropout) @ value
-    weights = scores.add_(visibility.offset).softmax(-1)  # in place: no product's gradient needs its result
-    if visibility.query is not visibility.key:  # else a token sees at least itself, padding too
-        weights = weights.masked_fill(~visibility.mask, 0.0)
-    return F.dropout(weights, dropout) @ value
 
 
 class Attention(nn.Module):

@@ -1,7 +1,7 @@
 """Attention in bfloat16 on a CPU: matrix products of a block of queries, with one pass over its scores between them.
 
-Torch's fused kernel does not use the processor's matrix unit where products are small, and its backward pass is slow. Here a
-block of queries meets all keys that any of them sees, so that products are large and memory is that of one block; where
+Torch's fused kernel does not use the processor's matrix unit where products are small, and its backward pass is slow. Here
+a block of queries meets all keys that any of them sees, so that products are large and memory is that of one block; where
 there are several blocks, the backward pass works out their weights again (Dao et al. 2022, algorithm 4).
 
 Axes: B rows, H heads, G rows * heads, Q queries, T keys, K head size.
@@ -9,15 +9,20 @@ Axes: B rows, H heads, G rows * heads, Q queries, T keys, K head size.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import BFloat16, Bool
 from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
-from trifold.native.passes import View, load_passes
+from trifold.native.passes import View, load_passes, uses_passes
 
-__all__ = ["BLOCK", "Rule", "mix_values"]
+__all__ = ["Rule", "keeps_weights", "mix_values", "mixes"]
+
+DENSE_KEYS = 512
+"""Keys up to which plain products beat torch's fused kernel (docs/decisions/0006)."""
 
 BLOCK = 256
 """Queries at once."""
@@ -45,6 +50,27 @@ class Rule:
     dropout: float = 0.0
 
 
+def mixes(query: Tensor, keys: int) -> bool:
+    """Whether products are the faster way for queries like these to meet so many keys.
+
+    Example:
+        >>> mixes(torch.zeros(1, 1, 2, 4), 2)  # float32
+        False
+    """
+    lean = (query.dtype, query.device.type) == (torch.bfloat16, "cpu")
+    return lean and (uses_passes(query) or keys <= DENSE_KEYS)
+
+
+def keeps_weights(queries: int, keys: int) -> bool:
+    """Whether the weights of so many queries and keys are kept for the backward pass.
+
+    Example:
+        >>> keeps_weights(128, 128), keeps_weights(1024, 1024)
+        (True, False)
+    """
+    return keys <= DENSE_KEYS if load_passes() is None else queries <= BLOCK
+
+
 def mix_values(
     query: BFloat16[Tensor, "batch heads query head_size"],
     key: BFloat16[Tensor, "batch heads key head_size"],
@@ -54,22 +80,36 @@ def mix_values(
 ) -> BFloat16[Tensor, "batch heads query head_size"]:
     """`softmax(scale * query key^T + bias) value` over the keys that are seen; zeros where none is.
 
-    Needs the compiled passes. But for mask and bias, memory grows with queries plus keys. Dropout draws a seed from torch's
-    global generator.
+    But for mask and bias, memory grows with queries plus keys where the passes could be compiled. Dropout draws from
+    torch's global generator.
 
     Args:
-        query, key, value: of a CPU.
+        query: on the CPU.
+        key: of the same heads.
+        value: of the same heads.
         rule: who sees what.
         bias: what is added to the scores; of one row where all rows are alike.
 
     Example:
         >>> x = torch.eye(2).bfloat16()[None, None]
-        >>> if load_passes() is not None:
-        ...     print(mix_values(x, x, x, Rule(mask=None, causal=True, scale=1.0))[0, 0, 0])
+        >>> mix_values(x, x, x, Rule(mask=None, causal=True, scale=1.0))[0, 0, 0]
         tensor([1., 0.], dtype=torch.bfloat16)
     """
+    if not uses_passes(query):
+        return _mix_densely(query, key, value, rule, bias)
     bias = bias if bias is None or bias.stride(-1) == 1 else bias.contiguous()
     return _Mixed.apply(query, key, value, bias, _Blocks(query, key, rule))
+
+
+def _mix_densely(query: Tensor, key: Tensor, value: Tensor, rule: Rule, bias: Tensor | None) -> Tensor:
+    """The same by torch alone."""
+    scores = (query * rule.scale) @ key.transpose(-1, -2)  # B H Q T
+    scores = scores if bias is None else scores + bias
+    seen = torch.ones_like(scores[:1, :1], dtype=torch.bool).tril() if rule.causal else rule.mask
+    if seen is None:
+        return F.dropout(scores.softmax(-1), rule.dropout) @ value
+    weights = scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(~seen, 0.0)
+    return F.dropout(weights, rule.dropout) @ value
 
 
 class _Blocks:
@@ -142,9 +182,8 @@ def _weigh(query: Tensor, key: Tensor, view: View, part: Part, *, drop: bool) ->
 
 class _Mixed(Function):
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: FunctionCtx, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, blocks: _Blocks
-    ) -> Tensor:
+    def forward(ctx: FunctionCtx, *given: Any) -> Tensor:  # type: ignore[override]
+        query, key, value, bias, blocks = given
         shape, kept = query.shape, []
         query, key, value = (x.reshape(-1, *x.shape[2:]) for x in (query, key, value))  # G Q K
         mixed = torch.empty_like(query)
@@ -191,9 +230,9 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
 
 def _add_bias(total: Tensor, step: Tensor, blocks: _Blocks, part: Part) -> None:
     """Add the gradient of a part's scores to that of the bias; of all its rows, where they share it."""
-    (groups, queries, keys), first = part, part[0].start // blocks.heads
-    rows = step.unflatten(0, (-1, blocks.heads)).float() / blocks.rule.scale  # B H Q T
+    (groups, queries, keys), heads = part, blocks.heads
+    rows = step.unflatten(0, (-1, heads)).float() / blocks.rule.scale  # B H Q T
     if len(total) == 1:
         total[0, :, queries, keys] += rows.sum(0)
     else:
-        total[first : first + len(rows), :, queries, keys] += rows
+        total[groups.start // heads : groups.stop // heads, :, queries, keys] += rows

@@ -1,7 +1,6 @@
 """Layer norm and RMS norm in one pass forward and one backward."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
@@ -23,7 +22,7 @@ class LayerNorm(nn.LayerNorm):
         """Each place by itself."""
         if not uses_passes(input) or self.weight.dtype != input.dtype:
             return super().forward(input)
-        return _Norm.apply(input, self.weight, self.bias, self.eps, True)
+        return _Norm.apply(input, self.weight, self.bias, (self.eps, True))
 
 
 class RMSNorm(nn.RMSNorm):
@@ -39,15 +38,15 @@ class RMSNorm(nn.RMSNorm):
         if not uses_passes(x) or self.weight.dtype != x.dtype:
             return super().forward(x)
         eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
-        return _Norm.apply(x, self.weight, None, eps, False)
+        return _Norm.apply(x, self.weight, None, (eps, False))
 
 
 class _Norm(Function):
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float, centered: bool
+        ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, kind: tuple[float, bool]
     ) -> Tensor:
-        passes = load_passes()
+        passes, (eps, centered) = load_passes(), kind
         assert passes is not None
         x = x.contiguous()
         made, moments = passes.norm(x, weight, bias, eps=eps, centered=centered)
@@ -63,4 +62,4 @@ class _Norm(Function):
         assert passes is not None
         made, sums = passes.norm_gradient(x, weight, moments, grad.contiguous(), centered=ctx.centered)  # type: ignore[attr-defined]
         to_weight, to_bias = sums.sum(0).to(weight.dtype)
-        return made, to_weight, to_bias if ctx.needs_input_grad[2] else None, None, None  # type: ignore[attr-defined]
+        return made, to_weight, to_bias if ctx.needs_input_grad[2] else None, None  # type: ignore[attr-defined]

@@ -33,7 +33,7 @@ static inline half narrow(float wide) {
   return wide != wide ? 0x7fc0 : rounded;
 }
 
-/* e^x to 2e-7 of itself; 0 below -87, and no more than e^88. */
+/* e^x to 2e-7 of itself; 0 below -87, infinite above 88. */
 static inline float power(float x) {
   float near = x > 88.0f ? 88.0f : x;
   float whole = (near * 1.44269504f + NEAREST) - NEAREST;
@@ -42,7 +42,7 @@ static inline float power(float x) {
   int32_t bits = ((int32_t)whole + 127) << 23;
   float scale;
   memcpy(&scale, &bits, 4);
-  return x < -87.0f ? 0.0f : series * scale;
+  return x < -87.0f ? 0.0f : x > 88.0f ? INFINITY : series * scale;
 }
 
 /* GELU with tanh (Hendrycks & Gimpel 2016): x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3). */

@@ -16,10 +16,10 @@ from trifold.native import load_passes, uses_passes
 __all__ = ["sum_cross_entropy", "token_cross_entropy"]
 
 SPAN_ELEMENTS, SPAN_ROWS = 2**25, 2**10
-"""Logits held at once, in the number format of the hidden states: enough rows for products to be large."""
+"""Logits held at once, in the number format of the hidden states, and their rows: enough for products to be large."""
 
 GRAIN = 128
-"""Places are filled up to a multiple of it: oneDNN writes a program for each shape of product that it has not met before."""
+"""Places are filled up to a multiple of it: oneDNN writes a program for each shape of product that is new to it."""
 
 WORDS = 2**13
 """Rows of the vocabulary's gradient that are added to at once: bounds what a product makes before it is added."""

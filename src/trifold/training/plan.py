@@ -21,8 +21,7 @@ import torch
 
 from trifold.errors import CapacityError
 from trifold.model import config
-from trifold.model.attention import DENSE_KEYS
-from trifold.native import BLOCK, load_passes
+from trifold.native import keeps_weights
 from trifold.training.config import Training
 from trifold.training.precision import choose_device, choose_dtype
 
@@ -289,19 +288,14 @@ def _kept(block: config.Block, width: int, length: int, memory: int) -> float:
     own, wide = block.attention, block.feed_forward
     total = (6.0 * width + (4 if wide.gated else 2) * wide.d_ff) * length
     total += 2.0 * (own.num_heads + 2 * own.num_kv_heads) * own.head_size * length
-    if length <= _most_kept() or (own.position is not None and own.position.kind == "relative_bias"):
+    if keeps_weights(length, length) or (own.position is not None and own.position.kind == "relative_bias"):
         total += 2.0 * own.num_heads * length * length  # attention weights, where `attend` keeps them
     cross = block.cross_attention
     if cross is not None:
         total += (3.0 * width + 2.0 * cross.num_heads * cross.head_size) * length
         total += 2.0 * cross.num_kv_heads * cross.head_size * memory
-        total += 2.0 * cross.num_heads * length * memory if length <= _most_kept() else 0.0
+        total += 2.0 * cross.num_heads * length * memory if keeps_weights(length, memory) else 0.0
     return total
-
-
-def _most_kept() -> int:
-    """Queries up to which a layer keeps its attention weights for the backward pass."""
-    return DENSE_KEYS if load_passes() is None else BLOCK
 
 
 def require_memory_for(transformer: config.Transformer, training: Training) -> None:
