@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trifold.batch import Layout
 from trifold.errors import NonFiniteError
+from trifold.generation.beams import BeamCache, can_share
 from trifold.model import Transformer
 
 __all__ = ["Decoding", "check_finite", "pad"]
@@ -116,10 +117,26 @@ class Decoding:
             same_source: every row takes the place of one with the same source, so that nothing of it moves.
         """
         self.cache.select(rows, memory=not same_source)
+        self._follow(rows, same_source=same_source)
+
+    @torch.inference_mode()
+    def branch(self, beams: int) -> Int[Tensor, " beams"]:
+        """Go on with so many copies of each row, side by side; gives which row each is a copy of."""
+        rows = torch.arange(len(self.prompts), device=self.device).repeat_interleave(beams)
+        if can_share(self.cache):
+            self.cache = BeamCache(self.cache, rows)
+        else:
+            self.cache.select(rows)
+        self._follow(rows, same_source=False)
+        return rows
+
+    def _follow(self, rows: Tensor, *, same_source: bool) -> None:
+        """What is beside the cache."""
         self.lengths = self.lengths[rows]
         self.prefix = None if self.prefix is None else self.prefix[rows]
         if self.memory is not None and self.memory_layout is not None and not same_source:
-            self.memory = self.memory[rows]
+            if not isinstance(self.cache, BeamCache):  # whose slots hold what they need of it
+                self.memory = self.memory[rows]
             documents = self.memory_layout.documents
             if documents is not None:
                 positions = self.memory_layout.positions[rows]

@@ -130,9 +130,7 @@ def search(
     """
     logits = decoding.start()
     device = logits.device
-    rows = torch.arange(len(limits), device=device)
-    decoding.select(rows.repeat_interleave(beams))
-    logits = logits[rows.repeat_interleave(beams)]
+    logits = logits[decoding.branch(beams)]
     empty = ((), ())
     tasks = [_Task(beams, limit, alpha, wanted or beams, [empty] * beams) for limit in limits]
     active = list(tasks)

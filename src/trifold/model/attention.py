@@ -157,7 +157,8 @@ class Attention(nn.Module):
             key, value = slot.append(key, value)
         bias = place if isinstance(place, Tensor) else None
         dropout = self.config.dropout if self.training else 0.0
-        mixed = attend(query, key, value, visibility, bias=bias, scale=self.config.scale, dropout=dropout)
+        read = attend if slot is None or slot.read is None else slot.read
+        mixed = read(query, key, value, visibility, bias=bias, scale=self.config.scale, dropout=dropout)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))  # B S H*K
 
     def _heads(self, x: Tensor) -> Tensor:

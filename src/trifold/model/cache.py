@@ -27,10 +27,14 @@ def kept(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Slot:
-    """What one block keeps: its own keys and values, which grow, and those of the memory, which do not."""
+    """What one block keeps: its own keys and values, which grow, and those of the memory, which do not.
+
+    Attributes:
+        read: what attends to them in place of `attend`, for keys and values that lie in a way of their own.
+    """
 
     def __init__(self) -> None:
-        self.length = 0
+        self.length, self.read = 0, None
         self.own: tuple[Tensor, Tensor] | None = None
         self.memory: tuple[Tensor, Tensor] | None = None
         self.spare: tuple[Tensor, Tensor] | None = None
@@ -112,6 +116,10 @@ class Cache:
         """
         for slot in self.slots:
             slot.select(rows, memory=memory)
+        self.select_layout(rows)
+
+    def select_layout(self, rows: Int[Tensor, " chosen"]) -> None:
+        """The same for the layout alone."""
         if self.layout is not None:
             self.layout = replace(self.layout, **{name: _pick(getattr(self.layout, name), rows) for name in PARTS})
 

@@ -1,4 +1,5 @@
-/* What a training step does to bfloat16 numbers between its products, each in one pass over memory.
+/* What a training step does to bfloat16 numbers between its products, each in one pass over memory; and attention of single
+   queries to keys that rows share.
 
    Everything is computed in float32 and rounded once, to the nearest, ties to even. Each row is the work of one thread, so
    results do not depend on how many there are. */
@@ -195,6 +196,62 @@ void attention_gradient(const struct view *view, half *weights, half *gradient) 
 #pragma omp simd
       for (int64_t k = 0; k < limit; k++) weight[k] = narrow(widen(weight[k]) * kept(lot, k));
     }
+  }
+}
+
+/* One query of each row over keys and values, all float32, that lie in other rows' places: key t of row r in that of
+   origin[r][t], or of origin[r] where origin_key is 0. Steps are in numbers; seen and bias as above, and may be missing. */
+struct shared {
+  int64_t rows, heads, share, size, keys; /* so many heads share one of the keys */
+  const float *key, *value;
+  int64_t row_step, key_step, head_step;
+  const int32_t *origin;
+  int64_t origin_row, origin_key;
+  const uint8_t *seen;
+  int64_t seen_row;
+  const float *bias;
+  int64_t bias_row, bias_head;
+  float scale;
+};
+
+void attend_shared(const struct shared *of, const float *queries, float *mixed) {
+#pragma omp parallel
+  {
+    float *score = room_for(of->keys);
+#pragma omp for schedule(static)
+    for (int64_t at = 0; at < of->rows * of->heads; at++) {
+      int64_t row = at / of->heads, head = at % of->heads, size = of->size, filled = fill(of->keys);
+      const float *query = queries + at * size, *bias = of->bias + row * of->bias_row + head * of->bias_head;
+      float *to = mixed + at * size, largest = -INFINITY, sum = 0.0f;
+      for (int64_t t = 0; t < of->keys; t++) {
+        const float *key = of->key + of->origin[row * of->origin_row + t * of->origin_key] * of->row_step + t * of->key_step +
+                           head / of->share * of->head_step;
+        float dot = 0.0f;
+#pragma omp simd reduction(+ : dot)
+        for (int64_t i = 0; i < size; i++) dot += query[i] * key[i];
+        dot = dot * of->scale + (of->bias ? bias[t] : 0.0f);
+        score[t] = of->seen && !of->seen[row * of->seen_row + t] ? -INFINITY : dot;
+      }
+      for (int64_t t = of->keys; t < filled; t++) score[t] = -INFINITY;
+#pragma omp simd reduction(max : largest)
+      for (int64_t t = 0; t < filled; t++) largest = score[t] > largest ? score[t] : largest;
+      float base = largest == -INFINITY ? 0.0f : largest;
+#pragma omp simd reduction(+ : sum)
+      for (int64_t t = 0; t < filled; t++) {
+        score[t] = power(score[t] - base);
+        sum += score[t];
+      }
+      float part = sum == 0.0f ? 0.0f : 1.0f / sum;
+      memset(to, 0, size * sizeof *to);
+      for (int64_t t = 0; t < of->keys; t++) {
+        const float *value = of->value + of->origin[row * of->origin_row + t * of->origin_key] * of->row_step +
+                             t * of->key_step + head / of->share * of->head_step;
+        float weight = score[t] * part;
+#pragma omp simd
+        for (int64_t i = 0; i < size; i++) to[i] += weight * value[i];
+      }
+    }
+    free(score);
   }
 }
 

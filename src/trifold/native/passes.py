@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trifold.native.compiler import load_library
 
-__all__ = ["Passes", "View", "load_passes", "uses_passes"]
+__all__ = ["Passes", "Shared", "View", "load_passes", "uses_passes"]
 
 SOURCE = Path(__file__).with_name("passes.c")
 PIECES = 32
@@ -36,6 +36,17 @@ class View(ctypes.Structure):
     )  # fmt: skip
 
 
+class Shared(ctypes.Structure):
+    """Keys and values that lie in the places of several rows (`struct shared` in `passes.c`)."""
+
+    _fields_ = (
+        ("rows", INTEGER), ("heads", INTEGER), ("share", INTEGER), ("size", INTEGER), ("keys", INTEGER),
+        ("key", POINTER), ("value", POINTER), ("row_step", INTEGER), ("key_step", INTEGER), ("head_step", INTEGER),
+        ("origin", POINTER), ("origin_row", INTEGER), ("origin_key", INTEGER), ("seen", POINTER), ("seen_row", INTEGER),
+        ("bias", POINTER), ("bias_row", INTEGER), ("bias_head", INTEGER), ("scale", FLOAT),
+    )  # fmt: skip
+
+
 class Passes:
     """The compiled passes. Tensors are contiguous, and on the CPU.
 
@@ -50,6 +61,7 @@ class Passes:
             "gelu_gradient": [INTEGER, POINTER, POINTER, POINTER],
             "attention_weights": [POINTER, POINTER, INTEGER],
             "attention_gradient": [POINTER, POINTER, POINTER],
+            "attend_shared": [POINTER, POINTER, POINTER],
             "cross_entropy": [INTEGER, INTEGER, POINTER, POINTER, FLOAT, INTEGER, POINTER],
             "column_sums": [INTEGER, INTEGER, INTEGER, POINTER, POINTER],
             "norm": [INTEGER, INTEGER, INTEGER, FLOAT, *[POINTER] * 5],
@@ -85,6 +97,14 @@ class Passes:
     ) -> None:
         """The gradient of the weights becomes that of the scores, in place; weights become what dropout leaves of them."""
         self._library.attention_gradient(ctypes.byref(view), weights.data_ptr(), grad.data_ptr())
+
+    def attend_shared(
+        self, shared: Shared, queries: Float32[Tensor, "rows heads size"]
+    ) -> Float32[Tensor, "rows heads size"]:
+        """One query of each row over keys and values that rows share."""
+        mixed = torch.empty_like(queries)
+        self._library.attend_shared(ctypes.byref(shared), queries.data_ptr(), mixed.data_ptr())
+        return mixed
 
     def cross_entropy(
         self,
