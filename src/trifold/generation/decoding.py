@@ -135,7 +135,9 @@ class Decoding:
         self.lengths = self.lengths[rows]
         self.prefix = None if self.prefix is None else self.prefix[rows]
         if self.memory is not None and self.memory_layout is not None and not same_source:
-            if not isinstance(self.cache, BeamCache):  # whose slots hold what they need of it
+            if isinstance(self.cache, BeamCache):  # its slots hold what they need; the shape alone is read
+                self.memory = self.memory[:1].expand(len(rows), -1, -1)
+            else:
                 self.memory = self.memory[rows]
             documents = self.memory_layout.documents
             if documents is not None:

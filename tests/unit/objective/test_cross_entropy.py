@@ -31,8 +31,11 @@ def make_head(*, tied: bool, bias: bool, activation: str | None = None) -> Head:
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("activation", [None, "gelu"])
 @pytest.mark.parametrize("chunk", [11, 40, 2**22])
-def test_equals_plain_cross_entropy(monkeypatch, bias, activation, chunk):
-    monkeypatch.setattr(cross_entropy, "CHUNK_ELEMENTS", chunk)
+@pytest.mark.parametrize(("grain", "span"), [(128, 1024), (16, 48), (64, 64)])
+def test_equals_plain_cross_entropy(monkeypatch, bias, activation, chunk, grain, span):
+    """In pieces of any size, filled up or not."""
+    for name, value in (("CHUNK_ELEMENTS", chunk), ("GRAIN", grain), ("SPAN_ROWS", span)):
+        monkeypatch.setattr(cross_entropy, name, value)
     head = make_head(tied=True, bias=bias, activation=activation)
     hidden = torch.randn(3, 40, 4, dtype=torch.float64, requires_grad=True)
     labels = torch.randint(0, 11, (3, 40))
@@ -50,6 +53,21 @@ def test_equals_plain_cross_entropy(monkeypatch, bias, activation, chunk):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
     each = token_cross_entropy(head, hidden, labels)
     torch.testing.assert_close(each.sum(), plain.detach(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_bfloat16_is_near_float64_with_more_places_than_are_met_at_once(smoothing):
+    torch.manual_seed(0)
+    head = make_head(tied=False, bias=True)
+    hidden, labels = torch.randn(1, 2500, 4, dtype=torch.float64).bfloat16(), torch.randint(0, 11, (1, 2500))
+    found = []
+    for dtype in (torch.float64, torch.bfloat16):
+        head, given = head.bfloat16().to(dtype), hidden.to(dtype).requires_grad_()
+        total, count = sum_cross_entropy(head, given, labels, smoothing=smoothing)
+        found.append([total.detach().double(), *torch.autograd.grad(total, [given, *head.parameters()])])
+        assert count == 2500
+    for one, other in zip(*found, strict=True):
+        assert float((one.double() - other.double()).norm()) < 0.02 * float(one.norm())
 
 
 def test_a22_no_label_at_all_is_zero_with_zero_gradient():
