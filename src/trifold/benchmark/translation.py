@@ -130,7 +130,7 @@ def translate_ctranslate2(work: Work, precision: str = "float32") -> Measured:
     def translate(texts: list[str]) -> list[str]:
         rows = [[*ids.tolist(), end] for ids in tokenizer.encode_ids(texts)]
         pieces = [[str(tokenizer.backend.id_to_token(token)) for token in row] for row in rows]
-        found = translator.translate_batch(pieces, beam_size=BEAMS, max_batch_size=32, max_decoding_length=LONGEST)
+        found = translator.translate_batch(pieces, beam_size=BEAMS, max_batch_size=128, max_decoding_length=LONGEST)
         ids = [[tokenizer.backend.token_to_id(piece) or 0 for piece in one.hypotheses[0]] for one in found]
         return [tokenizer.decode(one).strip() for one in ids]
 
