@@ -17,6 +17,8 @@ __all__ = ["Int8Linear", "PackedLinear", "RoundedLinear", "StreamedLinear"]
 ROWS = {torch.float32: 2, torch.bfloat16: 2, torch.int8: 4}
 """Rows up to which our own kernel is the faster one, by the number format of the weights."""
 
+MATRIX_UNIT: bool = torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - no public twin
+
 FEW = 16
 """Rows up to which torch's product reads the eight bits as they are; above, spreading them out first costs less."""
 
@@ -125,7 +127,8 @@ class Int8Linear(nn.Module):
         if len(rows) <= FEW and _is_plain(rows):
             made = torch.ops.aten._weight_int8pack_mm(rows, self.weight, scale)  # noqa: SLF001 - no public twin
         else:
-            made = F.linear(rows, self.weight.to(rows.dtype)) * scale
+            made = F.linear(rows, self.weight.to(rows.dtype))
+            return made * scale if self.bias is None else torch.addcmul(self.bias, made, scale)
         return made if self.bias is None else made + self.bias
 
 
@@ -133,7 +136,8 @@ class RoundedLinear(Int8Linear):
     """A Linear in whole numbers on both sides, for many rows at once: each row of the input has a scale of its own too.
 
     So what comes out for a row does not depend on the rows beside it. Twice as fast as bfloat16 where the processor
-    multiplies whole numbers (VNNI), and a little less exact than `Int8Linear`.
+    multiplies whole numbers (VNNI), and a little less exact than `Int8Linear`. With a matrix unit (AMX) torch's products
+    of bfloat16 are the faster ones, and the weights alone are rounded.
 
     Example:
         >>> plain = nn.Linear(64, 8)
@@ -144,7 +148,7 @@ class RoundedLinear(Int8Linear):
 
     def _spread(self, rows: Tensor) -> Tensor:
         # of one input, torch 2.13 gives arbitrary numbers
-        can = _is_plain(rows) and self._is_as_made() and self.in_features > 1
+        can = _is_plain(rows) and self._is_as_made() and self.in_features > 1 and not MATRIX_UNIT
         kernel = load_kernel() if can else None
         if kernel is None:
             return super()._spread(rows)

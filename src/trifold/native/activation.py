@@ -35,4 +35,4 @@ class _Gelu(Function):
         passes = load_passes()
         assert passes is not None
         (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return passes.gelu_gradient(x, grad.contiguous())
+        return passes.gelu(x, grad.contiguous())

@@ -57,8 +57,7 @@ class Passes:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
         kinds = {
-            "gelu": [INTEGER, POINTER, POINTER],
-            "gelu_gradient": [INTEGER, POINTER, POINTER, POINTER],
+            "gelu": [INTEGER, POINTER, POINTER, POINTER],
             "attention_weights": [POINTER, POINTER, INTEGER],
             "attention_gradient": [POINTER, POINTER, POINTER],
             "attend_shared": [POINTER, POINTER, POINTER],
@@ -71,18 +70,12 @@ class Passes:
             function = getattr(library, name)
             function.argtypes, function.restype = arguments, None
 
-    def gelu(self, x: BFloat16[Tensor, "*places"]) -> BFloat16[Tensor, "*places"]:
-        """GELU with tanh."""
-        made = torch.empty_like(x)
-        self._library.gelu(x.numel(), x.data_ptr(), made.data_ptr())
-        return made
-
-    def gelu_gradient(
-        self, x: BFloat16[Tensor, "*places"], grad: BFloat16[Tensor, "*places"]
+    def gelu(
+        self, x: BFloat16[Tensor, "*places"], grad: BFloat16[Tensor, "*places"] | None = None
     ) -> BFloat16[Tensor, "*places"]:
-        """The gradient of `x` from that of `gelu(x)`."""
+        """GELU with tanh; with the gradient of the result, that of `x`."""
         made = torch.empty_like(x)
-        self._library.gelu_gradient(x.numel(), x.data_ptr(), grad.data_ptr(), made.data_ptr())
+        self._library.gelu(x.numel(), x.data_ptr(), None if grad is None else grad.data_ptr(), made.data_ptr())
         return made
 
     def attention_weights(self, view: View, scores: BFloat16[Tensor, "groups queries keys"], *, drop: bool) -> None:
@@ -202,7 +195,7 @@ def _is_right(passes: Passes) -> bool:
     missed = F.cross_entropy(wide.flatten(0, 1), labels, reduction="none")
     pairs = (
         (passes.gelu(x), bent),
-        (passes.gelu_gradient(x, grad), torch.autograd.grad(bent, wide, grad.float())[0]),
+        (passes.gelu(x, grad), torch.autograd.grad(bent, wide, grad.float())[0]),
         (weights, mixed),
         (step, torch.autograd.grad(mixed, wide, grad.float())[0]),
         (losses, missed),
