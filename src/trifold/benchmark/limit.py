@@ -7,7 +7,7 @@ from trifold.benchmark.work import Work
 
 __all__ = ["Limit", "measure_limit"]
 
-SIZE, TRIES = 1024, 5
+SIZE, TRIES = 2048, 5
 READ = 2**28
 """Bytes read for the bandwidth: more than any cache holds."""
 

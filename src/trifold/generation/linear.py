@@ -19,6 +19,9 @@ ROWS = {torch.float32: 2, torch.bfloat16: 2, torch.int8: 4}
 
 MATRIX_UNIT: bool = torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - no public twin
 
+WHOLE = 64
+"""Weights that the largest vector holds."""
+
 FEW = 16
 """Rows up to which torch's product reads the eight bits as they are; above, spreading them out first costs less."""
 
@@ -121,10 +124,14 @@ class Int8Linear(nn.Module):
         formats = self.scale.dtype == torch.float32 and (self.bias is None or self.bias.dtype == torch.bfloat16)
         return formats and self.in_features <= MOST_INPUTS
 
+    def _is_even(self) -> bool:
+        """Whether torch's product of single bytes, which reads whole vectors, reads only what is there."""
+        return self.in_features % WHOLE == 0 and self.out_features % WHOLE == 0
+
     def _spread(self, rows: Tensor) -> Tensor:
         """Torch's way."""
         scale = self.scale.to(rows.dtype)
-        if len(rows) <= FEW and _is_plain(rows):
+        if len(rows) <= FEW and _is_plain(rows) and self._is_even():
             made = torch.ops.aten._weight_int8pack_mm(rows, self.weight, scale)  # noqa: SLF001 - no public twin
         else:
             made = F.linear(rows, self.weight.to(rows.dtype))

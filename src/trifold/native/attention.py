@@ -163,12 +163,8 @@ class _Blocks:
 
 def _place(x: Tensor, row: int, queries: slice, keys: slice) -> tuple[int, tuple[int, int, int]]:
     """Where the passes find what holds for a part, and its steps from row to row, head to head, query to query."""
-    shared = len(x) == 1
-    return x[0 if shared else row, 0, queries, keys].data_ptr(), (
-        0 if shared else x.stride(0),
-        x.stride(1),
-        x.stride(2),
-    )
+    shared, (row_step, head_step, step, _) = len(x) == 1, x.stride()
+    return x[0 if shared else row, 0, queries, keys].data_ptr(), (0 if shared else row_step, head_step, step)
 
 
 def _weigh(query: Tensor, key: Tensor, view: View, part: Part, *, drop: bool) -> Tensor:
@@ -190,7 +186,7 @@ class _Mixed(Function):
         for part in blocks.parts():
             weights = _weigh(query, key, blocks.view(part, bias), part, drop=blocks.rule.dropout > 0.0)
             _add_product(mixed[part[0], part[1]], weights, value[part[0], part[2]])
-            if blocks.keeps:
+            if blocks.keeps and any(ctx.needs_input_grad):  # type: ignore[attr-defined]
                 kept.append(weights)
         ctx.save_for_backward(query, key, value, bias, *kept)  # type: ignore[arg-type] - None may be saved
         ctx.blocks = blocks  # type: ignore[attr-defined]
