@@ -118,7 +118,7 @@ class Generator:
         sampling: Sampling | None = None,
         *,
         seeds: Sequence[int] | None = None,
-        batch_size: int = 32,
+        batch_size: int = 64,
     ) -> list[Generation]:
         """Continue each prompt; with an encoder, answer each source.
 

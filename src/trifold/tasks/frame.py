@@ -29,6 +29,9 @@ __all__ = ["SEGMENTS", "Frame", "inference_batches", "pack", "segments"]
 
 SEGMENTS = 3
 """First part, other parts, and in these what the first part has too: for a family that has no segments of its own."""
+ROWS, WIDE = 8, 128
+"""Rows to aim at, and how long they become for it."""
+
 ROUND = 8
 """Rows are a multiple of this long, which matrix products like."""
 
@@ -126,7 +129,10 @@ def segments(tokens: Int[Tensor, "batch seq"], layout: Layout, end: int) -> Int[
 
 
 def pack(examples: Sequence[TrainingExample], pad: int) -> tuple[Batch, list[TrainingExample]]:
-    """Examples in as few rows as they need, rows as long as the longest of them; and the examples in reading order.
+    """Examples in as few rows as they need; and the examples in reading order.
+
+    Rows are as long as the longest example, and longer where there are many: so batches have few shapes, for each of which
+    oneDNN writes programs of its own.
 
     Example:
         >>> parts = [TrainingExample(labels=np.zeros(n, int), target=np.zeros(n, int)) for n in (5, 3, 8)]
@@ -142,7 +148,8 @@ def pack(examples: Sequence[TrainingExample], pad: int) -> tuple[Batch, list[Tra
 
 
 def _width(lengths: Sequence[int]) -> int:
-    return -(-max(lengths) // ROUND) * ROUND
+    longest, share = -(-max(lengths) // ROUND) * ROUND, sum(lengths) // ROWS
+    return max(longest, min(WIDE, 1 << share.bit_length()) if share else 0)
 
 
 def inference_batches(

@@ -3,7 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["patterns_in", "require_bounded"]
+__all__ = ["cuts", "patterns_in", "require_bounded"]
+
+HAN = r"\p{Han}"
+REST = (
+    rf"| ?[\p{{L}}\p{{M}}&&[^{HAN}]]{{1,64}}"
+    r"| ?\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{M}\p{N}]{1,16}"
+    r"|\s{0,31}[\r\n]|\s{1,31}(?!\S)|\s"
+)
 
 LONGEST = 10_000
 
@@ -67,3 +75,13 @@ def _signs(pattern: str) -> Iterator[tuple[int, str]]:
     while place < len(pattern):
         yield place, pattern[place]
         place += 2 if pattern[place] == "\\" else 1
+
+
+def cuts(han: int) -> str:
+    """The pattern by which our own tokenizers cut a text into words, with so many Chinese characters at most in one.
+
+    Example:
+        >>> cuts(8)[7:14]
+        '{1,8}| '
+    """
+    return f"{HAN}{{1,{han}}}{REST}"

@@ -7,6 +7,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as Backend
 
 from trifold.errors import DataError
+from trifold.text.pattern import cuts
 from trifold.text.tokenizer import Tokenizer
 
 __all__ = ["Kind", "sample", "train_tokenizer"]
@@ -19,13 +20,6 @@ SAMPLE_CHARACTERS = 12_000_000
 UNIGRAM_CHARACTERS = 4_000_000
 """The Unigram trainer is some forty times slower a character than the others, and needs less text."""
 
-HAN = r"\p{Han}"
-REST = (
-    rf"| ?[\p{{L}}\p{{M}}&&[^{HAN}]]{{1,64}}"
-    r"| ?\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{M}\p{N}]{1,16}"
-    r"|\s{0,31}[\r\n]|\s{1,31}(?!\S)|\s"
-)
 """What a token may not reach across, beside runs of Chinese. Every part is bounded, so that no text makes encoding slow."""
 
 METASPACE = "\u2581"  # stands for a space
@@ -125,8 +119,8 @@ def _roles(kind: Kind) -> dict[str, str]:
 
 def _untrained(kind: Kind, roles: dict[str, str]) -> Backend:
     """The model with its pre-tokenizer and decoder."""
-    run = 32 if kind == "byte_bpe" else 8  # bytes are limited by LONGEST_TOKEN, characters by the run itself
-    isolated = pre_tokenizers.Split(Regex(f"{HAN}{{1,{run}}}{REST}"), "isolated")
+    # bytes are limited by LONGEST_TOKEN, characters by the run itself
+    isolated = pre_tokenizers.Split(Regex(cuts(32 if kind == "byte_bpe" else 8)), "isolated")
     if kind == "byte_bpe":
         backend = Backend(models.BPE())
         byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)

