@@ -128,11 +128,11 @@ def segments(tokens: Int[Tensor, "batch seq"], layout: Layout, end: int) -> Int[
     return later.long() + (later & same.any(2))
 
 
-def pack(examples: Sequence[TrainingExample], pad: int) -> tuple[Batch, list[TrainingExample]]:
+def pack(examples: Sequence[TrainingExample], pad: int, *, wide: bool = False) -> tuple[Batch, list[TrainingExample]]:
     """Examples in as few rows as they need; and the examples in reading order.
 
-    Rows are as long as the longest example, and longer where there are many: so batches have few shapes, for each of which
-    oneDNN writes programs of its own.
+    Rows are as long as the longest example; longer if `wide` and there are many examples: so batches have few shapes, for
+    each of which oneDNN writes programs of its own.
 
     Example:
         >>> parts = [TrainingExample(labels=np.zeros(n, int), target=np.zeros(n, int)) for n in (5, 3, 8)]
@@ -140,16 +140,16 @@ def pack(examples: Sequence[TrainingExample], pad: int) -> tuple[Batch, list[Tra
         >>> batch.target.shape, [len(one.labels) for one in order]
         (torch.Size([2, 8]), [8, 5, 3])
     """
-    room = Room(source=_width([one.source_length for one in examples]),
-                target=_width([one.target_length for one in examples]))  # fmt: skip
+    room = Room(source=_width([one.source_length for one in examples], wide=wide),
+                target=_width([one.target_length for one in examples], wide=wide))  # fmt: skip
     rows = fill_rows(examples, len(examples), room)
     assert rows is not None, "one row an example always suffices"
     return assemble(rows, room, pad=pad), [one for row in rows for one in row]
 
 
-def _width(lengths: Sequence[int]) -> int:
+def _width(lengths: Sequence[int], *, wide: bool) -> int:
     longest, share = -(-max(lengths) // ROUND) * ROUND, sum(lengths) // ROWS
-    return max(longest, min(WIDE, 1 << share.bit_length()) if share else 0)
+    return max(longest, min(WIDE, 1 << share.bit_length()) if wide and share else 0)
 
 
 def inference_batches(
@@ -164,9 +164,9 @@ def inference_batches(
         waiting.append(examples[number])
         total += sizes[number]
         if total >= tokens:
-            batch, order = pack(waiting, pad)
+            batch, order = pack(waiting, pad, wide=True)
             yield batch, [number_of[id(one)] for one in order]
             waiting, total = [], 0
     if waiting:
-        batch, order = pack(waiting, pad)
+        batch, order = pack(waiting, pad, wide=True)
         yield batch, [number_of[id(one)] for one in order]
