@@ -5,14 +5,14 @@
    With int8 weights x is rounded to 15-bit whole numbers first, finer than its own 8 bits near its largest one. */
 
 #include <math.h>
-#include <stdint.h>
-#include <string.h>
+
+#include "../native/half.h"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
 #define AHEAD 256
-#define NEAREST 12582912.0f /* a float near it ends in the nearest whole number of what was added to it */
 #define LEVELS 16383 /* 16384 inputs * 127 * LEVELS over 32 lanes stays below 2^31 */
 
 #if defined(__AVX512F__)
@@ -26,20 +26,6 @@ typedef int32_t Wholes __attribute__((vector_size(4 * LANES)));
 typedef uint16_t Halves __attribute__((vector_size(2 * LANES)));
 typedef int16_t Shorts __attribute__((vector_size(2 * LANES)));
 typedef int8_t Bytes __attribute__((vector_size(LANES)));
-
-static inline float widen(uint16_t half) {
-  uint32_t word = (uint32_t)half << 16;
-  float wide;
-  memcpy(&wide, &word, 4);
-  return wide;
-}
-
-/* To the nearest, ties to even; what is not a number stays so. */
-static inline uint16_t narrow(float wide) {
-  uint32_t word;
-  memcpy(&word, &wide, 4);
-  return isnan(wide) ? 0x7fc0 : (word + 0x7fff + ((word >> 16) & 1)) >> 16;
-}
 
 static inline Floats halves(const uint16_t *from) {
   Halves half;

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import BFloat16, Float, Float32, Int8
 from torch import Tensor
 
-from trifold.native.compiler import load_library
+from trifold.native import HALF, load_library
 
 __all__ = ["MOST_INPUTS", "Kernel", "load_kernel"]
 
-SOURCES = tuple(map(Path(__file__).with_name, ("block.c", "kernel.c")))  # the first includes the others
+SOURCES = (*map(Path(__file__).with_name, ("block.c", "kernel.c")), HALF)  # the first includes the others
 MOST_INPUTS = 16_384
 """Above, sums of whole numbers could run over."""
 

@@ -6,9 +6,10 @@ from trifold.native.compiler import load_library
 from trifold.native.linear import Linear
 from trifold.native.memory import keep_memory
 from trifold.native.norm import LayerNorm, RMSNorm
-from trifold.native.passes import load_passes, uses_passes
+from trifold.native.passes import HALF, load_passes, uses_passes
 
 __all__ = [
+    "HALF",
     "LayerNorm",
     "Linear",
     "RMSNorm",

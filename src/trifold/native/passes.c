@@ -11,28 +11,13 @@
 #endif
 #endif
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "half.h"
 
 typedef uint16_t half;
 #define PIECE 4096
 #define LANES 32 /* numbers of half a float in the widest vector */
-#define NEAREST 12582912.0f /* a float near it ends in the nearest whole number of what was added to it */
-
-static inline float widen(half narrow) {
-  uint32_t word = (uint32_t)narrow << 16;
-  float wide;
-  memcpy(&wide, &word, 4);
-  return wide;
-}
-
-static inline half narrow(float wide) {
-  uint32_t word;
-  memcpy(&word, &wide, 4);
-  uint32_t rounded = (word + 0x7fff + ((word >> 16) & 1)) >> 16;
-  return wide != wide ? 0x7fc0 : rounded;
-}
 
 /* e^x to 2e-7 of itself; 0 below -87, infinite above 88. */
 static inline float power(float x) {
@@ -116,6 +101,20 @@ static inline int64_t fill(int64_t count) { return (count + LANES - 1) / LANES *
 /* Room for one row of so many numbers, whole vectors of it. */
 static void *room_for(int64_t count) { return aligned_alloc(64, fill(count) * sizeof(float)); }
 
+/* Scores of whole vectors become e^(score - largest), in place; gives 1 / their sum, or 0 where all are -INFINITY. */
+static inline float exponentials(int64_t filled, float *score) {
+  float largest = -INFINITY, sum = 0.0f;
+#pragma omp simd reduction(max : largest)
+  for (int64_t k = 0; k < filled; k++) largest = score[k] > largest ? score[k] : largest;
+  float base = largest == -INFINITY ? 0.0f : largest;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t k = 0; k < filled; k++) {
+    score[k] = power(score[k] - base);
+    sum += score[k];
+  }
+  return sum == 0.0f ? 0.0f : 1.0f / sum;
+}
+
 void attention_weights(const struct view *view, half *scores, int64_t drop) {
 #pragma omp parallel
   {
@@ -126,7 +125,7 @@ void attention_weights(const struct view *view, half *scores, int64_t drop) {
       int64_t group = at / view->queries, query = at % view->queries, row = group / view->heads;
       int64_t limit = reach(view, query), filled = fill(limit);
       half *score = scores + at * view->keys;
-      float largest = -INFINITY, sum = 0.0f, scale = view->scale;
+      float scale = view->scale;
       memcpy(lean, score, limit * sizeof *lean);
 #pragma omp simd
       for (int64_t k = 0; k < filled; k++) room[k] = scale * widen(lean[k]);
@@ -141,15 +140,7 @@ void attention_weights(const struct view *view, half *scores, int64_t drop) {
         for (int64_t k = 0; k < limit; k++) room[k] = seen[k] ? room[k] : -INFINITY;
       }
       for (int64_t k = limit; k < filled; k++) room[k] = -INFINITY;
-#pragma omp simd reduction(max : largest)
-      for (int64_t k = 0; k < filled; k++) largest = room[k] > largest ? room[k] : largest;
-      float base = largest == -INFINITY ? 0.0f : largest;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t k = 0; k < filled; k++) {
-        room[k] = power(room[k] - base);
-        sum += room[k];
-      }
-      float share = sum == 0.0f ? 0.0f : 1.0f / sum;
+      float share = exponentials(filled, room);
       if (drop) {
         struct lot lot = draw(view, group, query);
 #pragma omp simd
@@ -206,6 +197,12 @@ struct shared {
   float scale;
 };
 
+/* Where the key of a row and head begins, and its value. */
+static inline int64_t place_of(const struct shared *of, int64_t row, int64_t head, int64_t t) {
+  int64_t origin = of->origin[row * of->origin_row + t * of->origin_key];
+  return origin * of->row_step + t * of->key_step + head / of->share * of->head_step;
+}
+
 void attend_shared(const struct shared *of, const float *queries, float *mixed) {
 #pragma omp parallel
   {
@@ -214,10 +211,9 @@ void attend_shared(const struct shared *of, const float *queries, float *mixed) 
     for (int64_t at = 0; at < of->rows * of->heads; at++) {
       int64_t row = at / of->heads, head = at % of->heads, size = of->size, filled = fill(of->keys);
       const float *query = queries + at * size, *bias = of->bias + row * of->bias_row + head * of->bias_head;
-      float *to = mixed + at * size, largest = -INFINITY, sum = 0.0f;
+      float *to = mixed + at * size;
       for (int64_t t = 0; t < of->keys; t++) {
-        const float *key = of->key + of->origin[row * of->origin_row + t * of->origin_key] * of->row_step + t * of->key_step +
-                           head / of->share * of->head_step;
+        const float *key = of->key + place_of(of, row, head, t);
         float dot = 0.0f;
 #pragma omp simd reduction(+ : dot)
         for (int64_t i = 0; i < size; i++) dot += query[i] * key[i];
@@ -225,19 +221,10 @@ void attend_shared(const struct shared *of, const float *queries, float *mixed) 
         score[t] = of->seen && !of->seen[row * of->seen_row + t] ? -INFINITY : dot;
       }
       for (int64_t t = of->keys; t < filled; t++) score[t] = -INFINITY;
-#pragma omp simd reduction(max : largest)
-      for (int64_t t = 0; t < filled; t++) largest = score[t] > largest ? score[t] : largest;
-      float base = largest == -INFINITY ? 0.0f : largest;
-#pragma omp simd reduction(+ : sum)
-      for (int64_t t = 0; t < filled; t++) {
-        score[t] = power(score[t] - base);
-        sum += score[t];
-      }
-      float part = sum == 0.0f ? 0.0f : 1.0f / sum;
+      float part = exponentials(filled, score);
       memset(to, 0, size * sizeof *to);
       for (int64_t t = 0; t < of->keys; t++) {
-        const float *value = of->value + of->origin[row * of->origin_row + t * of->origin_key] * of->row_step +
-                             t * of->key_step + head / of->share * of->head_step;
+        const float *value = of->value + place_of(of, row, head, t);
         float weight = score[t] * part;
 #pragma omp simd
         for (int64_t i = 0; i < size; i++) to[i] += weight * value[i];

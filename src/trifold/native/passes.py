@@ -15,9 +15,10 @@ from torch import Tensor
 
 from trifold.native.compiler import load_library
 
-__all__ = ["Passes", "Shared", "View", "load_passes", "uses_passes"]
+__all__ = ["HALF", "Passes", "Shared", "View", "load_passes", "uses_passes"]
 
-SOURCE = Path(__file__).with_name("passes.c")
+HALF = Path(__file__).with_name("half.h")
+SOURCES = (Path(__file__).with_name("passes.c"), HALF)  # the first includes the other
 PIECES = 32
 """Into how many parts rows are cut for sums over them: whatever the number of threads, so that it changes no bit."""
 
@@ -171,7 +172,7 @@ def load_passes() -> Passes | None:
         >>> passes is None or passes.gelu(x).tolist() == [-0.1591796875, 0.0, 0.83984375]
         True
     """
-    library = load_library(SOURCE)
+    library = load_library(*SOURCES)
     passes = None if library is None else Passes(library)
     return passes if passes is not None and _is_right(passes) else None
 
