@@ -13,7 +13,7 @@ from torch import Tensor
 from trifold.batch import Layout
 from trifold.model import Visibility
 from trifold.model.cache import Cache, Slot, kept
-from trifold.native import load_passes
+from trifold.native import get_passes, load_passes
 from trifold.native.passes import Shared
 
 __all__ = ["BeamCache", "can_share"]
@@ -111,8 +111,7 @@ class _BeamSlot(Slot):
         else:
             held, keys = self.rooms, self.length
             origin, steps = self.cache.origin, (self.cache.origin.shape[1], 1)
-        (rows, heads, _, size), passes = query.shape, load_passes()
-        assert passes is not None
+        rows, heads, _, size = query.shape
         if held[0].stride() != held[1].stride() or held[0].stride(3) != 1:
             held = tuple(part.contiguous() for part in held)
         shared = Shared(
@@ -129,4 +128,4 @@ class _BeamSlot(Slot):
             steps = exact.shape[1] * exact.shape[3] if len(exact) > 1 else 0, exact.shape[3]
             shared.bias, (shared.bias_row, shared.bias_head) = exact.data_ptr(), steps
         queries = query.squeeze(2).float().contiguous()
-        return passes.attend_shared(shared, queries)[:, :, None].to(query.dtype)
+        return get_passes().attend_shared(shared, queries)[:, :, None].to(query.dtype)

@@ -11,13 +11,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from trifold.generation.kernel import MOST_INPUTS, load_kernel
+from trifold.native import has_matrix_unit
 
 __all__ = ["Int8Linear", "PackedLinear", "RoundedLinear", "StreamedLinear"]
 
 ROWS = {torch.float32: 2, torch.bfloat16: 2, torch.int8: 4}
 """Rows up to which our own kernel is the faster one, by the number format of the weights."""
-
-MATRIX_UNIT: bool = torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - no public twin
 
 WHOLE = 64
 """Weights that the largest vector holds."""
@@ -155,7 +154,7 @@ class RoundedLinear(Int8Linear):
 
     def _spread(self, rows: Tensor) -> Tensor:
         # of one input, torch 2.13 gives arbitrary numbers
-        can = _is_plain(rows) and self._is_as_made() and self.in_features > 1 and not MATRIX_UNIT
+        can = _is_plain(rows) and self._is_as_made() and self.in_features > 1 and not has_matrix_unit()
         kernel = load_kernel() if can else None
         if kernel is None:
             return super()._spread(rows)

@@ -10,6 +10,7 @@ from trifold.generation.kernel import load_kernel
 from trifold.generation.linear import Int8Linear, PackedLinear, RoundedLinear, StreamedLinear
 from trifold.generation.streamed import stream
 from trifold.model import Block
+from trifold.native import multiplies_bfloat16
 
 __all__ = ["Precision", "lower_precision", "packs_weights", "uses_kernel"]
 
@@ -56,8 +57,7 @@ def _replace(model: nn.Module, old: type[Module], new: Callable[[Module], nn.Mod
 
 def packs_weights() -> bool:
     """Whether packing pays on this processor: oneDNN is there, and it multiplies bfloat16 itself."""
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - no public twin
-    return native and torch.backends.mkldnn.is_available()
+    return multiplies_bfloat16() and torch.backends.mkldnn.is_available()
 
 
 def uses_kernel() -> bool:

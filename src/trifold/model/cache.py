@@ -3,6 +3,7 @@
 Axes: B batch, H heads, T keys, K head size.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -34,7 +35,8 @@ class Slot:
     """
 
     def __init__(self) -> None:
-        self.length, self.read = 0, None
+        self.length = 0
+        self.read: Callable[..., Tensor] | None = None
         self.own: tuple[Tensor, Tensor] | None = None
         self.memory: tuple[Tensor, Tensor] | None = None
         self.spare: tuple[Tensor, Tensor] | None = None

@@ -6,7 +6,8 @@ from trifold.native.compiler import load_library
 from trifold.native.linear import Linear
 from trifold.native.memory import keep_memory
 from trifold.native.norm import LayerNorm, RMSNorm
-from trifold.native.passes import HALF, load_passes, uses_passes
+from trifold.native.passes import HALF, get_passes, load_passes, uses_passes
+from trifold.native.processor import has_matrix_unit, multiplies_bfloat16
 
 __all__ = [
     "HALF",
@@ -15,11 +16,14 @@ __all__ = [
     "RMSNorm",
     "Rule",
     "gelu_tanh",
+    "get_passes",
+    "has_matrix_unit",
     "keep_memory",
     "keeps_weights",
     "load_library",
     "load_passes",
     "mix_values",
     "mixes",
+    "multiplies_bfloat16",
     "uses_passes",
 ]

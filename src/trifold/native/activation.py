@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
-from trifold.native.passes import load_passes, uses_passes
+from trifold.native.passes import get_passes, uses_passes
 
 __all__ = ["gelu_tanh"]
 
@@ -24,15 +24,11 @@ def gelu_tanh(x: Float[Tensor, "*places"]) -> Float[Tensor, "*places"]:
 class _Gelu(Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:  # type: ignore[override]
-        passes = load_passes()
-        assert passes is not None
         ctx.save_for_backward(x)
-        return passes.gelu(x)
+        return get_passes().gelu(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:  # type: ignore[override]
-        passes = load_passes()
-        assert passes is not None
         (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return passes.gelu(x, grad.contiguous())
+        return get_passes().gelu(x, grad.contiguous())

@@ -17,7 +17,7 @@ from jaxtyping import BFloat16, Bool
 from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
-from trifold.native.passes import View, load_passes, uses_passes
+from trifold.native.passes import View, get_passes, load_passes, uses_passes
 
 __all__ = ["Rule", "keeps_weights", "mix_values", "mixes"]
 
@@ -170,9 +170,8 @@ def _place(x: Tensor, row: int, queries: slice, keys: slice) -> tuple[int, tuple
 def _weigh(query: Tensor, key: Tensor, view: View, part: Part, *, drop: bool) -> Tensor:
     """The weights of a part; with `drop` as they are after dropout."""
     groups, queries, keys = part
-    weights, passes = torch.bmm(query[groups, queries], key[groups, keys].transpose(1, 2)), load_passes()
-    assert passes is not None
-    passes.attention_weights(view, weights, drop=drop)
+    weights = torch.bmm(query[groups, queries], key[groups, keys].transpose(1, 2))
+    get_passes().attention_weights(view, weights, drop=drop)
     return weights
 
 
@@ -197,8 +196,7 @@ class _Mixed(Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         query, key, value, bias, *kept = ctx.saved_tensors  # type: ignore[attr-defined]
         blocks: _Blocks = ctx.blocks  # type: ignore[attr-defined]
-        grad, passes = grad.reshape(query.shape), load_passes()
-        assert passes is not None
+        grad = grad.reshape(query.shape)
         make, dtype = (torch.empty_like, None) if len(blocks.spans) == 1 else (torch.zeros_like, torch.float32)
         to_query, to_key, to_value = (make(x, dtype=dtype) for x in (query, key, value))
         to_bias = torch.zeros_like(bias, dtype=torch.float32) if ctx.needs_input_grad[3] else None  # type: ignore[attr-defined]
@@ -206,7 +204,7 @@ class _Mixed(Function):
             (groups, queries, keys), view = part, blocks.view(part, bias)
             weights = kept[number] if kept else _weigh(query, key, view, part, drop=False)
             step = torch.bmm(grad[groups, queries], value[groups, keys].transpose(1, 2))
-            passes.attention_gradient(view, weights, step)
+            get_passes().attention_gradient(view, weights, step)
             _add_product(to_value[groups, keys], weights.transpose(1, 2), grad[groups, queries])
             _add_product(to_query[groups, queries], step, key[groups, keys])
             _add_product(to_key[groups, keys], step.transpose(1, 2), query[groups, queries])

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
-from trifold.native.passes import load_passes, uses_passes
+from trifold.native.passes import get_passes, uses_passes
 
 __all__ = ["Linear"]
 
@@ -38,11 +38,10 @@ class _Product(Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        needs, passes = ctx.needs_input_grad, load_passes()  # type: ignore[attr-defined]
-        assert passes is not None
+        needs = ctx.needs_input_grad  # type: ignore[attr-defined]
         rows = grad.flatten(0, -2).contiguous()  # N O
         return (
             (rows @ weight).view_as(x) if needs[0] else None,
             rows.t() @ x.flatten(0, -2) if needs[1] else None,
-            passes.column_sums(rows).to(grad.dtype) if needs[2] else None,
+            get_passes().column_sums(rows).to(grad.dtype) if needs[2] else None,
         )

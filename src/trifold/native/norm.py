@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
-from trifold.native.passes import load_passes, uses_passes
+from trifold.native.passes import get_passes, uses_passes
 
 __all__ = ["LayerNorm", "RMSNorm"]
 
@@ -46,10 +46,8 @@ class _Norm(Function):
     def forward(  # type: ignore[override]
         ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, kind: tuple[float, bool]
     ) -> Tensor:
-        passes, (eps, centered) = load_passes(), kind
-        assert passes is not None
-        x = x.contiguous()
-        made, moments = passes.norm(x, weight, bias, eps=eps, centered=centered)
+        x, (eps, centered) = x.contiguous(), kind
+        made, moments = get_passes().norm(x, weight, bias, eps=eps, centered=centered)
         ctx.save_for_backward(x, weight, moments)
         ctx.centered = centered  # type: ignore[attr-defined]
         return made
@@ -58,8 +56,6 @@ class _Norm(Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, weight, moments = ctx.saved_tensors  # type: ignore[attr-defined]
-        passes = load_passes()
-        assert passes is not None
-        made, sums = passes.norm_gradient(x, weight, moments, grad.contiguous(), centered=ctx.centered)  # type: ignore[attr-defined]
+        made, sums = get_passes().norm_gradient(x, weight, moments, grad.contiguous(), centered=ctx.centered)  # type: ignore[attr-defined]
         to_weight, to_bias = sums.sum(0).to(weight.dtype)
         return made, to_weight, to_bias if ctx.needs_input_grad[2] else None, None  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trifold.native.compiler import load_library
 
-__all__ = ["HALF", "Passes", "Shared", "View", "load_passes", "uses_passes"]
+__all__ = ["HALF", "Passes", "Shared", "View", "get_passes", "load_passes", "uses_passes"]
 
 HALF = Path(__file__).with_name("half.h")
 SOURCES = (Path(__file__).with_name("passes.c"), HALF)  # the first includes the other
@@ -150,6 +150,13 @@ class Passes:
         self._library.norm_gradient(len(moments), len(weight), centered, len(sums), x.data_ptr(), weight.data_ptr(),
                                     moments.data_ptr(), grad.data_ptr(), made.data_ptr(), sums.data_ptr())  # fmt: skip
         return made, sums
+
+
+def get_passes() -> Passes:
+    """The passes, for whoever knows that there are some (see `uses_passes`)."""
+    passes = load_passes()
+    assert passes is not None, "the passes could not be compiled"
+    return passes
 
 
 def uses_passes(x: Tensor) -> bool:

@@ -11,7 +11,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from trifold.batch import IGNORED
 from trifold.model import Head
-from trifold.native import load_passes, uses_passes
+from trifold.native import get_passes, uses_passes
 
 __all__ = ["sum_cross_entropy", "token_cross_entropy"]
 
@@ -107,11 +107,8 @@ class _Loss:
     def add(self, logits: Tensor, labels: Tensor, *, differentiate: bool) -> None:
         """One span, chunk by chunk."""
         if uses_passes(logits):
-            passes = load_passes()
-            assert passes is not None
-            self.total += passes.cross_entropy(
-                logits, labels, smoothing=self.smoothing, differentiate=differentiate
-            ).sum()
+            smoothing, passes = self.smoothing, get_passes()
+            self.total += passes.cross_entropy(logits, labels, smoothing=smoothing, differentiate=differentiate).sum()
             return
         size = len(self.exact)
         for lean, wanted in zip(logits.split(size), labels.split(size), strict=True):

@@ -12,6 +12,7 @@ REST = (
     r"| ?[^\s\p{L}\p{M}\p{N}]{1,16}"
     r"|\s{0,31}[\r\n]|\s{1,31}(?!\S)|\s"
 )
+"""What a token may not reach across, beside runs of Chinese. Every part is bounded, so that no text makes encoding slow."""
 
 LONGEST = 10_000
 

@@ -53,7 +53,7 @@ def reads_in_pieces(settings: Any, patterns: Sequence[str]) -> bool:
 
     Args:
         settings: its `tokenizer.json`.
-        patterns: regular expressions that begin a word at a space, which its pre-tokenizer may cut by.
+        patterns: regular expressions that begin a word at a space and at a line's end, which its pre-tokenizer may cut by.
 
     Example:
         >>> reads_in_pieces({"model": {"type": "WordPiece"}}, ())

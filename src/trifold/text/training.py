@@ -20,8 +20,6 @@ SAMPLE_CHARACTERS = 12_000_000
 UNIGRAM_CHARACTERS = 4_000_000
 """The Unigram trainer is some forty times slower a character than the others, and needs less text."""
 
-"""What a token may not reach across, beside runs of Chinese. Every part is bounded, so that no text makes encoding slow."""
-
 METASPACE = "\u2581"  # stands for a space
 
 LONGEST_TOKEN = 24

@@ -24,7 +24,7 @@ def keep_freed_memory() -> bool:
     by glibc. The process then holds what it needed at its peak until it ends.
 
     Returns:
-        Whether it could be done; not without glibc.
+        Whether it could be done; not without glibc or a compiler.
 
     Example:
         >>> keep_freed_memory() in (True, False)

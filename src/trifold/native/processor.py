@@ -1,0 +1,25 @@
+"""What the processor multiplies by itself."""
+
+import torch
+
+__all__ = ["has_matrix_unit", "multiplies_bfloat16"]
+
+
+def has_matrix_unit() -> bool:
+    """Whether it has one for bfloat16 (AMX).
+
+    Example:
+        >>> has_matrix_unit() in (True, False)
+        True
+    """
+    return torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - no public twin
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether it multiplies bfloat16 at all, in vectors or in a unit of its own.
+
+    Example:
+        >>> multiplies_bfloat16() or not has_matrix_unit()
+        True
+    """
+    return torch.cpu._is_avx512_bf16_supported() or has_matrix_unit()  # noqa: SLF001 - no public twin
