@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -62,7 +63,15 @@ def asked(tokenizer: Tokenizer, texts: list[str], *, plain: bool) -> list[list[i
 
 def in_pieces(tokenizer: Tokenizer) -> bool:
     """Whether the last texts went that way."""
-    return any(isinstance(getattr(way, "__self__", None), Pieces) for way in module._WAYS[tokenizer].values())
+    return any(isinstance(table, Pieces) for table in module._TABLES[tokenizer].values())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def even_for_few() -> Iterator[None]:
+    """The table, however short the texts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MANY", 0)
+        yield
 
 
 @compiled
@@ -145,6 +154,13 @@ def test_tokenizers_of_other_kinds_are_asked_for_whole_texts():
     assert not reads_in_pieces(json.loads(greedy.backend.to_str()), ())
     other = train_tokenizer(["low lower lowest"] * 9, kind="wordpiece", vocab_size=60)
     assert other.encode_ids(["low lower"])[0].tolist() == asked(other, ["low lower"], plain=False)[0]
+
+
+def test_a_short_text_makes_no_table(monkeypatch):
+    monkeypatch.setattr(module, "MANY", 2**17)
+    tokenizer = published()
+    assert tokenizer.encode_ids(["so low"])[0].tolist() == asked(tokenizer, ["so low"], plain=False)[0]
+    assert tokenizer not in module._TABLES
 
 
 def test_without_a_compiler_the_tokenizer_does_it_all(monkeypatch):
