@@ -9,6 +9,7 @@
 enum { FLOAT, HALF, BYTE };
 enum { IDENTITY, RELU, GELU, GELU_TANH, SILU };
 enum { NO_NORM, LAYER_NORM, RMS_NORM };
+enum { PIECE = 64 }; /* outputs of a feed-forward's first product that become something else together */
 
 typedef struct { int64_t format, inputs, outputs; const void *weight; const float *scale; const void *bias; } Product;
 typedef struct { int64_t kind; double eps; const void *weight, *bias; } Norm;
@@ -53,14 +54,29 @@ static inline float multiply(const Product *product, int64_t half, int64_t o, co
   return dot_float(inputs, (const float *)product->weight + at, input->x) + bias;
 }
 
-static inline float activate(int64_t activation, float x) {
+/* `activation(gate) * x`, in place of x; without a gate, `activation(x)`. */
+static void activate(int64_t activation, int64_t count, const float *gate, float *x) {
+  float made[PIECE];
+  const float *from = gate ? gate : x;
   switch (activation) {
-    case RELU: return x > 0 || isnan(x) ? x : 0;
-    case GELU: return 0.5f * x * (1 + erff(x * 0.70710678f));
-    case GELU_TANH: return x / (1 + expf(-1.59576912f * (x + 0.044715f * x * x * x))); /* tanh by the exponential */
-    case SILU: return x / (1 + expf(-x));
-    default: return x;
+    case RELU:
+      for (int64_t i = 0; i < count; i++) made[i] = from[i] > 0 || isnan(from[i]) ? from[i] : 0;
+      break;
+    case GELU:
+      for (int64_t i = 0; i < count; i++) made[i] = 0.5f * from[i] * (1 + erff(from[i] * 0.70710678f));
+      break;
+    case GELU_TANH: /* tanh by the exponential */
+#pragma omp simd
+      for (int64_t i = 0; i < count; i++)
+        made[i] = from[i] / (1 + power(-1.59576912f * (from[i] + 0.044715f * from[i] * from[i] * from[i])));
+      break;
+    case SILU:
+#pragma omp simd
+      for (int64_t i = 0; i < count; i++) made[i] = from[i] / (1 + power(-from[i]));
+      break;
+    default: memcpy(made, from, count * sizeof *made);
   }
+  for (int64_t i = 0; i < count; i++) x[i] = gate ? made[i] * x[i] : made[i];
 }
 
 /* `x cos + swap(x) sin`, where swap sends the halves (a, b) to (-b, a). */
@@ -79,11 +95,19 @@ static void attend(int64_t size, int64_t length, float scale, const float *q, co
     scores[t] = dot_float(size, keys + t * size, q) * scale;
     largest = scores[t] > largest || isnan(scores[t]) ? scores[t] : largest;
   }
-  for (int64_t t = 0; t < length; t++) sum += scores[t] = expf(scores[t] - largest);
-  memset(y, 0, size * sizeof *y);
-  for (int64_t t = 0; t < length; t++) {
-    const float weight = scores[t] / sum;
-    for (int64_t i = 0; i < size; i++) y[i] += weight * values[t * size + i];
+#pragma omp simd reduction(+ : sum)
+  for (int64_t t = 0; t < length; t++) sum += scores[t] = power(scores[t] - largest);
+  for (int64_t t = 0; t < length; t++) scores[t] /= sum;
+  int64_t i = 0;
+  for (; i + 4 * LANES <= size; i += 4 * LANES) {
+    Floats sums[4] = {0};
+    for (int64_t t = 0; t < length; t++)
+      for (int part = 0; part < 4; part++) sums[part] += scores[t] * floats(values + t * size + i + LANES * part);
+    memcpy(y + i, sums, sizeof sums);
+  }
+  for (; i < size; i++) {
+    y[i] = 0;
+    for (int64_t t = 0; t < length; t++) y[i] += scores[t] * values[t * size + i];
   }
 }
 
@@ -151,9 +175,14 @@ void decode_block(const Block *b, const void *x, void *y, float *keys, float *va
       prepare(&b->up, &input);
     }
 #pragma omp for schedule(static)
-    for (int64_t o = 0; o < d_ff; o++) {
-      const float up = multiply(&b->up, half, o, &input);
-      inner[o] = b->gate.weight ? activate(b->activation, multiply(&b->gate, half, o, &input)) * up : activate(b->activation, up);
+    for (int64_t start = 0; start < d_ff; start += PIECE) {
+      const int64_t count = start + PIECE < d_ff ? PIECE : d_ff - start;
+      float gate[PIECE];
+      for (int64_t o = 0; o < count; o++) {
+        inner[start + o] = multiply(&b->up, half, start + o, &input);
+        if (b->gate.weight) gate[o] = multiply(&b->gate, half, start + o, &input);
+      }
+      activate(b->activation, count, b->gate.weight ? gate : NULL, inner + start);
     }
 #pragma omp single
     {

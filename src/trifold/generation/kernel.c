@@ -1,7 +1,7 @@
 /* Products of a few rows with a matrix, for decoding, where reading the matrix is all the work.
 
    y[r][o] = sum_i w[o][i] x[r][i] * scale[o] + bias[o];  all float32, or all bfloat16, or w int8 and the rest bfloat16.
-   Each row of w is read once, asked for AHEAD bytes before it is needed and not kept; sums are float32.
+   Each row of w is read once, asked for AHEAD bytes before it is needed and kept as little as KEEP says (prefetch); sums are float32.
    With int8 weights x is rounded to 15-bit whole numbers first, finer than its own 8 bits near its largest one. */
 
 #include <math.h>
@@ -12,7 +12,11 @@
 #include <immintrin.h>
 #endif
 
+#ifndef AHEAD /* kernel.py knows better for some processors */
 #define AHEAD 256
+#define KEEP 0
+#endif
+#define ASK(from) __builtin_prefetch((const char *)(from) + AHEAD, 0, KEEP)
 #define LEVELS 16383 /* 16384 inputs * 127 * LEVELS over 32 lanes stays below 2^31 */
 
 #if defined(__AVX512F__)
@@ -28,20 +32,28 @@ typedef int16_t Shorts __attribute__((vector_size(2 * LANES)));
 typedef int8_t Bytes __attribute__((vector_size(LANES)));
 
 static inline Floats halves(const uint16_t *from) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)from)), 16); /* gcc makes four of two */
+#else
   Halves half;
   memcpy(&half, from, sizeof half);
   Words word = __builtin_convertvector(half, Words) << 16;
   Floats wide;
   memcpy(&wide, &word, sizeof wide);
   return wide;
+#endif
 }
 
 static inline float total(Floats parts) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps((__m512)parts); /* by halves too, without a way through memory */
+#else
   float lanes[LANES];
   memcpy(lanes, &parts, sizeof lanes);
   for (int width = LANES / 2; width; width /= 2)
     for (int lane = 0; lane < width; lane++) lanes[lane] += lanes[lane + width];
   return lanes[0];
+#endif
 }
 
 static inline Floats floats(const float *from) {
@@ -54,8 +66,8 @@ static inline float dot_half(int64_t inputs, const uint16_t *w, const float *x) 
   Floats sums[4] = {0};
   int64_t i = 0;
   for (; i + 4 * LANES <= inputs; i += 4 * LANES) {
-    __builtin_prefetch((const char *)(w + i) + AHEAD, 0, 0);
-    if (LANES == 16) __builtin_prefetch((const char *)(w + i) + AHEAD + 64, 0, 0);
+    ASK(w + i);
+    if (LANES == 16) ASK((const char *)(w + i) + 64);
     for (int part = 0; part < 4; part++) sums[part] += halves(w + i + LANES * part) * floats(x + i + LANES * part);
   }
   float rest = total((sums[0] + sums[1]) + (sums[2] + sums[3]));
@@ -68,7 +80,7 @@ static inline float dot_float(int64_t inputs, const float *w, const float *x) {
   int64_t i = 0;
   for (; i + 4 * LANES <= inputs; i += 4 * LANES)
     for (int part = 0; part < 4; part++) {
-      if (LANES == 16 || part % 2 == 0) __builtin_prefetch((const char *)(w + i + LANES * part) + AHEAD, 0, 0);
+      if (LANES == 16 || part % 2 == 0) ASK(w + i + LANES * part);
       sums[part] += floats(w + i + LANES * part) * floats(x + i + LANES * part);
     }
   float rest = total((sums[0] + sums[1]) + (sums[2] + sums[3]));
@@ -97,8 +109,8 @@ static inline float dot_byte(int64_t inputs, const int8_t *w, const int16_t *x) 
   enum { WIDE = sizeof(Lanes) / 2 };
   Lanes sums[4] = {0};
   for (; i + 4 * WIDE <= inputs; i += 4 * WIDE) {
-    __builtin_prefetch((const char *)(w + i) + AHEAD, 0, 0);
-    if (WIDE == 32) __builtin_prefetch((const char *)(w + i) + AHEAD + 64, 0, 0);
+    ASK(w + i);
+    if (WIDE == 32) ASK((const char *)(w + i) + 64);
     for (int part = 0; part < 4; part++)
       sums[part] = ADD(sums[part], PAIRS(SHORTS(w + i + WIDE * part), LOAD(x + i + WIDE * part)));
   }
@@ -112,7 +124,7 @@ static inline float dot_byte(int64_t inputs, const int8_t *w, const int16_t *x) 
 #else
   Floats sums[4] = {0};
   for (; i + 4 * LANES <= inputs; i += 4 * LANES) {
-    __builtin_prefetch((const char *)(w + i) + AHEAD, 0, 0);
+    ASK(w + i);
     for (int part = 0; part < 4; part++) {
       Bytes byte;
       Shorts most;

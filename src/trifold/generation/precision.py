@@ -10,7 +10,7 @@ from trifold.generation.kernel import load_kernel
 from trifold.generation.linear import Int8Linear, PackedLinear, RoundedLinear, StreamedLinear
 from trifold.generation.streamed import stream
 from trifold.model import Block
-from trifold.native import multiplies_bfloat16
+from trifold.native import enlarge_pages, multiplies_bfloat16
 
 __all__ = ["Precision", "lower_precision", "packs_weights", "uses_kernel"]
 
@@ -44,6 +44,7 @@ def lower_precision(model: Model, precision: Precision, *, decoding: bool = Fals
     elif precision == "bfloat16" and _is_on_cpu(model) and packs_weights():
         _replace(model, nn.Linear, PackedLinear)
     if streams:
+        enlarge_pages([*model.parameters(), *model.buffers()])
         _replace(model, Block, stream)
     return model
 

@@ -4,10 +4,10 @@ from trifold.native.activation import gelu_tanh
 from trifold.native.attention import Rule, keeps_weights, mix_values, mixes
 from trifold.native.compiler import load_library
 from trifold.native.linear import Linear
-from trifold.native.memory import keep_memory
+from trifold.native.memory import enlarge_pages, keep_memory
 from trifold.native.norm import LayerNorm, RMSNorm
 from trifold.native.passes import HALF, get_passes, load_passes, uses_passes
-from trifold.native.processor import has_matrix_unit, multiplies_bfloat16
+from trifold.native.processor import has_matrix_unit, is_intel, multiplies_bfloat16
 
 __all__ = [
     "HALF",
@@ -15,9 +15,11 @@ __all__ = [
     "Linear",
     "RMSNorm",
     "Rule",
+    "enlarge_pages",
     "gelu_tanh",
     "get_passes",
     "has_matrix_unit",
+    "is_intel",
     "keep_memory",
     "keeps_weights",
     "load_library",

@@ -10,7 +10,6 @@
 #pragma GCC target("prefer-vector-width=512")
 #endif
 #endif
-#include <math.h>
 #include <stdlib.h>
 
 #include "half.h"
@@ -18,18 +17,6 @@
 typedef uint16_t half;
 #define PIECE 4096
 #define LANES 32 /* numbers of half a float in the widest vector */
-
-/* e^x to 2e-7 of itself; 0 below -87, infinite above 88. */
-static inline float power(float x) {
-  float near = x > 88.0f ? 88.0f : x;
-  float whole = (near * 1.44269504f + NEAREST) - NEAREST;
-  float rest = (near - whole * 0.693359375f) + whole * 2.12194440e-4f;
-  float series = 1.0f + rest * (1.0f + rest * (0.5f + rest * (0.16666667f + rest * (0.041666668f + rest * (0.0083333705f + rest * 0.0013888949f)))));
-  int32_t bits = ((int32_t)whole + 127) << 23;
-  float scale;
-  memcpy(&scale, &bits, 4);
-  return x < -87.0f ? 0.0f : x > 88.0f ? INFINITY : series * scale;
-}
 
 /* GELU with tanh (Hendrycks & Gimpel 2016): x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3). */
 static inline void gelu_piece(int64_t start, int64_t stop, const half *x, const half *dy, half *y) {

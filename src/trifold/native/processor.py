@@ -1,8 +1,10 @@
-"""What the processor multiplies by itself."""
+"""What the processor multiplies by itself, and whose it is."""
+
+from pathlib import Path
 
 import torch
 
-__all__ = ["has_matrix_unit", "multiplies_bfloat16"]
+__all__ = ["has_matrix_unit", "is_intel", "multiplies_bfloat16"]
 
 
 def has_matrix_unit() -> bool:
@@ -23,3 +25,16 @@ def multiplies_bfloat16() -> bool:
         True
     """
     return torch.cpu._is_avx512_bf16_supported() or has_matrix_unit()  # noqa: SLF001 - no public twin
+
+
+def is_intel() -> bool:
+    """Whether Intel made it, as far as Linux says.
+
+    Example:
+        >>> is_intel() in (True, False)
+        True
+    """
+    try:
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return False
