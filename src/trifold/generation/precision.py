@@ -10,6 +10,7 @@ from trifold.generation.kernel import load_kernel
 from trifold.generation.linear import Int8Linear, PackedLinear, RoundedLinear, StreamedLinear
 from trifold.generation.streamed import stream
 from trifold.model import Block
+from trifold.model.block import FeedForward, activate
 from trifold.native import enlarge_pages, multiplies_bfloat16
 
 __all__ = ["Precision", "lower_precision", "packs_weights", "uses_kernel"]
@@ -42,6 +43,7 @@ def lower_precision(model: Model, precision: Precision, *, decoding: bool = Fals
     elif streams:
         _replace(model, nn.Linear, StreamedLinear)
     elif precision == "bfloat16" and _is_on_cpu(model) and packs_weights():
+        _replace(model, FeedForward, _join)
         _replace(model, nn.Linear, PackedLinear)
     if streams:
         enlarge_pages([*model.parameters(), *model.buffers()])
@@ -54,6 +56,15 @@ def _replace(model: nn.Module, old: type[Module], new: Callable[[Module], nn.Mod
         for name, child in [] if place.split(".")[0] == "heads" else list(module.named_children()):
             if isinstance(child, old):
                 setattr(module, name, new(child))
+
+
+def _join(layer: FeedForward) -> FeedForward:
+    """The layer, its GELU computed by the product before it."""
+    if layer.config.activation == "gelu":
+        name = "gate_proj" if layer.config.gated else "up_proj"
+        setattr(layer, name, PackedLinear(getattr(layer, name), gelu=True))
+        layer.activation = activate("identity")
+    return layer
 
 
 def packs_weights() -> bool:

@@ -59,6 +59,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, feed_forward: config.FeedForward, d_model: int) -> None:
         super().__init__()
+        self.config = feed_forward
         d_ff, bias = feed_forward.d_ff, feed_forward.bias
         self.activation = activate(feed_forward.activation)
         self.up_proj = Linear(d_model, d_ff, bias=bias)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from trifold.batch import Batch, Loss
@@ -167,22 +168,29 @@ class ClassificationTask:
             return self._logits(model, hidden, batch)[0]
 
         examples = self._lay(records, [0] * len(records))
-        return [
-            self._prediction(logits[0]) for logits in run_places(model, examples, self.frame.pad, read, see=self._seen)
-        ]
+        logits = run_places(model, examples, self.frame.pad, read, see=self._seen)
+        return self._predictions(torch.cat(logits)) if logits else []
 
-    def _prediction(self, logits: Tensor) -> Prediction:
+    def _predictions(self, logits: Float[Tensor, "records labels"]) -> list[Prediction]:
+        exact = logits.double()
+        if self.config.multi_label:
+            chances = exact.sigmoid()
+            sure = torch.maximum(chances, 1 - chances).prod(1)
+        else:
+            chances = exact.softmax(1)
+            sure = chances.amax(1)
+        rows = zip(chances.tolist(), sure.tolist(), logits.tolist(), strict=True)
+        return [Prediction(self._answer(row, certainty), certainty, tuple(given), {"probabilities": self._shown(row)})
+                for row, certainty, given in rows]  # fmt: skip
+
+    def _answer(self, chances: list[float], sure: float) -> str | list[str]:
         names = self.config.labels
         if self.config.multi_label:
-            chances = logits.double().sigmoid()
-            answer = [name for name, chance in zip(names, chances.tolist(), strict=True) if chance >= 0.5]
-            sure = torch.maximum(chances, 1 - chances).prod().item()
-        else:
-            chances = logits.double().softmax(-1)
-            sure, best = chances.max(0).values.item(), names[int(chances.argmax())]
-            answer = NEUTRAL if sure < self.config.neutral_zone else best
-        shown = dict(zip(names, (round(chance, 6) for chance in chances.tolist()), strict=True))
-        return Prediction(answer, sure, tuple(logits.tolist()), {"probabilities": shown})
+            return [name for name, chance in zip(names, chances, strict=True) if chance >= 0.5]
+        return NEUTRAL if sure < self.config.neutral_zone else names[int(np.argmax(chances))]
+
+    def _shown(self, chances: list[float]) -> dict[str, float]:
+        return {name: round(chance, 6) for name, chance in zip(self.config.labels, chances, strict=True)}
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """Accuracy, F1 and Matthews' correlation; for several labels, F1 over yes and no."""

@@ -8,7 +8,8 @@ from tests.shapes import WRITERS, build
 from trifold.cli.main import main
 from trifold.generation import Generator, Sampling, linear, lower_precision
 from trifold.generation.linear import FEW, ROWS, Int8Linear, PackedLinear, RoundedLinear
-from trifold.model import Transformer
+from trifold.model import Transformer, config
+from trifold.model.block import FeedForward
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.text import train_tokenizer
 
@@ -50,6 +51,20 @@ def test_packed_weights_give_the_same_numbers(rows, bias):
     x = torch.randn(3, rows, 96, dtype=torch.bfloat16)
     with torch.inference_mode():
         torch.testing.assert_close(PackedLinear(plain)(x), plain(x))
+        made = PackedLinear(plain, gelu=True)(x).float()
+        torch.testing.assert_close(made, F.gelu(plain.float()(x.float())), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+@pytest.mark.parametrize("gated", [False, True])
+@torch.inference_mode()
+def test_a_feed_forward_s_activation_is_computed_once_wherever_it_is_computed(activation, gated):
+    torch.manual_seed(0)
+    plain = torch.nn.Sequential(FeedForward(config.FeedForward(d_ff=96, activation=activation, gated=gated), d_model=32))
+    x = torch.randn(2, 20, 32)
+    exact = plain(x)
+    made = lower_precision(plain, "bfloat16")(x.bfloat16()).float()
+    assert float((made - exact).norm() / exact.norm()) < 0.01
 
 
 def test_a_row_of_zeros_and_a_row_of_one_large_weight_stay_what_they_are():

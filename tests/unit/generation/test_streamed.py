@@ -30,7 +30,7 @@ compiled = pytest.mark.skipif(load_kernel() is None, reason="no compiler")
 
 NORMS: list[Norm | None] = [LayerNorm(), LayerNorm(bias=False), RMSNorm(eps=1e-3), None]
 FEEDS = [
-    FeedForward(d_ff=50, activation=name, gated=gated, bias=gated)
+    FeedForward(d_ff=70, activation=name, gated=gated, bias=gated)
     for name, gated in product(("identity", "relu", "gelu", "gelu_tanh", "silu"), (False, True))
 ]
 RESIDUALS = [Residual(pre_norm=norm) for norm in NORMS] + [
@@ -42,8 +42,8 @@ RESIDUALS = [Residual(pre_norm=norm) for norm in NORMS] + [
 def _model(
     feed: FeedForward, residual: Residual, kv_heads: int = 2, *, rotary: bool = True, **more: object
 ) -> Transformer:
-    attention = Attention(num_heads=4, num_kv_heads=kv_heads, head_size=10, causal=True, residual=residual,
-                          position=Rotary() if rotary else None, **more)  # type: ignore[arg-type]  # fmt: skip
+    attention = Attention(num_heads=4, num_kv_heads=kv_heads, causal=True, residual=residual,
+                          position=Rotary() if rotary else None, **{"head_size": 10, **more})  # type: ignore[arg-type]  # fmt: skip
     feed = FeedForward(**{**{name: getattr(feed, name) for name in FeedForward.__slots__}, "residual": residual})
     torch.manual_seed(0)
     stack = Stack(blocks=(Block(attention=attention, feed_forward=feed),) * 2)
@@ -84,7 +84,7 @@ def test_a_block_gives_the_numbers_of_the_plain_one(feed, residual, calls):
 
 @compiled
 @pytest.mark.parametrize(
-    "more", [{"kv_heads": 1}, {"kv_heads": 4}, {"rotary": False}, {"scale": 0.5}, {"qkv_bias": False}]
+    "more", [{"kv_heads": 1}, {"kv_heads": 4}, {"rotary": False}, {"scale": 0.5}, {"qkv_bias": False}, {"head_size": 80}]
 )
 def test_heads_positions_and_scales(more, calls):
     model = _model(FEEDS[4], RESIDUALS[0], **more)

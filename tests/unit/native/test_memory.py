@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
-from trifold.native.memory import keep_memory
+from trifold.native.memory import enlarge_pages, keep_memory
 
 HEADER = "import torch\nfrom trifold.native.memory import keep_memory, report_memory\nassert keep_memory()\n"
-pytestmark = pytest.mark.skipif(not keep_memory(), reason="no compiler")
+compiled = pytest.mark.skipif(not keep_memory(), reason="no compiler")
 
 
 def run(script: str) -> str:
@@ -16,6 +18,7 @@ def run(script: str) -> str:
     return subprocess.run([sys.executable, "-c", HEADER + script], capture_output=True, check=True, text=True).stdout
 
 
+@compiled
 def test_a_freed_tensor_s_memory_is_the_next_one_s():
     script = """
 x = torch.zeros(2**20)
@@ -28,6 +31,7 @@ assert torch.empty(2**20 + 2**18).data_ptr() != place
     run(script)
 
 
+@compiled
 def test_what_waits_is_bounded_by_what_was_needed():
     script = """
 import random
@@ -48,6 +52,7 @@ assert held.used == 0 and held.most == most, held
     run(script)
 
 
+@compiled
 def test_tensors_keep_their_numbers_while_others_come_and_go():
     script = """
 import threading
@@ -62,6 +67,7 @@ threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     run(script)
 
 
+@compiled
 def test_tensors_of_before_empty_ones_grown_ones_and_the_end_of_the_process():
     script = """
 import numpy, torch
@@ -79,6 +85,7 @@ kept_until_the_end = torch.ones(2**20)
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@compiled
 def test_too_much_is_refused_in_torch_s_own_words():
     script = """
 try:
@@ -87,3 +94,34 @@ except RuntimeError as error:
     print(error)
 """
     assert "can't allocate memory" in run(script)
+
+
+def test_in_large_pages_numbers_stay_and_what_was_shared_is_shared():
+    torch.manual_seed(0)
+    model = torch.nn.ModuleList([torch.nn.Linear(300, 700), torch.nn.Linear(300, 700), torch.nn.Linear(3, 3)]).bfloat16()
+    model[1].weight = model[0].weight
+    turned = torch.randn(500, 400).t()
+    before = {name: one.clone() for name, one in model.state_dict().items()}
+    places = model[2].weight.data_ptr(), turned.data_ptr()
+    enlarge_pages([*model.parameters(), model[0].weight, turned])
+    assert all(torch.equal(one, before[name]) for name, one in model.state_dict().items())
+    assert model[1].weight.data_ptr() == model[0].weight.data_ptr()
+    assert places == (model[2].weight.data_ptr(), turned.data_ptr()), "small ones and turned ones stay"
+    model[0].weight.data.zero_()
+    assert not model[1].weight.any()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux says what its pages are")
+def test_large_pages_are_asked_for():
+    one = torch.ones(2**22)
+    enlarge_pages([one])
+    begin, found = one.data_ptr(), False
+    for line in Path("/proc/self/smaps").read_text("utf-8").splitlines():
+        first, _, rest = line.partition(" ")
+        if "-" in first and not first.endswith(":"):
+            start, end = (int(part, 16) for part in first.split("-"))
+            found = start <= begin < end
+        if found and first == "VmFlags:":
+            assert "hg" in rest.split()
+            return
+    raise AssertionError("its memory is not there")
