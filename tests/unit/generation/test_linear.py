@@ -60,7 +60,9 @@ def test_packed_weights_give_the_same_numbers(rows, bias):
 @torch.inference_mode()
 def test_a_feed_forward_s_activation_is_computed_once_wherever_it_is_computed(activation, gated):
     torch.manual_seed(0)
-    plain = torch.nn.Sequential(FeedForward(config.FeedForward(d_ff=96, activation=activation, gated=gated), d_model=32))
+    plain = torch.nn.Sequential(
+        FeedForward(config.FeedForward(d_ff=96, activation=activation, gated=gated), d_model=32)
+    )
     x = torch.randn(2, 20, 32)
     exact = plain(x)
     made = lower_precision(plain, "bfloat16")(x.bfloat16()).float()

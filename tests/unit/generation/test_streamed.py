@@ -84,7 +84,8 @@ def test_a_block_gives_the_numbers_of_the_plain_one(feed, residual, calls):
 
 @compiled
 @pytest.mark.parametrize(
-    "more", [{"kv_heads": 1}, {"kv_heads": 4}, {"rotary": False}, {"scale": 0.5}, {"qkv_bias": False}, {"head_size": 80}]
+    "more",
+    [{"kv_heads": 1}, {"kv_heads": 4}, {"rotary": False}, {"scale": 0.5}, {"qkv_bias": False}, {"head_size": 80}],
 )
 def test_heads_positions_and_scales(more, calls):
     model = _model(FEEDS[4], RESIDUALS[0], **more)

@@ -98,7 +98,9 @@ except RuntimeError as error:
 
 def test_in_large_pages_numbers_stay_and_what_was_shared_is_shared():
     torch.manual_seed(0)
-    model = torch.nn.ModuleList([torch.nn.Linear(300, 700), torch.nn.Linear(300, 700), torch.nn.Linear(3, 3)]).bfloat16()
+    model = torch.nn.ModuleList(
+        [torch.nn.Linear(300, 700), torch.nn.Linear(300, 700), torch.nn.Linear(3, 3)]
+    ).bfloat16()
     model[1].weight = model[0].weight
     turned = torch.randn(500, 400).t()
     before = {name: one.clone() for name, one in model.state_dict().items()}
