@@ -12,6 +12,7 @@ from trifold.benchmark.step import count_matrices
 from trifold.benchmark.text import SENTENCES, WIKIPEDIA, english_documents, labelled_sentences
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.generation import Generator, Sampling, lower_precision
+from trifold.native import keep_memory
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.build import build_task
 from trifold.tasks.config import Generation
@@ -120,6 +121,7 @@ def prompts_of(tokenizer: Tokenizer, work: Work) -> list[list[int]]:
 
 def batch_trifold(work: Work) -> Measured:
     """All prompts together, in float32; `quality` is the share whose tokens equal those of the prompt alone."""
+    keep_memory()
     generator = Generator.from_pretrained(sentence_writer(work))
     prompts = prompts_of(generator.tokenizer, work)
     sampling = Sampling(temperature=0.0, max_tokens=work.pick(full=LONGEST, smoke=6))

@@ -16,6 +16,7 @@ from trifold.benchmark.step import count_matrices, time_peer, time_trainer
 from trifold.benchmark.text import SENTENCES, Setting, labelled_sentences, records_of
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.generation import Precision, lower_precision
+from trifold.native import keep_memory
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.build import build_task
 from trifold.tasks.classification import ClassificationTask
@@ -123,6 +124,7 @@ def timed(work: Work, classify: Callable[[list[str]], object], texts: list[str],
 
 def classify_trifold(work: Work, precision: Precision | None = None) -> Measured:
     """What `trifold classify` does after loading."""
+    keep_memory()
     precision = precision or work.precision
     with setting(work) as shared:
         model, task = made_task(shared)

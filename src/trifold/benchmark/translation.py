@@ -25,6 +25,7 @@ from trifold.benchmark.step import time_peer, time_trainer
 from trifold.benchmark.text import PAIRS, Setting
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.evaluation.metric import bleu
+from trifold.native import keep_memory
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.record import Record
 from trifold.training import AdamW
@@ -81,6 +82,7 @@ def timed(shared: Setting, translate: Callable[[list[str]], list[str]], note: st
 
 def translate_trifold(work: Work, dtype: torch.dtype = torch.float32) -> Measured:
     """What `trifold translate` does after loading."""
+    keep_memory()
     shared = setting(work, trained=True)
     model = Transformer.from_pretrained(shared.folder).to(dtype).eval()
     task = task_of(model, shared.tokenizer)

@@ -14,6 +14,7 @@ RUN = Option(name="run", positional=True, required=True)
 def run(request: Request) -> dict[str, Any]:
     """Write text, as it comes where it is one prompt on a terminal's way."""
     from trifold.generation import Generator, Sampling, lower_precision
+    from trifold.native import keep_memory
     from trifold.tasks.build import is_fine_tuned
     from trifold.tasks.generation import ROLES
 
@@ -34,6 +35,7 @@ def run(request: Request) -> dict[str, Any]:
             console.say(piece, end="")
         console.say()
         return {}
+    keep_memory()
     made = generator.generate(prompts, sampling)
     for prompt, text in zip(prompts, made, strict=True):
         console.say(text.text if generator.model.config.encoder is not None else prompt + text.text)

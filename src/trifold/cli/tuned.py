@@ -86,8 +86,10 @@ def tuned_for(folder: str, *kinds: str, precision: Any = "float32") -> Any:
         ModelFileError: there is none.
     """
     from trifold.generation import lower_precision
+    from trifold.native import keep_memory
     from trifold.tasks import load_fine_tuned
 
+    keep_memory()
     tuned = load_fine_tuned(folder)
     require_task(tuned, folder, *kinds)
     lower_precision(tuned.model, precision)

@@ -6,6 +6,9 @@ each of its beams, took a third of the time of a translation; here both stay, an
 Axes: P rows with a place of their own, R rows at work, H heads, T keys, K head size.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -31,48 +34,63 @@ def can_share(cache: Cache) -> bool:
     return bool(held) and plain and load_passes() is not None
 
 
+@dataclass(slots=True)
+class _Table:
+    """Where the past of each row at work lies.
+
+    Attributes:
+        origin: in whose place each key is.
+        source: which row of the memory is its own.
+    """
+
+    origin: Int[Tensor, "rows room"]
+    source: Int[Tensor, " rows"]
+
+
 class BeamCache(Cache):
     """A cache whose rows, when they move, leave what they keep where it is; it takes over a cache that read the prompts.
 
     Args:
         cache: see `can_share`.
         rows: which of its rows each row at work starts from; as many are at work at most.
-
-    Attributes:
-        origin: of each row at work and each of its keys, in whose place it lies.
-        source: of each row at work, which row of the memory is its own.
     """
 
     def __init__(self, cache: Cache, rows: Int[Tensor, " chosen"]) -> None:
-        self.layout, self.source = cache.layout, rows.int()
-        self.origin = self.source[:, None].repeat(1, 2 * cache.length)
-        self.slots: list[Slot] = [_BeamSlot(self, slot, len(rows)) for slot in cache.slots]
+        self.layout, source = cache.layout, rows.int()
+        self.table = _Table(source[:, None].repeat(1, 2 * cache.length), source)
+        self.slots: list[Slot] = [_BeamSlot(self.table, slot, len(rows)) for slot in cache.slots]
         self.select_layout(rows)
 
     def extend(self, fresh: Layout) -> Layout:
         """Add the layout of the newest tokens, whose keys will lie in the places of the rows at work."""
         start, end = self.length, self.length + fresh.positions.shape[1]
-        if end > self.origin.shape[1]:
-            self.origin = torch.cat([self.origin, torch.empty_like(self.origin)], dim=1)
-        self.origin[:, start:end] = torch.arange(len(self.origin), dtype=torch.int32)[:, None]
+        table = self.table
+        if end > table.origin.shape[1]:
+            table.origin = torch.cat([table.origin, torch.empty_like(table.origin)], dim=1)
+        table.origin[:, start:end] = torch.arange(len(table.origin), dtype=torch.int32)[:, None]
         return super().extend(fresh)
 
     def select(self, rows: Int[Tensor, " chosen"], *, memory: bool = True) -> None:
         """Keep the given rows, in the given order."""
         del memory  # it stays in any case
-        self.origin, self.source = self.origin[rows], self.source[rows]
+        self.table.origin, self.table.source = self.table.origin[rows], self.table.source[rows]
         self.select_layout(rows)
 
 
 class _BeamSlot(Slot):
     """What one block keeps, by place, token, head: P T H K."""
 
-    def __init__(self, cache: BeamCache, slot: Slot, places: int) -> None:
+    def __init__(self, table: _Table, slot: Slot, places: int) -> None:
         super().__init__()
-        self.cache, self.length, self.memory, self.read = cache, slot.length, slot.memory, self._attend
+        self.table, self.length, self.memory = table, slot.length, slot.memory
         self.places, own = places, slot.own
         assert own is not None, "the prompts were read"
         self.rooms = tuple(self._laid(part[:, :, : self.length].transpose(1, 2)) for part in own)
+
+    @property
+    def read(self) -> Callable[..., Tensor]:
+        """`_attend`."""
+        return self._attend
 
     def append(
         self, key: Float[Tensor, "batch heads new head_size"], value: Float[Tensor, "batch heads new head_size"]
@@ -107,10 +125,11 @@ class _BeamSlot(Slot):
         assert not dropout, "beams are for inference"
         if self.memory is not None and key is self.memory[0]:
             held, keys = (key.transpose(1, 2), value.transpose(1, 2)), key.shape[2]  # R T H K
-            origin, steps = self.cache.source, (1, 0)
+            origin, steps = self.table.source, (1, 0)
         else:
             held, keys = self.rooms, self.length
-            origin, steps = self.cache.origin, (self.cache.origin.shape[1], 1)
+            origin = self.table.origin
+            steps = origin.shape[1], 1
         rows, heads, _, size = query.shape
         if held[0].stride() != held[1].stride() or held[0].stride(3) != 1:
             held = tuple(part.contiguous() for part in held)

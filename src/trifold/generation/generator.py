@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -22,6 +23,10 @@ from trifold.text import Tokenizer
 __all__ = ["Generator", "evaluating"]
 
 DEFAULT_TOKENS = 256
+TOGETHER = 128
+"""Prompts that are worked on at once: beyond, nothing is gained."""
+ROOM, KEPT = 2**31, 4
+"""Bytes that keys and values may take, and those of each number of theirs."""
 PRIMING = 16
 """Last tokens of the prompt shown to the text decoder, so that it knows whether a space must follow."""
 
@@ -118,7 +123,7 @@ class Generator:
         sampling: Sampling | None = None,
         *,
         seeds: Sequence[int] | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
     ) -> list[Generation]:
         """Continue each prompt; with an encoder, answer each source.
 
@@ -126,7 +131,8 @@ class Generator:
             prompts: the texts, or token ids, which are used as they are.
             sampling: how to choose tokens; None for `Sampling()`.
             seeds: a seed for each prompt, in place of the one of `sampling`.
-            batch_size: how many prompts are worked on at once.
+            batch_size: how many prompts are worked on at once; None for `TOGETHER`, and fewer where their keys and values
+                would take more than `ROOM`.
 
         Returns:
             One generation for each prompt, in order.
@@ -141,11 +147,21 @@ class Generator:
         seeds = self._seeds(options, seeds, len(rows))
         order = sorted(range(len(rows)), key=lambda number: len(rows[number]))  # alike lengths need little padding
         made: dict[int, Generation] = {}
-        for first in range(0, len(order), batch_size):
-            chosen = order[first : first + batch_size]
+        while order:
+            tokens = [(len(rows[number]) + limits[number]) * options.beams for number in order[:TOGETHER]]
+            size = batch_size or self._at_once(tokens)
+            chosen, order = order[:size], order[size:]
             part = [rows[n] for n in chosen], [limits[n] for n in chosen], [seeds[n] for n in chosen]
             made |= zip(chosen, self._batch(*part, options), strict=True)
         return [made[number] for number in range(len(rows))]
+
+    def _at_once(self, tokens: Sequence[int]) -> int:
+        """How many of these rows can be worked on together, whose keys and values are those of so many tokens."""
+        assert self.model.config.decoder is not None
+        parts = (block.attention for block in self.model.config.decoder.blocks)
+        each = KEPT * sum(2 * part.num_kv_heads * part.head_size for part in parts)
+        most = accumulate(tokens, max)  # all rows get the room of the longest
+        return max(1, sum(count * longest * each <= ROOM for count, longest in enumerate(most, 1)))
 
     def stream(self, prompt: str, sampling: Sampling | None = None) -> Iterator[str]:
         """Continue one prompt, giving the text piece by piece: whole characters, and no part of a stop string.

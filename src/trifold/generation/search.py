@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from trifold.generation.decoding import Decoding, check_finite
+from trifold.native import get_passes, load_passes
 
 __all__ = ["Hypothesis", "normalize", "search"]
 
@@ -155,14 +156,20 @@ def _rank(
     logits: Float[Tensor, "rows vocab"], totals: Float[Tensor, "prompts beams"], count: int
 ) -> list[list[tuple[float, int, int]]]:
     """The best `count` continuations of each prompt as `(total, beam, token)`, best first."""
-    vocab = logits.shape[-1]
-    logprobs = logits.float().log_softmax(-1).unflatten(0, totals.shape)  # B K V
-    least = min(count, vocab)
-    values, ids = logprobs.topk(least, dim=-1)  # no beam can give more than `count` of the best
-    sums = (totals[:, :, None] + values).flatten(1)  # B K*C
+    least = min(count, logits.shape[-1])
+    logprobs, ids = (part.unflatten(0, totals.shape) for part in _best(logits.float(), least))  # B K C
+    sums = (totals[:, :, None] + logprobs).flatten(1)  # no beam can give more than `count` of the best
     best, places = sums.topk(min(count, sums.shape[1]), dim=-1)
     check_finite(best[:, 0])
     tokens = ids.flatten(1).gather(1, places)
     beams = places // least
     made = zip(best.tolist(), beams.tolist(), tokens.tolist(), strict=True)
     return [list(zip(*row, strict=True)) for row in made]
+
+
+def _best(logits: Float[Tensor, "rows vocab"], count: int) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
+    """The largest log-probabilities of each row, and of which tokens they are."""
+    if logits.device.type == "cpu" and logits.stride(1) == 1 and load_passes() is not None:
+        total, values, ids = get_passes().find_best(logits, count)
+        return values - total[:, None], ids
+    return logits.log_softmax(-1).topk(count, dim=-1)

@@ -28,18 +28,18 @@ def kept(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Slot:
-    """What one block keeps: its own keys and values, which grow, and those of the memory, which do not.
-
-    Attributes:
-        read: what attends to them in place of `attend`, for keys and values that lie in a way of their own.
-    """
+    """What one block keeps: its own keys and values, which grow, and those of the memory, which do not."""
 
     def __init__(self) -> None:
         self.length = 0
-        self.read: Callable[..., Tensor] | None = None
         self.own: tuple[Tensor, Tensor] | None = None
         self.memory: tuple[Tensor, Tensor] | None = None
         self.spare: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def read(self) -> Callable[..., Tensor] | None:
+        """What attends to them in place of `attend`, for keys and values that lie in a way of their own."""
+        return None
 
     def append(
         self, key: Float[Tensor, "batch heads new head_size"], value: Float[Tensor, "batch heads new head_size"]

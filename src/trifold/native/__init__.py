@@ -6,13 +6,15 @@ from trifold.native.compiler import load_library
 from trifold.native.linear import Linear
 from trifold.native.memory import enlarge_pages, keep_memory
 from trifold.native.norm import LayerNorm, RMSNorm
-from trifold.native.passes import HALF, get_passes, load_passes, uses_passes
+from trifold.native.passes import HALF, Adam, Moved, get_passes, load_passes, uses_passes
 from trifold.native.processor import has_matrix_unit, is_intel, multiplies_bfloat16
 
 __all__ = [
     "HALF",
+    "Adam",
     "LayerNorm",
     "Linear",
+    "Moved",
     "RMSNorm",
     "Rule",
     "enlarge_pages",

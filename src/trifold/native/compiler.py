@@ -16,7 +16,8 @@ from pathlib import Path
 
 __all__ = ["load_library"]
 
-FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
+"""The last two: nobody asks for the traces of functions and comparisons, and they forbid vectors."""
 COMPILERS = {".c": ("CC", "cc", "gcc", "clang"), ".cpp": ("CXX", "c++", "g++", "clang++")}
 ERRORS = (OSError, subprocess.SubprocessError)
 

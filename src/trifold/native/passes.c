@@ -4,11 +4,8 @@
    Everything is computed in float32 and rounded once, to the nearest, ties to even. Each row is the work of one thread, so
    results do not depend on how many there are. */
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-math-errno", "no-trapping-math") /* nobody asks for their traces, and they forbid vectors */
-#if defined(__AVX512F__)
+#if defined(__GNUC__) && !defined(__clang__) && defined(__AVX512F__)
 #pragma GCC target("prefer-vector-width=512")
-#endif
 #endif
 #include <stdlib.h>
 
@@ -18,12 +15,31 @@ typedef uint16_t half;
 #define PIECE 4096
 #define LANES 32 /* numbers of half a float in the widest vector */
 
+/* 1 / (1 + e^-x) to 5e-5 of itself, for what is rounded to bfloat16 next; the inverse by Newton's steps from a guess that its bits
+   give. */
+static inline float sigmoid(float x) {
+  float near = x < -80.0f ? -80.0f : x > 80.0f ? 80.0f : x;
+  float whole = (near * -1.44269504f + NEAREST) - NEAREST;
+  float rest = near * -1.44269504f - whole; /* of the power of 2 */
+  float series = 1.0f + rest * (0.69314718f + rest * (0.24022651f + rest * (0.05550411f + rest * 0.0096181291f)));
+  int32_t bits = ((int32_t)whole + 127) << 23;
+  float scale, share;
+  memcpy(&scale, &bits, 4);
+  float below = 1.0f + series * scale;
+  memcpy(&bits, &below, 4);
+  bits = 0x7ef127ea - bits;
+  memcpy(&share, &bits, 4);
+  share *= 2.0f - below * share;
+  share *= 2.0f - below * share;
+  return x < -80.0f ? 0.0f : share;
+}
+
 /* GELU with tanh (Hendrycks & Gimpel 2016): x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3). */
 static inline void gelu_piece(int64_t start, int64_t stop, const half *x, const half *dy, half *y) {
 #pragma omp simd
   for (int64_t i = start; i < stop; i++) {
     float value = widen(x[i]), square = value * value;
-    float share = 1.0f / (1.0f + power(-1.5957691216f * (value + 0.044715f * square * value)));
+    float share = sigmoid(1.5957691216f * (value + 0.044715f * square * value));
     float slope = share * (1.0f - share) * 1.5957691216f * (1.0f + 0.134145f * square);
     y[i] = narrow(dy ? widen(dy[i]) * (share + value * slope) : value * share);
   }
@@ -254,6 +270,53 @@ void cross_entropy(int64_t rows, int64_t words, half *logits, const int64_t *lab
   }
 }
 
+#define CHUNK 64
+
+/* The largest number of each whole or last chunk; of those, the `count`-th largest. */
+static float chunk_limit(int64_t words, int64_t count, const float *x, float *most, float *top) {
+  for (int64_t t = 0; t < count; t++) top[t] = -INFINITY;
+  for (int64_t start = 0; start < words; start += CHUNK) {
+    int64_t stop = start + CHUNK < words ? start + CHUNK : words;
+    float largest = -INFINITY;
+#pragma omp simd reduction(max : largest)
+    for (int64_t i = start; i < stop; i++) largest = x[i] > largest ? x[i] : largest;
+    most[start / CHUNK] = largest;
+    if (!(largest > top[count - 1])) continue;
+    int64_t t = count - 1;
+    for (; t > 0 && top[t - 1] < largest; t--) top[t] = top[t - 1];
+    top[t] = largest;
+  }
+  return top[count - 1];
+}
+
+/* Of each row log(sum(e^x)), and its `count` largest numbers, largest first and of equals the first one first; rows are `step`
+   numbers apart. A row with something that is no number has no sum. */
+void find_best(int64_t rows, int64_t words, int64_t step, int64_t count, const float *x, float *total, float *value, int64_t *place) {
+#pragma omp parallel
+  {
+    float *most = room_for(words / CHUNK + 1 + count), *top = most + words / CHUNK + 1;
+#pragma omp for schedule(static)
+    for (int64_t row = 0; row < rows; row++) {
+      const float *from = x + row * step;
+      float *found = value + row * count, sum = 0.0f;
+      int64_t *where = place + row * count;
+      const float limit = chunk_limit(words, count, from, most, top), largest = top[0];
+#pragma omp simd reduction(+ : sum)
+      for (int64_t i = 0; i < words; i++) sum += power(from[i] - largest);
+      total[row] = largest + logf(sum);
+      for (int64_t t = 0; t < count; t++) found[t] = -INFINITY, where[t] = 0;
+      for (int64_t start = 0; start < words; start += CHUNK)
+        for (int64_t i = start; most[start / CHUNK] >= limit && i < words && i < start + CHUNK; i++) {
+          if (!(from[i] > found[count - 1])) continue;
+          int64_t t = count - 1;
+          for (; t > 0 && found[t - 1] < from[i]; t--) found[t] = found[t - 1], where[t] = where[t - 1];
+          found[t] = from[i], where[t] = i;
+        }
+    }
+    free(most);
+  }
+}
+
 /* sums [pieces][columns]: of each column in each piece of the rows. */
 void column_sums(int64_t rows, int64_t columns, int64_t pieces, const half *x, float *sums) {
 #pragma omp parallel for schedule(static)
@@ -324,6 +387,64 @@ void norm_gradient(int64_t rows, int64_t width, int64_t centered, int64_t pieces
         float place = (widen(from[i]) - mean) * rate;
         to[i] = narrow(rate * (widen(step[i]) * widen(weight[i]) - all - along * place));
       }
+    }
+  }
+}
+
+/* Sums of the squares of pieces of PIECE numbers, so that they do not depend on the number of threads. */
+void squares(int64_t count, const half *x, float *sums) {
+#pragma omp parallel for schedule(static) if (count > 8 * PIECE)
+  for (int64_t start = 0; start < count; start += PIECE) {
+    int64_t stop = start + PIECE < count ? start + PIECE : count;
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = start; i < stop; i++) sum += widen(x[i]) * widen(x[i]);
+    sums[start / PIECE] = sum;
+  }
+}
+
+/* One step of AdamW (Loshchilov & Hutter 2019, algorithm 2) of several weights, whose rounded copies follow at once. The
+   gradient is `grad`, or where there is none `sum`. */
+struct moved {
+  int64_t count;
+  float *weight, *mean, *square;
+  const half *grad;
+  const float *sum;
+  half *copy;
+};
+
+/* decay = 1 - lr * weight decay; rate = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t). */
+struct adam {
+  float factor, decay, beta1, beta2, rate, root, eps;
+};
+
+static void move(int64_t start, int64_t stop, const struct moved *at, struct adam a, const half *grad) {
+  float *restrict weight = at->weight, *restrict mean = at->mean, *restrict square = at->square;
+  const float *restrict sum = at->sum;
+  half *restrict copy = at->copy;
+#pragma omp simd
+  for (int64_t i = start; i < stop; i++) {
+    float slope = (grad ? widen(grad[i]) : sum[i]) * a.factor;
+    float first = mean[i] + (slope - mean[i]) * (1.0f - a.beta1);
+    float second = square[i] * a.beta2 + slope * slope * (1.0f - a.beta2);
+    float made = weight[i] * a.decay - a.rate * first / (sqrtf(second) * a.root + a.eps);
+    mean[i] = first;
+    square[i] = second;
+    weight[i] = made;
+    copy[i] = narrow(made);
+  }
+}
+
+void adamw(int64_t weights, const struct moved *moved, const struct adam *adam) {
+#pragma omp parallel
+  for (const struct moved *at = moved; at < moved + weights; at++) {
+#pragma omp for schedule(static) nowait
+    for (int64_t start = 0; start < at->count; start += PIECE) {
+      const int64_t stop = start + PIECE < at->count ? start + PIECE : at->count;
+      if (at->grad)
+        move(start, stop, at, *adam, at->grad);
+      else
+        move(start, stop, at, *adam, NULL);
     }
   }
 }

@@ -5,22 +5,25 @@ are fast, half of a training step went there (docs/decisions/0015).
 """
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import BFloat16, Bool, Float32, Int64
+from jaxtyping import BFloat16, Bool, Float32, Float64, Int64
 from torch import Tensor
 
 from trifold.native.compiler import load_library
 
-__all__ = ["HALF", "Passes", "Shared", "View", "get_passes", "load_passes", "uses_passes"]
+__all__ = ["HALF", "Adam", "Moved", "Passes", "Shared", "View", "get_passes", "load_passes", "uses_passes"]
 
 HALF = Path(__file__).with_name("half.h")
 SOURCES = (Path(__file__).with_name("passes.c"), HALF)  # the first includes the other
 PIECES = 32
 """Into how many parts rows are cut for sums over them: whatever the number of threads, so that it changes no bit."""
+PIECE = 4096
+"""Numbers that are summed together (as in `passes.c`)."""
 
 INTEGER, POINTER, FLOAT = ctypes.c_int64, ctypes.c_void_p, ctypes.c_float
 
@@ -48,6 +51,21 @@ class Shared(ctypes.Structure):
     )  # fmt: skip
 
 
+class Moved(ctypes.Structure):
+    """A weight that AdamW moves, its moments, its gradient (one of two) and its copy (`struct moved` in `passes.c`)."""
+
+    _fields_ = (
+        ("count", INTEGER), ("weight", POINTER), ("mean", POINTER), ("square", POINTER), ("grad", POINTER),
+        ("sum", POINTER), ("copy", POINTER),
+    )  # fmt: skip
+
+
+class Adam(ctypes.Structure):
+    """The numbers of a step of AdamW (`struct adam` in `passes.c`)."""
+
+    _fields_ = tuple((name, FLOAT) for name in ("factor", "decay", "beta1", "beta2", "rate", "root", "eps"))
+
+
 class Passes:
     """The compiled passes. Tensors are contiguous, and on the CPU.
 
@@ -63,7 +81,10 @@ class Passes:
             "attention_gradient": [POINTER, POINTER, POINTER],
             "attend_shared": [POINTER, POINTER, POINTER],
             "cross_entropy": [INTEGER, INTEGER, POINTER, POINTER, FLOAT, INTEGER, POINTER],
+            "find_best": [*[INTEGER] * 4, *[POINTER] * 4],
             "column_sums": [INTEGER, INTEGER, INTEGER, POINTER, POINTER],
+            "squares": [INTEGER, POINTER, POINTER],
+            "adamw": [INTEGER, POINTER, POINTER],
             "norm": [INTEGER, INTEGER, INTEGER, FLOAT, *[POINTER] * 5],
             "norm_gradient": [INTEGER, INTEGER, INTEGER, INTEGER, *[POINTER] * 6],
         }
@@ -114,11 +135,31 @@ class Passes:
                                     losses.data_ptr())  # fmt: skip
         return losses
 
+    def find_best(
+        self, x: Float32[Tensor, "rows words"], count: int
+    ) -> tuple[Float32[Tensor, " rows"], Float32[Tensor, "rows count"], Int64[Tensor, "rows count"]]:
+        """Of each row log(sum(e^x)), its largest numbers, and where they are; neighbours in a row lie side by side."""
+        total, value = torch.empty(len(x)), torch.empty(len(x), count)
+        place = torch.empty(len(x), count, dtype=torch.int64)
+        self._library.find_best(*x.shape, x.stride(0), count, x.data_ptr(), total.data_ptr(), value.data_ptr(),
+                                place.data_ptr())  # fmt: skip
+        return total, value, place
+
     def column_sums(self, x: BFloat16[Tensor, "rows columns"]) -> Float32[Tensor, " columns"]:
         """The sum of each column."""
         sums = torch.empty(min(len(x), PIECES), x.shape[1])
         self._library.column_sums(*x.shape, len(sums), x.data_ptr(), sums.data_ptr())
         return sums.sum(0)
+
+    def square_sum(self, x: BFloat16[Tensor, "*places"]) -> Float64[Tensor, ""]:
+        """The sum of the squares."""
+        sums = torch.empty(-(-x.numel() // PIECE))
+        self._library.squares(x.numel(), x.data_ptr(), sums.data_ptr())
+        return sums.double().sum()
+
+    def adamw(self, moved: Sequence[Moved], adam: Adam) -> None:
+        """Move weights, their moments and their copies, in place."""
+        self._library.adamw(len(moved), (Moved * len(moved))(*moved), ctypes.byref(adam))
 
     def norm(
         self,

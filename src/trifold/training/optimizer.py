@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trifold.training.adamw import AdamW as OnePass
 from trifold.training.config import AdamW, Muon, Optimizer
 from trifold.training.muon import MatrixMomentum
 from trifold.training.precision import choose_dtype
@@ -30,7 +31,11 @@ def split_parameters(parameters: Mapping[str, Tensor]) -> tuple[list[str], list[
 
 
 def build_optimizers(
-    config: Optimizer, parameters: Mapping[str, Tensor], *, layer_decay: float = 1.0
+    config: Optimizer,
+    parameters: Mapping[str, Tensor],
+    *,
+    layer_decay: float = 1.0,
+    copies: Mapping[Tensor, Tensor] | None = None,
 ) -> list[torch.optim.Optimizer]:
     """The optimizers for named parameters; each group remembers its peak learning rate as `peak_lr`.
 
@@ -38,6 +43,7 @@ def build_optimizers(
         config: which optimizer, and its numbers.
         parameters: what to move, by name.
         layer_decay: what the learning rate is multiplied by from each layer to the one below.
+        copies: the copy of each parameter, for AdamW to write at once; None where others do.
     """
     matrices, rest, still = split_parameters(parameters)
     factors = layer_factors(parameters, layer_decay)
@@ -52,11 +58,11 @@ def build_optimizers(
     match config:
         case AdamW():
             chosen = [*groups([*matrices, *rest], config.lr, config.weight_decay), *groups(still, config.lr, 0.0)]
-            optimizers: list[torch.optim.Optimizer] = [_adamw(config, chosen)]
+            optimizers: list[torch.optim.Optimizer] = [_adamw(config, chosen, copies)]
         case Muon():
             adamw = config.adamw
             chosen = [*groups(rest, adamw.lr, adamw.weight_decay), *groups(still, adamw.lr, 0.0)]
-            optimizers = [_adamw(adamw, chosen)]
+            optimizers = [_adamw(adamw, chosen, copies)]
             if matrices:
                 optimizers.append(_muon(config, groups(matrices, config.lr, config.weight_decay)))
     for optimizer in optimizers:
@@ -91,8 +97,11 @@ def _muon(config: Muon, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     return MatrixMomentum(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, dtype=dtype)
 
 
-def _adamw(config: AdamW, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+def _adamw(
+    config: AdamW, groups: list[dict[str, Any]], copies: Mapping[Tensor, Tensor] | None
+) -> torch.optim.Optimizer:
+    options: dict[str, Any] = {"lr": config.lr, "betas": config.betas, "eps": config.eps}
+    return torch.optim.AdamW(groups, **options, fused=True) if copies is None else OnePass(groups, copies, **options)
 
 
 def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> float:

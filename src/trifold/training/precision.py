@@ -6,14 +6,14 @@ cast twice in a step.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from trifold.native import multiplies_bfloat16
+from trifold.native import get_passes, multiplies_bfloat16, uses_passes
 
 __all__ = ["Weights", "choose_device", "choose_dtype"]
 
@@ -53,6 +53,7 @@ class Weights:
 
     Attributes:
         rank, size: which of how many shares of the exact weights this process holds.
+        followed: names of the weights whose optimizer takes gradients as they are and writes the lean weights itself.
 
     Example:
         >>> weights = Weights(nn.Linear(2, 2), torch.bfloat16)
@@ -72,17 +73,33 @@ class Weights:
             self.exact = {name: value.detach().clone() for name, value in model.named_parameters()}
             model.to(dtype)
         self.lean: dict[str, Tensor] = dict(model.named_parameters())
+        self.followed: frozenset[str] = frozenset()
         self.sums: dict[str, Tensor] = {}
         self.branches: list[dict[str, Tensor]] = []
+
+    def copies(self) -> dict[Tensor, Tensor] | None:
+        """The lean weight of each exact one, for an optimizer that writes them itself; None where none could."""
+        lean = next(iter(self.lean.values()), None)
+        if self.shared or lean is None or not uses_passes(lean):
+            return None
+        return {self.exact[name]: lean for name, lean in self.lean.items()}
+
+    def follow(self, moved: Iterable[Tensor]) -> None:
+        """Leave the copies of weights to the optimizer that moves them, and the gradient of a single pass as it is."""
+        known = set(moved)
+        self.followed = frozenset(name for name, exact in self.exact.items() if exact in known)
+        for name in self.followed:
+            self.exact[name].grad_dtype = None  # any
 
     def collect_gradients(self) -> None:
         """Add the gradients of the last pass to the sums of the step."""
         for name, lean in self.lean.items():
             if lean.grad is not None:
                 if name in self.sums:
-                    self.sums[name] += lean.grad
+                    before = self.sums[name].to(self.exact[name].dtype)
+                    self.sums[name] = before.add_(lean.grad)
                 else:
-                    self.sums[name] = lean.grad if self.shared else lean.grad.float()
+                    self.sums[name] = lean.grad if self.shared or name in self.followed else lean.grad.float()
                 lean.grad = None
 
     def close_pass(self, number: int) -> None:
@@ -112,7 +129,12 @@ class Weights:
     def norm(self) -> Tensor:
         """Of all gradients that are placed, as one vector."""
         placed = [exact.grad for exact in self.exact.values() if exact.grad is not None]
-        return torch.nn.utils.get_total_norm(placed)
+        if not self.followed:
+            return torch.nn.utils.get_total_norm(placed)
+        lean = [grad for grad in placed if grad.dtype == torch.bfloat16]
+        wide = torch.nn.utils.get_total_norm([grad for grad in placed if grad.dtype != torch.bfloat16])
+        squares = [wide.double().square(), *(get_passes().square_sum(grad.contiguous()) for grad in lean)]
+        return torch.stack(squares).sum().sqrt().float()
 
     def drop_gradients(self) -> None:
         """Forget the gradients of a pass that failed."""
@@ -130,11 +152,12 @@ class Weights:
             exact.grad = None
 
     @torch.no_grad()
-    def refresh(self) -> None:
-        """Round the exact weights into the model's copy."""
+    def refresh(self, *, after_step: bool = False) -> None:
+        """Round the exact weights into the model's copy; after a step of the optimizers, those that these did not write."""
         if not self.shared:
             for name, lean in self.lean.items():
-                lean.copy_(self.exact[name])
+                if not (after_step and name in self.followed):
+                    lean.copy_(self.exact[name])
 
     def part(self, whole: Tensor) -> Tensor:
         """What this process holds of a weight, or of a moment of its shape: here, all of it."""

@@ -23,6 +23,7 @@ from trifold.errors import CapacityError, NonFiniteError
 from trifold.locale import message
 from trifold.model import Transformer
 from trifold.objective import Criterion
+from trifold.training.adamw import AdamW
 from trifold.training.config import Training
 from trifold.training.group import Alone
 from trifold.training.memory import settled
@@ -79,7 +80,12 @@ class Trainer:
         self.dtype = choose_dtype(training.dtype, self.device)
         self.model = model
         self.weights = (Sharded if self.group.in_step else Weights)(model.to(self.device), self.dtype)
-        self.optimizers = build_optimizers(training.optimizer, self.weights.exact, layer_decay=training.layer_decay)
+        copies = self.weights.copies() if self.group.size == 1 and not training.deterministic else None
+        self.optimizers = build_optimizers(
+            training.optimizer, self.weights.exact, layer_decay=training.layer_decay, copies=copies
+        )
+        self._one_pass = [one for one in self.optimizers if isinstance(one, AdamW)]
+        self.weights.follow(weight for one in self._one_pass for weight in one.copies)
         self.step = self.tokens = 0
         self.seconds = 0.0
         self.between: Callable[[], None] = lambda: None
@@ -143,7 +149,7 @@ class Trainer:
         self.is_whole = False
         for optimizer in self.optimizers:
             optimizer.step()
-        self.weights.refresh()
+        self.weights.refresh(after_step=True)
         self.is_whole = True
 
     def _is_good(self, total: float, norm: float) -> bool:
@@ -234,12 +240,16 @@ class Trainer:
 
     def _clip(self) -> float:
         """The norm of all gradients, which are scaled down where it is above the limit."""
-        exact = list(self.weights.exact.values())
         with self.group.meeting("training.doing_gradients"):
             norm = self.weights.norm()
         limit, found = self.training.clip, norm.item()
+        factor = 1.0
         if limit is not None and found > limit:
-            torch.nn.utils.clip_grads_with_norm_(exact, limit, norm)
+            factor = limit / (found + 1e-6)
+            others = [exact for name, exact in self.weights.exact.items() if name not in self.weights.followed]
+            torch.nn.utils.clip_grads_with_norm_(others, limit, norm)
+        for optimizer in self._one_pass:
+            optimizer.factor = factor
         return found
 
     def _compile(self, batch: Batch) -> None:

@@ -1,5 +1,8 @@
 """Beams whose past stays where it was written: the same texts as with keys and values that move."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -54,6 +57,20 @@ def test_other_number_formats_move_what_they_keep():
     assert searched(model.double(), limits=[4, 4, 4])[1] is not BeamCache
 
 
+def test_what_a_search_kept_is_gone_when_it_ends():
+    model = build(next(name for name in WRITERS if "pair" in name)).float()
+    gc.disable()  # nobody has to look for garbage
+    try:
+        rows = Decoding(model, PROMPTS[True], SOURCES)
+        search(rows, beams=3, limits=[5] * len(SOURCES), ends=(1,), alpha=1.0)
+        kept = [weakref.ref(slot) for slot in rows.cache.slots]
+        assert all(one() is not None for one in kept)
+        del rows
+        assert all(one() is None for one in kept)
+    finally:
+        gc.enable()
+
+
 def test_nothing_is_copied_when_beams_move():
     model = build(next(name for name in WRITERS if "pair" in name)).float()
     rows = Decoding(model, PROMPTS[True], SOURCES)
@@ -66,4 +83,4 @@ def test_nothing_is_copied_when_beams_move():
         rows.step(torch.full((len(rows.lengths),), 5))
         rows.select(torch.tensor(order))
     assert [part.data_ptr() for part in (*slot.rooms, *slot.memory)] == places
-    assert rows.cache.source.tolist() == [1, 1, 1]
+    assert rows.cache.table.source.tolist() == [1, 1, 1]

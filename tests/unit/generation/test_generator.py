@@ -8,6 +8,7 @@ from tests.shapes import DECODERS, LONGEST, PAIRS, VOCAB, WRITERS, build
 from trifold.batch import Layout
 from trifold.errors import NonFiniteError, UsageError
 from trifold.generation import Generator, Sampling
+from trifold.generation import generator as generator_module
 from trifold.generation.output import Growing
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
@@ -258,3 +259,23 @@ def test_a_folder_without_a_decoder_is_refused(tokenizer: Tokenizer, tmp_path: P
     Pretrained.from_preset("bert", size="tiny", vocab_size=VOCAB).save_pretrained(tmp_path, tokenizer=tokenizer)
     with pytest.raises(UsageError, match="only an encoder"):
         Generator.from_pretrained(tmp_path)
+
+
+def test_as_many_prompts_at_once_as_their_keys_and_values_have_room(tokenizer: Tokenizer, monkeypatch) -> None:
+    shape = {"num_layers": 3, "d_model": 64, "num_heads": 4}
+    model = Pretrained.from_preset("gpt2", size="tiny", vocab_size=tokenizer.vocab_size, **shape)
+    generator, token = Generator(model, tokenizer), 3 * 2 * 64 * 4  # bytes
+    monkeypatch.setattr(generator_module, "ROOM", 100 * token)
+    assert [generator._at_once(rows) for rows in ([25] * 9, [10, 20, 50, 60], [101], [1] * 90)] == [4, 2, 1, 90]
+    sizes, batch = [], Generator._batch
+
+    def counted(self: Generator, rows: list, *rest: object) -> list:
+        sizes.append(len(rows))
+        return batch(self, rows, *rest)
+
+    monkeypatch.setattr(Generator, "_batch", counted)
+    generator.generate([[1] * 5] * 7, Sampling(max_tokens=45, seed=1))
+    generator.generate([[1] * 5] * 7, Sampling(max_tokens=45, seed=1), batch_size=3)
+    monkeypatch.setattr(generator_module, "ROOM", 2**31)
+    generator.generate([[1]] * 300, Sampling(max_tokens=1))
+    assert sizes == [2, 2, 2, 1, 3, 3, 1, 128, 128, 44]

@@ -168,3 +168,27 @@ def test_without_them_torch_does_the_work(monkeypatch):
 def test_they_can_be_loaded_first_while_nothing_is_recorded():
     with torch.inference_mode():
         assert load_passes.__wrapped__() is not None
+
+
+@compiled
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 300), st.integers(1, 12), st.booleans())
+def test_the_best_of_a_row_are_the_best_and_come_in_order(rows, words, count, equal):
+    x = drawn(rows, words + 3).float()[:, 1 : words + 1]  # rows are further apart than they are long
+    x = x.round() if equal else x
+    count = min(count, words)
+    total, value, place = native.get_passes().find_best(x, count)
+    torch.testing.assert_close(total, x.logsumexp(1), rtol=1e-5, atol=1e-5)
+    wanted = [sorted(range(words), key=lambda word: (-row[word], word))[:count] for row in x.tolist()]
+    assert place.tolist() == wanted
+    assert torch.equal(value, x.gather(1, place))
+
+
+@compiled
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_row_with_something_that_is_no_number_has_no_sum(bad):
+    x = drawn(3, 200).float()
+    x[1, 77] = bad
+    total, _, place = native.get_passes().find_best(x, 4)
+    assert total.isnan().tolist() == [False, True, False]
+    assert 0 <= int(place.min()) <= int(place.max()) < 200
