@@ -167,7 +167,9 @@ def _rank(
     return [list(zip(*row, strict=True)) for row in made]
 
 
-def _best(logits: Float[Tensor, "rows vocab"], count: int) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
+def _best(
+    logits: Float[Tensor, "rows vocab"], count: int
+) -> tuple[Float[Tensor, "rows count"], Int[Tensor, "rows count"]]:
     """The largest log-probabilities of each row, and of which tokens they are."""
     if logits.device.type == "cpu" and logits.stride(1) == 1 and load_passes() is not None:
         total, values, ids = get_passes().find_best(logits, count)
