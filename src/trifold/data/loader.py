@@ -5,7 +5,6 @@ of a loader is two whole numbers, however large the corpus.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -30,9 +29,11 @@ class Preparer(Protocol):
 
     Attributes:
         suffix: ids added to the end of each document before it is cut.
+        draws: whether its examples depend on chance.
     """
 
     suffix: tuple[int, ...]
+    draws: bool
 
     def piece_length(self, length: int) -> int:
         """How many tokens of a document fill a row of `length`."""
@@ -73,6 +74,7 @@ class Loader:
         token_bytes: NDArray[np.int64] | None = None,
     ) -> None:
         self.corpora, self.objective, self.room = corpora, objective, room
+        self.idle = np.random.default_rng(seed)
         self.batch_size, self.pad, self.seed, self.token_bytes = batch_size, pad, seed, token_bytes
         self.piece_length = objective.piece_length(room.main)
         self.sizes = [corpus.num_pieces(self.piece_length, len(objective.suffix)) for corpus in corpora]
@@ -157,8 +159,10 @@ class Loader:
     def _prepare(self, corpus: Corpus, piece: Piece | None, seed: int) -> list[TrainingExample]:
         if piece is None:
             return []
-        piece = replace(piece, room=(self.room.source, self.room.target))
-        examples = self.objective.prepare(piece, np.random.default_rng(seed))
+        room = (self.room.source, self.room.target)
+        piece = Piece(piece.ids, piece.previous, piece.word_starts, piece.target, room)
+        rng = np.random.default_rng(seed) if self.objective.draws else self.idle  # it takes longer than all else here
+        examples = self.objective.prepare(piece, rng)
         for example in examples:
             if not self.room.fits(example):
                 limit = f"{self.room.source} + {self.room.target}"

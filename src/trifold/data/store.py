@@ -148,10 +148,11 @@ class TokenStore:
             start, stop = max(number * length - late, 0), min((number + 1) * length - late, total)
         if stop <= start:
             return None
-        ids = self._slice(document, start, min(stop, size))
+        first = max(start - 1, 0)  # with the token before it
+        ids = self._slice(document, first, min(stop, size))
         if stop > size:
-            ids = np.concatenate([ids, np.array(suffix[max(start - size, 0) : stop - size], dtype=np.int64)])
-        previous = int(self._slice(document, start - 1, start)[0]) if start else None
+            ids = np.concatenate([ids, np.array(suffix[max(first - size, 0) : stop - size], dtype=np.int64)])
+        previous, ids = (int(ids[0]), ids[1:]) if start else (None, ids)
         return Piece(ids, previous, self._word_starts(document, start, stop, size))
 
     def _word_starts(self, document: int, start: int, stop: int, size: int) -> NDArray[np.bool_] | None:

@@ -17,7 +17,7 @@ class Causal:
     """`labels[i]` is the token after `target[i]`; a document begins with the start token and ends with the end token."""
 
     kind = "causal"
-    needs_words = False
+    needs_words = draws = False
 
     def __init__(self, _: config.Causal, tokenizer: Tokenizer, model: model_config.Transformer) -> None:
         specials = Specials(tokenizer, self.kind)

@@ -18,7 +18,7 @@ class Denoising:
     """T5's objective. Of `a b c d e` with the span `b c`: source `a <0> d e </s>`, target `<0> b c <1> </s>`."""
 
     kind = "denoising"
-    needs_words = False
+    needs_words, draws = False, True
     suffix: tuple[int, ...] = ()
 
     def __init__(self, denoising: config.Denoising, tokenizer: Tokenizer, model: model_config.Transformer) -> None:

@@ -18,6 +18,7 @@ class Masked:
     """BERT's objective: of the chosen tokens 80 % are masked, 10 % replaced at random, 10 % kept; all are predicted."""
 
     kind = "masked"
+    draws = True
     suffix: tuple[int, ...] = ()
 
     def __init__(self, masked: config.Masked, tokenizer: Tokenizer, model: model_config.Transformer) -> None:

@@ -23,6 +23,7 @@ class Mixture:
     """
 
     kind = "mixture"
+    draws = True
 
     def __init__(self, parts: list[Objective], weights: tuple[float, ...]) -> None:
         self.parts = parts

@@ -33,11 +33,13 @@ class Objective(Criterion, Protocol):
         kind: its name in configurations.
         suffix: ids that the loader adds to the end of each document before cutting it.
         needs_words: whether pieces must come with their word starts.
+        draws: whether examples depend on chance.
     """
 
     kind: str
     suffix: tuple[int, ...]
     needs_words: bool
+    draws: bool
 
     def piece_length(self, length: int) -> int:
         """How many tokens of a document fill a row of `length` places on the model's first side."""

@@ -17,7 +17,7 @@ class Prefix:
     """In a decoder the prefix is seen whole by all; beside an encoder it is what the encoder reads."""
 
     kind = "prefix"
-    needs_words = False
+    needs_words, draws = False, True
 
     def __init__(self, prefix: config.Prefix, tokenizer: Tokenizer, model: model_config.Transformer) -> None:
         specials = Specials(tokenizer, self.kind)

@@ -18,7 +18,7 @@ class SequenceToSequence:
     """Pairs for an encoder-decoder: the source with its end token; the target shifted behind the start token."""
 
     kind = "sequence_to_sequence"
-    needs_words = False
+    needs_words = draws = False
     suffix: tuple[int, ...] = ()
 
     def __init__(self, pairs: config.SequenceToSequence, tokenizer: Tokenizer, model: model_config.Transformer) -> None:

@@ -206,7 +206,7 @@ def test_text_without_a_token_is_refused_and_leaves_nothing(tmp_path, tokenizer)
 class Odd:
     """An objective that makes of each piece what it is told."""
 
-    suffix = ()
+    suffix, draws = (), False
 
     def __init__(self, *examples: TrainingExample) -> None:
         self.examples = list(examples)
