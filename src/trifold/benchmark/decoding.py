@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from trifold.benchmark.llama import NEEDS, run_llama
 from trifold.benchmark.step import count_matrices
 from trifold.benchmark.text import SENTENCES, WIKIPEDIA, english_documents, labelled_sentences
 from trifold.benchmark.work import Benchmark, Measured, Side, Work
@@ -85,6 +86,11 @@ def one_generate(work: Work) -> Measured:
     count = made.shape[1] - ids.shape[1]
     read = sum(part.weight.numel() for part in model.modules() if hasattr(part, "nf") or hasattr(part, "out_features"))
     return Measured(amount=count, seconds=seconds, bytes=BYTES[precision] * read * count, note=precision)
+
+
+def one_llama(work: Work, *, kind: str) -> Measured:
+    """llama.cpp, on the same weights."""
+    return run_llama(work, large_folder(work), prompt_of(work), work.pick(full=WRITTEN, smoke=4), kind=kind)
 
 
 def sentence_writer(work: Work) -> Path:
@@ -165,6 +171,8 @@ ONE = Benchmark(
         Side(name="trifold", run=one_trifold),
         Side(name="trifold int8", run=partial(one_trifold, int8=True)),
         Side(name="transformers generate", run=one_generate, needs=PEERS, bar=2.5),
+        Side(name="llama.cpp", run=partial(one_llama, kind="BF16"), needs=NEEDS, bar=1.0),
+        Side(name="llama.cpp int8", run=partial(one_llama, kind="Q8_0"), needs=NEEDS),
     ),
     rounds=5,
 )
