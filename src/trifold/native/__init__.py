@@ -1,6 +1,6 @@
 """What runs as C compiled for the user's processor; everything here has a twin in torch, and is used where it fits."""
 
-from trifold.native.activation import gelu_tanh
+from trifold.native.activation import gelu_product, gelu_tanh
 from trifold.native.attention import Rule, keeps_weights, mix_values, mixes
 from trifold.native.compiler import load_library
 from trifold.native.linear import Linear
@@ -18,6 +18,7 @@ __all__ = [
     "RMSNorm",
     "Rule",
     "enlarge_pages",
+    "gelu_product",
     "gelu_tanh",
     "get_passes",
     "has_matrix_unit",

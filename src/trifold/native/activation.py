@@ -2,12 +2,13 @@
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
+from trifold.native.linear import Linear, multiply
 from trifold.native.passes import get_passes, uses_passes
 
-__all__ = ["gelu_tanh"]
+__all__ = ["gelu_product", "gelu_tanh"]
 
 
 def gelu_tanh(x: Float[Tensor, "*places"]) -> Float[Tensor, "*places"]:
@@ -32,3 +33,35 @@ class _Gelu(Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:  # type: ignore[override]
         (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return get_passes().gelu(x, grad.contiguous())
+
+
+def gelu_product(x: Float[Tensor, "*places inputs"], linear: nn.Linear) -> Float[Tensor, "*places outputs"]:
+    """`linear(gelu_tanh(x))`, which keeps `x` alone for the way back, and works out its GELU again there.
+
+    Example:
+        >>> import torch
+        >>> gelu_product(torch.zeros(2, 3), nn.Linear(3, 4)).shape
+        torch.Size([2, 4])
+    """
+    fits = isinstance(linear, Linear) and linear.fits(x)
+    return _GeluProduct.apply(x.contiguous(), linear.weight, linear.bias) if fits else linear(gelu_tanh(x))
+
+
+class _GeluProduct(Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x, weight)
+        return multiply(get_passes().gelu(x), weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
+        needs, rows = ctx.needs_input_grad, grad.flatten(0, -2).contiguous()  # type: ignore[attr-defined]
+        step = rows @ weight
+        inner = get_passes().gelu_again(x.flatten(0, -2), step)
+        return (
+            step.view_as(x) if needs[0] else None,
+            rows.t() @ inner if needs[1] else None,
+            get_passes().column_sums(rows).to(grad.dtype) if needs[2] else None,
+        )

@@ -2,13 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import BFloat16, Float
 from torch import Tensor, nn
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
 from trifold.native.passes import get_passes, uses_passes
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "multiply"]
 
 
 class Linear(nn.Linear):
@@ -22,17 +22,30 @@ class Linear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
         """The product."""
-        fits = self.bias is not None and uses_passes(input) and self.weight.dtype == input.dtype
-        if not fits or not torch.backends.mkldnn.is_available():
+        if not self.fits(input):
             return F.linear(input, self.weight, self.bias)
         return _Product.apply(input, self.weight, self.bias)
+
+    def fits(self, x: Float[Tensor, "*places inputs"]) -> bool:
+        """Whether the product goes our way."""
+        fits = self.bias is not None and uses_passes(x) and self.weight.dtype == x.dtype
+        return fits and torch.backends.mkldnn.is_available()
+
+
+def multiply(
+    x: BFloat16[Tensor, "*places inputs"],
+    weight: BFloat16[Tensor, "outputs inputs"],
+    bias: BFloat16[Tensor, " outputs"],
+) -> BFloat16[Tensor, "*places outputs"]:
+    """`x weight^T + bias`, the bias added while the product is written."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # noqa: SLF001 - no public twin
 
 
 class _Product(Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(x, weight)
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # noqa: SLF001 - no public twin
+        return multiply(x, weight, bias)
 
     @staticmethod
     @once_differentiable

@@ -6,11 +6,13 @@
 
    Blocks of LEAST bytes and more come in sizes at most a sixteenth apart, go back to where others of their size wait, and
    serve whoever wants up to a third less. What is in use and what waits together stays below 3/2 of the most that was ever in
-   use: above that, the sizes that were asked for longest ago go back to the system. */
+   use, and SPARE bytes above it: where a new block would go beyond that, one up to four times as large serves, and then the
+   sizes that were asked for longest ago go back to the system. */
 
 #include <c10/core/CPUAllocator.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <map>
@@ -20,6 +22,7 @@
 namespace {
 
 constexpr size_t HEAD = 64, LEAST = size_t{1} << 16; /* a block begins with its size, then its alignment */
+constexpr size_t SPARE = size_t{3} << 26;
 
 struct Shelf {
   std::vector<char *> blocks;
@@ -47,9 +50,10 @@ size_t block_size(size_t bytes) {
   return (bytes + step - 1) / step * step + HEAD;
 }
 
+size_t limit_of(const Store &held) { return held.most + std::min(held.most / 2, SPARE); }
+
 void shrink(Store &held) {
-  size_t limit = held.most + held.most / 2;
-  while (held.waiting && held.used + held.waiting > limit) {
+  while (held.waiting && held.used + held.waiting > limit_of(held)) {
     auto oldest = held.shelves.end();
     for (auto at = held.shelves.begin(); at != held.shelves.end(); ++at)
       if (!at->second.blocks.empty() && (oldest == held.shelves.end() || at->second.asked < oldest->second.asked)) oldest = at;
@@ -59,9 +63,9 @@ void shrink(Store &held) {
   }
 }
 
-/* A block that waits, at most half as large again as wanted. */
-char *reuse(Store &held, size_t size) {
-  for (auto at = held.shelves.lower_bound(size); at != held.shelves.end() && at->first <= size + size / 2; ++at) {
+/* A block that waits, of `size` to `most` bytes. */
+char *reuse(Store &held, size_t size, size_t most) {
+  for (auto at = held.shelves.lower_bound(size); at != held.shelves.end() && at->first <= most; ++at) {
     if (at->second.blocks.empty()) continue;
     char *block = at->second.blocks.back();
     at->second.blocks.pop_back();
@@ -75,7 +79,8 @@ char *take(size_t size) {
   Store &held = store();
   std::lock_guard<std::mutex> guard(held.lock);
   held.shelves[size].asked = ++held.time;
-  char *block = reuse(held, size);
+  char *block = reuse(held, size, size + size / 2);
+  if (!block && held.used + held.waiting + size > limit_of(held)) block = reuse(held, size, 4 * size);
   if (!block) {
     void *made = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (made == MAP_FAILED) return nullptr;

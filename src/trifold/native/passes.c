@@ -1,5 +1,4 @@
-/* What a training step does to bfloat16 numbers between its products, each in one pass over memory; and attention of single
-   queries to keys that rows share.
+/* What a training step does to bfloat16 numbers between its products, each in one pass over memory.
 
    Everything is computed in float32 and rounded once, to the nearest, ties to even. Each row is the work of one thread, so
    results do not depend on how many there are. */
@@ -35,25 +34,28 @@ static inline float sigmoid(float x) {
 }
 
 /* GELU with tanh (Hendrycks & Gimpel 2016): x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3). */
-static inline void gelu_piece(int64_t start, int64_t stop, const half *x, const half *dy, half *y) {
+static inline void gelu_piece(int64_t start, int64_t stop, const half *x, const half *dy, half *y, half *again) {
 #pragma omp simd
   for (int64_t i = start; i < stop; i++) {
     float value = widen(x[i]), square = value * value;
     float share = sigmoid(1.5957691216f * (value + 0.044715f * square * value));
     float slope = share * (1.0f - share) * 1.5957691216f * (1.0f + 0.134145f * square);
     y[i] = narrow(dy ? widen(dy[i]) * (share + value * slope) : value * share);
+    if (again) again[i] = narrow(value * share);
   }
 }
 
-/* Of so many numbers; with dy, the gradient of x in place of the result. */
-void gelu(int64_t count, const half *x, const half *dy, half *y) {
+/* Of so many numbers; with dy, the gradient of x in place of the result, which may go to `again`. y may be dy. */
+void gelu(int64_t count, const half *x, const half *dy, half *y, half *again) {
 #pragma omp parallel for schedule(static)
   for (int64_t start = 0; start < count; start += PIECE) {
     int64_t stop = start + PIECE < count ? start + PIECE : count;
-    if (dy)
-      gelu_piece(start, stop, x, dy, y);
+    if (!dy)
+      gelu_piece(start, stop, x, NULL, y, NULL);
+    else if (!again)
+      gelu_piece(start, stop, x, dy, y, NULL);
     else
-      gelu_piece(start, stop, x, NULL, y);
+      gelu_piece(start, stop, x, dy, y, again);
   }
 }
 
@@ -185,58 +187,6 @@ void attention_gradient(const struct view *view, half *weights, half *gradient) 
   }
 }
 
-/* One query of each row over keys and values, all float32, that lie in other rows' places: key t of row r in that of
-   origin[r][t], or of origin[r] where origin_key is 0. Steps are in numbers; seen and bias as above, and may be missing. */
-struct shared {
-  int64_t rows, heads, share, size, keys; /* so many heads share one of the keys */
-  const float *key, *value;
-  int64_t row_step, key_step, head_step;
-  const int32_t *origin;
-  int64_t origin_row, origin_key;
-  const uint8_t *seen;
-  int64_t seen_row;
-  const float *bias;
-  int64_t bias_row, bias_head;
-  float scale;
-};
-
-/* Where the key of a row and head begins, and its value. */
-static inline int64_t place_of(const struct shared *of, int64_t row, int64_t head, int64_t t) {
-  int64_t origin = of->origin[row * of->origin_row + t * of->origin_key];
-  return origin * of->row_step + t * of->key_step + head / of->share * of->head_step;
-}
-
-void attend_shared(const struct shared *of, const float *queries, float *mixed) {
-#pragma omp parallel
-  {
-    float *score = room_for(of->keys);
-#pragma omp for schedule(static)
-    for (int64_t at = 0; at < of->rows * of->heads; at++) {
-      int64_t row = at / of->heads, head = at % of->heads, size = of->size, filled = fill(of->keys);
-      const float *query = queries + at * size, *bias = of->bias + row * of->bias_row + head * of->bias_head;
-      float *to = mixed + at * size;
-      for (int64_t t = 0; t < of->keys; t++) {
-        const float *key = of->key + place_of(of, row, head, t);
-        float dot = 0.0f;
-#pragma omp simd reduction(+ : dot)
-        for (int64_t i = 0; i < size; i++) dot += query[i] * key[i];
-        dot = dot * of->scale + (of->bias ? bias[t] : 0.0f);
-        score[t] = of->seen && !of->seen[row * of->seen_row + t] ? -INFINITY : dot;
-      }
-      for (int64_t t = of->keys; t < filled; t++) score[t] = -INFINITY;
-      float part = exponentials(filled, score);
-      memset(to, 0, size * sizeof *to);
-      for (int64_t t = 0; t < of->keys; t++) {
-        const float *value = of->value + place_of(of, row, head, t);
-        float weight = score[t] * part;
-#pragma omp simd
-        for (int64_t i = 0; i < size; i++) to[i] += weight * value[i];
-      }
-    }
-    free(score);
-  }
-}
-
 /* Cross-entropy of each row of logits with its label, `smoothing` of it spread over all words; with `differentiate` the
    logits become their gradient: softmax - wanted. */
 void cross_entropy(int64_t rows, int64_t words, half *logits, const int64_t *labels, float smoothing, int64_t differentiate,
@@ -267,53 +217,6 @@ void cross_entropy(int64_t rows, int64_t words, half *logits, const int64_t *lab
       for (int64_t k = 0; k < words; k++) logit[k] = narrow(room[k] * share - spread);
     }
     free(room);
-  }
-}
-
-#define CHUNK 64
-
-/* The largest number of each whole or last chunk; of those, the `count`-th largest. */
-static float chunk_limit(int64_t words, int64_t count, const float *x, float *most, float *top) {
-  for (int64_t t = 0; t < count; t++) top[t] = -INFINITY;
-  for (int64_t start = 0; start < words; start += CHUNK) {
-    int64_t stop = start + CHUNK < words ? start + CHUNK : words;
-    float largest = -INFINITY;
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = start; i < stop; i++) largest = x[i] > largest ? x[i] : largest;
-    most[start / CHUNK] = largest;
-    if (!(largest > top[count - 1])) continue;
-    int64_t t = count - 1;
-    for (; t > 0 && top[t - 1] < largest; t--) top[t] = top[t - 1];
-    top[t] = largest;
-  }
-  return top[count - 1];
-}
-
-/* Of each row log(sum(e^x)), and its `count` largest numbers, largest first and of equals the first one first; rows are `step`
-   numbers apart. A row with something that is no number has no sum. */
-void find_best(int64_t rows, int64_t words, int64_t step, int64_t count, const float *x, float *total, float *value, int64_t *place) {
-#pragma omp parallel
-  {
-    float *most = room_for(words / CHUNK + 1 + count), *top = most + words / CHUNK + 1;
-#pragma omp for schedule(static)
-    for (int64_t row = 0; row < rows; row++) {
-      const float *from = x + row * step;
-      float *found = value + row * count, sum = 0.0f;
-      int64_t *where = place + row * count;
-      const float limit = chunk_limit(words, count, from, most, top), largest = top[0];
-#pragma omp simd reduction(+ : sum)
-      for (int64_t i = 0; i < words; i++) sum += power(from[i] - largest);
-      total[row] = largest + logf(sum);
-      for (int64_t t = 0; t < count; t++) found[t] = -INFINITY, where[t] = 0;
-      for (int64_t start = 0; start < words; start += CHUNK)
-        for (int64_t i = start; most[start / CHUNK] >= limit && i < words && i < start + CHUNK; i++) {
-          if (!(from[i] > found[count - 1])) continue;
-          int64_t t = count - 1;
-          for (; t > 0 && found[t - 1] < from[i]; t--) found[t] = found[t - 1], where[t] = where[t - 1];
-          found[t] = from[i], where[t] = i;
-        }
-    }
-    free(most);
   }
 }
 
@@ -391,60 +294,5 @@ void norm_gradient(int64_t rows, int64_t width, int64_t centered, int64_t pieces
   }
 }
 
-/* Sums of the squares of pieces of PIECE numbers, so that they do not depend on the number of threads. */
-void squares(int64_t count, const half *x, float *sums) {
-#pragma omp parallel for schedule(static) if (count > 8 * PIECE)
-  for (int64_t start = 0; start < count; start += PIECE) {
-    int64_t stop = start + PIECE < count ? start + PIECE : count;
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = start; i < stop; i++) sum += widen(x[i]) * widen(x[i]);
-    sums[start / PIECE] = sum;
-  }
-}
-
-/* One step of AdamW (Loshchilov & Hutter 2019, algorithm 2) of several weights, whose rounded copies follow at once. The
-   gradient is `grad`, or where there is none `sum`. */
-struct moved {
-  int64_t count;
-  float *weight, *mean, *square;
-  const half *grad;
-  const float *sum;
-  half *copy;
-};
-
-/* decay = 1 - lr * weight decay; rate = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t). */
-struct adam {
-  float factor, decay, beta1, beta2, rate, root, eps;
-};
-
-static void move(int64_t start, int64_t stop, const struct moved *at, struct adam a, const half *grad) {
-  float *restrict weight = at->weight, *restrict mean = at->mean, *restrict square = at->square;
-  const float *restrict sum = at->sum;
-  half *restrict copy = at->copy;
-#pragma omp simd
-  for (int64_t i = start; i < stop; i++) {
-    float slope = (grad ? widen(grad[i]) : sum[i]) * a.factor;
-    float first = mean[i] + (slope - mean[i]) * (1.0f - a.beta1);
-    float second = square[i] * a.beta2 + slope * slope * (1.0f - a.beta2);
-    float made = weight[i] * a.decay - a.rate * first / (sqrtf(second) * a.root + a.eps);
-    mean[i] = first;
-    square[i] = second;
-    weight[i] = made;
-    copy[i] = narrow(made);
-  }
-}
-
-void adamw(int64_t weights, const struct moved *moved, const struct adam *adam) {
-#pragma omp parallel
-  for (const struct moved *at = moved; at < moved + weights; at++) {
-#pragma omp for schedule(static) nowait
-    for (int64_t start = 0; start < at->count; start += PIECE) {
-      const int64_t stop = start + PIECE < at->count ? start + PIECE : at->count;
-      if (at->grad)
-        move(start, stop, at, *adam, at->grad);
-      else
-        move(start, stop, at, *adam, NULL);
-    }
-  }
-}
+#include "optimizer.c"
+#include "search.c"

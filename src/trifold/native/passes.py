@@ -19,7 +19,10 @@ from trifold.native.compiler import load_library
 __all__ = ["HALF", "Adam", "Moved", "Passes", "Shared", "View", "get_passes", "load_passes", "uses_passes"]
 
 HALF = Path(__file__).with_name("half.h")
-SOURCES = (Path(__file__).with_name("passes.c"), HALF)  # the first includes the other
+SOURCES = (
+    *map(Path(__file__).with_name, ("passes.c", "optimizer.c", "search.c")),
+    HALF,
+)  # the first includes the others
 PIECES = 32
 """Into how many parts rows are cut for sums over them: whatever the number of threads, so that it changes no bit."""
 PIECE = 4096
@@ -41,7 +44,7 @@ class View(ctypes.Structure):
 
 
 class Shared(ctypes.Structure):
-    """Keys and values that lie in the places of several rows (`struct shared` in `passes.c`)."""
+    """Keys and values that lie in the places of several rows (`struct shared` in `search.c`)."""
 
     _fields_ = (
         ("rows", INTEGER), ("heads", INTEGER), ("share", INTEGER), ("size", INTEGER), ("keys", INTEGER),
@@ -52,7 +55,7 @@ class Shared(ctypes.Structure):
 
 
 class Moved(ctypes.Structure):
-    """A weight that AdamW moves, its moments, its gradient (one of two) and its copy (`struct moved` in `passes.c`)."""
+    """A weight that AdamW moves, its moments, its gradient (one of two) and its copy (`struct moved` in `optimizer.c`)."""
 
     _fields_ = (
         ("count", INTEGER), ("weight", POINTER), ("mean", POINTER), ("square", POINTER), ("grad", POINTER),
@@ -61,7 +64,7 @@ class Moved(ctypes.Structure):
 
 
 class Adam(ctypes.Structure):
-    """The numbers of a step of AdamW (`struct adam` in `passes.c`)."""
+    """The numbers of a step of AdamW (`struct adam` in `optimizer.c`)."""
 
     _fields_ = tuple((name, FLOAT) for name in ("factor", "decay", "beta1", "beta2", "rate", "root", "eps"))
 
@@ -76,7 +79,7 @@ class Passes:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
         kinds = {
-            "gelu": [INTEGER, POINTER, POINTER, POINTER],
+            "gelu": [INTEGER, *[POINTER] * 4],
             "attention_weights": [POINTER, POINTER, INTEGER],
             "attention_gradient": [POINTER, POINTER, POINTER],
             "attend_shared": [POINTER, POINTER, POINTER],
@@ -97,7 +100,15 @@ class Passes:
     ) -> BFloat16[Tensor, "*places"]:
         """GELU with tanh; with the gradient of the result, that of `x`."""
         made = torch.empty_like(x)
-        self._library.gelu(x.numel(), x.data_ptr(), None if grad is None else grad.data_ptr(), made.data_ptr())
+        self._library.gelu(x.numel(), x.data_ptr(), None if grad is None else grad.data_ptr(), made.data_ptr(), None)
+        return made
+
+    def gelu_again(
+        self, x: BFloat16[Tensor, "*places"], grad: BFloat16[Tensor, "*places"]
+    ) -> BFloat16[Tensor, "*places"]:
+        """GELU with tanh; the gradient of the result becomes that of `x`, in place."""
+        made = torch.empty_like(x)
+        self._library.gelu(x.numel(), x.data_ptr(), grad.data_ptr(), grad.data_ptr(), made.data_ptr())
         return made
 
     def attention_weights(self, view: View, scores: BFloat16[Tensor, "groups queries keys"], *, drop: bool) -> None:

@@ -160,7 +160,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
         saved: tuple[Tensor | None, ...] = ctx.saved_tensors  # type: ignore[attr-defined]
         dtypes: tuple[torch.dtype, ...] = ctx.dtypes  # type: ignore[attr-defined]
         pairs = zip(saved, dtypes, strict=True)
-        return (*(None if g is None else torch.mul(g, grad, out=torch.empty_like(g, dtype=t)) for g, t in pairs), None)
+        return (*(None if exact is None else _scaled(exact, grad, dtype) for exact, dtype in pairs), None)
+
+
+def _scaled(exact: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:
+    """`exact * factor`, rounded part by part: torch makes all of the product first."""
+    made = torch.empty_like(exact, dtype=dtype)
+    for part, lean in zip(exact.split(WORDS), made.split(WORDS), strict=True):
+        torch.mul(part, factor, out=lean)
+    return made
 
 
 def _fill(x: Tensor) -> Tensor:

@@ -42,6 +42,9 @@ class AdamW(torch.optim.AdamW):
         super().__init__(groups, **options)
         self.copies = {weight: copies[weight] for group in self.param_groups for weight in group["params"]}
         self.factor = 1.0
+        for weight, copy in self.copies.items():
+            if copy.requires_grad:  # now, while no larger block waits that would be taken for good
+                self._begin(weight)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -57,12 +60,14 @@ class AdamW(torch.optim.AdamW):
 
     def _count(self, weight: Tensor) -> int:
         """Which step of this weight it is, from 1."""
-        state = self.state[weight]
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
-        state["step"] += 1
-        return int(state["step"])
+        if not self.state[weight]:
+            self._begin(weight)
+        self.state[weight]["step"] += 1
+        return int(self.state[weight]["step"])
+
+    def _begin(self, weight: Tensor) -> None:
+        moments = {name: torch.zeros_like(weight) for name in ("exp_avg", "exp_avg_sq")}
+        self.state[weight] = {"step": torch.tensor(0.0), **moments}
 
     def _moved(self, weight: Tensor) -> Moved:
         state, copy, grad = self.state[weight], self.copies[weight], weight.grad
