@@ -99,10 +99,9 @@ class _Loss:
     """
 
     def __init__(self, logits: Tensor, smoothing: float) -> None:
-        exact = torch.promote_types(logits.dtype, torch.float32)
-        rows = min(_rows(CHUNK_ELEMENTS, logits.shape[1]), len(logits))
-        self.smoothing, self.total = smoothing, logits.new_zeros((), dtype=exact)
-        self.exact, self.probabilities = (logits.new_empty(rows, logits.shape[1], dtype=exact) for _ in range(2))
+        self.exact_dtype = torch.promote_types(logits.dtype, torch.float32)
+        self.smoothing, self.total = smoothing, logits.new_zeros((), dtype=self.exact_dtype)
+        self.rooms: list[Tensor] = []
 
     def add(self, logits: Tensor, labels: Tensor, *, differentiate: bool) -> None:
         """One span, chunk by chunk."""
@@ -110,9 +109,12 @@ class _Loss:
             smoothing, passes = self.smoothing, get_passes()
             self.total += passes.cross_entropy(logits, labels, smoothing=smoothing, differentiate=differentiate).sum()
             return
-        size = len(self.exact)
+        size = _rows(CHUNK_ELEMENTS, logits.shape[1])
+        if not self.rooms:
+            self.rooms = [torch.empty_like(logits[:size], dtype=self.exact_dtype) for _ in range(2)]
         for lean, wanted in zip(logits.split(size), labels.split(size), strict=True):
-            exact, step = self.exact[: len(lean)].copy_(lean), self.probabilities[: len(lean)]
+            exact, step = (room[: len(lean)] for room in self.rooms)
+            exact.copy_(lean)
             torch.softmax(exact, -1, out=step)
             # the largest probability is exp(largest logit - normalizer): one pass over the exponentials serves for both
             normalizer = exact.amax(1) - step.amax(1).log()
