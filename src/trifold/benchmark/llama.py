@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from trifold.benchmark.step import count_matrices
@@ -43,7 +44,7 @@ def run_llama(work: Work, folder: Path, prompt: Sequence[int], written: int, *, 
     path = folder.parent / f"{folder.name}-{kind}.gguf"
     if not path.exists():
         write_gguf(folder, path, kind)
-    threads = work.threads or 1
+    threads = work.threads or torch.get_num_threads()
     model = llama.Llama(str(path), n_ctx=256, n_threads=threads, n_threads_batch=threads, verbose=False)
     list(_write(model, prompt, 2))
     start = time.perf_counter()
