@@ -35,7 +35,7 @@ class _Gelu(Function):
         return get_passes().gelu(x, grad.contiguous())
 
 
-def gelu_product(x: Float[Tensor, "*places inputs"], linear: nn.Linear) -> Float[Tensor, "*places outputs"]:
+def gelu_product(x: Float[Tensor, "*places inputs"], linear: nn.Module) -> Float[Tensor, "*places outputs"]:
     """`linear(gelu_tanh(x))`, which keeps `x` alone for the way back, and works out its GELU again there.
 
     Example:
