@@ -1,12 +1,13 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 from xml.etree import ElementTree
 
 import pytest
 
-from trifold.benchmark import NAMES, Benchmark, Measured, Side, Work, find_benchmark, measure, update_page
+from trifold.benchmark import NAMES, Benchmark, Measured, Side, Work, find_benchmark, measure, turns, update_page
 from trifold.cli.main import main
 
 
@@ -95,6 +96,13 @@ def test_a_turn_in_its_own_process_gives_what_it_measured():
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["amount"] > 0
     assert found["memory"] > 2**20
+
+
+def test_a_side_that_crashes_is_said_to_have_crashed(monkeypatch):
+    ended = subprocess.CompletedProcess([], -signal.SIGSEGV, "", "Loading weights: 100%")
+    monkeypatch.setattr(turns.subprocess, "run", lambda *_, **__: ended)
+    result = measure(find_benchmark("attention"), Work(data=None), rounds=1)
+    assert set(result.problems.values()) == {"ChildProcessError: SIGSEGV"}
 
 
 def test_every_benchmark_says_what_it_measures():

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -153,6 +154,8 @@ def _turn(benchmark: Benchmark, side: str, work: Work) -> dict[str, Any]:
         command, input=json.dumps(asdict(work)), env=environment, capture_output=True, text=True, timeout=LONGEST,
         check=False,
     )  # fmt: skip
+    if done.returncode < 0:  # what it said last is not why
+        raise ChildProcessError(signal.Signals(-done.returncode).name)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["-"]
         raise ValueError(lines[-1])
