@@ -88,3 +88,12 @@ def test_a_run_goes_as_it_does_without_it(optimizer, accumulation, clip, monkeyp
     wanted = [(step.loss, step.gradient_norm) for step in plain.steps()]
     for one, other in zip(found, wanted, strict=True):
         assert one == pytest.approx(other, rel=2e-2)
+
+
+def test_several_passes_add_up_in_float32():
+    weights = precision.Weights(torch.nn.Linear(1, 1, bias=False), torch.bfloat16)
+    weights.follow(weights.exact.values())
+    for value in (1.0, 2.0**-9):
+        weights.lean["weight"].grad = torch.tensor([[value]]).bfloat16()
+        weights.collect_gradients()
+    assert weights.sums["weight"].item() == 1.0 + 2.0**-9
