@@ -149,7 +149,7 @@ class Generator:
         made: dict[int, Generation] = {}
         while order:
             tokens = [(len(rows[number]) + limits[number]) * options.beams for number in order[:TOGETHER]]
-            size = batch_size or self._at_once(tokens)
+            size = self._at_once(tokens) if batch_size is None else batch_size
             chosen, order = order[:size], order[size:]
             part = [rows[n] for n in chosen], [limits[n] for n in chosen], [seeds[n] for n in chosen]
             made |= zip(chosen, self._batch(*part, options), strict=True)

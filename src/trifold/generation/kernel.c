@@ -4,8 +4,6 @@
    Each row of w is read once, asked for AHEAD bytes before it is needed and kept as little as KEEP says (prefetch); sums are float32.
    With int8 weights x is rounded to 15-bit whole numbers first, finer than its own 8 bits near its largest one. */
 
-#include <math.h>
-
 #include "../native/half.h"
 
 #if defined(__AVX2__)

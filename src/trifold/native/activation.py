@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
-from trifold.native.linear import Linear, multiply
+from trifold.native.linear import Linear, multiply, weight_gradients
 from trifold.native.passes import get_passes, uses_passes
 
 __all__ = ["gelu_product", "gelu_tanh"]
@@ -60,8 +60,4 @@ class _GeluProduct(Function):
         needs, rows = ctx.needs_input_grad, grad.flatten(0, -2).contiguous()  # type: ignore[attr-defined]
         step = rows @ weight
         inner = get_passes().gelu_again(x.flatten(0, -2), step)
-        return (
-            step.view_as(x) if needs[0] else None,
-            rows.t() @ inner if needs[1] else None,
-            get_passes().column_sums(rows).to(grad.dtype) if needs[2] else None,
-        )
+        return step.view_as(x) if needs[0] else None, *weight_gradients(rows, inner, needs[1:])

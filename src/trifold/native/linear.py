@@ -1,5 +1,7 @@
 """A Linear whose bias is added while the product is written, and whose bias's gradient is one pass."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import BFloat16, Float
@@ -8,7 +10,7 @@ from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
 from trifold.native.passes import get_passes, uses_passes
 
-__all__ = ["Linear", "multiply"]
+__all__ = ["Linear", "multiply", "weight_gradients"]
 
 
 class Linear(nn.Linear):
@@ -41,6 +43,13 @@ def multiply(
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # noqa: SLF001 - no public twin
 
 
+def weight_gradients(
+    grad: BFloat16[Tensor, "rows outputs"], x: BFloat16[Tensor, "rows inputs"], needs: Sequence[bool]
+) -> tuple[BFloat16[Tensor, "outputs inputs"] | None, BFloat16[Tensor, " outputs"] | None]:
+    """The gradients of a product's weight and bias, as far as they are needed, from that of its result."""
+    return grad.t() @ x if needs[0] else None, get_passes().column_sums(grad).to(grad.dtype) if needs[1] else None
+
+
 class _Product(Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
@@ -53,8 +62,5 @@ class _Product(Function):
         x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
         needs = ctx.needs_input_grad  # type: ignore[attr-defined]
         rows = grad.flatten(0, -2).contiguous()  # N O
-        return (
-            (rows @ weight).view_as(x) if needs[0] else None,
-            rows.t() @ x.flatten(0, -2) if needs[1] else None,
-            get_passes().column_sums(rows).to(grad.dtype) if needs[2] else None,
-        )
+        to_x = (rows @ weight).view_as(x) if needs[0] else None
+        return to_x, *weight_gradients(rows, x.flatten(0, -2), needs[1:])

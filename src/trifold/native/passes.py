@@ -19,10 +19,8 @@ from trifold.native.compiler import load_library
 __all__ = ["HALF", "Adam", "Moved", "Passes", "Shared", "View", "get_passes", "load_passes", "uses_passes"]
 
 HALF = Path(__file__).with_name("half.h")
-SOURCES = (
-    *map(Path(__file__).with_name, ("passes.c", "optimizer.c", "search.c")),
-    HALF,
-)  # the first includes the others
+SOURCES = (*map(Path(__file__).with_name, ("passes.c", "optimizer.c", "search.c")), HALF)
+"""The first includes the others."""
 PIECES = 32
 """Into how many parts rows are cut for sums over them: whatever the number of threads, so that it changes no bit."""
 PIECE = 4096

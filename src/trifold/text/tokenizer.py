@@ -131,11 +131,9 @@ class Tokenizer:
 
     def _pieces(self, ask: Callable[[list[str]], list[list[int]]], *, plain: bool) -> Pieces | None:
         """The table of pieces met before; None where a text has other ids than its pieces."""
-        size, added = self.backend.get_vocab_size(), len(self.backend.get_added_tokens_decoder())
-        key, tables = (
-            (plain, size, added),
-            _TABLES.setdefault(self, {}),
-        )  # a token added later may change what a piece is
+        # a token added later may change what a piece is
+        key = (plain, self.backend.get_vocab_size(), len(self.backend.get_added_tokens_decoder()))
+        tables = _TABLES.setdefault(self, {})
         if key not in tables:
             apart = reads_in_pieces(json.loads(self.backend.to_str()), (cuts(32),))
             tables[key] = Pieces(ask, self.token_bytes()) if apart else None

@@ -3,8 +3,8 @@
 import ctypes
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from trifold.native import keep_memory
 
@@ -30,8 +30,9 @@ def keep_freed_memory() -> bool:
         >>> keep_freed_memory() in (True, False)
         True
     """
-    kept = keep_memory()
-    _give_back()
+    kept, trim = keep_memory(), _of_glibc("malloc_trim")
+    if trim is not None:
+        trim(0)  # what the preparation of data left in gaps: 40 MB of three gigabytes
     return kept | _tell_allocator(
         (MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD), (TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, ROOM)
     )
@@ -65,18 +66,11 @@ def return_freed_memory() -> bool:
     return _tell_allocator((MMAP_THRESHOLD, SMALL_BLOCK))
 
 
-def _give_back() -> None:
-    """What the preparation of data left in gaps: 40 MB of three gigabytes."""
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
-
-
 def _tell_allocator(*wanted: tuple[int, int]) -> bool:
-    if sys.platform != "linux":
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # another C library
-        return False
-    return all(mallopt(kind, value) == 1 for kind, value in wanted)
+    mallopt = _of_glibc("mallopt")
+    return mallopt is not None and all(mallopt(kind, value) == 1 for kind, value in wanted)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """One of its functions; None where there is another C library."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
