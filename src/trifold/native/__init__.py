@@ -7,6 +7,7 @@ from trifold.native.linear import Linear
 from trifold.native.memory import enlarge_pages, keep_memory
 from trifold.native.norm import LayerNorm, RMSNorm
 from trifold.native.passes import HALF, Adam, Moved, get_passes, load_passes, uses_passes
+from trifold.native.product import load_products
 from trifold.native.processor import has_matrix_unit, is_intel, multiplies_bfloat16
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "keeps_weights",
     "load_library",
     "load_passes",
+    "load_products",
     "mix_values",
     "mixes",
     "multiplies_bfloat16",

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
-from trifold.native.linear import Linear, multiply, weight_gradients
+from trifold.native.linear import Linear
 from trifold.native.passes import get_passes, uses_passes
 
 __all__ = ["gelu_product", "gelu_tanh"]
@@ -44,20 +44,4 @@ def gelu_product(x: Float[Tensor, "*places inputs"], linear: nn.Module) -> Float
         torch.Size([2, 4])
     """
     fits = isinstance(linear, Linear) and linear.fits(x)
-    return _GeluProduct.apply(x.contiguous(), linear.weight, linear.bias) if fits else linear(gelu_tanh(x))
-
-
-class _GeluProduct(Function):
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(x, weight)
-        return multiply(get_passes().gelu(x), weight, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        needs, rows = ctx.needs_input_grad, grad.flatten(0, -2).contiguous()  # type: ignore[attr-defined]
-        step = rows @ weight
-        inner = get_passes().gelu_again(x.flatten(0, -2), step)
-        return step.view_as(x) if needs[0] else None, *weight_gradients(rows, inner, needs[1:])
+    return linear(x, bends=True) if fits else linear(gelu_tanh(x))

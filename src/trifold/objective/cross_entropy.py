@@ -11,7 +11,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from trifold.batch import IGNORED
 from trifold.model import Head
-from trifold.native import get_passes, uses_passes
+from trifold.native import get_passes, load_products, uses_passes
 
 __all__ = ["sum_cross_entropy", "token_cross_entropy"]
 
@@ -147,7 +147,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, len(x), size):
             part, wanted = x[start : start + size], labels[start : start + size]
             logits = room[: len(part)]
-            torch.mm(part, weight.t(), out=logits) if bias is None else torch.addmm(bias, part, weight.t(), out=logits)
+            _multiply(part, weight, bias, logits)
             loss.add(logits[: len(wanted)], wanted, differentiate=any(wants))
             logits[len(wanted) :] = 0.0
             _accumulate(grads, logits, part, weight, start)
@@ -179,12 +179,30 @@ def _fill(x: Tensor) -> Tensor:
     return F.pad(x, (0, 0, 0, missing)) if missing else x
 
 
+def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None, logits: Tensor) -> None:
+    products = load_products() if uses_passes(x) else None
+    if products is not None:
+        products.forward(x, weight, bias, out=logits)
+    elif bias is None:
+        torch.mm(x, weight.t(), out=logits)
+    else:
+        torch.addmm(bias, x, weight.t(), out=logits)
+
+
 def _accumulate(grads: list[Tensor | None], step: Tensor, x: Tensor, weight: Tensor, start: int) -> None:
     """Add one span's part to the gradients of x, weight and bias; `step` is the gradient of its logits."""
-    if grads[0] is not None:
-        torch.mm(step, weight, out=grads[0][start : start + len(x)])
-    if grads[1] is not None:
-        for words, part in zip(grads[1].split(WORDS), step.split(WORDS, dim=1), strict=True):
+    to_x, to_weight, to_bias = grads
+    products = load_products() if uses_passes(step) else None
+    if products is not None:
+        if to_x is not None:
+            products.backward(step, weight, out=to_x[start : start + len(x)])
+        if to_weight is not None or to_bias is not None:
+            products.weight_gradient(step, x, total=to_weight, sums=to_bias)
+        return
+    if to_x is not None:
+        torch.mm(step, weight, out=to_x[start : start + len(x)])
+    if to_weight is not None:
+        for words, part in zip(to_weight.split(WORDS), step.split(WORDS, dim=1), strict=True):
             words.add_(part.t() @ x)
-    if grads[2] is not None:
-        grads[2] += step.sum(0, dtype=grads[2].dtype)
+    if to_bias is not None:
+        to_bias += step.sum(0, dtype=to_bias.dtype)

@@ -1,0 +1,156 @@
+"""Products by the processor's matrix unit, with what comes before and after them in the same pass over memory.
+
+A product in bfloat16 takes so little time there that laying out, GELU, biases and sums beside it cost as much; oneDNN does
+not put them together, and is slow where the rows of both sides are added up, as for the gradients of weights
+(docs/decisions/0016).
+
+Axes: N rows, I inputs, O outputs.
+"""
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import BFloat16, Float32
+from torch import Tensor
+
+from trifold.native.compiler import load_library
+from trifold.native.processor import has_matrix_unit
+
+__all__ = ["Products", "load_products"]
+
+SOURCE = Path(__file__).with_name("product.c")
+INTEGER, POINTER = ctypes.c_int64, ctypes.c_void_p
+
+
+class Work(ctypes.Structure):
+    """What is multiplied (`struct work` in `product.c`)."""
+
+    _fields_ = (
+        ("rows", INTEGER), ("columns", INTEGER), ("depth", INTEGER),
+        ("left_turned", INTEGER), ("right_turned", INTEGER), ("made_turned", INTEGER),
+        ("left", POINTER), ("right", POINTER), ("made", POINTER), ("total", POINTER),
+        ("bias", POINTER), ("more", POINTER), ("slope", POINTER),
+        ("left_gelu", INTEGER), ("right_gelu", INTEGER), ("made_gelu", INTEGER),
+        ("left_sums", POINTER), ("right_sums", POINTER),
+    )  # fmt: skip
+
+
+class Products:
+    """The compiled products. Tensors are contiguous, and on the CPU.
+
+    Args:
+        library: what the compiler made of `product.c`.
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        library.product_room.argtypes, library.product_room.restype = [POINTER], INTEGER
+        library.product.argtypes, library.product.restype = [POINTER, POINTER], None
+
+    def forward(
+        self,
+        x: BFloat16[Tensor, "rows inputs"],
+        weight: BFloat16[Tensor, "outputs inputs"],
+        bias: BFloat16[Tensor, " outputs"] | None = None,
+        *,
+        bends: bool = False,
+        more: BFloat16[Tensor, "rows outputs"] | None = None,
+        out: BFloat16[Tensor, "rows outputs"] | None = None,
+    ) -> BFloat16[Tensor, "rows outputs"]:
+        """`x weight^T + bias + more`; with `bends`, of the GELU of x (with tanh)."""
+        made = x.new_empty(len(x), len(weight)) if out is None else out
+        work = Work(rows=len(x), columns=len(weight), depth=x.shape[1], right_turned=1, left=x.data_ptr(), left_gelu=bends,
+                    right=weight.data_ptr(), made=made.data_ptr(), bias=_place(bias), more=_place(more))  # fmt: skip
+        self._run(work)
+        return made
+
+    def backward(
+        self,
+        grad: BFloat16[Tensor, "rows outputs"],
+        weight: BFloat16[Tensor, "outputs inputs"],
+        bent: BFloat16[Tensor, "rows inputs"] | None = None,
+        *,
+        out: BFloat16[Tensor, "rows inputs"] | None = None,
+    ) -> BFloat16[Tensor, "rows inputs"]:
+        """The gradient of x; with `bent`, whose GELU x is, the gradient of that."""
+        made = grad.new_empty(len(grad), weight.shape[1]) if out is None else out
+        work = Work(rows=len(grad), columns=weight.shape[1], depth=len(weight), left=grad.data_ptr(), right=weight.data_ptr(),
+                    made=made.data_ptr(), slope=_place(bent))  # fmt: skip
+        self._run(work)
+        return made
+
+    def weight_gradient(
+        self,
+        grad: BFloat16[Tensor, "rows outputs"],
+        x: BFloat16[Tensor, "rows inputs"],
+        *,
+        bends: bool = False,
+        sums: Float32[Tensor, " outputs"] | None = None,
+        total: Float32[Tensor, "outputs inputs"] | None = None,
+    ) -> BFloat16[Tensor, "outputs inputs"] | None:
+        """The gradient of the weight, `grad^T x`.
+
+        Args:
+            grad: of the result.
+            x: what was multiplied.
+            bends: that was the GELU of x.
+            sums: to which the sums of the columns of `grad` are added, the gradient of the bias.
+            total: to which the gradient is added, not rounded; None is returned.
+        """
+        made = None if total is not None else grad.new_empty(grad.shape[1], x.shape[1])
+        turned = grad.shape[1] > x.shape[1]  # the wider side is read row by row, and each thread has its own part of it
+        left, right = (x, grad) if turned else (grad, x)
+        name = "right" if turned else "left"
+        work = Work(rows=left.shape[1], columns=right.shape[1], depth=len(x), left_turned=1, made_turned=turned,
+                    left=left.data_ptr(), right=right.data_ptr(), made=_place(made), total=_place(total))  # fmt: skip
+        setattr(work, f"{name}_sums", _place(sums))
+        setattr(work, "left_gelu" if turned else "right_gelu", bends)
+        self._run(work)
+        return made
+
+    def _run(self, work: Work) -> None:
+        room = torch.empty(self._library.product_room(ctypes.byref(work)), dtype=torch.float32)
+        self._library.product(ctypes.byref(work), room.data_ptr())
+
+
+def _place(x: Tensor | None) -> int | None:
+    return None if x is None else x.data_ptr()
+
+
+@cache
+def load_products() -> Products | None:
+    """The products; None where there is no such unit, they cannot be compiled, or do not give the right numbers.
+
+    Example:
+        >>> products, one = load_products(), torch.eye(2).bfloat16()
+        >>> products is None or products.forward(one, one).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+        True
+    """
+    library = load_library(SOURCE) if has_matrix_unit() else None
+    products = Products(library) if library is not None and library.can_multiply() else None
+    return products if products is not None and _is_right(products) else None
+
+
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
+def _is_right(products: Products) -> bool:
+    """Whether they give what torch gives in float32, for shapes with ragged ends."""
+    draw = torch.Generator().manual_seed(0)
+    x, weight, grad, bias = (torch.randn(shape, generator=draw).bfloat16() for shape in ((70, 83), (45, 83), (70, 45), (45,)))
+    wide, exact = x.float().requires_grad_(), weight.float().requires_grad_()
+    made = F.linear(F.gelu(wide, approximate="tanh"), exact, bias.float()) + grad.float()
+    to_x, to_weight = torch.autograd.grad(made, (wide, exact), grad.float())
+    sums, total = torch.zeros(45), torch.zeros(45, 83)
+    products.weight_gradient(grad, x, total=total)
+    pairs = (
+        (products.forward(x, weight, bias, bends=True, more=grad), made),
+        (products.backward(grad, weight, x), to_x),
+        (products.weight_gradient(grad, x, bends=True, sums=sums), to_weight),
+        (products.weight_gradient(x, grad), wide.T @ grad.float()),
+        (total, grad.float().T @ wide),
+        (sums, grad.float().sum(0)),
+    )
+    return all(torch.allclose(one.float(), other, rtol=0.02, atol=0.2) for one, other in pairs if one is not None)
