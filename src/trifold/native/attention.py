@@ -17,7 +17,9 @@ from jaxtyping import BFloat16, Bool
 from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
+from trifold.native.heads import mix_heads
 from trifold.native.passes import View, get_passes, load_passes, uses_passes
+from trifold.native.product import load_products
 
 __all__ = ["Rule", "keeps_weights", "mix_values", "mixes"]
 
@@ -97,6 +99,8 @@ def mix_values(
     """
     if not uses_passes(query):
         return _mix_densely(query, key, value, rule, bias)
+    if bias is None and load_products() is not None:
+        return mix_heads(query, key, value, rule.mask, causal=rule.causal, scale=rule.scale, dropout=rule.dropout)
     bias = bias if bias is None or bias.stride(-1) == 1 else bias.contiguous()
     return _Mixed.apply(query, key, value, bias, _Blocks(query, key, rule))
 

@@ -9,20 +9,15 @@
 #include <stdint.h>
 
 #ifdef __AMX_BF16__
-#include <immintrin.h>
 #include <omp.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-typedef uint16_t half;
+#include "blocks.h"
 
-#define SIDE 32             /* rows, columns and depth of a block: two tiles each way */
-#define BLOCK (SIDE * SIDE) /* its numbers */
-#define TILE (BLOCK / 2)    /* of these, bfloat16 numbers in a tile; half as many float32 */
-#define CACHED 400          /* blocks of the right side in the second cache */
-#define STRETCH 24          /* of these, how many lie behind each other at most */
-#define PART 12             /* blocks of the left side in the first cache */
-#define INLINE static inline __attribute__((always_inline))
+#define CACHED 400 /* blocks of the right side in the second cache */
+#define STRETCH 32 /* of these, how many lie behind each other at most */
+#define PART 16    /* blocks of the left side in the first cache */
 
 /* What is multiplied; each matrix without gaps. A turned one lies the other way: left [depth][rows], right [columns][depth],
    made [columns][rows]. What may be missing is NULL or 0. */
@@ -39,109 +34,15 @@ struct work {
   float *left_sums, *right_sums; /* [rows] of a turned left, [columns] of a right that is not: to which sums over depth are added */
 };
 
-INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-INLINE int64_t over(int64_t count, int64_t size) { return (count + size - 1) / size; }
-INLINE __mmask32 first(int64_t count) { return count >= SIDE ? 0xffffffffu : count <= 0 ? 0 : (1u << count) - 1; }
-INLINE __m512 widen_low(__m512i x) { return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(x)), 16); }
-INLINE __m512 widen_high(__m512i x) { return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(x, 1)), 16); }
-INLINE __m512i narrow(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
-
-/* 1 / (1 + 2^-t) to 1e-4 of itself, where 2^t is e^(2u) of GELU with tanh: u = sqrt(2 / pi) (x + 0.044715 x^3). */
-INLINE __m512 gelu_share(__m512 x, __m512 square) {
-  __m512 limit = _mm512_set1_ps(126.0f);
-  __m512 t = _mm512_mul_ps(x, _mm512_fmadd_ps(square, _mm512_set1_ps(-0.10294324f), _mm512_set1_ps(-2.3022082f)));
-  t = _mm512_min_ps(limit, _mm512_max_ps(_mm512_sub_ps(_mm512_setzero_ps(), limit), t)); /* in this order what is no number stays so */
-  __m512 whole = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), rest = _mm512_sub_ps(t, whole);
-  __m512 series = _mm512_fmadd_ps(rest, _mm512_set1_ps(0.05550411f), _mm512_set1_ps(0.24022651f));
-  series = _mm512_fmadd_ps(rest, series, _mm512_set1_ps(0.69314718f));
-  series = _mm512_fmadd_ps(rest, series, _mm512_set1_ps(1.0f));
-  return _mm512_rcp14_ps(_mm512_add_ps(_mm512_set1_ps(1.0f), _mm512_scalef_ps(series, whole)));
-}
-
-INLINE __m512 gelu(__m512 x) { return _mm512_mul_ps(x, gelu_share(x, _mm512_mul_ps(x, x))); }
-
-INLINE __m512 gelu_slope(__m512 x) {
-  __m512 square = _mm512_mul_ps(x, x), share = gelu_share(x, square);
-  __m512 rise = _mm512_fmadd_ps(square, _mm512_set1_ps(0.21406446f), _mm512_set1_ps(1.5957691f));
-  __m512 steep = _mm512_mul_ps(_mm512_mul_ps(x, rise), _mm512_fnmadd_ps(share, share, share));
-  return _mm512_add_ps(share, steep);
-}
-
-/* 32 numbers of a row, the first few of which are there; zeros beyond the last row. */
-INLINE __m512i row_of(const half *from, int64_t there, __mmask32 mask, int64_t bend) {
-  __m512i x = there ? _mm512_maskz_loadu_epi16(mask, from) : _mm512_setzero_si512();
-  return bend ? narrow(gelu(widen_low(x)), gelu(widen_high(x))) : x;
-}
-
-/* 16 x 16 words turned. */
-INLINE void turn(__m512i r[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  for (int i = 0; i < 4; i++) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
-  }
-  for (int i = 0; i < 4; i++) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
-  }
-}
-
-/* Of two rows, the pairs of numbers that lie under each other: of columns 0 to 15, and of columns 16 to 31. */
-INLINE __m512i pair(__m512i above, __m512i below, int high) {
-  __m512i spread = _mm512_set_epi32(0x2f000f, 0x2e000e, 0x2d000d, 0x2c000c, 0x2b000b, 0x2a000a, 0x290009, 0x280008, 0x270007,
-                                    0x260006, 0x250005, 0x240004, 0x230003, 0x220002, 0x210001, 0x200000);
-  return _mm512_permutex2var_epi16(above, high ? _mm512_add_epi16(spread, _mm512_set1_epi16(16)) : spread, below);
-}
-
-/* A block for the left side: two tiles of 16 rows. `from` is where it begins, in a matrix `width` wide. */
-INLINE void lay_left(const half *from, int64_t width, int64_t rows, int64_t depth, int64_t bend, half *to) {
-  __mmask32 mask = first(depth);
-  for (int64_t i = 0; i < SIDE; i++) _mm512_store_si512(to + i * SIDE, row_of(from + i * width, i < rows, mask, bend));
-}
-
-/* The same from a turned matrix. */
-INLINE void lay_left_turned(const half *from, int64_t width, int64_t rows, int64_t depth, int64_t bend, half *to) {
-  __mmask32 mask = first(rows);
-  for (int tile = 0; tile < 2; tile++) {
-    __m512i r[16];
-    for (int i = 0; i < 16; i++)
-      r[i] = pair(row_of(from + 2 * i * width, 2 * i < depth, mask, bend), row_of(from + (2 * i + 1) * width, 2 * i + 1 < depth, mask, bend), tile);
-    turn(r);
-    for (int i = 0; i < 16; i++) _mm512_store_si512(to + tile * TILE + i * SIDE, r[i]);
-  }
-}
-
-/* A block for the right side, from a turned matrix: two tiles of 16 columns, numbers behind each other in pairs. */
-INLINE void lay_right_turned(const half *from, int64_t width, int64_t columns, int64_t depth, half *to) {
-  __mmask32 mask = first(depth);
-  for (int tile = 0; tile < 2; tile++) {
-    __m512i r[16];
-    for (int i = 0; i < 16; i++) r[i] = row_of(from + (16 * tile + i) * width, 16 * tile + i < columns, mask, 0);
-    turn(r);
-    for (int i = 0; i < 16; i++) _mm512_store_si512(to + tile * TILE + i * SIDE, r[i]);
-  }
-}
-
 /* Panels `base` to `base + panels` over a stretch of depth: [panel][block]. */
 static void lay_panels(const struct work *work, int64_t base, int64_t panels, int64_t start, int64_t stretch, half *to) {
   if (work->right_turned) {
     for (int64_t panel = base; panel < base + panels; panel++)
-      for (int64_t k = start; k < start + stretch; k++, to += BLOCK)
-        lay_right_turned(work->right + (panel * work->depth + k) * SIDE, work->depth, work->columns - panel * SIDE, work->depth - k * SIDE, to);
+      for (int64_t k = start; k < start + stretch; k++, to += BLOCK) {
+        const half *from = work->right + (panel * work->depth + k) * SIDE;
+        for (int64_t i = SIDE; i < 2 * SIDE; i++) _mm_prefetch(from + i * work->depth, _MM_HINT_T0);
+        lay_right_turned(from, work->depth, work->columns - panel * SIDE, work->depth - k * SIDE, to);
+      }
     return;
   }
   for (int64_t i = 0; i < stretch * 16; i++) { /* two rows after the other, as they lie in memory */
@@ -212,47 +113,23 @@ INLINE void finish_row(const struct aside *aside, int64_t row) {
   _mm512_mask_storeu_epi16(work->made + at, aside->mask, narrow(low, high));
 }
 
-INLINE void clear_sums(void) {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-}
-
-INLINE void store_block(float *sum) {
-  _tile_stored(0, sum, 64);
-  _tile_stored(1, sum + TILE / 2, 64);
-  _tile_stored(2, sum + TILE, 64);
-  _tile_stored(3, sum + TILE + TILE / 2, 64);
-}
-
 /* sum = or, with `more`, += left * right, over so many blocks of depth; sum is four tiles. */
 static void add_blocks(int64_t deep, const half *left, const half *right, float *sum, int more, const struct aside *aside) {
   const struct work *work = aside->work;
   int64_t width = work->left_turned ? work->rows : work->depth, step = work->made_turned ? work->rows : work->columns;
   int64_t each = over(aside->rows, deep), places = over(SIDE, deep), row = 0;
-  clear_sums();
-  if (more) {
-    _tile_loadd(0, sum, 64);
-    _tile_loadd(1, sum + TILE / 2, 64);
-    _tile_loadd(2, sum + TILE, 64);
-    _tile_loadd(3, sum + TILE + TILE / 2, 64);
-  }
+  if (more)
+    load_sums(sum);
+  else
+    clear_sums();
   for (int64_t k = 0; k < deep; k++, left += BLOCK, right += BLOCK) {
-    _tile_loadd(4, left, 64);
-    _tile_stream_loadd(6, right, 64); /* which is not needed again soon; left is */
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_stream_loadd(7, right + TILE, 64);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, left + TILE, 64);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    add_block(left, right);
     for (int64_t i = 0; i < aside->next_rows; i++) _mm_prefetch(aside->next + k * aside->next_block + i * width, _MM_HINT_T1);
     for (int64_t i = k * places; aside->made && i < (k + 1) * places; i++) __builtin_prefetch(aside->made + i * step, 1, 2);
     for (int64_t i = k * places; aside->beside && i < (k + 1) * places; i++) _mm_prefetch(aside->beside + i * step, _MM_HINT_T1);
     for (int64_t stop = least(row + each, aside->rows); row < stop; row++) finish_row(aside, row);
   }
-  store_block(sum);
+  store_sums(sum);
 }
 
 /* total += the sums over depth of a side, `count` of which are there: its product with ones. */
@@ -273,22 +150,8 @@ static void add_sums(int64_t deep, const half *blocks, int is_left, int64_t coun
       _tile_dpbf16ps(1, 6, 5);
     }
   }
-  store_block(sum);
+  store_sums(sum);
   for (int64_t i = 0; i < least(count, SIDE); i++) total[i] += sum[i / 16 * (TILE / 2) + i % 16 * (is_left ? 16 : 1)];
-}
-
-/* A block of sums turned. */
-static void turn_block(float *sum) {
-  for (int tile = 0; tile < 4; tile++) {
-    __m512i r[16];
-    for (int i = 0; i < 16; i++) r[i] = _mm512_load_si512(sum + tile * (TILE / 2) + 16 * i);
-    turn(r);
-    for (int i = 0; i < 16; i++) _mm512_store_si512(sum + tile * (TILE / 2) + 16 * i, r[i]);
-  }
-  for (int i = TILE / 2; i < TILE; i += 16) {
-    __m512 above = _mm512_load_ps(sum + i), below = _mm512_load_ps(sum + i + TILE / 2);
-    _mm512_store_ps(sum + i, below), _mm512_store_ps(sum + i + TILE / 2, above);
-  }
 }
 
 /* How the work is cut: into strips, panels and depth, in blocks; into `down` times `across` threads; and a thread's share as said
@@ -337,7 +200,7 @@ static void take_strip(const struct plan *plan, int64_t strip, int64_t base, int
       add_blocks(deep, left, right + (panel * stretch + at) * BLOCK, sum, start + at > 0, aside);
       aside->rows = 0;
       if (!last) continue;
-      if (turned) turn_block(sum);
+      if (turned) turn_sums(sum);
       int64_t across = work->columns - x, high = work->rows - y;
       __m512i bias = work->bias ? _mm512_maskz_loadu_epi16(first(across), work->bias + x) : _mm512_setzero_si512();
       aside->sum = sum, aside->place = place, aside->low = widen_low(bias), aside->high = widen_high(bias);
@@ -348,9 +211,7 @@ static void take_strip(const struct plan *plan, int64_t strip, int64_t base, int
 
 /* The share of one thread: strips `top` to `bottom`, panels `from` to `to`. */
 static void take_share(const struct work *work, const struct plan *plan, int64_t thread, float *room) {
-  struct { uint8_t palette, start, none[14]; uint16_t bytes[16]; uint8_t rows[16]; } __attribute__((packed)) shape = {.palette = 1};
-  for (int i = 0; i < 8; i++) shape.bytes[i] = 64, shape.rows[i] = 16;
-  _tile_loadconfig(&shape);
+  begin_tiles();
   int64_t y = thread / plan->across, x = thread % plan->across;
   int64_t top = plan->strips * y / plan->down, bottom = plan->strips * (y + 1) / plan->down;
   int64_t from = plan->panels * x / plan->across, to = plan->panels * (x + 1) / plan->across;
@@ -389,6 +250,8 @@ void product(const struct work *work, float *room) {
 
 /* Whether there is such a unit, and the system lets this process use it. */
 int64_t can_multiply(void) { return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0; }
+
+#include "heads.c"
 #else
 int64_t can_multiply(void) { return 0; }
 #endif

@@ -19,9 +19,10 @@ from torch import Tensor
 from trifold.native.compiler import load_library
 from trifold.native.processor import has_matrix_unit
 
-__all__ = ["Products", "load_products"]
+__all__ = ["Products", "get_products", "load_products"]
 
-SOURCE = Path(__file__).with_name("product.c")
+SOURCES = tuple(map(Path(__file__).with_name, ("product.c", "heads.c", "blocks.h")))
+"""The first includes the others."""
 INTEGER, POINTER = ctypes.c_int64, ctypes.c_void_p
 
 
@@ -49,6 +50,8 @@ class Products:
         self._library = library
         library.product_room.argtypes, library.product_room.restype = [POINTER], INTEGER
         library.product.argtypes, library.product.restype = [POINTER, POINTER], None
+        library.heads_room.argtypes, library.heads_room.restype = [POINTER, INTEGER], INTEGER
+        library.mix_heads.argtypes, library.mix_heads.restype = [POINTER, INTEGER, POINTER], None
 
     def forward(
         self,
@@ -111,6 +114,11 @@ class Products:
         self._run(work)
         return made
 
+    def mix(self, heads: ctypes.Structure, *, back: bool) -> None:
+        """Attention of some heads, or its gradients (see `heads`)."""
+        room = torch.empty(self._library.heads_room(ctypes.byref(heads), back), dtype=torch.float32)
+        self._library.mix_heads(ctypes.byref(heads), back, room.data_ptr())
+
     def _run(self, work: Work) -> None:
         room = torch.empty(self._library.product_room(ctypes.byref(work)), dtype=torch.float32)
         self._library.product(ctypes.byref(work), room.data_ptr())
@@ -118,6 +126,13 @@ class Products:
 
 def _place(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
+
+
+def get_products() -> Products:
+    """The products, for whoever knows that there are some."""
+    products = load_products()
+    assert products is not None, "there are no products here"
+    return products
 
 
 @cache
@@ -129,7 +144,7 @@ def load_products() -> Products | None:
         >>> products is None or products.forward(one, one).tolist() == [[1.0, 0.0], [0.0, 1.0]]
         True
     """
-    library = load_library(SOURCE) if has_matrix_unit() else None
+    library = load_library(*SOURCES) if has_matrix_unit() else None
     products = Products(library) if library is not None and library.can_multiply() else None
     return products if products is not None and _is_right(products) else None
 
