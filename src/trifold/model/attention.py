@@ -7,7 +7,7 @@ from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int32
 from torch import Tensor, nn
 
 from trifold import native
@@ -65,6 +65,11 @@ class Visibility:
             seen = seen & (_documents(self.query)[:, :, None] == _documents(self.key)[:, None, :])
         return seen[:, None]
 
+    @cached_property
+    def packed(self) -> Int32[Tensor, "rows key blocks"] | None:
+        """The mask as the kernel of attention reads it, once for all layers; None where there is none."""
+        return native.pack_mask(self.mask)
+
 
 def _documents(layout: Layout) -> Tensor:
     return torch.ones_like(layout.positions) if layout.documents is None else layout.documents
@@ -102,8 +107,9 @@ def attend(
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     if query.shape[2] > 1 and native.mixes(query, key.shape[2]):
         triangle = visibility.is_causal and not visibility.is_everything
+        masked = not triangle and not visibility.is_everything
         rule = native.Rule(
-            mask=None if triangle or visibility.is_everything else visibility.mask, causal=triangle,
+            mask=visibility.mask if masked else None, packed=visibility.packed if masked else None, causal=triangle,
             scale=query.shape[-1] ** -0.5 if scale is None else scale, dropout=dropout,
         )  # fmt: skip
         return native.mix_values(query, key, value, rule, None if bias is None else bias.to(query.dtype))

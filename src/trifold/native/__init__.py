@@ -3,6 +3,7 @@
 from trifold.native.activation import gelu_product, gelu_tanh
 from trifold.native.attention import Rule, keeps_weights, mix_values, mixes
 from trifold.native.compiler import load_library
+from trifold.native.heads import pack_mask
 from trifold.native.linear import Linear
 from trifold.native.memory import enlarge_pages, keep_memory
 from trifold.native.norm import LayerNorm, RMSNorm
@@ -32,5 +33,6 @@ __all__ = [
     "mix_values",
     "mixes",
     "multiplies_bfloat16",
+    "pack_mask",
     "uses_passes",
 ]

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import BFloat16, Bool
+from jaxtyping import BFloat16, Bool, Int32
 from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
-from trifold.native.heads import mix_heads
+from trifold.native.heads import mix_heads, pack_mask
 from trifold.native.passes import View, get_passes, load_passes, uses_passes
 from trifold.native.product import load_products
 
@@ -44,12 +44,14 @@ class Rule:
         causal: instead of a mask, as many queries as keys, each of which sees those up to its own.
         scale: of the scores.
         dropout: chance of a weight to be left out.
+        packed: the mask as `pack_mask` gives it, where it is at hand.
     """
 
     mask: Bool[Tensor, "rows 1 query key"] | None
     causal: bool
     scale: float
     dropout: float = 0.0
+    packed: Int32[Tensor, "rows key blocks"] | None = None
 
 
 def mixes(query: Tensor, keys: int) -> bool:
@@ -100,7 +102,8 @@ def mix_values(
     if not uses_passes(query):
         return _mix_densely(query, key, value, rule, bias)
     if bias is None and load_products() is not None:
-        return mix_heads(query, key, value, rule.mask, causal=rule.causal, scale=rule.scale, dropout=rule.dropout)
+        seen = rule.packed if rule.packed is not None or rule.mask is None else pack_mask(rule.mask)
+        return mix_heads(query, key, value, seen, causal=rule.causal, scale=rule.scale, dropout=rule.dropout)
     bias = bias if bias is None or bias.stride(-1) == 1 else bias.contiguous()
     return _Mixed.apply(query, key, value, bias, _Blocks(query, key, rule))
 

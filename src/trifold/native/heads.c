@@ -14,50 +14,57 @@ struct lain {
 };
 
 /* rows of `heads` heads; `size` numbers of a head. With causal, query i sees the first causal + i keys only; 0: all. seen is
-   [row][query][key], on the way back [row][key][query], with its steps in bytes, or missing. normalizer [row][head][query]: the
-   power of 2 by which weights are divided. */
+   [row][key][block of queries], a bit for each query, or missing; its steps are in words. normalizer [2][row][head][query]: the power of 2 that is taken from a query's
+   scores, and by what its weights are multiplied then. */
 struct heads {
   int64_t rows, heads, queries, keys, size, causal;
   struct lain query, key, value, mixed, grad, to_query, to_key, to_value;
   float *normalizer;
-  const uint8_t *seen;
+  const uint32_t *seen;
   int64_t seen_row, seen_step;
   int64_t seed;
   float scale, chance;
 };
 
-/* What a thread knows of its head: the row it is in, blocks of queries, of keys and of numbers, and scores to powers of 2. */
+/* What a thread knows of its head: the row it is in, blocks of queries, of keys and of numbers, scores to powers of 2, and dropout. */
 struct head {
   const struct heads *all;
   int64_t group, row, head, queries, keys, deep;
-  float factor;
-  uint32_t limit; /* of what is drawn for dropout */
+  __m512 factor, growth;
+  __m512i limit;
 };
 
-static inline struct head head_of(const struct heads *all, int64_t group) {
+static struct head head_of(const struct heads *all, int64_t group) {
   return (struct head){all, group, group / all->heads, group % all->heads, over(all->queries, SIDE), over(all->keys, SIDE),
-                       over(all->size, SIDE), all->scale * 1.44269504f, (uint32_t)(all->chance * 4294967296.0)};
+                       over(all->size, SIDE), _mm512_set1_ps(all->scale * 1.44269504f), _mm512_set1_ps(1.0f / (1.0f - all->chance)),
+                       _mm512_set1_epi32((int)(uint32_t)(all->chance * 4294967296.0))};
 }
 
 INLINE half *place_of(const struct head *head, const struct lain *x, int64_t block) {
   return x->at + head->row * x->row + head->head * x->head + block * SIDE * x->step;
 }
 
-/* 32 places as strips and panels need them; of a strip one block after another, of panels [number][place]. */
-static void lay_places(const struct head *head, const struct lain *x, int64_t block, int64_t places, int turned, half *to) {
+/* 32 places, [number] in blocks: a strip of them, or a panel. */
+static void lay_places(const struct head *head, const struct lain *x, int64_t block, int64_t places, int is_panel, half *to) {
   for (int64_t k = 0; k < head->deep; k++, to += BLOCK) {
     const half *from = place_of(head, x, block) + k * SIDE;
-    if (turned)
+    if (is_panel)
       lay_right_turned(from, x->step, places - block * SIDE, head->all->size - k * SIDE, to);
     else
       lay_left(from, x->step, places - block * SIDE, head->all->size - k * SIDE, 0, to);
   }
 }
 
-static void lay_depth(const struct head *head, const struct lain *x, int64_t places, half *to) {
+/* All places, [number][place] in blocks, to be summed over: for strips of numbers, or panels of them. */
+static void lay_numbers(const struct head *head, const struct lain *x, int64_t places, int is_panel, half *to) {
   for (int64_t k = 0; k < head->deep; k++)
-    for (int64_t block = 0; block < over(places, SIDE); block++, to += BLOCK)
-      lay_right(place_of(head, x, block) + k * SIDE, x->step, head->all->size - k * SIDE, places - block * SIDE, to);
+    for (int64_t block = 0; block < over(places, SIDE); block++, to += BLOCK) {
+      const half *from = place_of(head, x, block) + k * SIDE;
+      if (is_panel)
+        lay_right(from, x->step, head->all->size - k * SIDE, places - block * SIDE, to);
+      else
+        lay_left_turned(from, x->step, head->all->size - k * SIDE, places - block * SIDE, 0, to);
+    }
 }
 
 /* 32 rows of sums, times a factor each (or 1), to 32 places. */
@@ -71,39 +78,58 @@ static void write_places(const struct head *head, const struct lain *x, int64_t 
     }
 }
 
-/* sums = strip * panel over so many blocks. */
-INLINE void multiply_blocks(int64_t deep, const half *strip, const half *panel, float *sums) {
-  clear_sums();
-  for (int64_t k = 0; k < deep; k++) add_block(strip + k * BLOCK, panel + k * BLOCK);
-  store_sums(sums);
-}
-
-/* Of 32 keys from `key` on, those that a query sees. */
-INLINE __mmask32 keys_seen(const struct head *head, int64_t query, int64_t key) {
-  const struct heads *all = head->all;
-  __mmask32 mask = first((all->causal ? least(all->causal + query, all->keys) : all->keys) - key);
-  if (!all->seen || !mask || query >= all->queries) return query < all->queries ? mask : 0;
-  __m256i bytes = _mm256_maskz_loadu_epi8(mask, all->seen + head->row * all->seen_row + query * all->seen_step + key);
-  return _mm256_test_epi8_mask(bytes, bytes);
+/* Ask for 32 places of the head that comes next, some of whose lines no other head has. */
+static void ask_for(const struct head *head, const struct lain *x, int64_t block, int64_t places) {
+  struct head next = *head;
+  next.group++, next.row = next.group / head->all->heads, next.head = next.group % head->all->heads;
+  if (next.row == head->all->rows) return;
+  const half *from = place_of(&next, x, block);
+  for (int64_t i = 0; i < least(SIDE, places - block * SIDE); i++, from += x->step)
+    for (int64_t k = 0; k < head->all->size; k += SIDE) _mm_prefetch(from + k, _MM_HINT_T1);
 }
 
 /* Of 32 queries from `query` on, those that see a key. */
-INLINE __mmask32 queries_seeing(const struct head *head, int64_t key, int64_t query) {
+INLINE __mmask32 seeing(const struct head *head, int64_t key, int64_t query) {
   const struct heads *all = head->all;
   __mmask32 mask = first(all->queries - query) & ~(all->causal ? first(key - all->causal + 1 - query) : 0);
-  if (!all->seen || !mask || key >= all->keys) return key < all->keys ? mask : 0;
-  __m256i bytes = _mm256_maskz_loadu_epi8(mask, all->seen + head->row * all->seen_row + key * all->seen_step + query);
-  return _mm256_test_epi8_mask(bytes, bytes);
+  if (key >= all->keys) return 0;
+  return all->seen ? mask & all->seen[head->row * all->seen_row + key * all->seen_step + query / SIDE] : mask;
 }
 
-/* Which blocks of keys any of 32 queries sees, or with `back` which blocks of queries see any of 32 keys; their number. */
-static int64_t find_blocks(const struct head *head, int64_t block, int back, int64_t *found) {
+/* seen [row][query][key], of bytes, its steps in bytes, to bits [row][key][block of queries]. */
+void pack_mask(int64_t rows, int64_t queries, int64_t keys, const uint8_t *seen, int64_t seen_row, int64_t seen_query, uint32_t *bits) {
+  int64_t blocks = over(queries, SIDE);
+#pragma omp parallel for collapse(2) schedule(static)
+  for (int64_t row = 0; row < rows; row++)
+    for (int64_t block = 0; block < blocks; block++)
+      for (int64_t key = 0; key < keys; key += SIDE) {
+        uint32_t words[SIDE] = {0}; /* of each query, a bit for each key */
+        for (int64_t i = 0; i < least(SIDE, queries - block * SIDE); i++) {
+          const uint8_t *from = seen + row * seen_row + (block * SIDE + i) * seen_query + key;
+          __m256i bytes = _mm256_maskz_loadu_epi8(first(keys - key), from);
+          words[i] = _mm256_test_epi8_mask(bytes, bytes);
+        }
+        __m512i low = _mm512_loadu_si512(words), high = _mm512_loadu_si512(words + 16);
+        for (int64_t i = 0; i < least(SIDE, keys - key); i++) {
+          __m512i bit = _mm512_set1_epi32((int)(1u << i));
+          bits[(row * keys + key + i) * blocks + block] = _mm512_test_epi32_mask(low, bit) | (uint32_t)_mm512_test_epi32_mask(high, bit) << 16;
+        }
+      }
+}
+
+/* A block of keys or queries, and whether all of it see all. */
+struct met {
+  int32_t block, whole;
+};
+
+/* The blocks of queries that see any of a block of keys or, with `of_queries`, of keys that any of a block of queries sees. */
+static int64_t find_met(const struct head *head, int64_t block, int of_queries, struct met *found) {
   int64_t count = 0;
-  for (int64_t other = 0; other < (back ? head->queries : head->keys); other++) {
-    __mmask32 any = 0;
-    for (int64_t i = SIDE - 1; i >= 0 && !any; i--)
-      any = back ? queries_seeing(head, block * SIDE + SIDE - 1 - i, other * SIDE) : keys_seen(head, block * SIDE + i, other * SIDE);
-    if (any) found[count++] = other;
+  for (int64_t other = 0; other < (of_queries ? head->keys : head->queries); other++) {
+    int64_t key = (of_queries ? other : block) * SIDE, query = (of_queries ? block : other) * SIDE;
+    __mmask32 any = seeing(head, key, query), every = any & seeing(head, key + SIDE - 1, query);
+    for (int64_t i = 1; i < SIDE && (head->all->seen || !any); i++) any |= seeing(head, key + i, query), every &= seeing(head, key + i, query);
+    if (any) found[count++] = (struct met){(int32_t)other, every == 0xffffffffu};
   }
   return count;
 }
@@ -115,58 +141,75 @@ INLINE __m512i mix_bits(__m512i bits) {
   return _mm512_xor_si512(bits, _mm512_srli_epi32(bits, 16));
 }
 
-/* Dropout: which of 16 weights stay, from what was drawn for their queries and the numbers of their keys. */
-INLINE __mmask16 stays(const struct head *head, __m512i drawn, __m512i keys) {
-  return _mm512_cmpge_epu32_mask(mix_bits(_mm512_add_epi32(drawn, keys)), _mm512_set1_epi32((int)head->limit));
-}
-
-INLINE __m512i count_from(int64_t start) {
-  return _mm512_add_epi32(_mm512_set1_epi32((int)start), _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0));
+/* Dropout: which of 16 weights stay, from what was drawn for their queries and the number of their key. */
+INLINE __mmask16 stays(const struct head *head, __m512i drawn, int64_t key) {
+  return _mm512_cmpge_epu32_mask(mix_bits(_mm512_add_epi32(drawn, _mm512_set1_epi32((int)key))), head->limit);
 }
 
 /* What is drawn for 16 queries from `query` on. */
 INLINE __m512i draw(const struct head *head, int64_t query) {
   __m512i seed = mix_bits(_mm512_set1_epi32((int)head->all->seed));
-  return mix_bits(_mm512_add_epi32(mix_bits(_mm512_add_epi32(seed, _mm512_set1_epi32((int)head->group))), count_from(query)));
+  __m512i count = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  seed = mix_bits(_mm512_add_epi32(seed, _mm512_set1_epi32((int)head->group)));
+  return mix_bits(_mm512_add_epi32(seed, _mm512_add_epi32(_mm512_set1_epi32((int)query), count)));
 }
 
-/* Scores of 32 queries become weights: of the blocks found, sums to blocks of the left side. shares: by what the products of the
-   weights are multiplied. */
-static void weigh(const struct head *head, int64_t strip, int64_t count, const int64_t *found, const float *sums, half *weights, float *shares) {
-  const struct heads *all = head->all;
-  float growth = 1.0f / (1.0f - all->chance);
-  for (int64_t i = 0; i < SIDE; i++) {
-    int64_t query = strip * SIDE + i;
-    __m512 low = _mm512_set1_ps(-INFINITY), high = low, total = _mm512_setzero_ps(), factor = _mm512_set1_ps(head->factor);
-    const float *row = sums + i / 16 * TILE + i % 16 * 16;
-    for (int64_t n = 0; n < count; n++) {
-      __mmask32 mask = keys_seen(head, query, found[n] * SIDE);
-      low = _mm512_mask_max_ps(low, (__mmask16)mask, low, _mm512_load_ps(row + n * BLOCK));
-      high = _mm512_mask_max_ps(high, (__mmask16)(mask >> 16), high, _mm512_load_ps(row + n * BLOCK + TILE / 2));
-    }
-    float largest = _mm512_reduce_max_ps(_mm512_max_ps(low, high)) * head->factor;
-    __m512 base = _mm512_set1_ps(largest == -INFINITY ? 0.0f : largest);
-    __m512i drawn = all->chance > 0.0f ? _mm512_set1_epi32(_mm_cvtsi128_si32(_mm512_castsi512_si128(draw(head, query)))) : _mm512_setzero_si512();
-    for (int64_t n = 0; n < count; n++) {
-      __mmask32 mask = keys_seen(head, query, found[n] * SIDE);
-      low = power_of_2(_mm512_fmsub_ps(_mm512_load_ps(row + n * BLOCK), factor, base));
-      high = power_of_2(_mm512_fmsub_ps(_mm512_load_ps(row + n * BLOCK + TILE / 2), factor, base));
-      low = _mm512_maskz_mov_ps((__mmask16)mask, low), high = _mm512_maskz_mov_ps((__mmask16)(mask >> 16), high);
-      total = _mm512_add_ps(total, _mm512_add_ps(low, high));
-      if (all->chance > 0.0f) {
-        low = _mm512_maskz_mov_ps(stays(head, drawn, count_from(found[n] * SIDE)), low);
-        high = _mm512_maskz_mov_ps(stays(head, drawn, count_from(found[n] * SIDE + 16)), high);
+/* Where row i of a block's sums begins. */
+INLINE int64_t row_at(int64_t i) { return i / 16 * TILE + i % 16 * 16; }
+
+INLINE __m512 weight_of(const struct head *head, __mmask16 mask, const float *score, __m512 base) {
+  return _mm512_maskz_mov_ps(mask, power_of_2(_mm512_fmsub_ps(_mm512_load_ps(score), head->factor, base)));
+}
+
+/* 16 numbers and the 16 under them, in pairs. */
+INLINE __m512i pair_up(__m512i x) {
+  __m512i spread = _mm512_set_epi32(0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009, 0x180008, 0x170007,
+                                    0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
+  return _mm512_permutexvar_epi16(spread, x);
+}
+
+/* Scores of keys with 32 queries become weights, as panels of queries. normalizer: that of the queries. */
+static void weigh(const struct head *head, int64_t block, int64_t count, const struct met *met, const float *scores, half *weights,
+                  float normalizer[2][SIDE]) {
+  int drops = head->all->chance > 0.0f;
+  for (int side = 0; side < 2; side++) { /* 16 queries */
+    const float *score = scores + side * (TILE / 2);
+    __m512 largest = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps();
+    for (int64_t n = 0; n < count; n++)
+      for (int64_t i = 0; i < SIDE; i++) {
+        __mmask16 mask = met[n].whole ? 0xffff : (__mmask16)(seeing(head, met[n].block * SIDE + i, block * SIDE) >> (16 * side));
+        largest = _mm512_mask_max_ps(largest, mask, largest, _mm512_load_ps(score + n * BLOCK + row_at(i)));
       }
-      _mm512_store_si512(weights + n * BLOCK + i * SIDE, narrow(low, high));
-    }
-    float sum = _mm512_reduce_add_ps(total);
-    shares[i] = sum > 0.0f ? growth / sum : 0.0f;
-    if (query < all->queries)
-      all->normalizer[head->group * all->queries + query] = sum > 0.0f ? _mm512_cvtss_f32(base) + log2f(sum) : INFINITY;
+    largest = _mm512_mask_mov_ps(largest, _mm512_cmpeq_ps_mask(largest, _mm512_set1_ps(-INFINITY)), _mm512_setzero_ps());
+    __m512 base = _mm512_mul_ps(largest, head->factor);
+    __m512i drawn = drops ? draw(head, block * SIDE + side * 16) : _mm512_setzero_si512();
+    for (int64_t n = 0; n < count; n++)
+      for (int64_t i = 0; i < SIDE; i += 2) {
+        int64_t key = met[n].block * SIDE + i;
+        __mmask16 mask[2] = {0xffff, 0xffff};
+        for (int next = 0; next < 2 && !met[n].whole; next++) mask[next] = (__mmask16)(seeing(head, key + next, block * SIDE) >> (16 * side));
+        __m512 above = weight_of(head, mask[0], score + n * BLOCK + row_at(i), base);
+        __m512 below = weight_of(head, mask[1], score + n * BLOCK + row_at(i + 1), base);
+        sum = _mm512_add_ps(sum, _mm512_add_ps(above, below));
+        if (drops) {
+          above = _mm512_maskz_mov_ps(stays(head, drawn, key), above);
+          below = _mm512_maskz_mov_ps(stays(head, drawn, key + 1), below);
+        }
+        _mm512_store_si512(weights + n * BLOCK + side * TILE + i / 2 * SIDE, pair_up(narrow(above, below)));
+      }
+    _mm512_storeu_ps(normalizer[0] + side * 16, base);
+    _mm512_storeu_ps(normalizer[1] + side * 16, _mm512_maskz_div_ps(_mm512_cmplt_ps_mask(_mm512_setzero_ps(), sum), _mm512_set1_ps(1.0f), sum));
   }
 }
 
-/* The memory of a thread, in the order of its use: what it says is taken from it. */
+/* sums = strip * panel over so many blocks. */
+INLINE void multiply_blocks(int64_t deep, const half *strip, const half *panel, float *sums) {
+  clear_sums();
+  for (int64_t k = 0; k < deep; k++) add_block(strip + k * BLOCK, panel + k * BLOCK);
+  store_sums(sums);
+}
+
+/* The memory of a thread: what it says is taken from it, in blocks of so many bytes a number. */
 INLINE void *take(float **room, int64_t blocks, int64_t size) {
   void *taken = *room;
   *room += blocks * BLOCK * size / (int64_t)sizeof(float);
@@ -175,54 +218,70 @@ INLINE void *take(float **room, int64_t blocks, int64_t size) {
 
 static void mix_head(const struct head *head, float *room) {
   const struct heads *all = head->all;
-  half *keys = take(&room, head->keys * head->deep, sizeof(half)), *values = take(&room, head->keys * head->deep, sizeof(half));
-  half *weights = take(&room, head->keys, sizeof(half)), *strip = take(&room, head->deep, sizeof(half));
-  float *sums = take(&room, head->keys, sizeof(float)), *made = take(&room, head->deep, sizeof(float));
-  int64_t *found = take(&room, over(head->keys, BLOCK), sizeof(int64_t));
-  float shares[SIDE];
-  for (int64_t block = 0; block < head->keys; block++) lay_places(head, &all->key, block, all->keys, 1, keys + block * head->deep * BLOCK);
-  lay_depth(head, &all->value, all->keys, values);
+  int64_t deep = head->deep, blocks = head->keys, size = sizeof(half);
+  half *keys = take(&room, blocks * deep, size), *values = take(&room, blocks * deep, size);
+  half *weights = take(&room, blocks, size), *panel = take(&room, deep, size);
+  float *scores = take(&room, blocks, sizeof(float)), *made = take(&room, deep, sizeof(float)), normalizer[2][SIDE];
+  struct met *met = take(&room, over(blocks, BLOCK), sizeof(struct met));
+  for (int64_t block = 0; block < blocks; block++) lay_places(head, &all->key, block, all->keys, 0, keys + block * deep * BLOCK);
+  lay_numbers(head, &all->value, all->keys, 0, values);
   for (int64_t block = 0; block < head->queries; block++) {
-    int64_t count = find_blocks(head, block, 0, found);
-    lay_places(head, &all->query, block, all->queries, 0, strip);
-    for (int64_t n = 0; n < count; n++) multiply_blocks(head->deep, strip, keys + found[n] * head->deep * BLOCK, sums + n * BLOCK);
-    weigh(head, block, count, found, sums, weights, shares);
-    for (int64_t k = 0; k < head->deep; k++) {
+    int64_t count = find_met(head, block, 1, met), start = block * SIDE;
+    lay_places(head, &all->query, block, all->queries, 1, panel);
+    for (int64_t n = 0; n < count; n++) multiply_blocks(deep, keys + met[n].block * deep * BLOCK, panel, scores + n * BLOCK);
+    weigh(head, block, count, met, scores, weights, normalizer);
+    for (int64_t k = 0; k < deep; k++) {
       clear_sums();
-      for (int64_t n = 0; n < count; n++) add_block(weights + n * BLOCK, values + (k * head->keys + found[n]) * BLOCK);
+      for (int64_t n = 0; n < count; n++) add_block(values + (k * blocks + met[n].block) * BLOCK, weights + n * BLOCK);
       store_sums(made + k * BLOCK);
+      turn_sums(made + k * BLOCK);
     }
-    write_places(head, &all->mixed, block, all->queries, made, shares);
+    int64_t there = least(SIDE, all->queries - start), queries = all->rows * all->heads * all->queries;
+    for (int i = 0; i < 2; i++)
+      memcpy(all->normalizer + i * queries + head->group * all->queries + start, normalizer[i], there * sizeof(float));
+    for (int64_t i = 0; i < SIDE; i++) normalizer[1][i] /= 1.0f - all->chance;
+    write_places(head, &all->mixed, block, all->queries, made, normalizer[1]);
+    ask_for(head, &all->query, block, all->queries), ask_for(head, &all->key, block, all->keys), ask_for(head, &all->value, block, all->keys);
   }
 }
 
-/* Scores of 32 keys with the blocks of queries found become their weights, and the gradients of the weights those of the scores; both
-   as blocks of the left side. normalizer, along: of each query, what divides its weights, and what their gradients have in common. */
-static void weigh_back(const struct head *head, int64_t strip, int64_t n, int64_t block, const float *scores, const float *grads,
-                       const float *normalizer, const float *along, half *weights, half *steps) {
-  const struct heads *all = head->all;
-  __m512 growth = _mm512_set1_ps(1.0f / (1.0f - all->chance)), factor = _mm512_set1_ps(head->factor), scale = _mm512_set1_ps(all->scale);
-  for (int half_block = 0; half_block < 2; half_block++) {
-    int64_t query = block * SIDE + half_block * 16, at = n * BLOCK + half_block * (TILE / 2);
-    __m512 base = _mm512_loadu_ps(normalizer + query), common = _mm512_loadu_ps(along + query);
-    __m512i drawn = all->chance > 0.0f ? draw(head, query) : _mm512_setzero_si512();
-    for (int64_t i = 0; i < SIDE; i++) {
-      int64_t key = strip * SIDE + i, row = at + i / 16 * TILE + i % 16 * 16;
-      __mmask16 mask = (__mmask16)(queries_seeing(head, key, block * SIDE) >> (16 * half_block));
-      __m512 weight = _mm512_maskz_mov_ps(mask, power_of_2(_mm512_fmsub_ps(_mm512_load_ps(scores + row), factor, base)));
-      __m512 grad = _mm512_load_ps(grads + row), kept = weight;
-      if (all->chance > 0.0f) {
-        __mmask16 stay = stays(head, drawn, _mm512_set1_epi32((int)key));
-        grad = _mm512_maskz_mul_ps(stay, grad, growth), kept = _mm512_maskz_mul_ps(stay, weight, growth);
+/* What is known of each query on the way back: its normalizer, and what the gradients of its weights have in common. */
+struct known {
+  float *base, *share, *along;
+};
+
+/* Scores of 32 keys with a block of queries become their weights, and the gradients of the weights those of the scores; both as
+   blocks of the left side. */
+static void weigh_back(const struct head *head, int64_t strip, struct met met, const float *scores, const float *grads,
+                       struct known known, half *weights, half *steps) {
+  __m512 scale = _mm512_set1_ps(head->all->scale), base[2], share[2], along[2];
+  __m512i drawn[2];
+  int drops = head->all->chance > 0.0f;
+  for (int side = 0; side < 2; side++) {
+    int64_t query = met.block * SIDE + side * 16;
+    base[side] = _mm512_loadu_ps(known.base + query), share[side] = _mm512_loadu_ps(known.share + query);
+    along[side] = _mm512_loadu_ps(known.along + query), drawn[side] = drops ? draw(head, query) : _mm512_setzero_si512();
+  }
+  for (int64_t i = 0; i < SIDE; i++) {
+    __mmask32 mask = met.whole ? 0xffffffffu : seeing(head, strip * SIDE + i, met.block * SIDE);
+    __m512 kept[2], step[2];
+    for (int side = 0; side < 2; side++) {
+      __mmask16 seen = (__mmask16)(mask >> (16 * side));
+      int64_t at = row_at(i) + side * (TILE / 2);
+      __m512 weight = _mm512_mul_ps(weight_of(head, seen, scores + at, base[side]), share[side]), grad = _mm512_load_ps(grads + at);
+      kept[side] = weight;
+      if (drops) {
+        __mmask16 stay = stays(head, drawn[side], strip * SIDE + i);
+        grad = _mm512_maskz_mul_ps(stay, grad, head->growth), kept[side] = _mm512_maskz_mul_ps(stay, weight, head->growth);
       }
-      __m512 step = _mm512_maskz_mul_ps(mask, _mm512_mul_ps(weight, scale), _mm512_sub_ps(grad, common));
-      _mm256_store_si256((__m256i *)(weights + n * BLOCK + i * SIDE + 16 * half_block), (__m256i)_mm512_cvtneps_pbh(kept));
-      _mm256_store_si256((__m256i *)(steps + n * BLOCK + i * SIDE + 16 * half_block), (__m256i)_mm512_cvtneps_pbh(step));
+      step[side] = _mm512_maskz_mul_ps(seen, _mm512_mul_ps(weight, scale), _mm512_sub_ps(grad, along[side]));
     }
+    _mm512_store_si512(weights + i * SIDE, narrow(kept[0], kept[1]));
+    _mm512_store_si512(steps + i * SIDE, narrow(step[0], step[1]));
   }
 }
 
-/* along[query]: the sum of grad * mixed; of each query the part that the gradients of its weights have in common. */
+/* Of each query the sum of grad * mixed. */
 static void sum_along(const struct head *head, float *along) {
   const struct heads *all = head->all;
   for (int64_t query = 0; query < all->queries; query++) {
@@ -236,60 +295,92 @@ static void sum_along(const struct head *head, float *along) {
   }
 }
 
+static struct known know(const struct head *head, float **room) {
+  const struct heads *all = head->all;
+  int64_t places = over(head->queries, SIDE), queries = all->rows * all->heads * all->queries, size = all->queries * sizeof(float);
+  float *taken = take(room, 3 * places, sizeof(float));
+  memset(taken, 0, 3 * places * BLOCK * sizeof(float));
+  struct known known = {taken, taken + places * BLOCK, taken + 2 * places * BLOCK};
+  memcpy(known.base, all->normalizer + head->group * all->queries, size);
+  memcpy(known.share, all->normalizer + queries + head->group * all->queries, size);
+  sum_along(head, known.along);
+  return known;
+}
+
+/* The gradients of 32 keys and of their values; and what they add to those of the queries, turned. */
+struct back {
+  half *query_panels, *grad_panels, *query_numbers, *grad_numbers, *keys, *values, *turned, *weights, *steps, *pairs;
+  float *scores, *grads, *made, *to_query;
+  struct met *met;
+};
+
+static struct back back_in(const struct head *head, float **room) {
+  int64_t all = head->queries * head->deep, some = head->queries, deep = head->deep, lean = sizeof(half), wide = sizeof(float);
+  return (struct back){
+      .query_panels = take(room, all, lean), .grad_panels = take(room, all, lean), .query_numbers = take(room, all, lean),
+      .grad_numbers = take(room, all, lean), .keys = take(room, deep, lean), .values = take(room, deep, lean),
+      .turned = take(room, deep, lean), .weights = take(room, some, lean), .steps = take(room, some, lean), .pairs = take(room, 2, lean),
+      .scores = take(room, some, wide), .grads = take(room, some, wide), .made = take(room, deep, wide), .to_query = take(room, all, wide),
+      .met = take(room, over(some, BLOCK), sizeof(struct met)),
+  };
+}
+
+static void mix_keys_back(const struct head *head, int64_t strip, struct known known, const struct back *back) {
+  const struct heads *all = head->all;
+  int64_t deep = head->deep, count = find_met(head, strip, 0, back->met);
+  const struct met *met = back->met;
+  lay_places(head, &all->key, strip, all->keys, 0, back->keys);
+  lay_places(head, &all->value, strip, all->keys, 0, back->values);
+  for (int64_t k = 0; k < deep; k++) {
+    const half *from = place_of(head, &all->key, strip) + k * SIDE;
+    lay_left_turned(from, all->key.step, all->size - k * SIDE, all->keys - strip * SIDE, 0, back->turned + k * BLOCK);
+  }
+  for (int64_t n = 0; n < count; n++) {
+    multiply_blocks(deep, back->keys, back->query_panels + met[n].block * deep * BLOCK, back->scores + n * BLOCK);
+    multiply_blocks(deep, back->values, back->grad_panels + met[n].block * deep * BLOCK, back->grads + n * BLOCK);
+  }
+  for (int64_t n = 0; n < count; n++) {
+    half *steps = back->steps + n * BLOCK;
+    weigh_back(head, strip, met[n], back->scores + n * BLOCK, back->grads + n * BLOCK, known, back->weights + n * BLOCK, steps);
+    lay_right(steps, SIDE, SIDE, SIDE, back->pairs);
+    for (int64_t k = 0; k < deep; k++) {
+      float *sums = back->to_query + (met[n].block * deep + k) * BLOCK;
+      load_sums(sums);
+      add_block(back->turned + k * BLOCK, back->pairs);
+      store_sums(sums);
+    }
+  }
+  for (int of_values = 0; of_values < 2; of_values++) {
+    const half *left = of_values ? back->weights : back->steps, *right = of_values ? back->grad_numbers : back->query_numbers;
+    for (int64_t k = 0; k < deep; k++) {
+      clear_sums();
+      for (int64_t n = 0; n < count; n++) add_block(left + n * BLOCK, right + (k * head->queries + met[n].block) * BLOCK);
+      store_sums(back->made + k * BLOCK);
+    }
+    write_places(head, of_values ? &all->to_value : &all->to_key, strip, all->keys, back->made, NULL);
+  }
+}
+
 static void mix_head_back(const struct head *head, float *room) {
   const struct heads *all = head->all;
-  int64_t deep = head->deep, queries = head->queries, size = sizeof(half), places = over(queries, SIDE);
-  half *query_panels = take(&room, queries * deep, size), *grad_panels = take(&room, queries * deep, size);
-  half *query_depth = take(&room, queries * deep, size), *grad_depth = take(&room, queries * deep, size);
-  half *keys = take(&room, deep, size), *values = take(&room, deep, size), *turned = take(&room, deep, size);
-  half *weights = take(&room, queries, size), *steps = take(&room, queries, size), *pairs = take(&room, 1, size);
-  float *scores = take(&room, queries, sizeof(float)), *grads = take(&room, queries, sizeof(float)), *made = take(&room, deep, sizeof(float));
-  float *to_query = take(&room, queries * deep, sizeof(float));
-  float *along = take(&room, places, sizeof(float)), *normalizer = take(&room, places, sizeof(float));
-  int64_t *found = take(&room, over(queries, BLOCK), sizeof(int64_t));
-  memset(to_query, 0, queries * deep * BLOCK * sizeof(float));
-  memset(along, 0, places * BLOCK * sizeof(float)), memset(normalizer, 0, places * BLOCK * sizeof(float));
-  memcpy(normalizer, all->normalizer + head->group * all->queries, all->queries * sizeof(float));
-  sum_along(head, along);
-  for (int64_t block = 0; block < queries; block++) {
-    lay_places(head, &all->query, block, all->queries, 1, query_panels + block * deep * BLOCK);
-    lay_places(head, &all->grad, block, all->queries, 1, grad_panels + block * deep * BLOCK);
+  int64_t deep = head->deep, queries = all->queries;
+  struct back back = back_in(head, &room);
+  struct known known = know(head, &room);
+  memset(back.to_query, 0, head->queries * deep * BLOCK * sizeof(float));
+  for (int64_t block = 0; block < head->queries; block++) {
+    lay_places(head, &all->query, block, queries, 1, back.query_panels + block * deep * BLOCK);
+    lay_places(head, &all->grad, block, queries, 1, back.grad_panels + block * deep * BLOCK);
   }
-  lay_depth(head, &all->query, all->queries, query_depth);
-  lay_depth(head, &all->grad, all->queries, grad_depth);
+  lay_numbers(head, &all->query, queries, 1, back.query_numbers);
+  lay_numbers(head, &all->grad, queries, 1, back.grad_numbers);
   for (int64_t strip = 0; strip < head->keys; strip++) {
-    int64_t count = find_blocks(head, strip, 1, found);
-    lay_places(head, &all->key, strip, all->keys, 0, keys);
-    lay_places(head, &all->value, strip, all->keys, 0, values);
-    for (int64_t k = 0; k < deep; k++)
-      lay_left_turned(place_of(head, &all->key, strip) + k * SIDE, all->key.step, all->size - k * SIDE, all->keys - strip * SIDE, 0, turned + k * BLOCK);
-    for (int64_t n = 0; n < count; n++) {
-      multiply_blocks(deep, keys, query_panels + found[n] * deep * BLOCK, scores + n * BLOCK);
-      multiply_blocks(deep, values, grad_panels + found[n] * deep * BLOCK, grads + n * BLOCK);
-    }
-    for (int64_t n = 0; n < count; n++) {
-      weigh_back(head, strip, n, found[n], scores, grads, normalizer, along, weights, steps);
-      lay_right(steps + n * BLOCK, SIDE, SIDE, SIDE, pairs);
-      for (int64_t k = 0; k < deep; k++) { /* turned: numbers of a head by queries */
-        float *sums = to_query + (found[n] * deep + k) * BLOCK;
-        load_sums(sums);
-        add_block(turned + k * BLOCK, pairs);
-        store_sums(sums);
-      }
-    }
-    for (int value = 0; value < 2; value++) {
-      for (int64_t k = 0; k < deep; k++) {
-        clear_sums();
-        for (int64_t n = 0; n < count; n++)
-          add_block((value ? weights : steps) + n * BLOCK, (value ? grad_depth : query_depth) + (k * queries + found[n]) * BLOCK);
-        store_sums(made + k * BLOCK);
-      }
-      write_places(head, value ? &all->to_value : &all->to_key, strip, all->keys, made, NULL);
-    }
+    mix_keys_back(head, strip, known, &back);
+    ask_for(head, &all->key, strip, all->keys), ask_for(head, &all->value, strip, all->keys);
+    ask_for(head, &all->query, strip, queries), ask_for(head, &all->grad, strip, queries), ask_for(head, &all->mixed, strip, queries);
   }
-  for (int64_t block = 0; block < queries; block++) {
-    for (int64_t k = 0; k < deep; k++) turn_sums(to_query + (block * deep + k) * BLOCK);
-    write_places(head, &all->to_query, block, all->queries, to_query + block * deep * BLOCK, NULL);
+  for (int64_t block = 0; block < head->queries; block++) {
+    for (int64_t k = 0; k < deep; k++) turn_sums(back.to_query + (block * deep + k) * BLOCK);
+    write_places(head, &all->to_query, block, queries, back.to_query + block * deep * BLOCK, NULL);
   }
 }
 
@@ -297,8 +388,9 @@ static void mix_head_back(const struct head *head, float *room) {
 static int64_t room_of(const struct heads *all, int back) {
   struct head head = head_of(all, 0);
   int64_t deep = head.deep, keys = head.keys, queries = head.queries;
-  if (back) return (4 * queries * deep + 3 * deep + 2 * queries + 1) * BLOCK / 2 + (2 * queries + deep + queries * deep + 4 * over(queries, SIDE)) * BLOCK;
-  return (2 * keys * deep + keys + deep) * BLOCK / 2 + (keys + deep + 2 * over(keys, BLOCK)) * BLOCK;
+  if (!back) return (2 * keys * deep + keys + deep) * BLOCK / 2 + (keys + deep + 2 * over(keys, BLOCK)) * BLOCK;
+  int64_t lean = 4 * queries * deep + 3 * deep + 2 * queries + 2, wide = 2 * queries + deep + queries * deep + 2 * over(queries, BLOCK);
+  return lean * BLOCK / 2 + (wide + 3 * over(queries, SIDE)) * BLOCK;
 }
 
 int64_t heads_room(const struct heads *all, int64_t back) { return omp_get_max_threads() * room_of(all, back); }
@@ -307,7 +399,7 @@ void mix_heads(const struct heads *all, int64_t back, float *room) {
 #pragma omp parallel
   {
     begin_tiles();
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(static)
     for (int64_t group = 0; group < all->rows * all->heads; group++) {
       struct head head = head_of(all, group);
       (back ? mix_head_back : mix_head)(&head, room + omp_get_thread_num() * room_of(all, back));

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import BFloat16, Float32
+from jaxtyping import BFloat16, Bool, Float32, Int32
 from torch import Tensor
 
 from trifold.native.compiler import load_library
@@ -50,6 +50,7 @@ class Products:
         self._library = library
         library.product_room.argtypes, library.product_room.restype = [POINTER], INTEGER
         library.product.argtypes, library.product.restype = [POINTER, POINTER], None
+        library.pack_mask.argtypes, library.pack_mask.restype = [INTEGER] * 3 + [POINTER] + [INTEGER] * 2 + [POINTER], None
         library.heads_room.argtypes, library.heads_room.restype = [POINTER, INTEGER], INTEGER
         library.mix_heads.argtypes, library.mix_heads.restype = [POINTER, INTEGER, POINTER], None
 
@@ -112,6 +113,13 @@ class Products:
         setattr(work, f"{name}_sums", _place(sums))
         setattr(work, "left_gelu" if turned else "right_gelu", bends)
         self._run(work)
+        return made
+
+    def pack_mask(self, mask: Bool[Tensor, "rows 1 query key"]) -> Int32[Tensor, "rows key blocks"]:
+        """Of each key, a bit for each query that sees it."""
+        rows, _, queries, keys = mask.shape
+        made = torch.empty(rows, keys, -(-queries // 32), dtype=torch.int32)
+        self._library.pack_mask(rows, queries, keys, mask.data_ptr(), mask.stride(0), mask.stride(2), made.data_ptr())
         return made
 
     def mix(self, heads: ctypes.Structure, *, back: bool) -> None:
