@@ -10,7 +10,7 @@ from trifold.generation.kernel import load_kernel
 from trifold.generation.linear import Int8Linear, PackedLinear, RoundedLinear, StreamedLinear
 from trifold.generation.streamed import stream
 from trifold.model import Block
-from trifold.model.block import FeedForward, activate
+from trifold.model.block import FeedForward
 from trifold.native import enlarge_pages, multiplies_bfloat16
 
 __all__ = ["Precision", "lower_precision", "packs_weights", "uses_kernel"]
@@ -63,7 +63,7 @@ def _join(layer: FeedForward) -> FeedForward:
     if layer.config.activation == "gelu":
         name = "gate_proj" if layer.config.gated else "up_proj"
         setattr(layer, name, PackedLinear(getattr(layer, name), gelu=True))
-        layer.activation = activate("identity")
+        layer.activation = "identity"
     return layer
 
 

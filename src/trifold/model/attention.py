@@ -153,30 +153,42 @@ class Attention(nn.Module):
         place: Rotation | Float[Tensor, "rows heads seq key"] | None = None,
         memory: Float[Tensor, "batch memory d_model"] | None = None,
         slot: Slot | None = None,
+        residual: Float[Tensor, "batch seq d_model"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
-        """Attend from `x` to itself or, where given, to `memory`; `slot` keeps keys and values between passes."""
-        query = self._heads(self.q_proj(x))
+        """Attend from `x` to itself or, where given, to `memory`.
+
+        Args:
+            x: what asks.
+            visibility: who sees whom.
+            place: how positions enter: rotations of queries and keys, or a bias of the scores.
+            memory: what is asked, where it is not `x`.
+            slot: keeps keys and values between passes.
+            residual: what the result is added to, where there is one.
+        """
+        if memory is None:
+            query, key, value = map(self._heads, native.project(x, self.q_proj, self.k_proj, self.v_proj))
+        else:
+            query, (key, value) = self._heads(self.q_proj(x)), self._memory_keys(memory, slot)
         if isinstance(place, Rotation):
-            query = place.rotate(query)
-        key, value = self._keys(x, place) if memory is None else self._memory_keys(memory, slot)
+            query, key = place.rotate(query), key if memory is not None else place.rotate(key)
         if memory is None and slot is not None:
             key, value = slot.append(key, value)
         bias = place if isinstance(place, Tensor) else None
         dropout = self.config.dropout if self.training else 0.0
         read = attend if slot is None or slot.read is None else slot.read
         mixed = read(query, key, value, visibility, bias=bias, scale=self.config.scale, dropout=dropout)
-        return self.o_proj(mixed.transpose(1, 2).flatten(2))  # B S H*K
+        return native.bend_product(mixed.transpose(1, 2).flatten(2), self.o_proj, more=residual)  # B S H*K
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.config.head_size)).transpose(1, 2)  # B H S K
 
-    def _keys(self, x: Tensor, place: Rotation | Tensor | None) -> tuple[Tensor, Tensor]:
-        key = self._heads(self.k_proj(x))
-        return place.rotate(key) if isinstance(place, Rotation) else key, self._heads(self.v_proj(x))
+    def _keys(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        key, value = map(self._heads, native.project(memory, self.k_proj, self.v_proj))
+        return key, value
 
     def _memory_keys(self, memory: Tensor, slot: Slot | None) -> tuple[Tensor, Tensor]:
         if slot is None:
-            return self._keys(memory, None)
+            return self._keys(memory)
         if slot.memory is None:  # once per document: the memory does not change while decoding
-            slot.memory = kept(*self._keys(memory, None))
+            slot.memory = kept(*self._keys(memory))
         return slot.memory

@@ -3,9 +3,6 @@
 Axes: B batch, S sequence, D d_model, F d_ff.
 """
 
-from collections.abc import Callable
-
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -13,27 +10,9 @@ from trifold.model import config
 from trifold.model.attention import Attention, Visibility
 from trifold.model.cache import Slot
 from trifold.model.position import Rotation
-from trifold.native import LayerNorm, Linear, RMSNorm, gelu_product, gelu_tanh
+from trifold.native import LayerNorm, Linear, RMSNorm, activate, bend_product, project
 
-__all__ = ["Block", "FeedForward", "Residual", "activate", "build_norm"]
-
-
-def activate(name: config.Activation) -> Callable[[Tensor], Tensor]:
-    """The activation function of that name.
-
-    Example:
-        >>> import torch
-        >>> activate("relu")(torch.tensor([-1.0, 2.0]))
-        tensor([0., 2.])
-    """
-    functions: dict[config.Activation, Callable[[Tensor], Tensor]] = {
-        "identity": lambda x: x,
-        "relu": F.relu,
-        "gelu": F.gelu,
-        "gelu_tanh": gelu_tanh,
-        "silu": F.silu,
-    }
-    return functions[name]
+__all__ = ["Block", "FeedForward", "Residual", "build_norm"]
 
 
 def build_norm(norm: config.Norm | None, width: int) -> nn.Module:
@@ -61,20 +40,23 @@ class FeedForward(nn.Module):
         super().__init__()
         self.config = feed_forward
         d_ff, bias = feed_forward.d_ff, feed_forward.bias
-        self.activation = activate(feed_forward.activation)
+        self.activation = feed_forward.activation
         self.up_proj = Linear(d_model, d_ff, bias=bias)
         self.gate_proj = Linear(d_model, d_ff, bias=bias) if feed_forward.gated else None
         self.down_proj = Linear(d_ff, d_model, bias=bias)
         self.dropout = nn.Dropout(feed_forward.dropout)
 
-    def forward(self, x: Float[Tensor, "batch seq d_model"]) -> Float[Tensor, "batch seq d_model"]:
-        """Each token by itself."""
-        up = self.up_proj(x)  # B S F
-        drops = self.training and self.dropout.p > 0.0
-        if self.activation is gelu_tanh and self.gate_proj is None and not drops:
-            return gelu_product(up, self.down_proj)
-        inner = self.activation(up) if self.gate_proj is None else self.activation(self.gate_proj(x)) * up
-        return self.down_proj(self.dropout(inner))
+    def forward(
+        self, x: Float[Tensor, "batch seq d_model"], residual: Float[Tensor, "batch seq d_model"] | None = None
+    ) -> Float[Tensor, "batch seq d_model"]:
+        """Each token by itself; added to `residual`, where there is one."""
+        if self.gate_proj is not None:
+            up, gate = project(x, self.up_proj, self.gate_proj)  # B S F
+            return bend_product(self.dropout(activate(self.activation)(gate) * up), self.down_proj, more=residual)
+        up = self.up_proj(x)
+        if self.training and self.dropout.p > 0.0:
+            return bend_product(self.dropout(activate(self.activation)(up)), self.down_proj, more=residual)
+        return bend_product(up, self.down_proj, bend=self.activation, more=residual)
 
 
 class Residual(nn.Module):
@@ -99,11 +81,13 @@ class Residual(nn.Module):
     ) -> Float[Tensor, "batch seq d_model"]:
         """Add what the branch makes of `x`; the keywords go to an attention branch."""
         inner = self.pre_norm(x)
+        adds = isinstance(self.branch_norm, nn.Identity) and not (self.training and self.dropout.p > 0.0)
+        residual = x if adds else None  # the branch's last product is added to it
         if visibility is None:
-            out = self.branch(inner)
+            out = self.branch(inner, residual)
         else:
-            out = self.branch(inner, visibility, place=place, memory=memory, slot=slot)
-        return self.post_norm(x + self.dropout(self.branch_norm(out)))
+            out = self.branch(inner, visibility, place=place, memory=memory, slot=slot, residual=residual)
+        return self.post_norm(out if adds else x + self.dropout(self.branch_norm(out)))
 
 
 class Block(nn.Module):

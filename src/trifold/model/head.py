@@ -4,8 +4,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from trifold.model import config
-from trifold.model.block import activate, build_norm
-from trifold.native import Linear
+from trifold.model.block import build_norm
+from trifold.native import Linear, activate
 
 __all__ = ["Head"]
 

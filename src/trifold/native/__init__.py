@@ -1,26 +1,28 @@
 """What runs as C compiled for the user's processor; everything here has a twin in torch, and is used where it fits."""
 
-from trifold.native.activation import gelu_product, gelu_tanh
+from trifold.native.activation import activate, gelu_tanh
 from trifold.native.attention import Rule, keeps_weights, mix_values, mixes
 from trifold.native.compiler import load_library
 from trifold.native.heads import pack_mask
-from trifold.native.linear import Linear
+from trifold.native.linear import Linear, bend_product, project
 from trifold.native.memory import enlarge_pages, keep_memory
 from trifold.native.norm import LayerNorm, RMSNorm
 from trifold.native.passes import HALF, Adam, Moved, get_passes, load_passes, uses_passes
-from trifold.native.product import load_products
+from trifold.native.product import Bend, load_products
 from trifold.native.processor import has_matrix_unit, is_intel, multiplies_bfloat16
 
 __all__ = [
     "HALF",
     "Adam",
+    "Bend",
     "LayerNorm",
     "Linear",
     "Moved",
     "RMSNorm",
     "Rule",
+    "activate",
+    "bend_product",
     "enlarge_pages",
-    "gelu_product",
     "gelu_tanh",
     "get_passes",
     "has_matrix_unit",
@@ -34,5 +36,6 @@ __all__ = [
     "mixes",
     "multiplies_bfloat16",
     "pack_mask",
+    "project",
     "uses_passes",
 ]

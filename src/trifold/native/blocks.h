@@ -21,36 +21,12 @@ INLINE __m512 widen_low(__m512i x) { return (__m512)_mm512_slli_epi32(_mm512_cvt
 INLINE __m512 widen_high(__m512i x) { return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(x, 1)), 16); }
 INLINE __m512i narrow(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
 
-/* 2^t to 1e-5 of itself, for t of -126 and more; what is less counts as that. */
-INLINE __m512 power_of_2(__m512 t) {
-  t = _mm512_max_ps(_mm512_set1_ps(-126.0f), t); /* in this order what is no number stays so */
-  __m512 whole = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), rest = _mm512_sub_ps(t, whole);
-  __m512 series = _mm512_fmadd_ps(rest, _mm512_set1_ps(0.0096181291f), _mm512_set1_ps(0.05550411f));
-  series = _mm512_fmadd_ps(rest, series, _mm512_set1_ps(0.24022651f));
-  series = _mm512_fmadd_ps(rest, series, _mm512_set1_ps(0.69314718f));
-  series = _mm512_fmadd_ps(rest, series, _mm512_set1_ps(1.0f));
-  return _mm512_scalef_ps(series, whole);
-}
-
-/* 1 / (1 + e^-2u) to 1e-4 of itself, u = sqrt(2 / pi) (x + 0.044715 x^3): the share of x that GELU with tanh lets pass. */
-INLINE __m512 gelu_share(__m512 x, __m512 square) {
-  __m512 t = _mm512_mul_ps(x, _mm512_fmadd_ps(square, _mm512_set1_ps(-0.10294324f), _mm512_set1_ps(-2.3022082f)));
-  return _mm512_rcp14_ps(_mm512_add_ps(_mm512_set1_ps(1.0f), power_of_2(_mm512_min_ps(_mm512_set1_ps(126.0f), t))));
-}
-
-INLINE __m512 gelu(__m512 x) { return _mm512_mul_ps(x, gelu_share(x, _mm512_mul_ps(x, x))); }
-
-INLINE __m512 gelu_slope(__m512 x) {
-  __m512 square = _mm512_mul_ps(x, x), share = gelu_share(x, square);
-  __m512 rise = _mm512_fmadd_ps(square, _mm512_set1_ps(0.21406446f), _mm512_set1_ps(1.5957691f));
-  __m512 steep = _mm512_mul_ps(_mm512_mul_ps(x, rise), _mm512_fnmadd_ps(share, share, share));
-  return _mm512_add_ps(share, steep);
-}
+#include "bends.h"
 
 /* 32 numbers of a row, the first few of which are there; zeros beyond the last row. */
-INLINE __m512i row_of(const half *from, int64_t there, __mmask32 mask, int64_t bend) {
+INLINE __m512i row_of(const half *from, int64_t there, __mmask32 mask, int64_t kind) {
   __m512i x = there ? _mm512_maskz_loadu_epi16(mask, from) : _mm512_setzero_si512();
-  return bend ? narrow(gelu(widen_low(x)), gelu(widen_high(x))) : x;
+  return kind ? narrow(bend(kind, widen_low(x)), bend(kind, widen_high(x))) : x;
 }
 
 /* 16 x 16 words turned. */
@@ -88,18 +64,18 @@ INLINE __m512i pair(__m512i above, __m512i below, int high) {
 }
 
 /* A block for the left side: two tiles of 16 rows. `from` is where it begins, in a matrix `width` wide. */
-INLINE void lay_left(const half *from, int64_t width, int64_t rows, int64_t depth, int64_t bend, half *to) {
+INLINE void lay_left(const half *from, int64_t width, int64_t rows, int64_t depth, int64_t kind, half *to) {
   __mmask32 mask = first(depth);
-  for (int64_t i = 0; i < SIDE; i++) _mm512_store_si512(to + i * SIDE, row_of(from + i * width, i < rows, mask, bend));
+  for (int64_t i = 0; i < SIDE; i++) _mm512_store_si512(to + i * SIDE, row_of(from + i * width, i < rows, mask, kind));
 }
 
 /* The same from a turned matrix. */
-INLINE void lay_left_turned(const half *from, int64_t width, int64_t rows, int64_t depth, int64_t bend, half *to) {
+INLINE void lay_left_turned(const half *from, int64_t width, int64_t rows, int64_t depth, int64_t kind, half *to) {
   __mmask32 mask = first(rows);
   for (int tile = 0; tile < 2; tile++) {
     __m512i r[16];
     for (int i = 0; i < 16; i++)
-      r[i] = pair(row_of(from + 2 * i * width, 2 * i < depth, mask, bend), row_of(from + (2 * i + 1) * width, 2 * i + 1 < depth, mask, bend), tile);
+      r[i] = pair(row_of(from + 2 * i * width, 2 * i < depth, mask, kind), row_of(from + (2 * i + 1) * width, 2 * i + 1 < depth, mask, kind), tile);
     turn(r);
     for (int i = 0; i < 16; i++) _mm512_store_si512(to + tile * TILE + i * SIDE, r[i]);
   }

@@ -29,8 +29,8 @@ struct work {
   float *total;       /* instead of `made`: what the product is added to */
   const half *bias;   /* [columns], added */
   const half *more;   /* as `made`, added */
-  const half *slope;  /* as `made`; the product is multiplied by GELU's derivative there */
-  int64_t left_gelu, right_gelu, made_gelu;
+  const half *slope;  /* as `made`; the product is multiplied by an activation's derivative there */
+  int64_t left_bend, right_bend, made_bend, slope_bend; /* which activation that is, and what is done to the others (`bends.h`) */
   float *left_sums, *right_sums; /* [rows] of a turned left, [columns] of a right that is not: to which sums over depth are added */
 };
 
@@ -51,8 +51,8 @@ static void lay_panels(const struct work *work, int64_t base, int64_t panels, in
     half *here = to + i / 16 * BLOCK + i % 16 * SIDE;
     for (int64_t panel = 0; panel < panels; panel++, from += SIDE, here += stretch * BLOCK) {
       __mmask32 mask = first(width - (base + panel) * SIDE);
-      __m512i above = row_of(from, at < work->depth, mask, work->right_gelu);
-      __m512i below = row_of(from + width, at + 1 < work->depth, mask, work->right_gelu);
+      __m512i above = row_of(from, at < work->depth, mask, work->right_bend);
+      __m512i below = row_of(from + width, at + 1 < work->depth, mask, work->right_bend);
       _mm_prefetch(from + 8 * width, _MM_HINT_T0);
       _mm_prefetch(from + 9 * width, _MM_HINT_T0);
       _mm512_store_si512(here, pair(above, below, 0));
@@ -70,9 +70,9 @@ static void lay_strip(const struct work *work, int64_t strip, int64_t start, int
   for (int64_t k = start; k < start + deep; k++, to += BLOCK) {
     int64_t rows = work->rows - strip * SIDE, depth = work->depth - k * SIDE;
     if (work->left_turned)
-      lay_left_turned(left_of(work, strip, k), work->rows, rows, depth, work->left_gelu, to);
+      lay_left_turned(left_of(work, strip, k), work->rows, rows, depth, work->left_bend, to);
     else
-      lay_left(left_of(work, strip, k), work->depth, rows, depth, work->left_gelu, to);
+      lay_left(left_of(work, strip, k), work->depth, rows, depth, work->left_bend, to);
   }
 }
 
@@ -103,9 +103,10 @@ INLINE void finish_row(const struct aside *aside, int64_t row) {
   low = _mm512_add_ps(low, aside->low), high = _mm512_add_ps(high, aside->high);
   if (work->slope) {
     __m512i x = _mm512_maskz_loadu_epi16(aside->mask, work->slope + at);
-    low = _mm512_mul_ps(low, gelu_slope(widen_low(x))), high = _mm512_mul_ps(high, gelu_slope(widen_high(x)));
+    low = _mm512_mul_ps(low, slope_of(work->slope_bend, widen_low(x)));
+    high = _mm512_mul_ps(high, slope_of(work->slope_bend, widen_high(x)));
   }
-  if (work->made_gelu) low = gelu(low), high = gelu(high);
+  if (work->made_bend) low = bend(work->made_bend, low), high = bend(work->made_bend, high);
   if (work->more) {
     __m512i x = _mm512_maskz_loadu_epi16(aside->mask, work->more + at);
     low = _mm512_add_ps(low, widen_low(x)), high = _mm512_add_ps(high, widen_high(x));

@@ -8,8 +8,10 @@ Axes: N rows, I inputs, O outputs.
 """
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +21,14 @@ from torch import Tensor
 from trifold.native.compiler import load_library
 from trifold.native.processor import has_matrix_unit
 
-__all__ = ["Products", "get_products", "load_products"]
+__all__ = ["Bend", "Products", "get_products", "load_products"]
 
-SOURCES = tuple(map(Path(__file__).with_name, ("product.c", "heads.c", "blocks.h")))
+SOURCES = tuple(map(Path(__file__).with_name, ("product.c", "heads.c", "blocks.h", "bends.h")))
 """The first includes the others."""
+Bend = Literal["identity", "gelu_tanh", "relu", "gelu", "silu"]
+BENDS: tuple[str, ...] = get_args(Bend)
+"""In the order of `bends.h`."""
+
 INTEGER, POINTER = ctypes.c_int64, ctypes.c_void_p
 
 
@@ -34,7 +40,7 @@ class Work(ctypes.Structure):
         ("left_turned", INTEGER), ("right_turned", INTEGER), ("made_turned", INTEGER),
         ("left", POINTER), ("right", POINTER), ("made", POINTER), ("total", POINTER),
         ("bias", POINTER), ("more", POINTER), ("slope", POINTER),
-        ("left_gelu", INTEGER), ("right_gelu", INTEGER), ("made_gelu", INTEGER),
+        ("left_bend", INTEGER), ("right_bend", INTEGER), ("made_bend", INTEGER), ("slope_bend", INTEGER),
         ("left_sums", POINTER), ("right_sums", POINTER),
     )  # fmt: skip
 
@@ -59,15 +65,15 @@ class Products:
         x: BFloat16[Tensor, "rows inputs"],
         weight: BFloat16[Tensor, "outputs inputs"],
         bias: BFloat16[Tensor, " outputs"] | None = None,
-        *,
-        bends: bool = False,
         more: BFloat16[Tensor, "rows outputs"] | None = None,
+        *,
+        bend: Bend = "identity",
         out: BFloat16[Tensor, "rows outputs"] | None = None,
     ) -> BFloat16[Tensor, "rows outputs"]:
-        """`x weight^T + bias + more`; with `bends`, of the GELU of x (with tanh)."""
+        """`bend(x) weight^T + bias + more`."""
         made = x.new_empty(len(x), len(weight)) if out is None else out
-        work = Work(rows=len(x), columns=len(weight), depth=x.shape[1], right_turned=1, left=x.data_ptr(), left_gelu=bends,
-                    right=weight.data_ptr(), made=made.data_ptr(), bias=_place(bias), more=_place(more))  # fmt: skip
+        work = Work(rows=len(x), columns=len(weight), depth=x.shape[1], right_turned=1, left=x.data_ptr(), right=weight.data_ptr(),
+                    made=made.data_ptr(), bias=_place(bias), more=_place(more), left_bend=BENDS.index(bend))  # fmt: skip
         self._run(work)
         return made
 
@@ -75,14 +81,17 @@ class Products:
         self,
         grad: BFloat16[Tensor, "rows outputs"],
         weight: BFloat16[Tensor, "outputs inputs"],
-        bent: BFloat16[Tensor, "rows inputs"] | None = None,
+        x: BFloat16[Tensor, "rows inputs"] | None = None,
+        more: BFloat16[Tensor, "rows inputs"] | None = None,
         *,
+        bend: Bend = "identity",
         out: BFloat16[Tensor, "rows inputs"] | None = None,
     ) -> BFloat16[Tensor, "rows inputs"]:
-        """The gradient of x; with `bent`, whose GELU x is, the gradient of that."""
+        """The gradient of x, which is asked for where it was bent, plus `more`, which may be `out`."""
         made = grad.new_empty(len(grad), weight.shape[1]) if out is None else out
         work = Work(rows=len(grad), columns=weight.shape[1], depth=len(weight), left=grad.data_ptr(), right=weight.data_ptr(),
-                    made=made.data_ptr(), slope=_place(bent))  # fmt: skip
+                    made=made.data_ptr(), more=_place(more), slope_bend=BENDS.index(bend))  # fmt: skip
+        work.slope = _place(x) if bend != "identity" else None
         self._run(work)
         return made
 
@@ -91,7 +100,7 @@ class Products:
         grad: BFloat16[Tensor, "rows outputs"],
         x: BFloat16[Tensor, "rows inputs"],
         *,
-        bends: bool = False,
+        bend: Bend = "identity",
         sums: Float32[Tensor, " outputs"] | None = None,
         total: Float32[Tensor, "outputs inputs"] | None = None,
     ) -> BFloat16[Tensor, "outputs inputs"] | None:
@@ -100,7 +109,7 @@ class Products:
         Args:
             grad: of the result.
             x: what was multiplied.
-            bends: that was the GELU of x.
+            bend: what was done to x before.
             sums: to which the sums of the columns of `grad` are added, the gradient of the bias.
             total: to which the gradient is added, not rounded; None is returned.
         """
@@ -111,7 +120,7 @@ class Products:
         work = Work(rows=left.shape[1], columns=right.shape[1], depth=len(x), left_turned=1, made_turned=turned,
                     left=left.data_ptr(), right=right.data_ptr(), made=_place(made), total=_place(total))  # fmt: skip
         setattr(work, f"{name}_sums", _place(sums))
-        setattr(work, "left_gelu" if turned else "right_gelu", bends)
+        setattr(work, "left_bend" if turned else "right_bend", BENDS.index(bend))
         self._run(work)
         return made
 
@@ -164,16 +173,22 @@ def _is_right(products: Products) -> bool:
     draw = torch.Generator().manual_seed(0)
     x, weight, grad, bias = (torch.randn(shape, generator=draw).bfloat16() for shape in ((70, 83), (45, 83), (70, 45), (45,)))
     wide, exact = x.float().requires_grad_(), weight.float().requires_grad_()
-    made = F.linear(F.gelu(wide, approximate="tanh"), exact, bias.float()) + grad.float()
-    to_x, to_weight = torch.autograd.grad(made, (wide, exact), grad.float())
-    sums, total = torch.zeros(45), torch.zeros(45, 83)
-    products.weight_gradient(grad, x, total=total)
-    pairs = (
-        (products.forward(x, weight, bias, bends=True, more=grad), made),
-        (products.backward(grad, weight, x), to_x),
-        (products.weight_gradient(grad, x, bends=True, sums=sums), to_weight),
-        (products.weight_gradient(x, grad), wide.T @ grad.float()),
-        (total, grad.float().T @ wide),
-        (sums, grad.float().sum(0)),
-    )
+    functions: dict[Bend, Callable[[Tensor], Tensor]] = {
+        "identity": lambda x: x, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu, "gelu": F.gelu,
+        "silu": F.silu,
+    }  # fmt: skip
+    pairs: list[tuple[Tensor | None, Tensor]] = []
+    for bend, function in functions.items():
+        made = F.linear(function(wide), exact, bias.float()) + grad.float()
+        to_x, to_weight = torch.autograd.grad(made, (wide, exact), grad.float())
+        sums, total = torch.zeros(45), torch.zeros(45, 83)
+        products.weight_gradient(grad, x, bend=bend, total=total)
+        pairs += [
+            (products.forward(x, weight, bias, grad, bend=bend), made),
+            (products.backward(grad, weight, x, x, bend=bend), to_x + wide),
+            (products.weight_gradient(grad, x, bend=bend, sums=sums), to_weight),
+            (products.weight_gradient(x, grad), wide.T @ grad.float()),
+            (total, to_weight),
+            (sums, grad.float().sum(0)),
+        ]
     return all(torch.allclose(one.float(), other, rtol=0.02, atol=0.2) for one, other in pairs if one is not None)
