@@ -22,7 +22,7 @@
 namespace {
 
 constexpr size_t HEAD = 64, LEAST = size_t{1} << 16; /* a block begins with its size, then its alignment */
-constexpr size_t SPARE = size_t{3} << 26;
+constexpr size_t SPARE = size_t{1} << 27;
 
 struct Shelf {
   std::vector<char *> blocks;
