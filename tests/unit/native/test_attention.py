@@ -4,11 +4,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from trifold.native import Rule, load_passes, mix_values
+from trifold.native import Rule, load_passes, load_products, mix_values
+from trifold.native import attention as module
 from trifold.native.attention import BLOCK
 
 pytestmark = pytest.mark.skipif(load_passes() is None, reason="no compiler")
 SHAPES = [(2, 3, 5, 7, 8), (1, 2, 2 * BLOCK + 9, 2 * BLOCK + 9, 16), (2, 2, BLOCK + 1, 40, 8), (3, 1, 1, 300, 8)]
+
+
+@pytest.fixture(autouse=True, params=["products", "passes"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """By the matrix unit, where there is one, and by torch's products with passes between them."""
+    if request.param == "passes":
+        monkeypatch.setattr(module, "load_products", lambda: None)
+    elif load_products() is None:
+        pytest.skip("no matrix unit")
+    return request.param
 
 
 def equation(query: Tensor, key: Tensor, value: Tensor, rule: Rule, bias: Tensor | None) -> Tensor:
