@@ -96,7 +96,11 @@ def _lain(x: Tensor) -> Lain:
 
 def _see(heads: Heads, seen: Tensor | None) -> None:
     if seen is not None:
-        heads.seen, heads.seen_row, heads.seen_step = seen.data_ptr(), 0 if len(seen) == 1 else seen.stride(0), seen.stride(1)
+        heads.seen, heads.seen_row, heads.seen_step = (
+            seen.data_ptr(),
+            0 if len(seen) == 1 else seen.stride(0),
+            seen.stride(1),
+        )
 
 
 class _Mixed(Function):

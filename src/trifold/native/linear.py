@@ -34,7 +34,9 @@ class Linear(nn.Linear):
     def fits(self, x: Float[Tensor, "*places inputs"]) -> bool:
         """Whether the product goes our way."""
         fits = uses_passes(x) and self.weight.dtype == x.dtype
-        return fits and (load_products() is not None or (self.bias is not None and torch.backends.mkldnn.is_available()))
+        return fits and (
+            load_products() is not None or (self.bias is not None and torch.backends.mkldnn.is_available())
+        )
 
 
 def bend_product(
@@ -71,7 +73,9 @@ def project(x: Float[Tensor, "*places inputs"], *linears: nn.Module) -> tuple[Fl
         [4, 5]
     """
     if load_products() is not None and all(isinstance(linear, Linear) and linear.fits(x) for linear in linears):
-        return _Products.apply(x, None, "identity", *(part for linear in linears for part in (linear.weight, linear.bias)))
+        return _Products.apply(
+            x, None, "identity", *(part for linear in linears for part in (linear.weight, linear.bias))
+        )
     return tuple(linear(x) for linear in linears)
 
 

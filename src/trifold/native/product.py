@@ -56,7 +56,10 @@ class Products:
         self._library = library
         library.product_room.argtypes, library.product_room.restype = [POINTER], INTEGER
         library.product.argtypes, library.product.restype = [POINTER, POINTER], None
-        library.pack_mask.argtypes, library.pack_mask.restype = [INTEGER] * 3 + [POINTER] + [INTEGER] * 2 + [POINTER], None
+        library.pack_mask.argtypes, library.pack_mask.restype = (
+            [INTEGER] * 3 + [POINTER] + [INTEGER] * 2 + [POINTER],
+            None,
+        )
         library.heads_room.argtypes, library.heads_room.restype = [POINTER, INTEGER], INTEGER
         library.mix_heads.argtypes, library.mix_heads.restype = [POINTER, INTEGER, POINTER], None
 
@@ -171,7 +174,9 @@ def load_products() -> Products | None:
 def _is_right(products: Products) -> bool:
     """Whether they give what torch gives in float32, for shapes with ragged ends."""
     draw = torch.Generator().manual_seed(0)
-    x, weight, grad, bias = (torch.randn(shape, generator=draw).bfloat16() for shape in ((70, 83), (45, 83), (70, 45), (45,)))
+    x, weight, grad, bias = (
+        torch.randn(shape, generator=draw).bfloat16() for shape in ((70, 83), (45, 83), (70, 45), (45,))
+    )
     wide, exact = x.float().requires_grad_(), weight.float().requires_grad_()
     functions: dict[Bend, Callable[[Tensor], Tensor]] = {
         "identity": lambda x: x, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu, "gelu": F.gelu,
