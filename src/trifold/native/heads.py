@@ -28,7 +28,8 @@ class Heads(ctypes.Structure):
     """Heads of attention (`struct heads` in `heads.c`)."""
 
     _fields_ = (
-        ("rows", INTEGER), ("heads", INTEGER), ("queries", INTEGER), ("keys", INTEGER), ("size", INTEGER), ("causal", INTEGER),
+        ("rows", INTEGER), ("heads", INTEGER), ("queries", INTEGER), ("keys", INTEGER), ("size", INTEGER),
+        ("causal", INTEGER),
         ("query", Lain), ("key", Lain), ("value", Lain), ("mixed", Lain), ("grad", Lain),
         ("to_query", Lain), ("to_key", Lain), ("to_value", Lain),
         ("normalizer", POINTER), ("seen", POINTER), ("seen_row", INTEGER), ("seen_step", INTEGER),
