@@ -10,7 +10,7 @@ from trifold.model import config
 from trifold.model.attention import Attention, Visibility
 from trifold.model.cache import Slot
 from trifold.model.position import Rotation
-from trifold.native import LayerNorm, Linear, RMSNorm, activate, bend_product, project
+from trifold.native import Bend, LayerNorm, Linear, RMSNorm, activate, bend_product, project
 
 __all__ = ["Block", "FeedForward", "Residual", "build_norm"]
 
@@ -40,7 +40,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.config = feed_forward
         d_ff, bias = feed_forward.d_ff, feed_forward.bias
-        self.activation = feed_forward.activation
+        self.activation: Bend = feed_forward.activation
         self.up_proj = Linear(d_model, d_ff, bias=bias)
         self.gate_proj = Linear(d_model, d_ff, bias=bias) if feed_forward.gated else None
         self.down_proj = Linear(d_ff, d_model, bias=bias)
