@@ -76,7 +76,8 @@ class Products:
         """`bend(x) weight^T + bias + more`."""
         made = x.new_empty(len(x), len(weight)) if out is None else out
         work = Work(rows=len(x), columns=len(weight), depth=x.shape[1], right_turned=1, left=x.data_ptr(),
-                    right=weight.data_ptr(), made=made.data_ptr(), bias=_place(bias), more=_place(more), left_bend=BENDS.index(bend))  # fmt: skip
+                    right=weight.data_ptr(), made=made.data_ptr(), bias=_place(bias), more=_place(more),
+                    left_bend=BENDS.index(bend))  # fmt: skip
         self._run(work)
         return made
 
@@ -93,7 +94,8 @@ class Products:
         """The gradient of x, which is asked for where it was bent, plus `more`, which may be `out`."""
         made = grad.new_empty(len(grad), weight.shape[1]) if out is None else out
         work = Work(rows=len(grad), columns=weight.shape[1], depth=len(weight), left=grad.data_ptr(),
-                    right=weight.data_ptr(), made=made.data_ptr(), more=_place(more), slope_bend=BENDS.index(bend))  # fmt: skip
+                    right=weight.data_ptr(), made=made.data_ptr(), more=_place(more),
+                    slope_bend=BENDS.index(bend))  # fmt: skip
         work.slope = _place(x) if bend != "identity" else None
         self._run(work)
         return made

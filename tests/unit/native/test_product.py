@@ -1,4 +1,4 @@
-"""Products by the matrix unit: near float64 for every shape and activation, alone and together, with any number of threads."""
+"""Products by the matrix unit: near float64 for every shape and activation, with any number of threads."""
 
 import pytest
 import torch
