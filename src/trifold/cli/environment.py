@@ -43,15 +43,18 @@ def run(request: Request) -> dict[str, Any]:
 def paths(device: str) -> dict[str, str]:
     """Which ways of computing are in use on a device, and why."""
     from trifold.generation import packs_weights, uses_kernel
-    from trifold.native import keep_memory, load_passes
+    from trifold.native import keep_memory, load_passes, load_products
     from trifold.native.attention import DENSE_KEYS
     from trifold.training.memory import keep_freed_memory
 
     if device != "cpu":
         return {"attention": "torch's scaled_dot_product_attention", "decoding": "torch's products"}
     return {
-        "attention": "bfloat16: matrix products of a block of queries, our softmax between them" if load_passes() else
+        "attention": "bfloat16: our own by the matrix unit, a head's scores in the cache" if load_products() else
+                     "bfloat16: matrix products of a block of queries, our softmax between them" if load_passes() else
                      f"bfloat16: matrix products up to {DENSE_KEYS} keys, the faster ones there; else torch's fused kernel",
+        "products": "bfloat16 in training: our own by the matrix unit" if load_products() else
+                    "oneDNN's and torch's: no matrix unit, no compiler, not Linux, or TRIFOLD_KERNEL=off",
         "passes": "bfloat16: softmax, norms, GELU and loss by our own, compiled for this processor" if load_passes() else
                   "torch's: no compiler, not Linux, or TRIFOLD_KERNEL=off",
         "decoding": "our kernel, compiled for this processor, at most 2 rows (int8: 4)" if uses_kernel() else

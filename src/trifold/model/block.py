@@ -50,13 +50,15 @@ class FeedForward(nn.Module):
         self, x: Float[Tensor, "batch seq d_model"], residual: Float[Tensor, "batch seq d_model"] | None = None
     ) -> Float[Tensor, "batch seq d_model"]:
         """Each token by itself; added to `residual`, where there is one."""
-        if self.gate_proj is not None:
-            up, gate = project(x, self.up_proj, self.gate_proj)  # B S F
-            return bend_product(self.dropout(activate(self.activation)(gate) * up), self.down_proj, more=residual)
-        up = self.up_proj(x)
+        bend = self.activation
+        if self.gate_proj is None:
+            inner = self.up_proj(x)  # B S F
+        else:
+            up, gate = project(x, self.up_proj, self.gate_proj)
+            inner, bend = activate(bend)(gate) * up, "identity"
         if self.training and self.dropout.p > 0.0:
-            return bend_product(self.dropout(activate(self.activation)(up)), self.down_proj, more=residual)
-        return bend_product(up, self.down_proj, bend=self.activation, more=residual)
+            inner, bend = self.dropout(activate(bend)(inner)), "identity"
+        return bend_product(inner, self.down_proj, bend=bend, more=residual)
 
 
 class Residual(nn.Module):

@@ -29,6 +29,9 @@ INLINE __m512i row_of(const half *from, int64_t there, __mmask32 mask, int64_t k
   return kind ? narrow(bend(kind, widen_low(x)), bend(kind, widen_high(x))) : x;
 }
 
+/* Where row i of a block's sums begins: columns 0 to 15; 16 to 31 are half a tile's bytes further. */
+INLINE int64_t row_at(int64_t i) { return i / 16 * TILE + i % 16 * 16; }
+
 /* 16 x 16 words turned. */
 INLINE void turn(__m512i r[16]) {
   __m512i t[16];

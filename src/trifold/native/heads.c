@@ -14,8 +14,8 @@ struct lain {
 };
 
 /* rows of `heads` heads; `size` numbers of a head. With causal, query i sees the first causal + i keys only; 0: all. seen is
-   [row][key][block of queries], a bit for each query, or missing; its steps are in words. normalizer [2][row][head][query]: the power of 2 that is taken from a query's
-   scores, and by what its weights are multiplied then. */
+   [row][key][block of queries], a bit for each query, or missing; its steps are in words. normalizer [2][row][head][query]: the
+   power of 2 that is taken from a query's scores, and by what its weights are multiplied then. */
 struct heads {
   int64_t rows, heads, queries, keys, size, causal;
   struct lain query, key, value, mixed, grad, to_query, to_key, to_value;
@@ -55,10 +55,10 @@ static void lay_places(const struct head *head, const struct lain *x, int64_t bl
   }
 }
 
-/* All places, [number][place] in blocks, to be summed over: for strips of numbers, or panels of them. */
-static void lay_numbers(const struct head *head, const struct lain *x, int64_t places, int is_panel, half *to) {
+/* Some blocks of places, [number][place] in blocks, to be summed over: for strips of numbers, or panels of them. */
+static void lay_numbers(const struct head *head, const struct lain *x, int64_t from_block, int64_t to_block, int64_t places, int is_panel, half *to) {
   for (int64_t k = 0; k < head->deep; k++)
-    for (int64_t block = 0; block < over(places, SIDE); block++, to += BLOCK) {
+    for (int64_t block = from_block; block < to_block; block++, to += BLOCK) {
       const half *from = place_of(head, x, block) + k * SIDE;
       if (is_panel)
         lay_right(from, x->step, head->all->size - k * SIDE, places - block * SIDE, to);
@@ -71,14 +71,14 @@ static void lay_numbers(const struct head *head, const struct lain *x, int64_t p
 static void write_places(const struct head *head, const struct lain *x, int64_t block, int64_t places, const float *sums, const float *factors) {
   for (int64_t k = 0; k < head->deep; k++, sums += BLOCK)
     for (int64_t i = 0; i < least(SIDE, places - block * SIDE); i++) {
-      const float *from = sums + i / 16 * TILE + i % 16 * 16;
+      const float *from = sums + row_at(i);
       __m512 factor = _mm512_set1_ps(factors ? factors[i] : 1.0f);
       __m512 low = _mm512_mul_ps(factor, _mm512_load_ps(from)), high = _mm512_mul_ps(factor, _mm512_load_ps(from + TILE / 2));
       _mm512_mask_storeu_epi16(place_of(head, x, block) + i * x->step + k * SIDE, first(head->all->size - k * SIDE), narrow(low, high));
     }
 }
 
-/* Ask for 32 places of the head that comes next, some of whose lines no other head has. */
+/* Ask for 32 places of the head that comes next: its lines lie apart, so that the processor does not guess them. */
 static void ask_for(const struct head *head, const struct lain *x, int64_t block, int64_t places) {
   struct head next = *head;
   next.group++, next.row = next.group / head->all->heads, next.head = next.group % head->all->heads;
@@ -122,13 +122,14 @@ struct met {
   int32_t block, whole;
 };
 
-/* The blocks of queries that see any of a block of keys or, with `of_queries`, of keys that any of a block of queries sees. */
+/* The blocks of queries that see any of a block of keys or, with `of_queries`, of keys that any of a block of queries sees. Without
+   bits, the first key of a block is seen by the most queries, and the last by the fewest. */
 static int64_t find_met(const struct head *head, int64_t block, int of_queries, struct met *found) {
   int64_t count = 0;
   for (int64_t other = 0; other < (of_queries ? head->keys : head->queries); other++) {
     int64_t key = (of_queries ? other : block) * SIDE, query = (of_queries ? block : other) * SIDE;
     __mmask32 any = seeing(head, key, query), every = any & seeing(head, key + SIDE - 1, query);
-    for (int64_t i = 1; i < SIDE && (head->all->seen || !any); i++) any |= seeing(head, key + i, query), every &= seeing(head, key + i, query);
+    for (int64_t i = 1; i < SIDE && head->all->seen; i++) any |= seeing(head, key + i, query), every &= seeing(head, key + i, query);
     if (any) found[count++] = (struct met){(int32_t)other, every == 0xffffffffu};
   }
   return count;
@@ -154,18 +155,8 @@ INLINE __m512i draw(const struct head *head, int64_t query) {
   return mix_bits(_mm512_add_epi32(seed, _mm512_add_epi32(_mm512_set1_epi32((int)query), count)));
 }
 
-/* Where row i of a block's sums begins. */
-INLINE int64_t row_at(int64_t i) { return i / 16 * TILE + i % 16 * 16; }
-
 INLINE __m512 weight_of(const struct head *head, __mmask16 mask, const float *score, __m512 base) {
   return _mm512_maskz_mov_ps(mask, power_of_2(_mm512_fmsub_ps(_mm512_load_ps(score), head->factor, base)));
-}
-
-/* 16 numbers and the 16 under them, in pairs. */
-INLINE __m512i pair_up(__m512i x) {
-  __m512i spread = _mm512_set_epi32(0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009, 0x180008, 0x170007,
-                                    0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
-  return _mm512_permutexvar_epi16(spread, x);
 }
 
 /* Scores of keys with 32 queries become weights, as panels of queries. normalizer: that of the queries. */
@@ -195,7 +186,7 @@ static void weigh(const struct head *head, int64_t block, int64_t count, const s
           above = _mm512_maskz_mov_ps(stays(head, drawn, key), above);
           below = _mm512_maskz_mov_ps(stays(head, drawn, key + 1), below);
         }
-        _mm512_store_si512(weights + n * BLOCK + side * TILE + i / 2 * SIDE, pair_up(narrow(above, below)));
+        _mm512_store_si512(weights + n * BLOCK + side * TILE + i / 2 * SIDE, pair(narrow(above, above), narrow(below, below), 0));
       }
     _mm512_storeu_ps(normalizer[0] + side * 16, base);
     _mm512_storeu_ps(normalizer[1] + side * 16, _mm512_maskz_div_ps(_mm512_cmplt_ps_mask(_mm512_setzero_ps(), sum), _mm512_set1_ps(1.0f), sum));
@@ -216,23 +207,37 @@ INLINE void *take(float **room, int64_t blocks, int64_t size) {
   return taken;
 }
 
+/* What a thread needs for a head on the way forth. */
+struct forth {
+  half *keys, *values, *weights, *panel;
+  float *scores, *made;
+  struct met *met;
+};
+
+static struct forth forth_in(const struct head *head, float **room) {
+  int64_t all = head->keys * head->deep, some = head->keys, deep = head->deep, lean = sizeof(half), wide = sizeof(float);
+  return (struct forth){
+      .keys = take(room, all, lean), .values = take(room, all, lean), .weights = take(room, some, lean), .panel = take(room, deep, lean),
+      .scores = take(room, some, wide), .made = take(room, deep, wide), .met = take(room, over(some, BLOCK), sizeof(struct met)),
+  };
+}
+
 static void mix_head(const struct head *head, float *room) {
   const struct heads *all = head->all;
-  int64_t deep = head->deep, blocks = head->keys, size = sizeof(half);
-  half *keys = take(&room, blocks * deep, size), *values = take(&room, blocks * deep, size);
-  half *weights = take(&room, blocks, size), *panel = take(&room, deep, size);
-  float *scores = take(&room, blocks, sizeof(float)), *made = take(&room, deep, sizeof(float)), normalizer[2][SIDE];
-  struct met *met = take(&room, over(blocks, BLOCK), sizeof(struct met));
-  for (int64_t block = 0; block < blocks; block++) lay_places(head, &all->key, block, all->keys, 0, keys + block * deep * BLOCK);
-  lay_numbers(head, &all->value, all->keys, 0, values);
+  int64_t deep = head->deep, blocks = head->keys;
+  struct forth forth = forth_in(head, &room);
+  float normalizer[2][SIDE], *made = forth.made;
+  const struct met *met = forth.met;
+  for (int64_t block = 0; block < blocks; block++) lay_places(head, &all->key, block, all->keys, 0, forth.keys + block * deep * BLOCK);
+  lay_numbers(head, &all->value, 0, blocks, all->keys, 0, forth.values);
   for (int64_t block = 0; block < head->queries; block++) {
-    int64_t count = find_met(head, block, 1, met), start = block * SIDE;
-    lay_places(head, &all->query, block, all->queries, 1, panel);
-    for (int64_t n = 0; n < count; n++) multiply_blocks(deep, keys + met[n].block * deep * BLOCK, panel, scores + n * BLOCK);
-    weigh(head, block, count, met, scores, weights, normalizer);
+    int64_t count = find_met(head, block, 1, forth.met), start = block * SIDE;
+    lay_places(head, &all->query, block, all->queries, 1, forth.panel);
+    for (int64_t n = 0; n < count; n++) multiply_blocks(deep, forth.keys + met[n].block * deep * BLOCK, forth.panel, forth.scores + n * BLOCK);
+    weigh(head, block, count, met, forth.scores, forth.weights, normalizer);
     for (int64_t k = 0; k < deep; k++) {
       clear_sums();
-      for (int64_t n = 0; n < count; n++) add_block(values + (k * blocks + met[n].block) * BLOCK, weights + n * BLOCK);
+      for (int64_t n = 0; n < count; n++) add_block(forth.values + (k * blocks + met[n].block) * BLOCK, forth.weights + n * BLOCK);
       store_sums(made + k * BLOCK);
       turn_sums(made + k * BLOCK);
     }
@@ -295,22 +300,21 @@ static void sum_along(const struct head *head, float *along) {
   }
 }
 
-static struct known know(const struct head *head, float **room) {
+static struct known know(const struct head *head, float *room) {
   const struct heads *all = head->all;
   int64_t places = over(head->queries, SIDE), queries = all->rows * all->heads * all->queries, size = all->queries * sizeof(float);
-  float *taken = take(room, 3 * places, sizeof(float));
-  memset(taken, 0, 3 * places * BLOCK * sizeof(float));
-  struct known known = {taken, taken + places * BLOCK, taken + 2 * places * BLOCK};
+  memset(room, 0, 3 * places * BLOCK * sizeof(float));
+  struct known known = {room, room + places * BLOCK, room + 2 * places * BLOCK};
   memcpy(known.base, all->normalizer + head->group * all->queries, size);
   memcpy(known.share, all->normalizer + queries + head->group * all->queries, size);
   sum_along(head, known.along);
   return known;
 }
 
-/* The gradients of 32 keys and of their values; and what they add to those of the queries, turned. */
+/* The same on the way back. */
 struct back {
   half *query_panels, *grad_panels, *query_numbers, *grad_numbers, *keys, *values, *turned, *weights, *steps, *pairs;
-  float *scores, *grads, *made, *to_query;
+  float *scores, *grads, *made, *to_query, *known;
   struct met *met;
 };
 
@@ -321,20 +325,18 @@ static struct back back_in(const struct head *head, float **room) {
       .grad_numbers = take(room, all, lean), .keys = take(room, deep, lean), .values = take(room, deep, lean),
       .turned = take(room, deep, lean), .weights = take(room, some, lean), .steps = take(room, some, lean), .pairs = take(room, 2, lean),
       .scores = take(room, some, wide), .grads = take(room, some, wide), .made = take(room, deep, wide), .to_query = take(room, all, wide),
-      .met = take(room, over(some, BLOCK), sizeof(struct met)),
+      .known = take(room, 3 * over(some, SIDE), wide), .met = take(room, over(some, BLOCK), sizeof(struct met)),
   };
 }
 
+/* The gradients of 32 keys and of their values; and what they add to those of the queries, turned. */
 static void mix_keys_back(const struct head *head, int64_t strip, struct known known, const struct back *back) {
   const struct heads *all = head->all;
   int64_t deep = head->deep, count = find_met(head, strip, 0, back->met);
   const struct met *met = back->met;
   lay_places(head, &all->key, strip, all->keys, 0, back->keys);
   lay_places(head, &all->value, strip, all->keys, 0, back->values);
-  for (int64_t k = 0; k < deep; k++) {
-    const half *from = place_of(head, &all->key, strip) + k * SIDE;
-    lay_left_turned(from, all->key.step, all->size - k * SIDE, all->keys - strip * SIDE, 0, back->turned + k * BLOCK);
-  }
+  lay_numbers(head, &all->key, strip, strip + 1, all->keys, 0, back->turned);
   for (int64_t n = 0; n < count; n++) {
     multiply_blocks(deep, back->keys, back->query_panels + met[n].block * deep * BLOCK, back->scores + n * BLOCK);
     multiply_blocks(deep, back->values, back->grad_panels + met[n].block * deep * BLOCK, back->grads + n * BLOCK);
@@ -365,14 +367,14 @@ static void mix_head_back(const struct head *head, float *room) {
   const struct heads *all = head->all;
   int64_t deep = head->deep, queries = all->queries;
   struct back back = back_in(head, &room);
-  struct known known = know(head, &room);
+  struct known known = know(head, back.known);
   memset(back.to_query, 0, head->queries * deep * BLOCK * sizeof(float));
   for (int64_t block = 0; block < head->queries; block++) {
     lay_places(head, &all->query, block, queries, 1, back.query_panels + block * deep * BLOCK);
     lay_places(head, &all->grad, block, queries, 1, back.grad_panels + block * deep * BLOCK);
   }
-  lay_numbers(head, &all->query, queries, 1, back.query_numbers);
-  lay_numbers(head, &all->grad, queries, 1, back.grad_numbers);
+  lay_numbers(head, &all->query, 0, head->queries, queries, 1, back.query_numbers);
+  lay_numbers(head, &all->grad, 0, head->queries, queries, 1, back.grad_numbers);
   for (int64_t strip = 0; strip < head->keys; strip++) {
     mix_keys_back(head, strip, known, &back);
     ask_for(head, &all->key, strip, all->keys), ask_for(head, &all->value, strip, all->keys);
@@ -387,10 +389,12 @@ static void mix_head_back(const struct head *head, float *room) {
 /* The memory of a thread, in float32 numbers. */
 static int64_t room_of(const struct heads *all, int back) {
   struct head head = head_of(all, 0);
-  int64_t deep = head.deep, keys = head.keys, queries = head.queries;
-  if (!back) return (2 * keys * deep + keys + deep) * BLOCK / 2 + (keys + deep + 2 * over(keys, BLOCK)) * BLOCK;
-  int64_t lean = 4 * queries * deep + 3 * deep + 2 * queries + 2, wide = 2 * queries + deep + queries * deep + 2 * over(queries, BLOCK);
-  return lean * BLOCK / 2 + (wide + 3 * over(queries, SIDE)) * BLOCK;
+  float *start = NULL, *end = start;
+  if (back)
+    back_in(&head, &end);
+  else
+    forth_in(&head, &end);
+  return end - start;
 }
 
 int64_t heads_room(const struct heads *all, int64_t back) { return omp_get_max_threads() * room_of(all, back); }

@@ -58,10 +58,13 @@ def bend_product(
         >>> bend_product(torch.zeros(2, 3), nn.Linear(3, 4, bias=False), bend="relu", more=torch.ones(2, 4)).shape
         torch.Size([2, 4])
     """
-    fits = isinstance(linear, Linear) and linear.fits(x) and (more is None or more.dtype == x.dtype)
-    if fits and (load_products() is not None or (bend in {"identity", "gelu_tanh"} and more is None)):
+    fits = isinstance(linear, Linear) and linear.fits(x)
+    if fits and load_products() is not None and (more is None or more.dtype == x.dtype):
         return _Products.apply(x, more, bend, linear.weight, linear.bias)[0]
-    made = linear(activate(bend)(x))
+    if fits and bend == "gelu_tanh":
+        made = _Products.apply(x, None, bend, linear.weight, linear.bias)[0]
+    else:
+        made = linear(activate(bend)(x))
     return made if more is None else more + made
 
 
@@ -72,7 +75,7 @@ def project(x: Float[Tensor, "*places inputs"], *linears: nn.Module) -> tuple[Fl
         >>> [made.shape[-1] for made in project(torch.zeros(2, 3), nn.Linear(3, 4), nn.Linear(3, 5))]
         [4, 5]
     """
-    if load_products() is not None and all(isinstance(linear, Linear) and linear.fits(x) for linear in linears):
+    if all(isinstance(linear, Linear) and linear.fits(x) for linear in linears) and load_products() is not None:
         return _Products.apply(
             x, None, "identity", *(part for linear in linears for part in (linear.weight, linear.bias))
         )

@@ -30,7 +30,7 @@ struct work {
   const half *bias;   /* [columns], added */
   const half *more;   /* as `made`, added */
   const half *slope;  /* as `made`; the product is multiplied by an activation's derivative there */
-  int64_t left_bend, right_bend, made_bend, slope_bend; /* which activation that is, and what is done to the others (`bends.h`) */
+  int64_t left_bend, right_bend, slope_bend; /* what is done to the sides before, and which activation slope is of (`bends.h`) */
   float *left_sums, *right_sums; /* [rows] of a turned left, [columns] of a right that is not: to which sums over depth are added */
 };
 
@@ -90,7 +90,7 @@ struct aside {
 
 INLINE void finish_row(const struct aside *aside, int64_t row) {
   const struct work *work = aside->work;
-  const float *from = aside->sum + row / 16 * TILE + row % 16 * 16;
+  const float *from = aside->sum + row_at(row);
   int64_t at = aside->place + row * (work->made_turned ? work->rows : work->columns);
   __m512 low = _mm512_load_ps(from), high = _mm512_load_ps(from + TILE / 2);
   if (work->total) {
@@ -106,7 +106,6 @@ INLINE void finish_row(const struct aside *aside, int64_t row) {
     low = _mm512_mul_ps(low, slope_of(work->slope_bend, widen_low(x)));
     high = _mm512_mul_ps(high, slope_of(work->slope_bend, widen_high(x)));
   }
-  if (work->made_bend) low = bend(work->made_bend, low), high = bend(work->made_bend, high);
   if (work->more) {
     __m512i x = _mm512_maskz_loadu_epi16(aside->mask, work->more + at);
     low = _mm512_add_ps(low, widen_low(x)), high = _mm512_add_ps(high, widen_high(x));

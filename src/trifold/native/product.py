@@ -40,7 +40,7 @@ class Work(ctypes.Structure):
         ("left_turned", INTEGER), ("right_turned", INTEGER), ("made_turned", INTEGER),
         ("left", POINTER), ("right", POINTER), ("made", POINTER), ("total", POINTER),
         ("bias", POINTER), ("more", POINTER), ("slope", POINTER),
-        ("left_bend", INTEGER), ("right_bend", INTEGER), ("made_bend", INTEGER), ("slope_bend", INTEGER),
+        ("left_bend", INTEGER), ("right_bend", INTEGER), ("slope_bend", INTEGER),
         ("left_sums", POINTER), ("right_sums", POINTER),
     )  # fmt: skip
 
@@ -75,10 +75,8 @@ class Products:
     ) -> BFloat16[Tensor, "rows outputs"]:
         """`bend(x) weight^T + bias + more`."""
         made = x.new_empty(len(x), len(weight)) if out is None else out
-        work = Work(rows=len(x), columns=len(weight), depth=x.shape[1], right_turned=1, left=x.data_ptr(),
-                    right=weight.data_ptr(), made=made.data_ptr(), bias=_place(bias), more=_place(more),
-                    left_bend=BENDS.index(bend))  # fmt: skip
-        self._run(work)
+        self._run(rows=len(x), columns=len(weight), depth=x.shape[1], right_turned=1, left=x, right=weight, made=made,
+                  bias=bias, more=more, left_bend=BENDS.index(bend))  # fmt: skip
         return made
 
     def backward(
@@ -93,11 +91,9 @@ class Products:
     ) -> BFloat16[Tensor, "rows inputs"]:
         """The gradient of x, which is asked for where it was bent, plus `more`, which may be `out`."""
         made = grad.new_empty(len(grad), weight.shape[1]) if out is None else out
-        work = Work(rows=len(grad), columns=weight.shape[1], depth=len(weight), left=grad.data_ptr(),
-                    right=weight.data_ptr(), made=made.data_ptr(), more=_place(more),
-                    slope_bend=BENDS.index(bend))  # fmt: skip
-        work.slope = _place(x) if bend != "identity" else None
-        self._run(work)
+        slope = None if bend == "identity" else x
+        self._run(rows=len(grad), columns=weight.shape[1], depth=len(weight), left=grad, right=weight, made=made, more=more,
+                  slope=slope, slope_bend=BENDS.index(bend))  # fmt: skip
         return made
 
     def weight_gradient(
@@ -121,12 +117,10 @@ class Products:
         made = None if total is not None else grad.new_empty(grad.shape[1], x.shape[1])
         turned = grad.shape[1] > x.shape[1]  # the wider side is read row by row, and each thread has its own part of it
         left, right = (x, grad) if turned else (grad, x)
-        name = "right" if turned else "left"
-        work = Work(rows=left.shape[1], columns=right.shape[1], depth=len(x), left_turned=1, made_turned=turned,
-                    left=left.data_ptr(), right=right.data_ptr(), made=_place(made), total=_place(total))  # fmt: skip
-        setattr(work, f"{name}_sums", _place(sums))
-        setattr(work, "left_bend" if turned else "right_bend", BENDS.index(bend))
-        self._run(work)
+        beside = {"right_sums": sums, "left_bend": BENDS.index(bend)} if turned else {
+            "left_sums": sums, "right_bend": BENDS.index(bend)}  # fmt: skip
+        self._run(rows=left.shape[1], columns=right.shape[1], depth=len(x), left_turned=1, made_turned=turned,
+                  left=left, right=right, made=made, total=total, **beside)  # fmt: skip
         return made
 
     def pack_mask(self, mask: Bool[Tensor, "rows 1 query key"]) -> Int32[Tensor, "rows key blocks"]:
@@ -141,13 +135,11 @@ class Products:
         room = torch.empty(self._library.heads_room(ctypes.byref(heads), back), dtype=torch.float32)
         self._library.mix_heads(ctypes.byref(heads), back, room.data_ptr())
 
-    def _run(self, work: Work) -> None:
+    def _run(self, **parts: Tensor | int | None) -> None:
+        """One product; of `struct work`, what is not 0 or missing."""
+        work = Work(**{name: part.data_ptr() if isinstance(part, Tensor) else part for name, part in parts.items()})
         room = torch.empty(self._library.product_room(ctypes.byref(work)), dtype=torch.float32)
         self._library.product(ctypes.byref(work), room.data_ptr())
-
-
-def _place(x: Tensor | None) -> int | None:
-    return None if x is None else x.data_ptr()
 
 
 def get_products() -> Products:

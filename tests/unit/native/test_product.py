@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.unit.native.test_passes import distance, drawn
 from trifold import native
 from trifold.native import linear as module
 from trifold.native.product import BENDS, load_products
@@ -17,16 +18,6 @@ NEAR = 0.01
 ACTIVATIONS = {"gelu_tanh": lambda x: F.gelu(x, approximate="tanh")} | {
     name: native.activate(name) for name in BENDS if name != "gelu_tanh"
 }
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).bfloat16()
-
-
-def distance(made: Tensor, wanted: Tensor) -> float:
-    """Of one another, as a share of the wanted one's length."""
-    assert made.shape == wanted.shape
-    return float((made.double() - wanted).norm() / wanted.norm().clamp(min=1e-12))
 
 
 def gradients(made: Tensor, inputs: list[Tensor], seed: int = 9) -> list[Tensor]:
@@ -132,11 +123,11 @@ def test_a_product_of_an_activation_keeps_its_input_alone(learned, by_torch, mon
         monkeypatch.setattr(module, "load_products", lambda: None)
     layer = native.Linear(70, 33).bfloat16().requires_grad_(learned[1])
     x = (2.0 * drawn(4, 9, 70)).bfloat16().requires_grad_(learned[0])
-    kept: list[Tensor] = []
+    more, kept = drawn(4, 9, 33, seed=2), list[Tensor]()
     with torch.autograd.graph.saved_tensors_hooks(lambda one: kept.append(one) or one, lambda one: one):
-        made = native.bend_product(x, layer, bend="gelu_tanh")
+        made = native.bend_product(x, layer, bend="gelu_tanh", more=more)
     assert {one.data_ptr() for one in kept} == {x.data_ptr(), layer.weight.data_ptr()}
-    plain = layer(native.gelu_tanh(x))
+    plain = more + layer(native.gelu_tanh(x))
     inputs = [one for one in (x, *layer.parameters()) if one.requires_grad]
     for one, other in zip(gradients(made, inputs), gradients(plain, inputs), strict=True):
         assert distance(one, other.double()) < (NEAR if load_products() and not by_torch else 1e-9)
