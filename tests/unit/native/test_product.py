@@ -42,7 +42,9 @@ def test_a_product_and_its_gradients_are_right_for_every_shape(rows, inputs, out
 
 
 @products
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(2100, 40, 700), (70, 1700, 40), (1, 3000, 1), (600, 600, 1300)])
+@pytest.mark.parametrize(
+    ("rows", "inputs", "outputs"), [(2100, 40, 700), (70, 1700, 40), (1, 3000, 1), (40, 33, 2500), (600, 600, 1300)]
+)
 def test_products_of_many_blocks_each_way(rows, inputs, outputs):
     """More than a thread's cache holds at once, so that sums are put away and taken up again."""
     layer = native.Linear(inputs, outputs).bfloat16()
