@@ -52,7 +52,7 @@ docs: $(READY)
 	$(RUN)zensical build -f zensical.zh.toml
 
 bench: $(READY)
-	$(RUN)trifold bench all --page docs/performance.md
+	$(RUN)trifold bench all --page docs/performance.md $(if $(NANOGPT),--nanogpt $(NANOGPT)) $(if $(JOEYNMT),--joeynmt $(JOEYNMT))
 
 # the tests with every run-time dependency at its lower bound
 test-lowest:

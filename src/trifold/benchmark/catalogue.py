@@ -16,6 +16,7 @@ PLACES = {
     "finetune": "sentences:FINETUNE",
     "classify": "sentences:CLASSIFY",
     "translate": "translation:TRANSLATE",
+    "shakespeare": "shakespeare:BENCHMARK",
     "decode": "decoding:ONE",
     "batch": "decoding:BATCH",
     "corpus": "corpus:SMALL",

@@ -1,14 +1,12 @@
 """Pre-training of a decoder: a small one, as on a laptop, and GPT-2 small."""
 
-import contextlib
-import importlib.util
 import time
 from functools import partial
-from pathlib import Path
-from typing import Any
+from itertools import islice
 
 import torch
 
+from trifold.benchmark import nanogpt
 from trifold.benchmark.pretraining import Pretraining
 from trifold.benchmark.step import training_flops
 from trifold.benchmark.text import WIKIPEDIA
@@ -27,48 +25,22 @@ LARGE_WORK = Pretraining(preset="gpt2", shape=LARGE_SHAPE, vocabulary=50257, tok
 
 
 def run_nanogpt(work: Work, *, compiled: bool = True) -> Measured:
-    """The model and step of nanoGPT and step (its `train.py`): autocast, fused AdamW, clipping; compiled."""
-    module = load_module(Path(work.checkouts["nanogpt"]) / "model.py")
+    """The model and step of nanoGPT."""
     length, rows, steps = SMALL_WORK.size(work)
     with SMALL_WORK.setting(work) as shared:
         ids = torch.tensor(shared.ids)
         words = shared.tokenizer.vocab_size if work.smoke else SMALL_WORK.vocabulary
         parameters = shared.parameters
-    torch.manual_seed(0)
-    shape = {"n_layer": 6, "n_head": 6, "n_embd": 384} if not work.smoke else {"n_layer": 2, "n_head": 2, "n_embd": 64}
-    model: Any = module.GPT(module.GPTConfig(block_size=length, vocab_size=words, dropout=0.0, bias=False, **shape))
-    model.to(work.device)
+    model = nanogpt.build(work, words=words, length=length)
     optimizer = model.configure_optimizers(0.1, SMALL_WORK.lr, (0.9, 0.95), work.device)
-    half = work.precision == "bfloat16"
-    cast = torch.autocast(work.device, torch.bfloat16) if half else contextlib.nullcontext()
-    forward: Any = torch.compile(model) if compiled and not work.smoke else model
-    start, losses = time.perf_counter(), []
-    for step in range(steps):
-        if step == SMALL_WORK.warm:
-            start = time.perf_counter()
-        at = torch.randint(len(ids) - length - 1, (rows,))
-        x, y = (torch.stack([ids[one + shift : one + shift + length] for one in at]) for shift in (0, 1))
-        with cast:
-            _, loss = forward(x.to(work.device), y.to(work.device))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
+    training = nanogpt.train(work, model, optimizer, ids, rows=rows, length=length, compiled=compiled)
+    warm = list(islice(training, SMALL_WORK.warm))
+    start = time.perf_counter()
+    losses = warm + list(islice(training, steps - SMALL_WORK.warm))
     seconds, tokens = time.perf_counter() - start, (steps - SMALL_WORK.warm) * rows * length
     note = work.precision + (", compiled" if compiled else "")
     return Measured(amount=tokens, seconds=seconds, quality=sum(losses[steps // 2 :]) / (steps - steps // 2),
                     flops=training_flops(parameters, tokens), note=note)  # fmt: skip
-
-
-def load_module(path: Path) -> Any:
-    """A module of a peer's checkout."""
-    spec = importlib.util.spec_from_file_location(f"peer_{path.stem}", path)
-    assert spec is not None, path
-    assert spec.loader is not None, path
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 BENCHMARK = Benchmark(

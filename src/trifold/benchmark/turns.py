@@ -20,7 +20,7 @@ from trifold.locale import message
 
 __all__ = ["Result", "Spread", "measure"]
 
-LONGEST = 3600
+LONGEST = 3 * 3600
 """Seconds after which a side is given up."""
 
 
