@@ -44,9 +44,7 @@ def train(
     forward: Any = torch.compile(model) if compiled and not work.smoke else model
     while True:
         at = torch.randint(len(ids) - length - 1, (rows,))
-        x, y = (torch.stack([ids[one + shift : one + shift + length] for one in at]) for shift in (0, 1))
-        with cast(work):
-            _, loss = forward(x.to(work.device), y.to(work.device))
+        loss = loss_of(work, forward, ids, at, length)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -54,9 +52,12 @@ def train(
         yield loss.item()
 
 
-def cast(work: Work) -> contextlib.AbstractContextManager[Any]:
-    """Autocast to bfloat16, where the device is fastest in it."""
-    return torch.autocast(work.device, torch.bfloat16) if work.precision == "bfloat16" else contextlib.nullcontext()
+def loss_of(work: Work, model: Any, ids: Tensor, at: Tensor, length: int) -> Tensor:
+    """Mean nats a token of the rows that begin `at`; by autocast in bfloat16, where the device is fastest in it."""
+    x, y = (torch.stack([ids[one + shift : one + shift + length] for one in at]) for shift in (0, 1))
+    half = work.precision == "bfloat16"
+    with torch.autocast(work.device, torch.bfloat16) if half else contextlib.nullcontext():
+        return model(x.to(work.device), y.to(work.device))[1]
 
 
 @torch.no_grad()
@@ -66,8 +67,6 @@ def held_out_loss(work: Work, model: Any, ids: Tensor, *, rows: int, length: int
     starts = torch.arange(0, len(ids) - length, length)
     total = 0.0
     for at in starts.split(rows):
-        x, y = (torch.stack([ids[one + shift : one + shift + length] for one in at]) for shift in (0, 1))
-        with cast(work):
-            total += model(x.to(work.device), y.to(work.device))[1].item() * len(at)
+        total += loss_of(work, model, ids, at, length).item() * len(at)
     model.train()
     return total / len(starts)
