@@ -1,5 +1,7 @@
+import inspect
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -7,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from trifold.benchmark import NAMES, Benchmark, Measured, Side, Work, find_benchmark, measure, turns, update_page
+from trifold.benchmark import NAMES, Benchmark, Measured, Side, Work, child, find_benchmark, measure, turns, update_page
 from trifold.cli.main import main
 
 
@@ -90,12 +92,26 @@ def test_growth_is_drawn_beside_the_page(tmp_path):
 
 def test_a_turn_in_its_own_process_gives_what_it_measured():
     work = Work(threads=1, data=None)
-    done = subprocess.run([sys.executable, "-m", "trifold.benchmark.child", "attention", "torch"],
+    done = subprocess.run([sys.executable, "-m", "trifold.benchmark.child", "attention", "torch", str(os.getpid())],
                           input=json.dumps({"smoke": True, "threads": work.threads}), capture_output=True, text=True,
                           check=True)  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["amount"] > 0
     assert found["memory"] > 2**20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs select on a pipe")
+def test_a_turn_ends_with_the_benchmark_that_was_killed():
+    start = f"""import os, subprocess, sys
+        subprocess.Popen([sys.executable, "-m", "{child.__name__}", "attention", "torch", str(os.getpid())])
+        print(flush=True)
+        sys.stdin.read()"""  # it waits for its work on the same standard input
+    with subprocess.Popen([sys.executable, "-c", inspect.cleandoc(start)], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as benchmark:  # fmt: skip
+        assert benchmark.stdout is not None and benchmark.stdout.readline()
+        benchmark.kill()
+        ended, _, _ = select.select([benchmark.stdout], [], [], 60)  # when nobody can write to it any more
+        assert ended
 
 
 def test_a_side_that_crashes_is_said_to_have_crashed(monkeypatch):

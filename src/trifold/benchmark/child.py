@@ -1,11 +1,13 @@
-"""One turn of one side: `python -m trifold.benchmark.child BENCHMARK SIDE`, the work as JSON on standard input.
+"""One turn of one side: `python -m trifold.benchmark.child BENCHMARK SIDE PARENT`, the work as JSON on standard input.
 
-The last line of standard output is the result as JSON.
+The last line of standard output is the result as JSON. PARENT is the process that waits for it.
 """
 
 import json
 import os
 import sys
+import threading
+import time
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,7 +20,8 @@ __all__ = ["main", "run_turn"]
 
 def main() -> None:
     """Do the work and write what came of it."""
-    name, side = sys.argv[1:]
+    name, side, parent = sys.argv[1:]
+    threading.Thread(target=end_with, args=(int(parent),), name="end_with", daemon=True).start()
     work = Work(**json.load(sys.stdin))
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what libraries print must not mix with the result
@@ -36,6 +39,13 @@ def run_turn(benchmark: Benchmark, side: str, work: Work) -> dict[str, Any]:
         return asdict(measure_limit(work))
     found = next(one for one in benchmark.sides if one.name == side).run(work)
     return asdict(found if found.memory is not None else replace(found, memory=peak_memory()))
+
+
+def end_with(parent: int) -> None:
+    """End this process within a second of its parent's end: a benchmark that was killed must not go on measuring."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def peak_memory() -> int | None:

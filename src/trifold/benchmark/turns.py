@@ -148,7 +148,7 @@ def _turn(benchmark: Benchmark, side: str, work: Work) -> dict[str, Any]:
     if work.smoke:
         with contextlib.redirect_stdout(sys.stderr):  # what libraries print must not mix with the result
             return run_turn(benchmark, side, work)
-    command = [sys.executable, "-m", "trifold.benchmark.child", benchmark.name, side]
+    command = [sys.executable, "-m", "trifold.benchmark.child", benchmark.name, side, str(os.getpid())]
     environment = dict(os.environ) if work.threads is None else {**os.environ, "OMP_NUM_THREADS": str(work.threads)}
     done = subprocess.run(  # noqa: S603 - our own module
         command, input=json.dumps(asdict(work)), env=environment, capture_output=True, text=True, timeout=LONGEST,
