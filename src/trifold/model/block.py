@@ -10,7 +10,7 @@ from trifold.model import config
 from trifold.model.attention import Attention, Visibility
 from trifold.model.cache import Slot
 from trifold.model.position import Rotation
-from trifold.native import Bend, LayerNorm, Linear, RMSNorm, activate, bend_product, project
+from trifold.native import Bend, Dropout, LayerNorm, Linear, RMSNorm, activate, bend_product, project
 
 __all__ = ["Block", "FeedForward", "Residual", "build_norm"]
 
@@ -44,7 +44,7 @@ class FeedForward(nn.Module):
         self.up_proj = Linear(d_model, d_ff, bias=bias)
         self.gate_proj = Linear(d_model, d_ff, bias=bias) if feed_forward.gated else None
         self.down_proj = Linear(d_ff, d_model, bias=bias)
-        self.dropout = nn.Dropout(feed_forward.dropout)
+        self.dropout = Dropout(feed_forward.dropout)
 
     def forward(
         self, x: Float[Tensor, "batch seq d_model"], residual: Float[Tensor, "batch seq d_model"] | None = None
@@ -70,7 +70,7 @@ class Residual(nn.Module):
         self.branch = branch
         self.branch_norm = build_norm(residual.branch_norm, d_model)
         self.post_norm = build_norm(residual.post_norm, d_model)
-        self.dropout = nn.Dropout(residual.dropout)
+        self.dropout = Dropout(residual.dropout)
 
     def forward(
         self,
@@ -89,7 +89,7 @@ class Residual(nn.Module):
             out = self.branch(inner, residual)
         else:
             out = self.branch(inner, visibility, place=place, memory=memory, slot=slot, residual=residual)
-        return self.post_norm(out if adds else x + self.dropout(self.branch_norm(out)))
+        return self.post_norm(out if adds else self.dropout(self.branch_norm(out), x))
 
 
 class Block(nn.Module):

@@ -3,6 +3,7 @@
 from trifold.native.activation import activate, gelu_tanh
 from trifold.native.attention import Rule, keeps_weights, mix_values, mixes
 from trifold.native.compiler import load_library
+from trifold.native.dropout import Dropout
 from trifold.native.heads import pack_mask
 from trifold.native.linear import Linear, bend_product, project
 from trifold.native.memory import enlarge_pages, keep_memory
@@ -15,6 +16,7 @@ __all__ = [
     "HALF",
     "Adam",
     "Bend",
+    "Dropout",
     "LayerNorm",
     "Linear",
     "Moved",

@@ -88,12 +88,32 @@ struct lot {
   float growth;
 };
 
+static inline struct lot lot_of(uint32_t row, float chance) {
+  return (struct lot){row, (uint32_t)(chance * 4294967296.0), 1.0f / (1.0f - chance)};
+}
+
 static inline struct lot draw(const struct view *view, int64_t group, int64_t query) {
   uint32_t row = mix(mix(mix((uint32_t)view->seed) + (uint32_t)(view->first_group + group)) + (uint32_t)(view->first_query + query));
-  return (struct lot){row + (uint32_t)view->first_key, (uint32_t)(view->chance * 4294967296.0), 1.0f / (1.0f - view->chance)};
+  return lot_of(row + (uint32_t)view->first_key, view->chance);
 }
 
 static inline float kept(struct lot lot, int64_t key) { return mix(lot.row + (uint32_t)key) < lot.limit ? 0.0f : lot.growth; }
+
+/* y = more + what dropout leaves of x; more may be missing, chance is less than 1. */
+void dropout(int64_t count, int64_t seed, float chance, const half *x, const half *more, half *y) {
+#pragma omp parallel for schedule(static)
+  for (int64_t start = 0; start < count; start += PIECE) {
+    int64_t stop = start + PIECE < count ? start + PIECE : count;
+    struct lot lot = lot_of(mix(mix((uint32_t)seed) + (uint32_t)(start / PIECE)), chance);
+    if (more) {
+#pragma omp simd
+      for (int64_t i = start; i < stop; i++) y[i] = narrow(widen(more[i]) + widen(x[i]) * kept(lot, i - start));
+    } else {
+#pragma omp simd
+      for (int64_t i = start; i < stop; i++) y[i] = narrow(widen(x[i]) * kept(lot, i - start));
+    }
+  }
+}
 
 /* How many keys a query may see, and that many filled up to whole vectors: no loop then has a rest. */
 static inline int64_t reach(const struct view *view, int64_t query) {

@@ -78,6 +78,7 @@ class Passes:
         self._library = library
         kinds = {
             "gelu": [INTEGER, *[POINTER] * 4],
+            "dropout": [INTEGER, INTEGER, FLOAT, *[POINTER] * 3],
             "attention_weights": [POINTER, POINTER, INTEGER],
             "attention_gradient": [POINTER, POINTER, POINTER],
             "attend_shared": [POINTER, POINTER, POINTER],
@@ -107,6 +108,20 @@ class Passes:
         """GELU with tanh; the gradient of the result becomes that of `x`, in place."""
         made = torch.empty_like(x)
         self._library.gelu(x.numel(), x.data_ptr(), grad.data_ptr(), grad.data_ptr(), made.data_ptr())
+        return made
+
+    def dropout(
+        self,
+        x: BFloat16[Tensor, "*places"],
+        more: BFloat16[Tensor, "*places"] | None,
+        *,
+        seed: int,
+        chance: float,
+    ) -> BFloat16[Tensor, "*places"]:
+        """What is left of `x`, added to `more`; the same for the same seed."""
+        made = torch.empty_like(x)
+        self._library.dropout(x.numel(), seed, chance, x.data_ptr(), None if more is None else more.data_ptr(),
+                              made.data_ptr())  # fmt: skip
         return made
 
     def attention_weights(self, view: View, scores: BFloat16[Tensor, "groups queries keys"], *, drop: bool) -> None:

@@ -154,12 +154,48 @@ def test_a_row_alone_gives_what_it_gives_among_others():
         assert torch.equal(part(x)[3:4], part(x[3:4]))
 
 
+@compiled
+def test_dropout_leaves_out_its_share_lets_the_rest_grow_and_finds_the_same_on_the_way_back():
+    x, more = (drawn(300, 100, seed=seed).requires_grad_() for seed in (0, 1))
+    dropout = native.Dropout(0.25)
+    left = dropout(torch.ones_like(x))
+    assert 0.24 < (left == 0).float().mean() < 0.26
+    assert torch.allclose(left[left > 0], torch.tensor(4 / 3).bfloat16())
+    assert not torch.equal(left, dropout(torch.ones_like(x)))
+    pieces = left.flatten()[: 7 * module.PIECE].view(7, -1)
+    assert len({tuple(piece.tolist()) for piece in pieces}) == 7
+    rows, columns = (left == 0).float().mean(1), (left == 0).float().mean(0)
+    assert 0.03 < rows.std() < 0.06  # sqrt(0.25 * 0.75 / 100) is 0.043
+    assert 0.015 < columns.std() < 0.035  # and of 300 numbers 0.025
+    torch.manual_seed(5)
+    made = dropout(x, more)
+    torch.manual_seed(5)
+    stays = dropout(torch.ones_like(x))
+    assert distance(made.detach(), (more.double() + x.double() * (stays > 0) / 0.75).detach()) < NEAR
+    grad = drawn(300, 100, seed=2)
+    made.backward(grad)
+    assert distance(x.grad, grad.double() * (stays > 0) / 0.75) < NEAR
+    assert torch.equal(more.grad, grad)
+
+
+@compiled
+def test_dropout_of_everything_of_nothing_and_while_judging():
+    x, more = drawn(3, 8), drawn(3, 8, seed=1)
+    assert not native.Dropout(1.0)(x).any()
+    assert torch.equal(native.Dropout(0.0)(x, more), x + more)
+    assert torch.equal(native.Dropout(0.5).eval()(x, more), x + more)
+
+
 def test_without_them_torch_does_the_work(monkeypatch):
     monkeypatch.setenv("TRIFOLD_KERNEL", "off")
     assert load_passes.__wrapped__() is None
     monkeypatch.setattr(module, "load_passes", lambda: None)
     x = drawn(3, 8)
     assert torch.equal(native.gelu_tanh(x), F.gelu(x, approximate="tanh"))
+    torch.manual_seed(0)
+    left = native.Dropout(0.5)(x, x)
+    torch.manual_seed(0)
+    assert torch.equal(left, x + F.dropout(x, 0.5))
     assert torch.equal(native.LayerNorm(8).bfloat16()(x), nn.LayerNorm(8).bfloat16()(x))
     assert torch.equal(native.RMSNorm(8).bfloat16()(x), nn.RMSNorm(8).bfloat16()(x))
 
