@@ -6,6 +6,7 @@ Axes: B batch, S sequence, D d_model, F d_ff.
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from trifold import native
 from trifold.model import config
 from trifold.model.attention import Attention, Visibility
 from trifold.model.cache import Slot
@@ -55,7 +56,7 @@ class FeedForward(nn.Module):
             inner = self.up_proj(x)  # B S F
         else:
             up, gate = project(x, self.up_proj, self.gate_proj)
-            inner, bend = activate(bend)(gate) * up, "identity"
+            inner, bend = native.gate(bend, gate, up), "identity"
         if self.training and self.dropout.p > 0.0:
             inner, bend = self.dropout(activate(bend)(inner)), "identity"
         return bend_product(inner, self.down_proj, bend=bend, more=residual)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trifold.batch import Layout
 from trifold.model import config
+from trifold.native import rotate
 
 __all__ = ["RelativeBias", "Rotary", "Rotation", "Sinusoidal", "build_position"]
 
@@ -43,9 +44,8 @@ class Rotation(NamedTuple):
     sin: Float[Tensor, "rows 1 seq head_size"]
 
     def rotate(self, x: Float[Tensor, "batch heads seq head_size"]) -> Float[Tensor, "batch heads seq head_size"]:
-        """`x cos + swap(x) sin`, where swap sends the halves (a, b) to (-b, a)."""
-        left, right = x.chunk(2, dim=-1)
-        return x * self.cos.to(x.dtype) + torch.cat([-right, left], dim=-1) * self.sin.to(x.dtype)
+        """`x` turned by the places of its tokens."""
+        return rotate(x, self.cos, self.sin)
 
 
 class Rotary(nn.Module):

@@ -10,7 +10,7 @@ from torch.autograd.function import Function, FunctionCtx, once_differentiable
 from trifold.native.passes import get_passes, uses_passes
 from trifold.native.product import Bend
 
-__all__ = ["activate", "gelu_tanh"]
+__all__ = ["activate", "gate", "gelu_tanh"]
 
 
 def activate(name: Bend) -> Callable[[Tensor], Tensor]:
@@ -40,6 +40,33 @@ def gelu_tanh(x: Float[Tensor, "*places"]) -> Float[Tensor, "*places"]:
         tensor([-0.1588,  0.0000,  0.8412])
     """
     return _Gelu.apply(x.contiguous()) if uses_passes(x) else F.gelu(x, approximate="tanh")
+
+
+def gate(name: Bend, x: Float[Tensor, "*places"], up: Float[Tensor, "*places"]) -> Float[Tensor, "*places"]:
+    """`activation(x) up` (Shazeer 2020, equation 6).
+
+    Example:
+        >>> import torch
+        >>> gate("relu", torch.tensor([-1.0, 2.0]), torch.tensor([3.0, 3.0]))
+        tensor([0., 6.])
+    """
+    if name in ("silu", "gelu_tanh") and uses_passes(x) and up.dtype == x.dtype:
+        return _Gate.apply(x.contiguous(), up.contiguous(), name == "gelu_tanh")
+    return activate(name)(x) * up
+
+
+class _Gate(Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, up: Tensor, tanh: bool) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x, up)
+        ctx.tanh = tanh  # type: ignore[attr-defined]
+        return get_passes().gate(x, up, tanh=tanh)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        x, up = ctx.saved_tensors  # type: ignore[attr-defined]
+        return *get_passes().gate_gradient(x, up, grad.contiguous(), tanh=ctx.tanh), None  # type: ignore[attr-defined]
 
 
 class _Gelu(Function):

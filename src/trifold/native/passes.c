@@ -59,6 +59,66 @@ void gelu(int64_t count, const half *x, const half *dy, half *y, half *again) {
   }
 }
 
+/* What a gate's activation lets pass: SiLU, or GELU with tanh; `rise` is the derivative of the share's argument. */
+static inline float gate_share(int64_t tanh, float x, float *rise) {
+  float square = x * x;
+  *rise = tanh ? 1.5957691216f * (1.0f + 0.134145f * square) : 1.0f;
+  return sigmoid(tanh ? 1.5957691216f * (x + 0.044715f * square * x) : x);
+}
+
+/* y = activation(x) * up of so many numbers. */
+void gate(int64_t count, int64_t tanh, const half *x, const half *up, half *y) {
+#pragma omp parallel for schedule(static)
+  for (int64_t start = 0; start < count; start += PIECE) {
+    int64_t stop = start + PIECE < count ? start + PIECE : count;
+#pragma omp simd
+    for (int64_t i = start; i < stop; i++) {
+      float value = widen(x[i]), rise;
+      y[i] = narrow(value * gate_share(tanh, value, &rise) * widen(up[i]));
+    }
+  }
+}
+
+/* The way back. */
+void gate_gradient(int64_t count, int64_t tanh, const half *x, const half *up, const half *dy, half *dx, half *dup) {
+#pragma omp parallel for schedule(static)
+  for (int64_t start = 0; start < count; start += PIECE) {
+    int64_t stop = start + PIECE < count ? start + PIECE : count;
+#pragma omp simd
+    for (int64_t i = start; i < stop; i++) {
+      float value = widen(x[i]), step = widen(dy[i]), rise, share = gate_share(tanh, value, &rise);
+      dx[i] = narrow(step * widen(up[i]) * (share + value * share * (1.0f - share) * rise));
+      dup[i] = narrow(step * value * share);
+    }
+  }
+}
+
+/* Rotary positions (Su et al. 2021, equation 34): y = x cos + swap(x) turn sin, where swap sends the halves (a, b) to (-b, a); turn
+   is 1, or -1 for the way back. x [rows][seq][heads][size] and y likewise, each with its steps in numbers; cos and sin
+   [row or one][seq][size], the two halves of them alike. */
+struct rotation {
+  int64_t rows, seq, heads, size, x_row, x_seq, x_head, y_row, y_seq, y_head, angle_row;
+  float turn;
+};
+
+void rotate(const struct rotation *all, const half *x, const float *cos, const float *sin, half *y) {
+  int64_t middle = all->size / 2;
+#pragma omp parallel for schedule(static)
+  for (int64_t at = 0; at < all->rows * all->seq; at++) {
+    int64_t row = at / all->seq, place = at % all->seq, angle = row * all->angle_row + place * all->size;
+    for (int64_t head = 0; head < all->heads; head++) {
+      const half *from = x + row * all->x_row + place * all->x_seq + head * all->x_head;
+      half *to = y + row * all->y_row + place * all->y_seq + head * all->y_head;
+#pragma omp simd
+      for (int64_t i = 0; i < middle; i++) {
+        float a = widen(from[i]), b = widen(from[middle + i]), c = cos[angle + i], s = all->turn * sin[angle + i];
+        to[i] = narrow(a * c - b * s);
+        to[middle + i] = narrow(b * c + a * s);
+      }
+    }
+  }
+}
+
 /* Scores of attention become weights, in place: softmax(scale * scores + bias) over the keys that are seen.
 
    scores [groups][queries][keys]; group g is head g % heads of row g / heads. seen and bias are [row or one][.][query][.],

@@ -41,6 +41,16 @@ class View(ctypes.Structure):
     )  # fmt: skip
 
 
+class Turn(ctypes.Structure):
+    """Where queries and keys lie that are turned (`struct rotation` in `passes.c`)."""
+
+    _fields_ = (
+        ("rows", INTEGER), ("seq", INTEGER), ("heads", INTEGER), ("size", INTEGER),
+        ("x_row", INTEGER), ("x_seq", INTEGER), ("x_head", INTEGER),
+        ("y_row", INTEGER), ("y_seq", INTEGER), ("y_head", INTEGER), ("angle_row", INTEGER), ("turn", FLOAT),
+    )  # fmt: skip
+
+
 class Shared(ctypes.Structure):
     """Keys and values that lie in the places of several rows (`struct shared` in `search.c`)."""
 
@@ -78,6 +88,9 @@ class Passes:
         self._library = library
         kinds = {
             "gelu": [INTEGER, *[POINTER] * 4],
+            "gate": [INTEGER, INTEGER, *[POINTER] * 3],
+            "gate_gradient": [INTEGER, INTEGER, *[POINTER] * 5],
+            "rotate": [POINTER] * 5,
             "dropout": [INTEGER, INTEGER, FLOAT, *[POINTER] * 3],
             "attention_weights": [POINTER, POINTER, INTEGER],
             "attention_gradient": [POINTER, POINTER, POINTER],
@@ -108,6 +121,44 @@ class Passes:
         """GELU with tanh; the gradient of the result becomes that of `x`, in place."""
         made = torch.empty_like(x)
         self._library.gelu(x.numel(), x.data_ptr(), grad.data_ptr(), grad.data_ptr(), made.data_ptr())
+        return made
+
+    def gate(
+        self, x: BFloat16[Tensor, "*places"], up: BFloat16[Tensor, "*places"], *, tanh: bool
+    ) -> BFloat16[Tensor, "*places"]:
+        """`activation(x) * up`: SiLU, or with `tanh` GELU with tanh."""
+        made = torch.empty_like(x)
+        self._library.gate(x.numel(), tanh, x.data_ptr(), up.data_ptr(), made.data_ptr())
+        return made
+
+    def gate_gradient(
+        self,
+        x: BFloat16[Tensor, "*places"],
+        up: BFloat16[Tensor, "*places"],
+        grad: BFloat16[Tensor, "*places"],
+        *,
+        tanh: bool,
+    ) -> tuple[BFloat16[Tensor, "*places"], BFloat16[Tensor, "*places"]]:
+        """The gradients of `x` and `up`."""
+        to_x, to_up = torch.empty_like(x), torch.empty_like(up)
+        self._library.gate_gradient(x.numel(), tanh, x.data_ptr(), up.data_ptr(), grad.data_ptr(), to_x.data_ptr(),
+                                    to_up.data_ptr())  # fmt: skip
+        return to_x, to_up
+
+    def rotate(
+        self,
+        x: BFloat16[Tensor, "rows heads seq size"],
+        cos: Float32[Tensor, "angles 1 seq size"],
+        sin: Float32[Tensor, "angles 1 seq size"],
+        *,
+        back: bool = False,
+    ) -> BFloat16[Tensor, "rows heads seq size"]:
+        """Queries or keys turned by their places, or with `back` turned back; numbers of a head lie side by side."""
+        made, (rows, heads, seq, size) = torch.empty_like(x), x.shape
+        angle_row = 0 if len(cos) == 1 else seq * size
+        steps = (x.stride(0), x.stride(2), x.stride(1), made.stride(0), made.stride(2), made.stride(1), angle_row)
+        rotation = Turn(rows, seq, heads, size, *steps, -1.0 if back else 1.0)
+        self._library.rotate(ctypes.byref(rotation), x.data_ptr(), cos.data_ptr(), sin.data_ptr(), made.data_ptr())
         return made
 
     def dropout(

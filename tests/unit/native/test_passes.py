@@ -155,6 +155,39 @@ def test_a_row_alone_gives_what_it_gives_among_others():
 
 
 @compiled
+@pytest.mark.parametrize(
+    ("name", "activation"), [("silu", F.silu), ("gelu_tanh", lambda x: F.gelu(x, approximate="tanh"))]
+)
+def test_a_gate_is_right_both_ways(name, activation):
+    found = []
+    for dtype in (torch.bfloat16, torch.float64):
+        x, up = (drawn(37, 300, seed=seed).mul(3).to(dtype).requires_grad_() for seed in (0, 1))
+        made = native.gate(name, x, up) if dtype == torch.bfloat16 else activation(x) * up
+        made.backward(drawn(37, 300, seed=2).to(dtype))
+        found.append([made.detach(), x.grad, up.grad])
+    assert max(distance(made, wanted) for made, wanted in zip(*found, strict=True)) < NEAR
+
+
+@compiled
+@pytest.mark.parametrize(("rows", "angles", "size"), [(1, 1, 64), (3, 1, 6), (3, 3, 40)])
+def test_a_rotation_is_right_both_ways_wherever_the_heads_lie(rows, angles, size):
+    angle = torch.rand(angles, 1, 9, size // 2, generator=torch.Generator().manual_seed(3)).repeat(1, 1, 1, 2) * 6
+    x, grad = drawn(rows, 9, 4 * size).unflatten(-1, (4, size)), drawn(rows, 4, 9, size, seed=1)
+    found = []
+    for dtype in (torch.bfloat16, torch.float64):
+        given = x.detach().to(dtype).requires_grad_()
+        if dtype == torch.bfloat16:
+            made = native.rotate(given.transpose(1, 2), angle.cos(), angle.sin())
+        else:
+            a, b = given.transpose(1, 2).chunk(2, dim=-1)
+            c, s = (part[..., : size // 2].double() for part in (angle.cos(), angle.sin()))
+            made = torch.cat([a * c - b * s, b * c + a * s], dim=-1)
+        made.backward(grad.to(dtype))
+        found.append([made.detach(), given.grad])
+    assert max(distance(made, wanted) for made, wanted in zip(*found, strict=True)) < NEAR
+
+
+@compiled
 def test_dropout_leaves_out_its_share_lets_the_rest_grow_and_finds_the_same_on_the_way_back():
     x, more = (drawn(300, 100, seed=seed).requires_grad_() for seed in (0, 1))
     dropout = native.Dropout(0.25)
@@ -196,6 +229,7 @@ def test_without_them_torch_does_the_work(monkeypatch):
     left = native.Dropout(0.5)(x, x)
     torch.manual_seed(0)
     assert torch.equal(left, x + F.dropout(x, 0.5))
+    assert torch.equal(native.gate("silu", x, x), F.silu(x) * x)
     assert torch.equal(native.LayerNorm(8).bfloat16()(x), nn.LayerNorm(8).bfloat16()(x))
     assert torch.equal(native.RMSNorm(8).bfloat16()(x), nn.RMSNorm(8).bfloat16()(x))
 
