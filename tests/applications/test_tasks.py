@@ -168,7 +168,7 @@ def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset):
         rows.append(json.dumps({"id": str(number), "question": f"{asked}?", "context": context, "answers": gold}))
     (tmp_path / "train.jsonl").write_text("\n".join(rows), encoding="utf-8")
     code, out, err = call(capsys, "finetune", "span_qa", "--model", preset, *SMALL, "--train", tmp_path / "train.jsonl",
-                          "--out", tmp_path / "run", "--epochs", 20, "--batch-size", 16, "--json",
+                          "--out", tmp_path / "run", "--epochs", 40, "--batch-size", 16, "--json",
                           "--task.max_length", 96)  # fmt: skip
     assert code == 0, err
     judged = json.loads(out)["judgement"]

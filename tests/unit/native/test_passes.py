@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from trifold import native
+from trifold.batch import Batch, Layout
+from trifold.model import Transformer
 from trifold.native import passes as module
 from trifold.native.passes import load_passes
+from trifold.presets import build_config
 
 compiled = pytest.mark.skipif(load_passes() is None, reason="no compiler")
 NEAR = 0.01
@@ -209,6 +212,29 @@ def test_dropout_leaves_out_its_share_lets_the_rest_grow_and_finds_the_same_on_t
     made.backward(grad)
     assert distance(x.grad, grad.double() * (stays > 0) / 0.75) < NEAR
     assert torch.equal(more.grad, grad)
+
+
+@compiled
+@pytest.mark.parametrize("preset", ["bert", "llama"])
+def test_gradients_of_a_model_with_dropout_are_those_of_leaving_out_the_same_numbers(preset, monkeypatch):
+    torch.manual_seed(0)
+    model = Transformer(build_config(preset, size="tiny", dials={"vocab_size": 300, "dropout": 0.2})).bfloat16()
+    ids, layout = torch.randint(300, (4, 40)), Layout.whole(4, 40)
+    batch = Batch(ids, source_layout=layout) if preset == "bert" else Batch(target=ids, target_layout=layout)
+
+    def leave_out(dropout, x, more=None):
+        left, seed = torch.ones_like(x), int(torch.randint(2**31, ()))
+        left = x * module.get_passes().dropout(left, None, seed=seed, chance=dropout.p)
+        return left if more is None else more + left
+
+    found = []
+    for forward in (native.Dropout.forward, leave_out):
+        monkeypatch.setattr(native.Dropout, "forward", forward)
+        torch.manual_seed(1)
+        model.zero_grad()
+        (made := model(batch)).backward(drawn(*made.shape))
+        found.append(torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]))
+    assert distance(found[0], found[1].double()) < 2 * NEAR
 
 
 @compiled
