@@ -55,7 +55,8 @@ def paths(device: str) -> dict[str, str]:
                      f"bfloat16: matrix products up to {DENSE_KEYS} keys, the faster ones there; else torch's fused kernel",
         "products": "bfloat16 in training: our own by the matrix unit" if load_products() else
                     "oneDNN's and torch's: no matrix unit, no compiler, not Linux, or TRIFOLD_KERNEL=off",
-        "passes": "bfloat16: whatever lies between products by our own, compiled for this processor" if load_passes() else
+        "passes": "bfloat16: softmax, norms, GELU, gates, rotations, dropout, loss by our own, compiled for this processor"
+                  if load_passes() else
                   "torch's: no compiler, not Linux, or TRIFOLD_KERNEL=off",
         "decoding": "our kernel, compiled for this processor, at most 2 rows (int8: 4)" if uses_kernel() else
                     "torch's products: no compiler, not Linux, or TRIFOLD_KERNEL=off",

@@ -6,12 +6,11 @@ Axes: B batch, S sequence, D d_model, F d_ff.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from trifold import native
 from trifold.model import config
 from trifold.model.attention import Attention, Visibility
 from trifold.model.cache import Slot
 from trifold.model.position import Rotation
-from trifold.native import Bend, Dropout, LayerNorm, Linear, RMSNorm, activate, bend_product, project
+from trifold.native import Bend, Dropout, LayerNorm, Linear, RMSNorm, activate, bend_product, gate, project
 
 __all__ = ["Block", "FeedForward", "Residual", "build_norm"]
 
@@ -55,8 +54,8 @@ class FeedForward(nn.Module):
         if self.gate_proj is None:
             inner = self.up_proj(x)  # B S F
         else:
-            up, gate = project(x, self.up_proj, self.gate_proj)
-            inner, bend = native.gate(bend, gate, up), "identity"
+            up, inner = project(x, self.up_proj, self.gate_proj)
+            inner, bend = gate(bend, inner, up), "identity"
         if self.training and self.dropout.p > 0.0:
             inner, bend = self.dropout(activate(bend)(inner)), "identity"
         return bend_product(inner, self.down_proj, bend=bend, more=residual)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
 from trifold.native.heads import mix_heads, pack_mask
-from trifold.native.passes import View, get_passes, load_passes, uses_passes
+from trifold.native.passes import View, draw_seed, get_passes, load_passes, uses_passes
 from trifold.native.product import load_products
 
 __all__ = ["Rule", "keeps_weights", "mix_values", "mixes"]
@@ -126,7 +126,7 @@ class _Blocks:
         self.rule, self.heads = rule, query.shape[1]
         self.mask = rule.mask if rule.mask is None or rule.mask.stride(-1) == 1 else rule.mask.contiguous()
         self.groups, self.queries, self.keys = query.shape[0] * self.heads, query.shape[2], key.shape[2]
-        self.seed = int(torch.randint(2**31, ())) if rule.dropout else 0
+        self.seed = draw_seed() if rule.dropout else 0
         starts = range(0, self.queries, BLOCK)
         self.spans = [self._span(slice(start, min(start + BLOCK, self.queries))) for start in starts]
 

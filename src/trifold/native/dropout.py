@@ -1,11 +1,10 @@
 """Dropout in one pass, with what its result is added to; what was left out is found again on the way back, not kept."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
-from trifold.native.passes import get_passes, uses_passes
+from trifold.native.passes import draw_seed, get_passes, uses_passes
 
 __all__ = ["Dropout"]
 
@@ -14,6 +13,7 @@ class Dropout(nn.Dropout):
     """Leaves numbers out by chance, and lets the others grow by `1 / (1 - p)` (Srivastava et al. 2014).
 
     Example:
+        >>> import torch
         >>> dropout = Dropout(0.5)
         >>> set(dropout(torch.ones(1000)).tolist()) == {0.0, 2.0}, dropout.eval()(torch.ones(2)).tolist()
         (True, [1.0, 1.0])
@@ -35,7 +35,7 @@ class Dropout(nn.Dropout):
 class _Dropout(Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, more: Tensor | None, chance: float) -> Tensor:  # type: ignore[override]
-        ctx.lot = {"seed": int(torch.randint(2**31, ())), "chance": chance}  # type: ignore[attr-defined]
+        ctx.lot = {"seed": draw_seed(), "chance": chance}  # type: ignore[attr-defined]
         return get_passes().dropout(x.contiguous(), None if more is None else more.contiguous(), **ctx.lot)  # type: ignore[attr-defined]
 
     @staticmethod

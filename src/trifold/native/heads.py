@@ -11,6 +11,7 @@ from jaxtyping import BFloat16, Bool, Int32
 from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
+from trifold.native.passes import draw_seed
 from trifold.native.product import get_products, load_products
 
 __all__ = ["mix_heads", "pack_mask"]
@@ -58,7 +59,7 @@ def mix_heads(
         scale: of the scores.
         dropout: chance of a weight to be left out, drawn from torch's global generator.
     """
-    seed = int(torch.randint(2**31, ())) if dropout else 0
+    seed = draw_seed() if dropout else 0
     kind = Heads(
         rows=query.shape[0], heads=query.shape[1], queries=query.shape[2], keys=key.shape[2], size=query.shape[3],
         causal=int(causal), scale=scale, chance=dropout, seed=seed,

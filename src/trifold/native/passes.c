@@ -33,14 +33,23 @@ static inline float sigmoid(float x) {
   return x < -80.0f ? 0.0f : share;
 }
 
-/* GELU with tanh (Hendrycks & Gimpel 2016): x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3). */
+/* The share of x that an activation lets pass: sigmoid(x) of SiLU, or of GELU with tanh (Hendrycks & Gimpel 2016) sigmoid(2u),
+   u = sqrt(2 / pi) (x + 0.044715 x^3); `rise` is the derivative of the sigmoid's argument. */
+static inline float share_of(int64_t tanh, float x, float *rise) {
+  float square = x * x;
+  *rise = tanh ? 1.5957691216f * (1.0f + 0.134145f * square) : 1.0f;
+  return sigmoid(tanh ? 1.5957691216f * (x + 0.044715f * square * x) : x);
+}
+
+/* The derivative of x times that share. */
+static inline float slope_of(float x, float share, float rise) { return share + x * share * (1.0f - share) * rise; }
+
+/* GELU with tanh. */
 static inline void gelu_piece(int64_t start, int64_t stop, const half *x, const half *dy, half *y, half *again) {
 #pragma omp simd
   for (int64_t i = start; i < stop; i++) {
-    float value = widen(x[i]), square = value * value;
-    float share = sigmoid(1.5957691216f * (value + 0.044715f * square * value));
-    float slope = share * (1.0f - share) * 1.5957691216f * (1.0f + 0.134145f * square);
-    y[i] = narrow(dy ? widen(dy[i]) * (share + value * slope) : value * share);
+    float value = widen(x[i]), rise, share = share_of(1, value, &rise);
+    y[i] = narrow(dy ? widen(dy[i]) * slope_of(value, share, rise) : value * share);
     if (again) again[i] = narrow(value * share);
   }
 }
@@ -59,13 +68,6 @@ void gelu(int64_t count, const half *x, const half *dy, half *y, half *again) {
   }
 }
 
-/* What a gate's activation lets pass: SiLU, or GELU with tanh; `rise` is the derivative of the share's argument. */
-static inline float gate_share(int64_t tanh, float x, float *rise) {
-  float square = x * x;
-  *rise = tanh ? 1.5957691216f * (1.0f + 0.134145f * square) : 1.0f;
-  return sigmoid(tanh ? 1.5957691216f * (x + 0.044715f * square * x) : x);
-}
-
 /* y = activation(x) * up of so many numbers. */
 void gate(int64_t count, int64_t tanh, const half *x, const half *up, half *y) {
 #pragma omp parallel for schedule(static)
@@ -74,7 +76,7 @@ void gate(int64_t count, int64_t tanh, const half *x, const half *up, half *y) {
 #pragma omp simd
     for (int64_t i = start; i < stop; i++) {
       float value = widen(x[i]), rise;
-      y[i] = narrow(value * gate_share(tanh, value, &rise) * widen(up[i]));
+      y[i] = narrow(value * share_of(tanh, value, &rise) * widen(up[i]));
     }
   }
 }
@@ -86,8 +88,8 @@ void gate_gradient(int64_t count, int64_t tanh, const half *x, const half *up, c
     int64_t stop = start + PIECE < count ? start + PIECE : count;
 #pragma omp simd
     for (int64_t i = start; i < stop; i++) {
-      float value = widen(x[i]), step = widen(dy[i]), rise, share = gate_share(tanh, value, &rise);
-      dx[i] = narrow(step * widen(up[i]) * (share + value * share * (1.0f - share) * rise));
+      float value = widen(x[i]), step = widen(dy[i]), rise, share = share_of(tanh, value, &rise);
+      dx[i] = narrow(step * widen(up[i]) * slope_of(value, share, rise));
       dup[i] = narrow(step * value * share);
     }
   }

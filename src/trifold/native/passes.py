@@ -286,6 +286,16 @@ def uses_passes(x: Tensor) -> bool:
     return plain and not torch.compiler.is_compiling() and load_passes() is not None
 
 
+def draw_seed() -> int:
+    """What dropout leaves out follows from it; drawn from torch's global generator.
+
+    Example:
+        >>> 0 <= draw_seed() < 2**31
+        True
+    """
+    return int(torch.randint(2**31, ()))
+
+
 @cache
 def load_passes() -> Passes | None:
     """The passes; None where they cannot be compiled, or do not give the right numbers.
