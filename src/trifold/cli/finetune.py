@@ -117,6 +117,8 @@ def _apply(request: Request, data: dict[str, Any]) -> None:
         steps = values.steps if values.minutes is not None else values.steps or 1
         data["training"] |= {"steps": steps, "tokens": None, "minutes": values.minutes}
         data["epochs"] = values.epochs
+    if values.metric is not None:
+        data["metric"] = values.metric
     if values.lr is not None:
         data["training"]["optimizer"] = {**data["training"]["optimizer"], "lr": values.lr}
 
@@ -216,9 +218,10 @@ COMMAND = Command(
         Option(name="vocab-size", kind="integer", low=16, group="training"),
         Option(name="batch-size", kind="integer", low=1, group="training", help="option_batch_examples"),
         Option(name="lr", kind="number", above=0, group="training"),
+        Option(name="metric", group="training"),
         Option(name="seed", kind="integer", low=0, group="training"),
         Option(name="experiment", kind="file"),
     ),
     run=run,
-    sections=("model", "task", "data", "training", "tokenizer", "lora", "epochs", "freeze", "patience"),
+    sections=("model", "task", "data", "training", "tokenizer", "lora", "epochs", "freeze", "metric", "patience"),
 )

@@ -51,7 +51,6 @@ class ClassificationTask:
     """
 
     roles = ROLES
-    higher_is_better = True
 
     def __init__(
         self, config: Classification, tokenizer: Tokenizer, model: Any, *, weights: Sequence[float] | None = None
@@ -67,6 +66,7 @@ class ClassificationTask:
         self.weights = None if weights is None else torch.tensor(list(weights))
         self.pooling: Pooling = self._pooling()
         self.needs_segments = config.pairs
+        self.metrics = ("micro_f1", "macro_f1") if config.multi_label else ("accuracy", "macro_f1", "matthews")
         self._sets: list[tuple[int, ...]] = []
         self._set_numbers: dict[tuple[int, ...], int] = {}
 

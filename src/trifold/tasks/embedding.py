@@ -45,7 +45,7 @@ class EmbeddingTask:
     """
 
     roles = ROLES
-    higher_is_better = True
+    metrics = ("reciprocal_rank", "recall_at_1", "recall_at_5", "recall_at_20")
     needs_segments = False
 
     def __init__(self, config: Embedding, tokenizer: Tokenizer, model: Any) -> None:

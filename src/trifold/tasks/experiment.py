@@ -93,6 +93,8 @@ class FineTuning(Config):
         epochs: how often to see each example; None: `training` says how long.
         lora: train adapters only; None to train all weights.
         freeze: how many of the lowest blocks stay as they are, with the embedding; 0 for none.
+        metric: which of the task's metrics, or `loss`, chooses the weights; None: the task's first, for translation the
+            loss. Among equals the lower loss decides.
         patience: stop after so many evaluations without a better one; 0 never stops early.
 
     Example:
@@ -108,6 +110,7 @@ class FineTuning(Config):
     epochs: Positive | None = 3.0
     lora: LowRank | None = None
     freeze: Natural = 0
+    metric: str | None = None
     patience: Natural = 0
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from trifold.data.rows import Row, file_digest, read_rows
 from trifold.errors import ConfigError, DataError
 from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
-from trifold.tasks.best import Best
+from trifold.tasks.best import Best, choose_metric
 from trifold.tasks.build import build_task, complete, keep_head, save_task
 from trifold.tasks.config import Generation, Translation
 from trifold.tasks.experiment import FineTuning
@@ -115,6 +115,7 @@ def finetune(
         torch.manual_seed(experiment.training.seed)
         model, tokenizer = _start(experiment, rows["train"], out)
         task = build_task(wanted, tokenizer, model.config, class_weights=weights)
+        choice = choose_metric(task, experiment.metric)
         splits = _splits(experiment, task, rows)
         sizes = {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)}
         listen(Event("examples", details={**sizes, "skipped": sum(map(len, rows.values())) - sum(sizes.values())}))
@@ -128,7 +129,8 @@ def finetune(
         saver = open_saver(out, trainer, tokenizer, data=_hashes(experiment), claim=claim, strict=strict)
         claim.trains = True
         work = Work(listen)
-        _learn(experiment, out, trainer, task, splits, saver=saver, work=work)
+        best = Best(out, trainer, choice=choice, patience=experiment.patience)
+        _learn(experiment, best, task, splits, saver=saver, work=work)
         return _finish(experiment, out, trainer, task, splits, before=before, tokenizer=tokenizer, work=work)
 
 
@@ -136,18 +138,15 @@ def _hashes(experiment: FineTuning) -> dict[str, object]:
     return {name: ", ".join(map(file_digest, found)) for name, found in experiment.data.files.items()}
 
 
-def _learn(
-    experiment: FineTuning, out: Path, trainer: Trainer, task: Task, splits: Splits, *, saver: Saver, work: "Work"
-) -> None:
+def _learn(experiment: FineTuning, best: Best, task: Task, splits: Splits, *, saver: Saver, work: "Work") -> None:
     """Train, keeping the best weights by the dev set."""
-    training = experiment.training
-    best = Best(out, trainer, higher=task.higher_is_better and _measured(task), patience=experiment.patience)
+    training, trainer = experiment.training, best.trainer
     chosen = splits.dev[: training.evaluate_rows or None]
     batches = _batches(task, chosen, training.batch_size)
-    with MetricLog(out, resume_after=trainer.step, tensorboard=training.tensorboard) as log:
+    with MetricLog(best.out, resume_after=trainer.step, tensorboard=training.tensorboard) as log:
 
         def evaluate(_: int) -> Evaluation | None:
-            return best.consider(_evaluate(trainer, task, chosen, batches)) if chosen else None
+            return best.consider(_evaluate(best, task, chosen, batches)) if chosen else None
 
         train(trainer, saver, log=log, listen=work, evaluate=evaluate)
         evaluate(training.evaluate_rows)
@@ -368,11 +367,6 @@ def _length(experiment: FineTuning, count: int) -> Training:
     return training
 
 
-def _measured(task: Task) -> bool:
-    """Whether the task's own metric is cheap enough to choose by; else the loss decides."""
-    return not isinstance(task.config, Translation)
-
-
 def _batches(task: Task, records: Sequence[Record], size: int) -> list[Batch]:
     """So many whole examples a batch, as in training: the loss of an embedding asks for partners in the same batch."""
     examples = task.examples(records)
@@ -380,12 +374,12 @@ def _batches(task: Task, records: Sequence[Record], size: int) -> list[Batch]:
     return [pack([one for example in part for one in example], task.frame.pad)[0] for part in parts]
 
 
-def _evaluate(trainer: Trainer, task: Task, chosen: Sequence[Record], batches: Sequence[Batch]) -> Evaluation:
-    """Loss on records of the dev set, and the task's first metric where it is cheap."""
-    found = evaluate_loss(trainer.model, task, batches)
-    if not _measured(task):
+def _evaluate(best: Best, task: Task, chosen: Sequence[Record], batches: Sequence[Batch]) -> Evaluation:
+    """Loss on records of the dev set, and the metric that chooses."""
+    model = best.trainer.model
+    found = evaluate_loss(model, task, batches)
+    if best.choice.name == "loss":
         return replace(found, metric=found.loss)
-    model = trainer.model
     assert isinstance(model, Transformer)
-    first = next(iter(task.measure(chosen, task.predict(model, chosen)).values()))
-    return replace(found, metric=first.score)
+    measured = task.measure(chosen, task.predict(model, chosen))
+    return replace(found, metric=measured[best.choice.name].score)

@@ -45,7 +45,7 @@ class GenerationTask:
     """
 
     roles = ROLES
-    higher_is_better = False
+    metrics = ("bits_per_byte",)
     needs_segments = False
 
     def __init__(self, config: Generation, tokenizer: Tokenizer, model: Any) -> None:

@@ -138,7 +138,8 @@ class SpanQATask:
     """
 
     roles = ROLES
-    higher_is_better = needs_segments = True
+    metrics = ("exact_match", "f1")
+    needs_segments = True
 
     def __init__(self, config: SpanQA, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer = config, tokenizer

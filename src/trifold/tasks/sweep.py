@@ -7,6 +7,7 @@ from typing import Any
 
 from trifold.config import override
 from trifold.errors import MissingExtraError, TrifoldError
+from trifold.tasks.best import lower_is_better
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.finetune import finetune
 from trifold.training.loop import Event, Listener
@@ -61,7 +62,8 @@ def sweep(
     except ImportError:
         raise MissingExtraError("metric.needs_extra", library="optuna", extra="sweep") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    higher = experiment.task.kind not in {"generation", "translation"}  # those are chosen by bits and by loss
+    first = "loss" if experiment.task.kind in ("generation", "translation") else "accuracy"  # as low, as high is better
+    higher = not lower_is_better(experiment.metric or first)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2)
     sampler = optuna.samplers.TPESampler(seed=experiment.training.seed)
     study = optuna.create_study(direction="maximize" if higher else "minimize", pruner=pruner, sampler=sampler)

@@ -44,7 +44,6 @@ class TaggingTask:
     """
 
     roles = ROLES
-    higher_is_better = True
     needs_segments = False
 
     def __init__(self, config: Tagging, tokenizer: Tokenizer, model: Any) -> None:
@@ -53,6 +52,8 @@ class TaggingTask:
         self.config, self.tokenizer = config, tokenizer
         self.frame = Frame(tokenizer, model, config.max_length)
         self.number = {label: number for number, label in enumerate(config.labels)}
+        self.entities = any(name.startswith(("B-", "I-")) for name in config.labels)
+        self.metrics = ("entity_f1", "tag_accuracy") if self.entities else ("tag_accuracy",)
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """The words of a sentence and, where the file has them, as many tags."""
@@ -126,8 +127,7 @@ class TaggingTask:
         gold, said = [list(record.gold) for record in records], [list(one.answer) for one in predictions]
         flat = [np.array([name for tags in side for name in tags]) for side in (gold, said)]
         single = {"tag_accuracy": accuracy(*flat)}
-        entities = any(name.startswith(("B-", "I-")) for name in self.config.labels)
-        return {"entity_f1": entity_f1(gold, said), **single} if entities else single
+        return {"entity_f1": entity_f1(gold, said), **single} if self.entities else single
 
 
 def split_words(row: Row, column: str) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Task(Criterion, Protocol):
         config: all that must be saved to use the model later.
         frame: how texts are laid before the model.
         roles: the columns it reads.
-        higher_is_better: for its first metric.
+        metrics: names of what `measure` gives, of which the first chooses the weights unless another is named.
         needs_segments: whether it tells the model which part of a pair each token belongs to.
     """
 
@@ -71,8 +71,8 @@ class Task(Criterion, Protocol):
         ...
 
     @property
-    def higher_is_better(self) -> bool:
-        """Of the first metric."""
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what `measure` gives."""
         ...
 
     @property

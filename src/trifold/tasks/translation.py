@@ -37,7 +37,7 @@ class TranslationTask:
     """
 
     roles = ROLES
-    higher_is_better = True
+    metrics = ("bleu", "chrf")
     needs_segments = False
 
     def __init__(self, config: Translation, tokenizer: Tokenizer, model: Any) -> None:
