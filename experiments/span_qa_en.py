@@ -17,7 +17,7 @@ def experiment() -> FineTuning:
     """The run."""
     return FineTuning(
         model=ModelChoice(start="runs/encoder_en", dials={"dropout": 0.1}),
-        task=SpanQA(max_length=320, stride=160),
+        task=SpanQA(max_length=320, stride=160, match=True),
         data=LabelledData(
             train=(f"{FOLDER}/squadshifts_new_wiki.jsonl.gz", f"{FOLDER}/squadshifts_reddit.jsonl.gz"),
             dev_fraction=0.1,

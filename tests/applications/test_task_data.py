@@ -11,6 +11,7 @@ from trifold.batch import Batch, Layout
 from trifold.cli.main import main
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import FineTuning, Generation, LabelledData, load_fine_tuned
+from trifold.tasks.build import portability
 from trifold.tasks.finetune import split_rows
 from trifold.tasks.frame import Frame
 from trifold.tasks.generation import GenerationTask
@@ -104,17 +105,21 @@ def test_a_counted_embedding_is_pre_trained_and_its_dials_turned_for_a_task(tmp_
     assert code == 2 and "wordpiece" in err
 
 
-@pytest.mark.parametrize(("preset", "wanted"), [("bert", [0, 0, 0, 1, 1, 1]), ("modernbert", [0, 0, 0, 1, 2, 1]),
-                                                ("roberta", [0, 0, 0, 0, 0, 0])])  # fmt: skip
-def test_the_parts_of_a_pair_are_marked_as_far_as_the_family_can_tell_them_apart(preset, wanted):
+@pytest.mark.parametrize(
+    ("preset", "match", "wanted"),
+    [("bert", False, [0, 0, 0, 1, 1, 1]), ("bert", True, [0, 0, 0, 1, 1, 1]), ("modernbert", False, None),
+     ("modernbert", True, [0, 0, 0, 1, 2, 1]), ("roberta", False, [0, 0, 0, 0, 0, 0])],
+)  # fmt: skip
+def test_the_parts_of_a_pair_are_marked_as_far_as_the_family_can_tell_them_apart(preset, match, wanted):
     tokenizer = train_tokenizer(["who sat there"], kind="wordpiece", vocab_size=320)
     model = Transformer.from_preset(preset, size="tiny", vocab_size=tokenizer.vocab_size)
     special = tokenizer.special
     ids = torch.tensor([[special.cls, 50, special.sep, 60, 50, special.sep]])
     batch = Batch(source=ids, source_layout=Layout.whole(1, 6))
-    seen = Frame(tokenizer, model.config, 16).marked(batch)
-    assert seen.source_layout is not None and seen.source_layout.segments is not None
-    assert seen.source_layout.segments.tolist() == [wanted]
+    seen = Frame(tokenizer, model.config, 16).marked(batch, match=match)
+    assert seen.source_layout is not None
+    found = seen.source_layout.segments
+    assert (found.tolist() if found is not None else None) == (None if wanted is None else [wanted])
 
 
 EXPERIMENT = """
@@ -273,3 +278,29 @@ def test_tuning_a_tuned_model_further_goes_on_with_its_head_where_the_task_is_th
         assert bool(shared) == kept
         for one in shared:
             torch.testing.assert_close(parts[0][one], parts[1][one], rtol=0, atol=1e-6)
+
+
+SPANS = [{"question": f"w{n}?", "context": f"it is w{n} or not", "answers": [f"w{n}"]} for n in range(40)]
+PAIRS = [{"premise": f"w{n}", "hypothesis": f"it is w{n // 2}", "label": "xy"[n % 2]} for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("task", "preset", "rows", "extra"),
+    [("span_qa", "bert", SPANS, "heads.task.near.output.weight"),
+     ("span_qa", "gpt2", SPANS, "embedding.segments.weight"),
+     ("classification", "modernbert", PAIRS, "embedding.segments.weight")],
+)  # fmt: skip
+def test_marks_of_pairs_are_asked_for_and_said_not_to_be_portable(tmp_path, capsys, task, preset, rows, extra):
+    words = ("finetune", task, "--model", preset, *SMALL, "--train", write_lines(tmp_path / "a.jsonl", rows),
+             "--steps", 1, "--batch-size", 4)  # fmt: skip
+    code, _, err = call(capsys, *words, "--out", tmp_path / "plain")
+    assert code == 0 and "not portable" not in err, err
+    assert extra not in dict(load_fine_tuned(tmp_path / "plain").model.named_parameters())
+    code, _, err = call(capsys, *words, "--out", tmp_path / "marked", "task.match=true")
+    assert code == 0 and "not portable: task.match" in err, err
+    assert extra in dict(load_fine_tuned(tmp_path / "marked").model.named_parameters())
+    saved = tmp_path / "marked" / "task.json"
+    before = json.loads(saved.read_text(encoding="utf-8"))
+    assert before["task"].pop("match") is True
+    saved.write_text(json.dumps(before), encoding="utf-8")  # as a run from before marks could be turned off
+    assert portability(load_fine_tuned(tmp_path / "marked").task.config) == ("task.match",)

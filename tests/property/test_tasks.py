@@ -23,12 +23,16 @@ CASES = {
     "classification": (Classification(labels=("x", "y", "z")), [Record((t,), "xyz"[n % 3]) for n, t in enumerate(TEXTS)]),
     "pairs": (Classification(labels=("x", "y"), pairs=True), [Record((t, "the cat"), "xy"[n % 2]) for n, t in
                                                               enumerate(TEXTS)]),
+    "matched_pairs": (Classification(labels=("x", "y"), pairs=True, match=True),
+                      [Record((t, "the cat"), "xy"[n % 2]) for n, t in enumerate(TEXTS)]),
     "multi_label": (Classification(labels=("x", "y"), multi_label=True, ngrams=3), [Record((t,), ("x", "y")[: n % 3])
                                                                                     for n, t in enumerate(TEXTS)]),
     "tagging": (Tagging(labels=("A", "O")), [Record(tuple(t.split()), tuple("AO"[len(w) % 2] for w in t.split())) for t in
                                              TEXTS]),
     "span_qa": (SpanQA(max_length=40, stride=9, max_question=8), [Record((q, t), ((a, t.index(a)),)) for (q, a), t in
                                                                   zip(QUESTIONS, TEXTS, strict=True)]),
+    "matched_span_qa": (SpanQA(max_length=40, stride=9, max_question=8, match=True),
+                        [Record((q, t), ((a, t.index(a)),)) for (q, a), t in zip(QUESTIONS, TEXTS, strict=True)]),
     "translation": (Translation(), [Record((t,), t[::-1]) for t in TEXTS]),
     "generation": (Generation(), [Record((f"say {t}",), t) for t in TEXTS]),
 }  # fmt: skip

@@ -134,7 +134,7 @@ def _ask(out: Path, request: Request, minutes: float) -> Shown:
     base, _ = KnowledgeBase.build([place / "functions.jsonl"], out / "kb")
     request.console.say("\n" + message("cli.demo_kb", documents=counts, passages=len(base)))
     data = LabelledData(train=str(place / "train.jsonl"), dev=str(place / "dev.jsonl"))
-    task = SpanQA(max_length=128, stride=64, max_question=32, rule="squad")
+    task = SpanQA(max_length=128, stride=64, max_question=32, match=True, rule="squad")
     start = ModelChoice(start=str(out / "bert"))
     experiment = _experiment(start, task, data, minutes, evaluate_every=50, batch_size=16, evaluate_rows=150)
     tuned, judged = _tune("span_qa", out, request, experiment)

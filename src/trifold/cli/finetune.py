@@ -167,7 +167,7 @@ def show(event: "Event", progress: Progress) -> None:
         found = event.evaluation
         metric = "-" if found.metric is None else f"{found.metric:.4f}"
         progress.note(message("cli.evaluated_task", loss=f"{found.loss:.4f}", metric=metric))
-    elif event.stage in ("examples", "head", "new_head") and event.details is not None:
+    elif event.stage in ("examples", "head", "new_head", "not_portable") and event.details is not None:
         progress.note(message(f"cli.stage_{event.stage}", **event.details))
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trifold.checkpoint.hugging_face import find_folder
 from trifold.config import Config, from_json, to_json
@@ -33,12 +34,13 @@ __all__ = [
     "is_fine_tuned",
     "keep_head",
     "load_fine_tuned",
+    "portability",
     "roles_of",
     "save_task",
 ]
 
 FILE = "task.json"
-OUTPUTS = ("kind", "labels", "pairs", "multi_label", "ngrams")
+OUTPUTS = ("kind", "labels", "pairs", "match", "multi_label", "ngrams")
 """What a head's outputs and parts depend on."""
 
 
@@ -135,6 +137,16 @@ def save_task(task: Task, folder: Path) -> None:
     (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
+def portability(wanted: TaskConfig) -> tuple[str, ...]:
+    """The settings that other tools cannot express, and so make a model that only Trifold opens.
+
+    Example:
+        >>> portability(config.SpanQA()), portability(config.SpanQA(match=True))
+        ((), ('task.match',))
+    """
+    return ("task.match",) if getattr(wanted, "match", False) else ()
+
+
 def is_fine_tuned(path: str | Path) -> bool:
     """Whether a folder holds a fine-tuned model."""
     return (Path(path) / FILE).is_file()
@@ -163,7 +175,16 @@ def _saved_task(folder: Path, path: str | Path) -> TaskConfig:
         raise ModelFileError("task.not_fine_tuned", path=path) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError("checkpoint.bad_file", path=folder / FILE, problem=str(error)[:200]) from None
-    return from_json(Saved, data, where=str(folder / FILE)).task
+    return from_json(Saved, _as_meant(data), where=str(folder / FILE)).task
+
+
+def _as_meant(data: Any) -> Any:
+    """The content of a `task.json`; one from before marks of pairs could be turned off has them."""
+    task = data.get("task") if isinstance(data, dict) else None
+    if not isinstance(task, dict) or "match" in task:
+        return data
+    marked = task.get("kind") == "span_qa" or (task.get("kind") == "classification" and task.get("pairs") is True)
+    return {**data, "task": {**task, "match": True}} if marked else data
 
 
 def keep_head(model: Transformer, task: Task, start: str) -> tuple[str, ...] | None:

@@ -65,7 +65,7 @@ class ClassificationTask:
         self.number = {label: number for number, label in enumerate(config.labels)}
         self.weights = None if weights is None else torch.tensor(list(weights))
         self.pooling: Pooling = self._pooling()
-        self.needs_segments = config.pairs
+        self.needs_segments = config.pairs and config.match
         self.metrics = ("micro_f1", "macro_f1") if config.multi_label else ("accuracy", "macro_f1", "matthews")
         self._sets: list[tuple[int, ...]] = []
         self._set_numbers: dict[tuple[int, ...], int] = {}
@@ -147,7 +147,7 @@ class ClassificationTask:
         return logits, labels
 
     def _seen(self, batch: Batch) -> Batch:
-        return self.frame.marked(batch) if self.needs_segments else batch
+        return self.frame.marked(batch, match=self.config.match) if self.config.pairs else batch
 
     def _with_hidden_tokens(self, batch: Batch) -> Batch:
         """The batch with some tokens masked at random, none of those with a role."""

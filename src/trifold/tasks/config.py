@@ -25,6 +25,8 @@ class Classification(Config):
     Attributes:
         labels: their names, in the order of the head's outputs; empty: found in the training data.
         pairs: whether there are two texts; found in the training data.
+        match: tell the model of a pair which tokens of the second text the first has too. Helps a small model; no other
+            tool can express it, so such a model is not portable.
         multi_label: a text may have any number of labels.
         class_weights: `balanced` weighs each class as if all were equally frequent.
         pooling: what stands for a text: the mean of its vectors, its first or its last; `auto` is the mean for an
@@ -44,6 +46,7 @@ class Classification(Config):
     kind: Literal["classification"] = "classification"
     labels: tuple[str, ...] = ()
     pairs: bool = False
+    match: bool = False
     multi_label: bool = False
     class_weights: Literal["none", "balanced"] = "none"
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
@@ -87,6 +90,8 @@ class SpanQA(Config):
         max_answer: longest answer in tokens.
         threshold: the answer is "I don't know" where the best span scores less than this above no answer; None: a
             question is always answered.
+        match: tell the model which tokens of the context the question has too, and how near each token is to those. Helps a
+            small model; no other tool can express it, so such a model is not portable.
         rule: how answers are compared: by SQuAD's words or by CMRC's characters; `auto`: characters where the contexts
             are mostly Chinese.
 
@@ -101,6 +106,7 @@ class SpanQA(Config):
     max_question: Count = 64
     max_answer: Count = 48
     threshold: float | None = None
+    match: bool = False
     rule: Literal["auto", "squad", "cmrc"] = "auto"
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ from trifold.errors import ConfigError, DataError
 from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.best import Best, choose_metric
-from trifold.tasks.build import build_task, complete, keep_head, save_task
+from trifold.tasks.build import build_task, complete, keep_head, portability, save_task
 from trifold.tasks.config import Generation, Translation
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import pack
@@ -116,6 +116,8 @@ def finetune(
         model, tokenizer = _start(experiment, rows["train"], out)
         task = build_task(wanted, tokenizer, model.config, class_weights=weights)
         choice = choose_metric(task, experiment.metric)
+        if settings := portability(wanted):
+            listen(Event("not_portable", details={"settings": ", ".join(settings)}))
         splits = _splits(experiment, task, rows)
         sizes = {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)}
         listen(Event("examples", details={**sizes, "skipped": sum(map(len, rows.values())) - sum(sizes.values())}))

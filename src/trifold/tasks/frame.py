@@ -55,7 +55,7 @@ class Frame:
         self.limit = max_length if longest is None else min(max_length, longest)
         begins = special.cls if not self.decoder else special.bos if not self.encoder else None
         ends = special.sep if not self.decoder else special.eos
-        self.last_segment = (model.embedding.num_segments or SEGMENTS) - 1
+        self.num_segments = model.embedding.num_segments
         self.pad = special.pad if special.pad is not None else 0
         if ends is None or (begins is None and not (self.encoder and self.decoder)):
             raise ConfigError("objective.no_special", objective="fine-tuning", name="sep" if ends is None else "cls")
@@ -91,18 +91,22 @@ class Frame:
         labels[0 if self.encoder else -1] = label
         return self.each(ids, labels)
 
-    def marked(self, batch: Batch) -> Batch:
-        """The batch with a segment at each token: 0 in the first part, 1 in the others, 2 where the first part has it too.
+    def marked(self, batch: Batch, *, match: bool) -> Batch:
+        """The batch with a segment at each token: 0 in the first part, 1 in the others; none where the family has none.
 
-        What a question and a text have in common is what a small model would need many examples to learn to look for
-        (Chen et al. 2017, section 3.2, "exact match").
+        With `match` every family has them, and 2 is where the first part has the token too: what a question and a text
+        have in common is what a small model would need many examples to learn to look for (Chen et al. 2017, section 3.2,
+        "exact match").
         """
+        if not (self.num_segments or match):
+            return batch
+        last = (self.num_segments or SEGMENTS) - 1
         layouts = {}
         for side in ("source", "target"):
             tokens, layout = getattr(batch, side), getattr(batch, f"{side}_layout")
             if tokens is not None and layout is not None:
-                found = segments(tokens, layout, self.end).clamp(max=self.last_segment)
-                layouts[f"{side}_layout"] = replace(layout, segments=found)
+                found = segments(tokens, layout, self.end, match=match)
+                layouts[f"{side}_layout"] = replace(layout, segments=found.clamp(max=last))
         return replace(batch, **layouts)
 
     def each(self, ids: Ids, labels: Ids) -> TrainingExample:
@@ -111,8 +115,10 @@ class Frame:
         return TrainingExample(labels=labels, source=source, target=ids if self.decoder else None)
 
 
-def segments(tokens: Int[Tensor, "batch seq"], layout: Layout, end: int) -> Int[Tensor, "batch seq"]:
-    """Segments of pairs whose parts end with the token `end`, each document for itself.
+def segments(
+    tokens: Int[Tensor, "batch seq"], layout: Layout, end: int, *, match: bool = True
+) -> Int[Tensor, "batch seq"]:
+    """Segments of pairs whose parts end with the token `end`, each document for itself; 2 only with `match`.
 
     Example:
         >>> segments(torch.tensor([[7, 8, 2, 5, 8, 2]]), Layout.whole(1, 6), 2)
@@ -122,6 +128,8 @@ def segments(tokens: Int[Tensor, "batch seq"], layout: Layout, end: int) -> Int[
     before = ends.cumsum(1) - ends
     here = torch.arange(tokens.shape[1], device=tokens.device)
     later = before > before.gather(1, (here - layout.positions).clamp(min=0).expand_as(before))
+    if not match:
+        return later.long()
     same = (tokens[:, :, None] == tokens[:, None, :]) & ~(later | ends.bool())[:, None, :]  # B S S
     if layout.documents is not None:
         same &= layout.documents[:, :, None] == layout.documents[:, None, :]

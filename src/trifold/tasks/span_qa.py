@@ -139,10 +139,9 @@ class SpanQATask:
 
     roles = ROLES
     metrics = ("exact_match", "f1")
-    needs_segments = True
 
     def __init__(self, config: SpanQA, tokenizer: Tokenizer, model: Any) -> None:
-        self.config, self.tokenizer = config, tokenizer
+        self.config, self.tokenizer, self.needs_segments = config, tokenizer, config.match
         self.frame, self.vocab_size = Frame(tokenizer, model, config.max_length), model.vocab_size
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
@@ -155,7 +154,7 @@ class SpanQATask:
 
     def build_head(self, d_model: int) -> nn.Module:
         """Two outputs a token: begin and end."""
-        return SpanHead(d_model, self.vocab_size)
+        return SpanHead(d_model, self.vocab_size) if self.config.match else TaskHead(d_model, 2, dense=False)
 
     def _windows(self, records: Sequence[Record]) -> list[Window]:
         encoded = iter(self.tokenizer.encode_batch([text for one in records for text in one.inputs], plain=True))
@@ -200,7 +199,7 @@ class SpanQATask:
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Mean of the two negative log-likelihoods of each window."""
-        scores = self._scores(model, model(self.frame.marked(batch)), batch)
+        scores = self._scores(model, model(self._seen(batch)), batch)
         rows, places, labels = _marks(batch)
         first, last = places + labels // BASE, places + labels % BASE
         chosen = scores[rows, first, 0] + scores[rows, last, 1]
@@ -210,10 +209,14 @@ class SpanQATask:
         self, model: Transformer, hidden: Float[Tensor, "batch seq d_model"], batch: Batch
     ) -> Float[Tensor, "batch seq 2"]:
         """Log-probabilities of each token to be the first and the last, within its window."""
-        tokens = batch.source if batch.target is None else batch.target
-        logits = task_head(model)(hidden, tokens, main_layout(batch), self.frame.end)
+        head, tokens = task_head(model), batch.source if batch.target is None else batch.target
+        near = (tokens, main_layout(batch), self.frame.end) if isinstance(head, SpanHead) else ()
+        logits = head(hidden, *near)
         keys = document_keys(main_layout(batch), *logits.shape[:2])
         return segment_log_softmax(logits.flatten(0, 1), keys.flatten()).unflatten(0, logits.shape[:2])
+
+    def _seen(self, batch: Batch) -> Batch:
+        return self.frame.marked(batch, match=self.config.match)
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The best span of each context, or no answer where the threshold says so."""
@@ -240,7 +243,7 @@ class SpanQATask:
 
         examples = [self._mark(window, 0) for window in windows]
         best = [(-np.inf, 0, 0)] * len(records)
-        found = run_places(model, examples, self.frame.pad, read, see=self.frame.marked)
+        found = run_places(model, examples, self.frame.pad, read, see=self._seen)
         for window, scores in zip(windows, found, strict=True):
             best[window.record] = max(best[window.record], self._best(window, scores[0].numpy()))
         return [_span(record.inputs[1], *found) for record, found in zip(records, best, strict=True)]

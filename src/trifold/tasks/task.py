@@ -52,7 +52,7 @@ class Task(Criterion, Protocol):
         frame: how texts are laid before the model.
         roles: the columns it reads.
         metrics: names of what `measure` gives, of which the first chooses the weights unless another is named.
-        needs_segments: whether it tells the model which part of a pair each token belongs to.
+        needs_segments: whether it marks the parts of a pair also for a family that has no segments.
     """
 
     @property
@@ -77,7 +77,7 @@ class Task(Criterion, Protocol):
 
     @property
     def needs_segments(self) -> bool:
-        """Whether it marks the parts of a pair."""
+        """Whether it marks the parts of a pair for any family."""
         ...
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
