@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trifold.errors import ConfigError, MissingExtraError, UsageError
+from trifold.evaluation.entity import Scheme, entities
 
 __all__ = [
     "Tally",
@@ -218,62 +219,49 @@ def macro_area_under_curve(gold: NDArray, scores: NDArray) -> float:
     return sum(defined) / len(defined) if defined else math.nan
 
 
-def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """Kind, first and last word of each entity in BIO (or BIOES) tags, read as seqeval does: a stray `I-` begins one.
-
-    Example:
-        >>> sorted(entities(["B-PER", "I-PER", "O", "I-LOC"]))
-        [('LOC', 3, 3), ('PER', 0, 1)]
-    """
-    found: set[tuple[str, int, int]] = set()
-    kind, start, inside = "", -1, False
-    for place, tag in enumerate([*tags, "O"]):
-        mark, _, name = tag.partition("-")
-        if not (inside and mark in ("I", "E") and name == kind):  # nothing goes on here
-            if inside:
-                found.add((kind, start, place - 1))
-            kind, start, inside = name, place, mark in ("B", "I", "E", "S")
-        if inside and mark in ("E", "S"):
-            found.add((kind, start, place))
-            inside = False
-    return found
-
-
-def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Tally:
-    """F1 of whole entities, over all kinds together, as seqeval's micro average.
+def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: Scheme | None = None) -> Tally:
+    """F1 of whole entities, over all kinds together, as seqeval's micro average; by default without a scheme.
 
     Example:
         >>> entity_f1([["B-PER", "I-PER", "O"]], [["B-PER", "O", "O"]]).score
         0.0
     """
-    rows = _entity_rows(gold, predicted)
-    return Tally(rows, lambda total: _ratio(2 * total[..., 0], total[..., 1] + total[..., 2]))
+    rows = _entity_rows(gold, predicted, scheme)
+    return Tally(
+        rows,
+        lambda total: _ratio(2 * total[..., 0], total[..., 1] + total[..., 2]),
+        str(scheme) if scheme is not None else "",
+    )
 
 
-def entity_precision(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Tally:
+def entity_precision(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: Scheme | None = None
+) -> Tally:
     """The share of the entities said that are right; 0 where none is said.
 
     Example:
         >>> entity_precision([["B-PER", "O"]], [["B-PER", "B-LOC"]]).score
         0.5
     """
-    return Tally(_entity_rows(gold, predicted), lambda total: _ratio(total[..., 0], total[..., 2]))
+    return Tally(_entity_rows(gold, predicted, scheme), lambda total: _ratio(total[..., 0], total[..., 2]))
 
 
-def entity_recall(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Tally:
+def entity_recall(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: Scheme | None = None
+) -> Tally:
     """The share of the gold entities that are found; 0 where there is none.
 
     Example:
         >>> entity_recall([["B-PER", "O"]], [["B-PER", "B-LOC"]]).score
         1.0
     """
-    return Tally(_entity_rows(gold, predicted), lambda total: _ratio(total[..., 0], total[..., 1]))
+    return Tally(_entity_rows(gold, predicted, scheme), lambda total: _ratio(total[..., 0], total[..., 1]))
 
 
-def _entity_rows(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Numbers:
+def _entity_rows(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: Scheme | None) -> Numbers:
     """Right, gold, said entities of each sentence, N 3."""
     _check_pairs(gold, predicted)
-    pairs = [(entities(told), entities(said)) for told, said in zip(gold, predicted, strict=True)]
+    pairs = [(entities(told, scheme), entities(said, scheme)) for told, said in zip(gold, predicted, strict=True)]
     return np.array([(len(told & said), len(told), len(said)) for told, said in pairs], np.float64).reshape(-1, 3)
 
 
