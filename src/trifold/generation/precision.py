@@ -11,7 +11,7 @@ from trifold.generation.linear import Int8Linear, PackedLinear, RoundedLinear, S
 from trifold.generation.streamed import stream
 from trifold.model import Block
 from trifold.model.block import FeedForward
-from trifold.native import enlarge_pages, multiplies_bfloat16
+from trifold.native import enlarge_pages, multiplies_bfloat16, onednn_multiplies_bfloat16
 
 __all__ = ["Precision", "lower_precision", "packs_weights", "uses_kernel"]
 
@@ -69,7 +69,7 @@ def _join(layer: FeedForward) -> FeedForward:
 
 def packs_weights() -> bool:
     """Whether packing pays on this processor: oneDNN is there, and it multiplies bfloat16 itself."""
-    return multiplies_bfloat16() and torch.backends.mkldnn.is_available()
+    return multiplies_bfloat16() and onednn_multiplies_bfloat16()
 
 
 def uses_kernel() -> bool:

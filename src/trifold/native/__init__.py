@@ -9,7 +9,7 @@ from trifold.native.linear import Linear, bend_product, project
 from trifold.native.memory import enlarge_pages, keep_memory
 from trifold.native.norm import LayerNorm, RMSNorm
 from trifold.native.passes import HALF, Adam, Moved, get_passes, load_passes, uses_passes
-from trifold.native.processor import has_matrix_unit, is_intel, multiplies_bfloat16
+from trifold.native.processor import has_matrix_unit, is_intel, multiplies_bfloat16, onednn_multiplies_bfloat16
 from trifold.native.product import Bend, load_products
 from trifold.native.rotation import rotate
 
@@ -39,6 +39,7 @@ __all__ = [
     "mix_values",
     "mixes",
     "multiplies_bfloat16",
+    "onednn_multiplies_bfloat16",
     "pack_mask",
     "project",
     "rotate",

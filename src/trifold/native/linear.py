@@ -11,6 +11,7 @@ from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
 from trifold.native.activation import activate
 from trifold.native.passes import get_passes, uses_passes
+from trifold.native.processor import onednn_multiplies_bfloat16
 from trifold.native.product import Bend, load_products
 
 __all__ = ["Linear", "bend_product", "project"]
@@ -34,9 +35,7 @@ class Linear(nn.Linear):
     def fits(self, x: Float[Tensor, "*places inputs"]) -> bool:
         """Whether the product goes our way."""
         fits = uses_passes(x) and self.weight.dtype == x.dtype
-        return fits and (
-            load_products() is not None or (self.bias is not None and torch.backends.mkldnn.is_available())
-        )
+        return fits and (load_products() is not None or self.bias is not None)
 
 
 def bend_product(
@@ -123,6 +122,8 @@ def _multiply(
     if products is not None:
         return products.forward(x, weight, bias, more, bend=bend)
     x = x if bend == "identity" else get_passes().gelu(x)
+    if not onednn_multiplies_bfloat16():
+        return F.linear(x, weight, bias)
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # noqa: SLF001 - no public twin
 
 

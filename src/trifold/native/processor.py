@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["has_matrix_unit", "is_intel", "multiplies_bfloat16"]
+__all__ = ["has_matrix_unit", "is_intel", "multiplies_bfloat16", "onednn_multiplies_bfloat16"]
 
 
 def has_matrix_unit() -> bool:
@@ -25,6 +25,16 @@ def multiplies_bfloat16() -> bool:
         True
     """
     return torch.cpu._is_avx512_bf16_supported() or has_matrix_unit()  # noqa: SLF001 - no public twin
+
+
+def onednn_multiplies_bfloat16() -> bool:
+    """Whether oneDNN, where torch has it, makes products of bfloat16 here; it wants AVX-512 for that.
+
+    Example:
+        >>> onednn_multiplies_bfloat16() or not has_matrix_unit()
+        True
+    """
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001 - no public twin
 
 
 def is_intel() -> bool:

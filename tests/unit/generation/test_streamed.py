@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 import torch
 
+from tests.bounds import assert_as_exact
 from tests.shapes import VOCAB, WIDTH, WRITERS, build
 from trifold.generation import lower_precision
 from trifold.generation.decoding import Decoding
@@ -78,8 +79,9 @@ def calls(monkeypatch):
 def test_a_block_gives_the_numbers_of_the_plain_one(feed, residual, calls):
     model = _model(feed, residual)
     lean = lower_precision(copy.deepcopy(model), "float32", decoding=True)
-    torch.testing.assert_close(_logits(lean, 6), _logits(model, 6), rtol=1e-4, atol=1e-4)
+    made = _logits(lean, 6)
     assert len(calls) == 12
+    assert_as_exact(made, _logits(model, 6), _logits(copy.deepcopy(model).double(), 6))
 
 
 @compiled
@@ -90,8 +92,9 @@ def test_a_block_gives_the_numbers_of_the_plain_one(feed, residual, calls):
 def test_heads_positions_and_scales(more, calls):
     model = _model(FEEDS[4], RESIDUALS[0], **more)
     lean = lower_precision(copy.deepcopy(model), "float32", decoding=True)
-    torch.testing.assert_close(_logits(lean, 80), _logits(model, 80), rtol=1e-4, atol=1e-4)
+    made = _logits(lean, 80)
     assert len(calls) > 2 * 70  # only where the room for keys grows, torch computes the token
+    assert_as_exact(made, _logits(model, 80), _logits(copy.deepcopy(model).double(), 80))
 
 
 @compiled
@@ -110,12 +113,14 @@ def test_what_the_kernel_does_not_know_goes_to_torch(calls):
     """Windows that cut, several rows, encoders' memories, dropout and gradients."""
     model = _model(FEEDS[4], RESIDUALS[0], window=4)
     lean = lower_precision(copy.deepcopy(model), "float32", decoding=True)
-    torch.testing.assert_close(_logits(lean, 12), _logits(model, 12))
+    exact = copy.deepcopy(model).double()
+    made = _logits(lean, 12)
     assert len(calls) == 2 * 2  # the first two new tokens still see everything
+    assert_as_exact(made, _logits(model, 12), _logits(exact, 12))
     calls.clear()
-    rows = [Decoding(one, [[5, 6], [7, 8]]) for one in (lean, model)]
-    torch.testing.assert_close(*(row.start() for row in rows))
-    torch.testing.assert_close(*(row.step(torch.tensor([3, 4])) for row in rows))
+    rows = [Decoding(one, [[5, 6], [7, 8]]) for one in (lean, model, exact)]
+    assert_as_exact(*(row.start() for row in rows))
+    assert_as_exact(*(row.step(torch.tensor([3, 4])) for row in rows))
     with torch.enable_grad():
         cache = lean.new_cache()
         lean.decode(torch.tensor([[1, 2]]), cache=cache)
