@@ -17,27 +17,51 @@ __all__ = ["load"]
 
 Loaded = tuple[Backend, str, dict[str, str]]
 
+CHAT_TEMPLATE = "chat_template.jinja"
 LARGEST_FILE = 2**28
 LARGEST_VOCABULARY = 2**22
-WANTED = ["tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "encoder.json", "*.model"]
+WANTED = [
+    "tokenizer*.json",
+    CHAT_TEMPLATE,
+    "special_tokens_map.json",
+    "vocab.*",
+    "merges.txt",
+    "encoder.json",
+    "*.model",
+]
 ROLES = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
 KINDS = {"WordPiece": "wordpiece", "Unigram": "unigram", "WordLevel": "character", "BPE": "bpe"}
 
 
-def load(path: str) -> Loaded:
-    """The backend, its kind and the texts of its special tokens, from a folder, a file or a hub name.
+def load(path: str) -> tuple[Backend, str, dict[str, str], str | None]:
+    """The backend, its kind, the texts of its special tokens and its chat template, from a folder, a file or a hub name.
 
     Raises:
         ModelFileError: nothing readable is there; names the file and what is wrong with it.
     """
     place = Path(path)
     if place.is_dir():
-        return _load_folder(place)
+        return *_load_folder(place), _chat_template(place)
     if place.is_file():
-        return _load_file(place, place.parent)
+        return *_load_file(place, place.parent), _chat_template(place.parent)
     if path.count("/") == 1 and not path.startswith((".", "/")):
-        return _load_folder(fetch(path, WANTED, "text.hub"))
+        folder = fetch(path, WANTED, "text.hub")
+        return *_load_folder(folder), _chat_template(folder)
     raise ModelFileError("text.not_found", path=path)
+
+
+def _chat_template(folder: Path) -> str | None:
+    """The template of a folder: in a file of its own, or in the settings, alone or as the default of several."""
+    try:
+        if is_plain_file(folder, CHAT_TEMPLATE) and (folder / CHAT_TEMPLATE).stat().st_size <= LARGEST_FILE:
+            return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
+        found = _settings(folder).get("chat_template")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFileError("text.damaged", path=folder, problem=str(error)[:200]) from None
+    if isinstance(found, list):
+        by_name = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
+        found = by_name.get("default") or next(iter(by_name.values()), None)
+    return found if isinstance(found, str) else None
 
 
 def _load_folder(folder: Path) -> Loaded:

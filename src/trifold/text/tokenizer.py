@@ -75,6 +75,7 @@ class Tokenizer:
         kind: `bpe`, `byte_bpe`, `wordpiece`, `unigram` or `character`.
         roles: text of the special tokens by role (`bos`, `eos`, `pad`, `unk`, `mask`, `cls`, `sep`); where `bos` and
             `eos` are missing, `cls` and `sep` stand in, and the other way round.
+        chat_template: how a conversation becomes one text, in jinja2; None where nobody said.
 
     Example:
         >>> from trifold.text import train_tokenizer
@@ -83,8 +84,10 @@ class Tokenizer:
         'slow, 慢'
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, *, kind: str, roles: dict[str, str]) -> None:
-        self.backend, self.kind, self.roles = backend, kind, dict(roles)
+    def __init__(
+        self, backend: tokenizers.Tokenizer, *, kind: str, roles: dict[str, str], chat_template: str | None = None
+    ) -> None:
+        self.backend, self.kind, self.roles, self.chat_template = backend, kind, dict(roles), chat_template
         self.special = self._find_special()
 
     @property
@@ -217,6 +220,8 @@ class Tokenizer:
         (folder / "tokenizer_config.json").write_text(
             json.dumps(settings, indent=1, ensure_ascii=False) + "\n", "utf-8"
         )
+        if self.chat_template is not None:
+            (folder / "chat_template.jinja").write_text(self.chat_template, encoding="utf-8")
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> "Tokenizer":
@@ -230,8 +235,8 @@ class Tokenizer:
         """
         from trifold.text.loading import load
 
-        backend, kind, roles = load(str(path))
-        return cls(backend, kind=kind, roles=roles)
+        backend, kind, roles, chat_template = load(str(path))
+        return cls(backend, kind=kind, roles=roles, chat_template=chat_template)
 
 
 def _ask(backend: tokenizers.Tokenizer, texts: list[str], *, plain: bool) -> list[list[int]]:
