@@ -21,10 +21,13 @@ from trifold.checkpoint.hugging_face import (
 from trifold.checkpoint.store import newest
 from trifold.config import Config, from_json, to_json, unknown_key
 from trifold.errors import ConfigError, ModelFileError
-from trifold.model import Transformer as Core
 from trifold.model import config
+from trifold.model.head import Head
 from trifold.presets import PRESETS, find_preset
+from trifold.presets.form import REST, Form
 from trifold.presets.preset import Preset
+from trifold.presets.task_class import find_class, read_outputs
+from trifold.presets.task_head import TaskHead
 from trifold.text import Tokenizer
 
 __all__ = ["Transformer", "resolve"]
@@ -50,7 +53,7 @@ class _Undrawn(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-class Transformer(Core):
+class Transformer(Form):
     """A Transformer that knows its family, and so its place in the world.
 
     Args:
@@ -58,10 +61,6 @@ class Transformer(Core):
         preset: its family; None for a composition of one's own, which is saved with `model_type` "trifold".
         dials: the family's dials that gave the configuration; None without a family.
         special: ids of special tokens by role, for generation.
-
-    Attributes:
-        heads: heads of tasks by name, none at first; saved beside the model with what else it has learned on top
-            (adapters, segments that its family lacks), in `extra.safetensors`.
 
     Example:
         >>> model = Transformer.from_preset("gpt2", size="tiny", vocab_size=100)
@@ -77,9 +76,8 @@ class Transformer(Core):
         dials: Config | None = None,
         special: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(transformer)
-        self.heads = torch.nn.ModuleDict()
-        self.preset, self.dials, self.special = preset, dials, dict(special or {})
+        super().__init__(transformer, preset=preset, dials=dials)
+        self.special = dict(special or {})
 
     @classmethod
     def from_preset(cls, preset: str, *, size: str = "base", **dials: Any) -> "Transformer":
@@ -124,7 +122,7 @@ class Transformer(Core):
         data = read_config(folder)
         with torch.device("meta"), _Undrawn():
             model = cls._empty(data, folder, dials or {})
-        model._take(read_weights(folder), folder, dtype)  # noqa: SLF001 - its own class
+        model._take(read_weights(folder), folder, _named(data), dtype)  # noqa: SLF001 - its own class
         return model.eval()
 
     @classmethod
@@ -140,20 +138,29 @@ class Transformer(Core):
         if not isinstance(kind, str) or kind not in known:
             raise ConfigError("presets.unknown_type", path=folder, given=kind, known=", ".join(sorted(known)))
         dials = known[kind].turn(asdict(known[kind].read_dials(data)), changes)  # type: ignore[call-overload]
-        return cls(known[kind].build(dials), preset=known[kind], dials=dials, special=special)
+        model = cls(known[kind].build(dials), preset=known[kind], dials=dials, special=special)
+        model._expect(data)
+        return model
 
-    def _take(self, theirs: Mapping[str, Tensor], folder: Path, dtype: torch.dtype) -> None:
-        """Put weights in place of the empty ones, all of them or none."""
+    def _expect(self, data: Mapping[str, Any]) -> None:
+        """Take the shape of the class that a configuration names, where it is not that of the language model."""
+        named, found = _named(data), find_class(data)
+        if found is not None:
+            outputs = read_outputs(found[0], data)
+            self.put_on(found[1], outputs, found[1].build(data, len(outputs.labels)))
+        if self.classes is not None and self.classes.encoder and named == self.classes.encoder:
+            self.drop_decoder()
+
+    def _take(self, theirs: Mapping[str, Tensor], folder: Path, named: object, dtype: torch.dtype) -> None:
+        """Put weights in place of the empty ones, all of them or none; `named` is the class that the folder names."""
+        theirs = self.settle(theirs, folder, named)
         wanted = {name: value.shape for name, value in self._own()}
         if self.preset is None:
             weights, missing = dict(theirs), sorted(wanted.keys() - theirs.keys())
             unexpected = sorted(theirs.keys() - wanted.keys())
             shapes = [name for name, shape in wanted.items() if name in theirs and theirs[name].shape != shape]
         else:
-            prefix = self.preset.prefix
-            if prefix and not any(name.startswith(prefix) for name in theirs):
-                theirs = {prefix + name: value for name, value in theirs.items()}
-            loaded = self.preset.keys(self.dials).to_ours(theirs, wanted)
+            loaded = self.key_map().to_ours(theirs, wanted)
             weights, missing, unexpected, shapes = loaded.weights, loaded.missing, loaded.unexpected, loaded.misshapen
         if missing or unexpected or shapes:
             lists = {"missing": missing, "unexpected": unexpected, "shapes": shapes}
@@ -161,7 +168,8 @@ class Transformer(Core):
             raise ModelFileError("checkpoint.keys", path=folder, **shown)
         tied = self.config.head.tied
         self.load_state_dict({name: weights[name].to(dtype) for name in wanted}, strict=False, assign=True)
-        if tied:
+        self.rest = {name: value.to(dtype) for name, value in self.rest.items()}
+        if tied and isinstance(self.head, Head):
             self.head.output.weight = self.embedding.tokens.weight
 
     def save_pretrained(
@@ -199,7 +207,8 @@ class Transformer(Core):
     def _is_extra(self, name: str) -> bool:
         """Whether a parameter stands on top of what its family knows: of a task, or of an adapter."""
         segments = name == "embedding.segments.weight" and not self.config.embedding.num_segments
-        return segments or name.startswith("heads.") or name.endswith(ADAPTERS)
+        head = name.startswith("heads.") and not (self.task_class and name.startswith("heads.task."))
+        return segments or head or name.endswith(ADAPTERS)
 
     def load_extra(self, folder: str | Path, *, adapters: bool = True) -> None:
         """Fill its heads and adapters (or without `adapters` its heads) from a folder that `save_pretrained` wrote.
@@ -230,9 +239,12 @@ class Transformer(Core):
             ids["decoder_start_token_id"] = self.special["pad"]
         if self.preset.model_type == "roberta":  # its positions are counted from the padding id
             ids["pad_token_id"] = self.embedding.offset - 1
-        body = self.preset.write(self.dials)
-        names = {"model_type": self.preset.model_type, "architectures": [self.preset.architecture], "dtype": dtype}
-        return {**body, **ids, **names}, self.preset.keys(self.dials).to_theirs(own)
+        fields = {"model_type": self.preset.model_type, "architectures": [self.saved_class()[0]], "dtype": dtype}
+        head = self.heads["task"] if self.task_class else None
+        if self.task_class and self.outputs and isinstance(head, TaskHead):
+            fields |= {**self.outputs.write(), **self.task_class.write(head.shape)}
+        weights = self.written_map().to_theirs(own | {REST + name: value for name, value in self.rest.items()})
+        return {**self.preset.write(self.dials), **ids, **fields}, weights
 
     def _card(self) -> str:
         family = self.preset.name if self.preset else "own composition"
@@ -256,7 +268,7 @@ class Transformer(Core):
                          for number, block in enumerate(stack.blocks)]  # fmt: skip
                 rest = _count(stack) - sum(_count(block) for block in stack.blocks)
                 rows += [(f"{name}_norm_and_positions", f"(None, None, {width})", rest)] if rest else []
-        tied = self.embedding.tokens.weight.numel() if self.config.head.tied else 0
+        tied = self.embedding.tokens.weight.numel() if self.config.head.tied and isinstance(self.head, Head) else 0
         rows.append(("head" + (" (tied)" if tied else ""), f"(None, None, {vocabulary})", _count(self.head) - tied))
         line = "_" * 72
         body = [f"{name:<32}{shape:<24}{count:>16,}" for name, shape, count in rows]
@@ -264,6 +276,12 @@ class Transformer(Core):
         return "\n".join(
             [line, f"{'Layer':<32}{'Output shape':<24}{'Param #':>16}", "=" * 72, *body, "=" * 72, total, line]
         )
+
+
+def _named(data: Mapping[str, Any]) -> object:
+    """The class that a configuration names."""
+    named = data.get("architectures")
+    return named[0] if isinstance(named, list) and named else None
 
 
 def _count(module: torch.nn.Module) -> int:
