@@ -126,7 +126,7 @@ class Form(Transformer):
         if not isinstance(self.head, NoHead):
             return False
         tokens = self.embedding.tokens
-        head = Head(self.config, torch.nn.Embedding(*tokens.weight.shape, device="meta"))
+        head = Head(self.config, torch.nn.Embedding(tokens.num_embeddings, tokens.embedding_dim, device="meta"))
         initialize(head, self.config)
         if self.config.head.tied:
             head.output.weight = tokens.weight

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from trifold.checkpoint import Entry
 from trifold.config import from_json
-from trifold.presets.preset import activation_name, refuse_unless
+from trifold.presets.preset import activation_name, refuse_unless, their_activation
 from trifold.presets.task_head import HeadShape, Pooling
 
 __all__ = [
@@ -70,6 +70,8 @@ class TaskClass:
     def write(self, shape: HeadShape) -> dict[str, Any]:
         """The fields of a configuration that say what is not the class's own."""
         found: dict[str, Any] = {"classifier_dropout": shape.dropout}
+        if shape.norm is not None:
+            found |= {"classifier_activation": their_activation(shape.activation), "classifier_bias": shape.dense_bias}
         return found | ({"classifier_pooling": self.poolings[shape.pooling]} if shape.pooling in self.poolings else {})
 
 

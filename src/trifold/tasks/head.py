@@ -110,6 +110,7 @@ class NGramBag(nn.Module):
 
 def equip(model: Pretrained, task: "Task") -> None:
     """Put on a model what a task needs on top of it: its head, and segments where its family has none."""
+    model.take_off()
     head = task.build_head(model.config.d_model)
     if head is not None:
         model.heads["task"] = head

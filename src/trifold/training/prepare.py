@@ -173,7 +173,10 @@ def choose_model(
 
 def _model(experiment: Experiment, tokenizer: Tokenizer) -> Transformer:
     if experiment.model.start is not None:
-        return Transformer.from_pretrained(experiment.model.start, dials=experiment.model.dials)
+        model = Transformer.from_pretrained(experiment.model.start, dials=experiment.model.dials)
+        model.take_off()
+        model.draw_head()
+        return model
     preset, dials, shape = choose_model(experiment.model, tokenizer.vocab_size, pad=tokenizer.special.pad)
     return Transformer(shape, preset=preset, dials=dials)
 
