@@ -7,6 +7,7 @@
     │   ├── MissingExtraError       a feature whose optional libraries are not installed
     │   └── CapacityError           the work asked for does not fit this machine
     ├── DataError               3   the user's text or token store
+    │   └── MissingValueError       a row without a value that it needs; such rows are left out and counted
     ├── ModelFileError          4   a model folder, checkpoint or tokenizer file
     ├── StorageError            5   the disk: full, read-only, failing
     ├── NonFiniteError          6   training met NaN, infinity or a spike
@@ -26,6 +27,7 @@ __all__ = [
     "DataError",
     "DistributedError",
     "MissingExtraError",
+    "MissingValueError",
     "ModelFileError",
     "NonFiniteError",
     "PreemptedError",
@@ -86,6 +88,10 @@ class DataError(TrifoldError):
     """Something is wrong with the user's text or with a token store made from it."""
 
     exit_code = 3
+
+
+class MissingValueError(DataError):
+    """A row has no value where it needs one: whoever reads many rows leaves it out and counts it."""
 
 
 class ModelFileError(TrifoldError):

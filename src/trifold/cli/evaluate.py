@@ -59,10 +59,10 @@ def _judge_base(request: Request, tuned: Any, records: list[Any]) -> dict[str, A
 def labelled_records(tuned: Any, file: str) -> list[Any]:
     """The records of a file, read with the columns that the model was trained with where the file has them."""
     from trifold.data.rows import read_rows
-    from trifold.tasks.record import read_records
+    from trifold.tasks.record import make_records, place_rows
 
     rows = list(read_rows(file))
-    return read_records(rows, tuned.task.roles, trained_columns(tuned, rows), tuned.task.record)
+    return make_records(place_rows(rows, tuned.task.roles, trained_columns(tuned, rows)), tuned.task.record)
 
 
 COMMAND = Command(

@@ -54,7 +54,8 @@ def run(request: Request) -> dict[str, Any]:
         console.say(message("cli.finetuned", time=duration(result.seconds), steps=result.steps, path=out))
         say_judgement(result.judgement, console)
         return {"folder": str(out), "steps": result.steps, "seconds": result.seconds,
-                "trained_parameters": result.trained_parameters, "judgement": result.judgement}  # fmt: skip
+                "trained_parameters": result.trained_parameters, "account": result.account,
+                "judgement": result.judgement}  # fmt: skip
     return _run_seeds(request, experiment, out)
 
 
@@ -167,6 +168,10 @@ def show(event: "Event", progress: Progress) -> None:
         found = event.evaluation
         metric = "-" if found.metric is None else f"{found.metric:.4f}"
         progress.note(message("cli.evaluated_task", loss=f"{found.loss:.4f}", metric=metric))
+    elif event.stage == "account" and event.details is not None:
+        progress.note(str(event.details["line"]))
+    elif event.stage == "few" and event.details is not None:
+        progress.console.warn(message("task.few_judged", **event.details))
     elif event.stage in ("examples", "head", "new_head", "not_portable") and event.details is not None:
         progress.note(message(f"cli.stage_{event.stage}", **event.details))
 
@@ -199,8 +204,8 @@ COMMAND = Command(
         Option(name="task", positional=True, choices=TASKS, help="option_task"),
         Option(name="model", help="option_model"),
         Option(name="train", kind="file", many=True),
-        Option(name="dev", kind="file"),
-        Option(name="test", kind="file"),
+        Option(name="dev", kind="file", many=True),
+        Option(name="test", kind="file", many=True),
         Option(name="out", kind="folder", required=True),
         Option(name="lora", kind="integer", low=1),
         Option(name="epochs", kind="number", above=0),

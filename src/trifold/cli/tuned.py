@@ -56,7 +56,7 @@ def text_in(row: Any, role: Any) -> str:
 
 def unlabelled_records(tuned: Any, rows: Sequence[Any]) -> list[Any]:
     """Records without labels, with columns found as in training; plain texts, which come first, are the first role."""
-    from trifold.tasks.record import read_records
+    from trifold.tasks.record import make_records, place_rows
 
     roles = [role for role in tuned.task.roles if not role.label]
     plain = sum(set(row.values) == {"text"} for row in rows)
@@ -64,7 +64,7 @@ def unlabelled_records(tuned: Any, rows: Sequence[Any]) -> list[Any]:
     known = trained_columns(tuned, rows[plain:]) if described else {}
     parts = ((rows[:plain], {roles[0].name: "text"}), (rows[plain:], known))
     return [one for part, given in parts if part
-            for one in read_records(part, roles, given, tuned.task.record, labelled=False)]  # fmt: skip
+            for one in make_records(place_rows(part, roles, given, labelled=False), tuned.task.record)]  # fmt: skip
 
 
 def trained_columns(tuned: Any, rows: Sequence[Any]) -> dict[str, str]:

@@ -13,16 +13,14 @@ from trifold.errors import DataError, ModelFileError
 from trifold.model import config as model_config
 from trifold.presets.pretrained import Transformer, resolve
 from trifold.tasks import config
-from trifold.tasks.classification import ROLES as CLASSIFICATION_ROLES
-from trifold.tasks.classification import ClassificationTask, find_labels
+from trifold.tasks.classification import ClassificationTask, find_labels, labels_in
 from trifold.tasks.config import TaskConfig
 from trifold.tasks.embedding import EmbeddingTask
 from trifold.tasks.generation import GenerationTask
 from trifold.tasks.head import equip
-from trifold.tasks.record import Role, find_columns
+from trifold.tasks.record import Columns, Placed, Role
 from trifold.tasks.span_qa import SpanQATask
-from trifold.tasks.tagging import ROLES as TAGGING_ROLES
-from trifold.tasks.tagging import TaggingTask, find_tags
+from trifold.tasks.tagging import TaggingTask, find_tags, split_words
 from trifold.tasks.task import Task
 from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer
@@ -33,6 +31,7 @@ __all__ = [
     "complete",
     "is_fine_tuned",
     "keep_head",
+    "labels_in_row",
     "load_fine_tuned",
     "portability",
     "roles_of",
@@ -113,22 +112,40 @@ def build_task(
             return EmbeddingTask(wanted, tokenizer, model)
 
 
-def complete(wanted: TaskConfig, rows: Sequence[Row], columns: dict[str, str]) -> tuple[TaskConfig, list[float] | None]:
+def complete(wanted: TaskConfig, rows: Sequence[Placed]) -> tuple[TaskConfig, list[float] | None]:
     """The configuration with the labels that the training rows have, and class weights where they are asked for.
 
     Raises:
-        DataError: there is no row, a column is missing, or there is only one label.
+        DataError: there is no row, or there is only one label.
     """
     if not rows:
         raise DataError("task.no_rows")
-    header, origin = list(rows[0].values), rows[0].origin
     match wanted:
         case config.Classification():
-            return find_labels(wanted, rows, find_columns(CLASSIFICATION_ROLES, header, columns, origin))
+            return find_labels(wanted, rows)
         case config.Tagging():
-            return find_tags(wanted, rows, find_columns(TAGGING_ROLES, header, columns, origin)["tags"]), None
+            return find_tags(wanted, rows), None
         case _:
             return wanted, None
+
+
+def labels_in_row(wanted: TaskConfig, row: Row, columns: Columns) -> tuple[str, ...] | None:
+    """The labels that occur in a row, so that each is trained on; None where it lacks its label, or that is damaged.
+
+    Example:
+        >>> labels_in_row(config.Classification(), Row({"label": "yes"}, ""), {"label": "label"})
+        ('yes',)
+    """
+    try:
+        match wanted:
+            case config.Classification():
+                return labels_in(row, columns["label"], multi=wanted.multi_label)
+            case config.Tagging():
+                return split_words(row, columns["tags"])
+            case _:
+                return ()
+    except DataError:
+        return None
 
 
 def save_task(task: Task, folder: Path) -> None:

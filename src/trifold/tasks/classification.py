@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Classification
 from trifold.tasks.frame import Frame
 from trifold.tasks.head import Pooling, TaskHead, labelled_runs, labelled_vectors, task_head
-from trifold.tasks.record import Record, Role, text_of
+from trifold.tasks.record import Placed, Record, Role, optional_text, text_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
 
@@ -29,10 +30,18 @@ __all__ = ["ClassificationTask", "find_labels"]
 
 NEUTRAL = "neutral"
 SPLIT = "|"
-TEXT = ("text", "sentence", "review", "title", "content", "question", "premise", "sentence1", "query", "utterance")
+PARTS = ("title", "headline", "subject", "content", "body", "description")
+TEXT = ("text", "sentence", "review", "utterance", "comment", "tweet", "premise", "sentence1", "text1", "text_a",
+        "question", "question1", "query", *PARTS)  # fmt: skip
+PAIRS = (("question", "sentence"), ("question", "passage"), ("question", "context"), ("query", "passage"))
 ROLES = (
-    Role("text", TEXT),
-    Role("text_pair", ("text_pair", "hypothesis", "sentence2", "aspect", "passage"), needed=False),
+    Role("text", TEXT, parts=PARTS),
+    Role(
+        "text_pair",
+        ("text_pair", "hypothesis", "sentence2", "text2", "text_b", "question2", "aspect", "passage"),
+        needed=False,
+        beside=PAIRS,
+    ),
     Role("label", ("label", "labels", "category", "coarse", "class", "intent", "sentiment"), label=True),
 )
 
@@ -84,9 +93,8 @@ class ClassificationTask:
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Text, perhaps its partner, and the label where the file has one."""
-        inputs = tuple(text_of(row, columns[role]) for role in ("text", "text_pair") if role in columns)
-        if not any(text.strip() for text in inputs):
-            raise DataError("task.empty_text", origin=row.origin)
+        pair = (optional_text(row, columns["text_pair"]),) if "text_pair" in columns else ()
+        inputs = (text_of(row, columns["text"]), *pair)
         gold = self._gold(row, columns["label"]) if "label" in columns else None
         return Record(inputs, gold, row.origin)
 
@@ -220,23 +228,22 @@ def labels_in(row: Row, column: str, *, multi: bool) -> tuple[str, ...]:
     value = row.values.get(column)
     if multi and isinstance(value, list):
         return tuple(map(str, value))
+    if multi and isinstance(value, str) and not value.strip():
+        return ()
     text = text_of(row, column)
-    if multi:
-        return tuple(part.strip() for part in text.split(SPLIT) if part.strip())
-    if not text.strip():
-        raise DataError("task.empty_label", origin=row.origin, name=column)
-    return (text,)
+    return tuple(part.strip() for part in text.split(SPLIT) if part.strip()) if multi else (text.strip(),)
 
 
-def find_labels(
-    config: Classification, rows: Sequence[Row], columns: Mapping[str, str]
-) -> tuple[Classification, list[float] | None]:
+def find_labels(config: Classification, rows: Sequence[Placed]) -> tuple[Classification, list[float] | None]:
     """The configuration as the training data fills it in, and the weights of the classes where asked for.
 
     Raises:
         DataError: all rows have the same label.
     """
-    counts = Counter(label for row in rows for label in labels_in(row, columns["label"], multi=config.multi_label))
+    counts: Counter[str] = Counter()
+    for row, columns in rows:
+        with suppress(DataError):  # such a row is left out, or stops the run where records are made
+            counts.update(labels_in(row, columns["label"], multi=config.multi_label))
     labels = config.labels or tuple(
         sorted(counts, key=lambda name: (len(name), name) if name.isdigit() else (99, name))
     )
@@ -246,4 +253,4 @@ def find_labels(
     if config.class_weights == "balanced":
         total, kinds = sum(counts.values()), len(labels)
         weights = [total / (kinds * max(counts[name], 1)) for name in labels]
-    return replace(config, labels=labels, pairs="text_pair" in columns), weights
+    return replace(config, labels=labels, pairs=any("text_pair" in columns for _, columns in rows)), weights

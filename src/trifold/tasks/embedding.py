@@ -15,7 +15,6 @@ from torch import Tensor
 
 from trifold.batch import Batch, Loss
 from trifold.data.rows import Row
-from trifold.errors import DataError
 from trifold.evaluation.metric import Tally, mean
 from trifold.example import TrainingExample
 from trifold.model import Transformer
@@ -55,8 +54,6 @@ class EmbeddingTask:
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """A query and the passage that belongs to it."""
         texts = [text_of(row, columns[role]) for role in ("query", "positive") if role in columns]
-        if not all(text.strip() for text in texts):
-            raise DataError("task.empty_text", origin=row.origin)
         return Record((texts[0],), texts[1] if len(texts) == 2 else None, row.origin)
 
     def build_head(self, d_model: int) -> None:

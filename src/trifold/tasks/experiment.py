@@ -29,13 +29,14 @@ class LabelledData(Config):
     """Which examples to train on, to choose by and to judge on.
 
     Attributes:
-        train: file of training examples, or several that have the same columns.
-        dev: file to choose the best weights by; None: a part of `train`.
-        test: file to judge on; None: judged on `dev`, which is then a little too kind.
+        train: file of training examples, or several; the columns of each are found by themselves.
+        dev: file to choose the best weights by, or several; None: a part of `train`.
+        test: file to judge on, or several; None: judged on `dev`, which is then a little too kind.
         dev_fraction, test_fraction: how much of `train` is held out where there is no `dev`, no `test`.
         group: column whose equal values are held out together, such as the context of several questions.
         columns: column of each role (`text`, `label`, `source` ...); those not named are found by their usual names.
-        on_error: a row that cannot be used (an empty text, an unknown label) stops the run, or is left out and counted.
+        on_error: a damaged row (an unknown label, tags that do not fit) stops the run, or is left out and counted; rows
+            without a text or a label are left out and counted always.
 
     Example:
         >>> LabelledData(train="train.tsv").dev is None
@@ -43,19 +44,19 @@ class LabelledData(Config):
     """
 
     train: str | tuple[str, ...]
-    dev: str | None = None
-    test: str | None = None
+    dev: str | tuple[str, ...] | None = None
+    test: str | tuple[str, ...] | None = None
     dev_fraction: Chance = 0.1
     test_fraction: Chance = 0.0
     group: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
-    on_error: Literal["strict", "skip"] = "strict"
+    on_error: Literal["strict", "skip", "replace"] = "strict"
 
     @property
     def files(self) -> dict[str, tuple[str, ...]]:
         """The files of each split that is given."""
-        train = (self.train,) if isinstance(self.train, str) else self.train
-        return {"train": train, **{name: (file,) for name, file in (("dev", self.dev), ("test", self.test)) if file}}
+        given = (("train", self.train), ("dev", self.dev), ("test", self.test))
+        return {name: (files,) if isinstance(files, str) else files for name, files in given if files}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

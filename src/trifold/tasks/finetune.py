@@ -7,8 +7,7 @@ runs/mine/
     best-00000200.safetensors   the best weights in training's own form, for a run that goes on
 """
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,22 @@ import torch
 
 from trifold.batch import Batch
 from trifold.config import to_json
-from trifold.data.permutation import mix
-from trifold.data.rows import Row, file_digest, read_rows
-from trifold.errors import ConfigError, DataError
+from trifold.data.rows import Row, file_digest
+from trifold.errors import ConfigError
 from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
+from trifold.tasks.account import Account
 from trifold.tasks.best import Best, choose_metric
 from trifold.tasks.build import build_task, complete, keep_head, portability, save_task
 from trifold.tasks.config import Generation, Translation
+from trifold.tasks.examples import Splits, read_examples
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import pack
 from trifold.tasks.generation import GenerationTask
 from trifold.tasks.head import equip
 from trifold.tasks.judge import judge
 from trifold.tasks.loader import ExampleLoader
-from trifold.tasks.record import Record, read_records
+from trifold.tasks.record import Record
 from trifold.tasks.report import write_task_report
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
@@ -47,8 +47,10 @@ from trifold.training.prepare import choose_model
 from trifold.training.run import claimed, open_saver, write_facts
 from trifold.training.save import Saver, publish_model
 
-__all__ = ["FineTuneResult", "finetune", "split_records", "split_rows"]
+__all__ = ["FineTuneResult", "finetune", "split_records"]
 
+FEW = 20
+"""Fewer examples than this judge nothing well."""
 SAMPLES = 6
 """Texts of the model's own that a report shows."""
 
@@ -64,6 +66,7 @@ class FineTuneResult:
         trained_parameters: how many of them moved.
         flops: operations of this process's training, `6 x weights of matrix products x places`; tables are only looked up.
         judgement: metrics with intervals beside baselines, as JSON data.
+        account: what became of the columns and rows of the data, as JSON data.
     """
 
     folder: Path
@@ -73,15 +76,7 @@ class FineTuneResult:
     trained_parameters: int
     flops: float
     judgement: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Splits:
-    """Records to train on, to choose by and to judge on."""
-
-    train: list[Record]
-    dev: list[Record]
-    test: list[Record]
+    account: dict[str, Any]
 
 
 def finetune(
@@ -110,17 +105,17 @@ def finetune(
     out = Path(out)
     keep_freed_memory()
     with claimed(out, experiment, resume=resume, allow=allow) as claim:
-        rows = split_rows(experiment)
-        wanted, weights = complete(experiment.task, rows["train"], experiment.data.columns)
+        data = read_examples(experiment)
+        _tell(listen, data.account)
+        wanted, weights = complete(experiment.task, data.rows["train"])
         torch.manual_seed(experiment.training.seed)
-        model, tokenizer = _start(experiment, rows["train"], out)
+        model, tokenizer = _start(experiment, [row for row, _ in data.rows["train"]], out)
         task = build_task(wanted, tokenizer, model.config, class_weights=weights)
         choice = choose_metric(task, experiment.metric)
         if settings := portability(wanted):
             listen(Event("not_portable", details={"settings": ", ".join(settings)}))
-        splits = _splits(experiment, task, rows)
-        sizes = {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)}
-        listen(Event("examples", details={**sizes, "skipped": sum(map(len, rows.values())) - sum(sizes.values())}))
+        splits = data.records(task)
+        _tell(listen, data.account, splits)
         before = _before(task, model, splits)
         left = _prepare(experiment, task, model)
         if left is not None:
@@ -133,7 +128,22 @@ def finetune(
         work = Work(listen)
         best = Best(out, trainer, choice=choice, patience=experiment.patience)
         _learn(experiment, best, task, splits, saver=saver, work=work)
-        return _finish(experiment, out, trainer, task, splits, before=before, tokenizer=tokenizer, work=work)
+        return _finish(
+            experiment, best, task, splits, before=before, tokenizer=tokenizer, work=work, account=data.account
+        )
+
+
+def _tell(listen: Listener, account: Account, splits: Splits | None = None) -> None:
+    """Say which columns are read, or how many rows of each split are used, before anything is trained."""
+    lines = account.column_lines() if splits is None else account.row_lines()
+    for line in lines:
+        listen(Event("account", details={"line": line}))
+    if splits is not None:
+        skipped = sum(count.skipped for count in account.splits.values())
+        sizes = {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test), "skipped": skipped}
+        listen(Event("examples", details=sizes))
+        if len(splits.judged) < FEW:
+            listen(Event("few", details={"count": len(splits.judged)}))
 
 
 def _hashes(experiment: FineTuning) -> dict[str, object]:
@@ -157,16 +167,17 @@ def _learn(experiment: FineTuning, best: Best, task: Task, splits: Splits, *, sa
 
 def _finish(
     experiment: FineTuning,
-    out: Path,
-    trainer: Trainer,
+    best: Best,
     task: Task,
     splits: Splits,
     *,
     before: Sequence[Prediction],
     tokenizer: Tokenizer,
     work: "Work",
+    account: Account,
 ) -> FineTuneResult:
     """Save the model, judge it on what it has not seen, and write down both."""
+    out, trainer = best.out, best.trainer
     trained = sum(value.numel() for value in trainer.model.parameters() if value.requires_grad)
     model = trainer.model
     assert isinstance(model, Transformer)
@@ -177,7 +188,7 @@ def _finish(
         _calibrate(task, exact, splits.dev)
         publish_model(exact, tokenizer, out, also=lambda folder: save_task(task, folder))
     work.listen(Event("evaluate"))
-    judged = splits.test or splits.dev
+    judged = splits.judged
     untuned = {"untuned": list(before)} if before else {}
     said = task.predict(exact, judged)
     found = judge(task, judged, said, train=splits.train, others=untuned)
@@ -186,7 +197,7 @@ def _finish(
     found["unknown_tokens"] = _unknown_share(tokenizer, judged)
     count = model.num_parameters()
     flops = 6.0 * _multiplied(exact, task) * work.places
-    result = FineTuneResult(out, trainer.step, trainer.seconds, count, trained, flops, found)
+    result = FineTuneResult(out, trainer.step, trainer.seconds, count, trained, flops, found, account.to_json())
     _describe(out, experiment, result)
     write_task_report(out)
     work.listen(Event("save", details={"folder": str(out)}))
@@ -258,50 +269,21 @@ def _describe(out: Path, experiment: FineTuning, result: FineTuneResult) -> None
     data = {name: {"file": ", ".join(found), "sha256": hashes[name]} for name, found in experiment.data.files.items()}
     facts = {"steps": result.steps, "seconds": result.seconds, "num_parameters": result.num_parameters,
              "trained_parameters": result.trained_parameters, "flops": result.flops}  # fmt: skip
-    write_facts(out, {"experiment": to_json(experiment), "data": data, "result": facts, "judgement": result.judgement})
-
-
-def split_rows(experiment: FineTuning) -> dict[str, list[Row]]:
-    """The rows of each file; where there is no dev or test file, a part of the training rows, the same every time.
-
-    Raises:
-        DataError: a file has no rows, or no column of the group's name.
-    """
-    data = experiment.data
-    rows = {name: [row for file in files for row in read_rows(file)] for name, files in data.files.items()}
-    for name, found in rows.items():
-        if not found:
-            raise DataError("task.no_rows_in", path=", ".join(data.files[name]))
-    parts = {"test": 0.0 if "test" in rows else data.test_fraction, "dev": 0.0 if "dev" in rows else data.dev_fraction}
-    edges = {"test": parts["test"], "dev": parts["test"] + parts["dev"], "train": 1.0}
-    all_rows, rows["train"] = rows["train"], []
-    for number, row in enumerate(all_rows):
-        place = _place(row, number, data.group)
-        rows.setdefault(next(name for name, edge in edges.items() if place < edge), []).append(row)
-    return rows
-
-
-def _place(row: Row, number: int, group: str | None) -> float:
-    """A number from 0 to 1 that says which split a row falls into: by its own number, or by what its group is called."""
-    if group is not None:
-        if group not in row.values:
-            raise DataError("task.no_group", origin=row.origin, given=group, known=", ".join(row.values)[:300])
-        number = int.from_bytes(hashlib.sha256(str(row.values[group]).encode()).digest()[:7])
-    return mix(7, number) % 10_000 / 10_000
-
-
-def _splits(experiment: FineTuning, task: Task, rows: Mapping[str, list[Row]]) -> Splits:
-    columns, skip = experiment.data.columns, experiment.data.on_error == "skip"
-    made = {name: read_records(found, task.roles, columns, task.record, skip=skip) for name, found in rows.items()}
-    if not made["train"]:
-        raise DataError("task.no_rows")
-    return Splits(made["train"], made.get("dev", []), made.get("test", []))
+    write_facts(
+        out,
+        {
+            "experiment": to_json(experiment),
+            "data": data,
+            "account": result.account,
+            "result": facts,
+            "judgement": result.judgement,
+        },
+    )
 
 
 def split_records(experiment: FineTuning, task: Task) -> list[Record]:
     """The records that a run of this experiment is judged on."""
-    splits = _splits(experiment, task, split_rows(experiment))
-    return splits.test or splits.dev
+    return read_examples(experiment).records(task).judged
 
 
 def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Transformer, Tokenizer]:
@@ -330,8 +312,7 @@ def _texts_in(value: Any) -> list[str]:
 
 def _before(task: Task, model: Transformer, splits: Splits) -> list[Prediction]:
     """What the model said before it was tuned, where it can say anything: a baseline for instruction tuning."""
-    judged = splits.test or splits.dev
-    return task.predict(model, judged) if isinstance(task.config, Generation) and judged else []
+    return task.predict(model, splits.judged) if isinstance(task.config, Generation) else []
 
 
 def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from trifold.batch import Batch, Loss
 from trifold.data.rows import Row
-from trifold.errors import DataError
+from trifold.errors import MissingValueError
 from trifold.evaluation.metric import Tally
 from trifold.example import TrainingExample
 from trifold.generation import Sampling
@@ -19,7 +19,7 @@ from trifold.objective.objective import language_model_loss
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Generation
 from trifold.tasks.frame import Frame
-from trifold.tasks.record import Record, Role, text_of
+from trifold.tasks.record import Record, Role, optional_text, text_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.tasks.writing import write_answers, written_example
 from trifold.text import Tokenizer
@@ -27,7 +27,7 @@ from trifold.text import Tokenizer
 __all__ = ["GenerationTask"]
 
 ROLES = (
-    Role("prompt", ("instruction", "prompt", "question", "document"), needed=False),
+    Role("prompt", ("instruction", "prompt", "question", "query", "document", "input"), needed=False, alone=("text",)),
     Role("input", ("input", "context"), needed=False),
     Role("response", ("output", "response", "answer", "completion", "summary", "text"), label=True),
 )
@@ -54,10 +54,10 @@ class GenerationTask:
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """The rendered prompt and, where the file has it, the answer."""
-        prompt, given = (_text(row, columns.get(role)) for role in ("prompt", "input"))
+        prompt, given = (optional_text(row, columns.get(role)) for role in ("prompt", "input"))
         gold = text_of(row, columns["response"]) if "response" in columns else None
-        if not prompt.strip() and not (gold or "").strip():
-            raise DataError("task.empty_text", origin=row.origin)
+        if gold is None and not prompt:
+            raise MissingValueError("task.missing_value", origin=row.origin, name=columns.get("prompt", "prompt"))
         return Record((self.render(prompt, given),), gold, row.origin)
 
     def render(self, prompt: str, given: str = "") -> str:
@@ -113,10 +113,3 @@ class GenerationTask:
         del records
         rows = np.array([[one.details["nats"], one.details["bytes"]] for one in predictions], dtype=np.float64)
         return {"bits_per_byte": Tally(rows, lambda total: total[..., 0] / math.log(2) / total[..., 1].clip(1))}
-
-
-def _text(row: Row, column: str | None) -> str:
-    """What stands in a column that may be left empty; nothing where a row has no such key."""
-    if column is None or ("+" not in column and row.values.get(column) is None):
-        return ""
-    return text_of(row, column)

@@ -1,13 +1,37 @@
 """Labelled examples: which column of a file plays which part, and what stands in it."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 from trifold.data.rows import Row
-from trifold.errors import DataError
+from trifold.errors import ConfigError, DataError, MissingValueError
+from trifold.tasks.account import Account, Count
 
-__all__ = ["Columns", "Record", "Role", "choose_column", "find_columns", "mostly_chinese", "read_records", "text_of"]
+__all__ = [
+    "Columns",
+    "Placed",
+    "Record",
+    "Role",
+    "check_roles",
+    "choose_column",
+    "columns_in",
+    "file_of",
+    "find_columns",
+    "is_missing",
+    "make_records",
+    "mostly_chinese",
+    "optional_text",
+    "place_rows",
+    "text_of",
+    "value_of",
+]
+
+PLAIN = {"id", "idx", "index", "uuid", "guid", "key", "number", "date", "time", "timestamp", "url", "link", "source",
+         "lang", "language", "license", "split", "type", "category", "topic", "author", "user", "version"}  # fmt: skip
+"""Columns that no prompt stands in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,116 +59,321 @@ class Role:
 
     Attributes:
         name: of the part.
-        names: what such a column is usually called, the most telling first.
+        names: what such a column is usually called, the most telling first; case does not count.
         needed: whether a file without one is refused.
         label: whether it holds what should be said, which is not needed at inference.
+        beside: pairs of columns that play the role before this one and this one where both are there.
+        parts: usual names of which each is only a part of what is meant, such as title and content.
+        alone: of a role that is not needed: usual names of the label's column that mean that there is nothing else to
+            read; with another, a file whose further texts nobody reads is refused.
+
+    Example:
+        >>> Role("text", ("text", "sentence")).needed
+        True
     """
 
     name: str
     names: tuple[str, ...]
     needed: bool = True
     label: bool = False
+    beside: tuple[tuple[str, str], ...] = ()
+    parts: tuple[str, ...] = ()
+    alone: tuple[str, ...] | None = None
 
 
 Columns = Mapping[str, str]
 """The column of each role that was found."""
+Placed = tuple[Row, Columns]
+"""A row with the columns of its file."""
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value says nothing: null, not a number, or a blank text.
+
+    Example:
+        >>> [is_missing(value) for value in (None, float("nan"), " ", 0, "no", [])]
+        [True, True, True, False, False, False]
+    """
+    return (
+        value is None
+        or (isinstance(value, str) and not value.strip())
+        or (isinstance(value, float) and math.isnan(value))
+    )
+
+
+def value_of(row: Row, column: str) -> Any:
+    """What stands in a column, None for nothing: of `a|b` in the first that has something, of `a+b` the texts of both.
+
+    Example:
+        >>> row = Row({"title": "Rain", "body": None, "content": "It pours."}, "a.jsonl:1")
+        >>> value_of(row, "body|content"), value_of(row, "title+content"), value_of(row, "body")
+        ('It pours.', 'Rain It pours.', None)
+    """
+    if column not in row.values and "|" in column:
+        return next((value for part in column.split("|") if (value := value_of(row, part)) is not None), None)
+    if column not in row.values and "+" in column:
+        return " ".join(filter(None, (optional_text(row, part) for part in column.split("+")))) or None
+    value = row.values.get(column)
+    return None if is_missing(value) else value
+
+
+def text_of(row: Row, column: str) -> str:
+    """The text in a column; numbers are written out.
+
+    Raises:
+        MissingValueError: there is none.
+        DataError: it is no text.
+    """
+    value = value_of(row, column)
+    if value is None:
+        blank = any(isinstance(row.values.get(part), str) for part in columns_in(column, row.values))
+        raise MissingValueError("task.empty_value" if blank else "task.missing_value", origin=row.origin, name=column)
+    if not isinstance(value, str | bool | int | float):
+        raise DataError("task.bad_value", origin=row.origin, name=column, given=type(value).__name__)
+    return str(value)
+
+
+def optional_text(row: Row, column: str | None) -> str:
+    """The text in a column that may be left empty, or that no file needs to have.
+
+    Example:
+        >>> optional_text(Row({"input": None}, "a.jsonl:1"), "input")
+        ''
+    """
+    return "" if column is None or value_of(row, column) is None else text_of(row, column)
+
+
+def columns_in(column: str, header: Collection[str]) -> list[str]:
+    """The columns that a name such as `a|b+c` speaks of.
+
+    Example:
+        >>> columns_in("title+body", ["title", "body"]), columns_in("a+b", ["a+b"])
+        (['title', 'body'], ['a+b'])
+    """
+    return [column] if column in header else [part for one in column.split("|") for part in one.split("+")]
+
+
+def choose_column(wanted: str, header: Collection[str]) -> str | None:
+    """A column as the user named it, or of `a|b+c` the choices whose columns are all there; None where none is.
+
+    Example:
+        >>> choose_column("text|title+body", ["title", "body"])
+        'title+body'
+    """
+    if wanted in header:
+        return wanted
+    there = [one for one in wanted.split("|") if one in header or all(part in header for part in one.split("+"))]
+    return "|".join(there) or None
+
+
+def check_roles(roles: Sequence[Role], given: Mapping[str, str]) -> None:
+    """Refuse columns that are named for a role which the task does not have.
+
+    Raises:
+        ConfigError: there is such a role; says which there are.
+    """
+    known = [role.name for role in roles]
+    for name in given:
+        if name not in known:
+            raise ConfigError("config.unknown_key", where="data.columns", given=name, allowed=", ".join(known), hint="")
 
 
 def find_columns(
-    roles: Sequence[Role], header: Sequence[str], given: Mapping[str, str], origin: str, *, labelled: bool = True
+    roles: Sequence[Role],
+    header: Sequence[str],
+    given: Mapping[str, str],
+    origin: str,
+    *,
+    labelled: bool = True,
+    rows: Sequence[Row] = (),
 ) -> dict[str, str]:
     """The column for each role: the one that was given, else the one with a usual name.
 
     Args:
         roles: the parts.
         header: names of the columns.
-        given: columns by role, where the user said.
+        given: columns by role, where the user said; an empty name for none.
         origin: the file, for messages.
         labelled: whether roles that hold labels are needed.
+        rows: of the file: columns that are empty in all of them count as missing, and those that are never filled at the
+            same time may play the same role.
 
     Raises:
-        DataError: a column that is needed is missing; says which there are.
+        DataError: a column is missing that is needed, or it is not clear which is meant; says which there are.
 
     Example:
-        >>> find_columns([Role("text", ("text", "sentence"))], ["label", "sentence"], {}, "a.tsv")
-        {'text': 'sentence'}
+        >>> find_columns([Role("text", ("text", "sentence"))], ["label", "Sentence"], {}, "a.tsv")
+        {'text': 'Sentence'}
         >>> find_columns([Role("text", ())], ["title", "body"], {"text": "text|title+body"}, "b.tsv")
         {'text': 'title+body'}
     """
-    found: dict[str, str] = {}
+    filled = [name for name in header if not rows or any(not is_missing(row.values.get(name)) for row in rows)]
+    found = _given_columns(roles, header, given, origin) | _columns_beside(roles, filled, given)
     for role in roles:
-        wanted = given.get(role.name)
-        chosen = None if wanted is None else choose_column(wanted, header)
-        if wanted is not None and chosen is None:
-            raise DataError("data.no_column", path=origin, given=wanted, known=", ".join(header)[:300])
-        free = [name for name in role.names if name in header and name not in found.values()]
-        if chosen or free:
-            found[role.name] = chosen or free[0]
+        if role.name in found:
+            continue
+        taken = {part for column in found.values() for part in columns_in(column, header)}
+        usual = [name for name in _usual(role, filled) if name not in taken]
+        if not usual and role.needed:
+            usual = [name for name in _usual(role, header) if name not in taken]
+        if usual:
+            found[role.name] = _choose(role, usual, rows, origin)
         elif role.needed and (labelled or not role.label):
             known = ", ".join(header)[:300]
             raise DataError("task.no_column", path=origin, role=role.name, usual=", ".join(role.names), known=known)
+    _refuse_unread_texts(roles, found, filled, rows, origin)
+    return {role.name: found[role.name] for role in roles if found.get(role.name)}
+
+
+def _given_columns(
+    roles: Sequence[Role], header: Sequence[str], given: Mapping[str, str], origin: str
+) -> dict[str, str]:
+    found = {}
+    for role in roles:
+        wanted = given.get(role.name)
+        if wanted is None:
+            continue
+        chosen = choose_column(wanted, header) if wanted else ""
+        if chosen is None or (role.needed and not chosen):
+            known = ", ".join(header)[:300]
+            raise DataError("task.no_such_column", path=origin, given=wanted, role=role.name, known=known)
+        found[role.name] = chosen
     return found
 
 
-def choose_column(wanted: str, header: Collection[str]) -> str | None:
-    """A column as the user named it, or of `a|b+c` the first choice whose columns are all there; None where none is.
+def _columns_beside(roles: Sequence[Role], header: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Columns that play two roles together."""
+    named = {_plain(name): name for name in reversed(header)}
+    for before, role in pairwise(roles):
+        if not {before.name, role.name} & given.keys():
+            for first, second in role.beside:
+                if first in named and second in named:
+                    return {before.name: named[first], role.name: named[second]}
+    return {}
 
-    Example:
-        >>> choose_column("text|title+body", ["title", "body"])
-        'title+body'
-    """
-    choices = [wanted] if wanted in header else wanted.split("|")
-    return next((one for one in choices if one in header or all(part in header for part in one.split("+"))), None)
+
+def _plain(name: str) -> str:
+    """A column's name without what people write it with: case, blanks around it, `-` or a space for `_`."""
+    return "_".join(name.strip().lower().replace("-", " ").split())
 
 
-def text_of(row: Row, column: str) -> str:
-    """The text in a column, or of the columns `a+b` with a space between them; numbers are written out.
+def _usual(role: Role, header: Sequence[str]) -> list[str]:
+    """The columns with a usual name of a role, the most telling first."""
+    return [column for name in role.names for column in header if _plain(column) == name]
+
+
+def _choose(role: Role, usual: Sequence[str], rows: Sequence[Row], origin: str) -> str:
+    """The most telling column, and those that are filled only in rows where it is not."""
+    chosen, others = [usual[0]], []
+    for name in usual[1:]:
+        apart = rows and not any(_has(row, name) and any(_has(row, other) for other in chosen) for row in rows)
+        (chosen if apart else others).append(name)
+    parts = [name for name in (usual[0], *others) if _plain(name) in role.parts]
+    if usual[0] in parts and len(parts) > 1:
+        raise DataError("task.several_columns", path=origin, role=role.name, given=", ".join(parts),
+                        joined="+".join(parts), one=parts[-1])  # fmt: skip
+    return "|".join(chosen)
+
+
+def _has(row: Row, column: str) -> bool:
+    return not is_missing(row.values.get(column))
+
+
+def _refuse_unread_texts(
+    roles: Sequence[Role], found: Mapping[str, str], header: Sequence[str], rows: Sequence[Row], origin: str
+) -> None:
+    """Refuse a file where a role has no column and texts stand in columns that nobody reads.
 
     Raises:
-        DataError: there is none, or it is no text.
+        DataError: it is so; names the columns.
     """
-    if column not in row.values and "+" in column:
-        return " ".join(text_of(row, part) for part in column.split("+"))
-    value = row.values.get(column)
-    if isinstance(value, bool | int | float):
-        return str(value)
-    if not isinstance(value, str):
-        raise DataError("task.bad_value", origin=row.origin, name=column, given=type(value).__name__)
-    return value
+    read = {part for column in found.values() for part in columns_in(column, header)}
+    said = {_plain(found[role.name]) for role in roles if role.label and role.name in found}
+    texts = [name for name in header if name not in read and _plain(name) not in PLAIN
+             and any(isinstance(row.values.get(name), str | list) for row in rows)]  # fmt: skip
+    for role in roles:
+        if role.alone is not None and role.name not in found and texts and not said & set(role.alone):
+            raise DataError("task.unread_texts", path=origin, role=role.name, usual=", ".join(role.names),
+                            given=", ".join(texts), one=texts[0])  # fmt: skip
 
 
-def read_records(
+def file_of(row: Row) -> str:
+    """The file that a row stands in.
+
+    Example:
+        >>> file_of(Row({}, "a/b.jsonl:12"))
+        'a/b.jsonl'
+    """
+    return row.origin.rpartition(":")[0] or row.origin
+
+
+def place_rows(
     rows: Sequence[Row],
     roles: Sequence[Role],
     given: Mapping[str, str],
-    make: Callable[[Row, Columns], Record],
     *,
     labelled: bool = True,
-    skip: bool = False,
-) -> list[Record]:
-    """Records from rows whose columns are found by role.
+    account: Account | None = None,
+) -> list[Placed]:
+    """Each row with the columns of its file, which are found among all that any of its rows has.
 
     Args:
-        rows: of one file.
+        rows: of one file or several.
         roles: the parts that the task knows.
         given: columns by role, where the user said.
-        make: a row and the columns to a record.
         labelled: whether each must have its label.
-        skip: leave out the rows that `make` refuses.
+        account: is told the columns of each file.
 
     Raises:
-        DataError: a column is missing, or a row is refused and not skipped.
+        DataError: a column is missing, or it is not clear which is meant.
+
+    Example:
+        >>> rows = [Row({"text": "good"}, "a.jsonl:1"), Row({"sentence": "bad", "id": 7}, "b.jsonl:1")]
+        >>> [dict(columns) for _, columns in place_rows(rows, [Role("text", ("text", "sentence"))], {})]
+        [{'text': 'text'}, {'text': 'sentence'}]
     """
-    if not rows:
-        return []
-    columns = find_columns(roles, list(rows[0].values), given, rows[0].origin, labelled=labelled)
-    records = []
+    files: dict[str, list[Row]] = {}
     for row in rows:
+        files.setdefault(file_of(row), []).append(row)
+    columns: dict[str, Columns] = {}
+    for file, part in files.items():
+        header = list(dict.fromkeys(name for row in part for name in row.values))
+        columns[file] = find_columns(roles, header, given, file, labelled=labelled, rows=part)
+        if account is not None:
+            read = {name for column in columns[file].values() for name in columns_in(column, header)}
+            account.columns[file] = columns[file]
+            account.unread[file] = tuple(name for name in header if name not in read)
+    return [(row, columns[file_of(row)]) for row in rows]
+
+
+def make_records(
+    placed: Iterable[Placed],
+    make: Callable[[Row, Columns], Record],
+    *,
+    on_error: Literal["strict", "skip", "replace"] = "strict",
+    count: Count | None = None,
+) -> list[Record]:
+    """Records from rows; those that lack a value are left out and counted, and where damage is forgiven, the damaged.
+
+    Args:
+        placed: rows with their columns.
+        make: a row and its columns to a record.
+        on_error: whether a damaged row stops the reading.
+        count: is told what became of each row.
+
+    Raises:
+        DataError: a row is damaged, and `on_error` is strict.
+    """
+    records, count = [], Count() if count is None else count
+    for row, columns in placed:
+        count.rows += 1
         try:
             records.append(make(row, columns))
-        except DataError:
-            if not skip:
+            count.used += 1
+        except DataError as error:
+            if on_error == "strict" and not isinstance(error, MissingValueError):
                 raise
+            count.leave_out(error)
     return records
 
 

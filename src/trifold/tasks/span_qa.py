@@ -147,8 +147,6 @@ class SpanQATask:
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Question, context and gold answers, whose offsets are checked against the context."""
         question, context = text_of(row, columns["question"]), text_of(row, columns["context"])
-        if not question.strip() or not context.strip():
-            raise DataError("task.empty_text", origin=row.origin)
         gold = _answers(row, columns["answers"], context) if "answers" in columns else None
         return Record((question, context), gold, row.origin)
 

@@ -1,6 +1,7 @@
 """A label for each word: entities, parts of speech, Chinese word boundaries."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from trifold.batch import IGNORED, Batch, Loss
 from trifold.data.rows import Row
-from trifold.errors import ConfigError, DataError
+from trifold.errors import ConfigError, DataError, MissingValueError
 from trifold.evaluation.metric import Tally, accuracy, entity_f1
 from trifold.example import Ids, TrainingExample
 from trifold.model import Transformer
@@ -18,7 +19,7 @@ from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Tagging
 from trifold.tasks.frame import Frame
 from trifold.tasks.head import TaskHead, labelled_vectors, task_head
-from trifold.tasks.record import Record, Role
+from trifold.tasks.record import Placed, Record, Role, text_of, value_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
 
@@ -134,22 +135,26 @@ def split_words(row: Row, column: str) -> tuple[str, ...]:
     """The words or tags in a column: a list, or a text divided by spaces.
 
     Raises:
-        DataError: there are none.
+        MissingValueError: there are none.
     """
-    value = row.values.get(column)
-    words = tuple(map(str, value)) if isinstance(value, list) else tuple(str(value or "").split())
+    value = value_of(row, column)
+    words = tuple(map(str, value)) if isinstance(value, list) else tuple(text_of(row, column).split())
     if not words:
-        raise DataError("task.empty_text", origin=row.origin)
+        raise MissingValueError("task.empty_value", origin=row.origin, name=column)
     return words
 
 
-def find_tags(config: Tagging, rows: Sequence[Row], column: str) -> Tagging:
+def find_tags(config: Tagging, rows: Sequence[Placed]) -> Tagging:
     """The configuration with the tags of the training data.
 
     Raises:
         DataError: all words have the same tag.
     """
-    tags = sorted({tag for row in rows for tag in split_words(row, column)} | set(config.labels))
+    found = set(config.labels)
+    for row, columns in rows:
+        with suppress(DataError):  # such a row is left out, or stops the run where records are made
+            found.update(split_words(row, columns["tags"]))
+    tags = sorted(found)
     if len(tags) < 2:
         raise DataError("task.one_class", given=", ".join(tags) or "-", count=len(rows))
     return config if config.labels else replace(config, labels=tuple(tags))

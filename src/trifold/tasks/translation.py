@@ -5,7 +5,6 @@ from typing import Any
 
 from trifold.batch import Batch, Loss
 from trifold.data.rows import Row
-from trifold.errors import DataError
 from trifold.evaluation.metric import Tally, bleu, chrf
 from trifold.example import TrainingExample
 from trifold.generation import Sampling
@@ -47,8 +46,6 @@ class TranslationTask:
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Source and, where the file has it, target."""
         source = text_of(row, columns["source"])
-        if not source.strip():
-            raise DataError("task.empty_text", origin=row.origin)
         return Record((source,), text_of(row, columns["target"]) if "target" in columns else None, row.origin)
 
     def build_head(self, d_model: int) -> None:

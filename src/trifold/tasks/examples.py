@@ -1,0 +1,118 @@
+"""The examples of an experiment: read from its files, their columns found, parted, and made into records."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trifold.data.rows import read_rows
+from trifold.errors import DataError
+from trifold.tasks.account import Account, Count
+from trifold.tasks.build import labels_in_row, roles_of
+from trifold.tasks.experiment import FineTuning
+from trifold.tasks.record import Placed, Record, check_roles, file_of, make_records, place_rows, value_of
+from trifold.tasks.split import content_of, group_of, numbered, split_units
+from trifold.tasks.task import Task
+
+__all__ = ["Examples", "Splits", "read_examples"]
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Records to train on, to choose by and to judge on.
+
+    Example:
+        >>> Splits([Record(("good",), "yes")], [], []).judged
+        []
+    """
+
+    train: list[Record]
+    dev: list[Record]
+    test: list[Record]
+
+    @property
+    def judged(self) -> list[Record]:
+        """The records that the result is judged on: the dev set where there is no test."""
+        return self.test or self.dev
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Rows of an experiment with their columns, by split, and what became of them.
+
+    Attributes:
+        experiment: whose files they stand in.
+        rows: by split.
+        account: is filled in as records are made.
+    """
+
+    experiment: FineTuning
+    rows: Mapping[str, list[Placed]]
+    account: Account
+
+    def records(self, task: Task) -> Splits:
+        """The records of each split; rows that cannot be used are counted.
+
+        Raises:
+            DataError: a row is damaged and that is not forgiven, or a split has nothing left.
+        """
+        made = {}
+        for name, placed in self.rows.items():
+            count = self.account.splits[name] = Count()
+            made[name] = make_records(placed, task.record, on_error=self.experiment.data.on_error, count=count)
+            if placed and not made[name]:
+                raise DataError("task.nothing_left", split=name, count=count.rows, reasons=count.reasons)
+        splits = Splits(made["train"], made.get("dev", []), made.get("test", []))
+        if not splits.train:
+            raise DataError("task.no_rows")
+        if not splits.judged:
+            raise DataError("task.too_few", count=len(splits.train))
+        return splits
+
+
+def read_examples(experiment: FineTuning) -> Examples:
+    """The rows of each file; where there is no dev or test file, a part of the training rows, the same every time.
+
+    Raises:
+        ConfigError: a column is named for a role that the task does not have.
+        DataError: a file has no rows, a column is missing or ambiguous, or nothing is left to judge on.
+    """
+    data, roles, account = experiment.data, roles_of(experiment.task.kind), Account()
+    check_roles(roles, data.columns)
+    placed = {}
+    for name, files in data.files.items():
+        rows = [row for file in files for row in read_rows(file)]
+        if not rows:
+            raise DataError("task.no_rows_in", path=", ".join(files))
+        placed[name] = place_rows(rows, roles, data.columns, account=account)
+    fractions = {name: fraction for name, fraction in (("test", data.test_fraction), ("dev", data.dev_fraction))
+                 if name not in placed}  # fmt: skip
+    every, keys = placed["train"], _keys(experiment, placed["train"])
+    labels = [labels_in_row(experiment.task, row, columns) or () for row, columns in every]
+    sides = split_units(keys, labels, fractions)
+    if fractions and set(sides) == {"train"}:  # too few texts differ: the same text may then be on both sides
+        sides = split_units(numbered(keys), labels, fractions)
+    placed = {name: placed.get(name, []) for name in ("train", "dev", "test")}
+    placed["train"] = [one for one, side in zip(every, sides, strict=True) if side == "train"]
+    for name in fractions:
+        placed[name] = [one for one, side in zip(every, sides, strict=True) if side == name]
+    if not placed["dev"] and not placed["test"]:
+        raise DataError("task.too_few", count=len(every))
+    return Examples(experiment, {name: rows for name, rows in placed.items() if rows}, account)
+
+
+def _keys(experiment: FineTuning, placed: Sequence[Placed]) -> list[str | None]:
+    """What keeps each row together with others; None for rows without the label or the text that a split is for."""
+    group, roles = experiment.data.group, roles_of(experiment.task.kind)
+    headers: dict[str, dict[str, None]] = {}
+    for row, _ in placed:
+        headers.setdefault(file_of(row), {}).update(dict.fromkeys(row.values))
+    keys: list[str | None] = []
+    for row, columns in placed:
+        needed = [columns[role.name] for role in roles if role.needed and role.name in columns]
+        unusable = labels_in_row(experiment.task, row, columns) is None
+        if unusable or any(value_of(row, column) is None for column in needed):
+            keys.append(None)
+        elif group is None:
+            keys.append(content_of(row, columns, roles))
+        else:
+            keys.append(group_of((row, columns), group, tuple(headers[file_of(row)]), roles))
+    return keys
