@@ -208,14 +208,42 @@ def override(config: C, changes: Mapping[str, object], *, where: str = "configur
         owner: Any = data
         for depth, part in enumerate(parents):
             if not isinstance(owner, dict) or part not in owner:
-                known = sorted(owner) if isinstance(owner, dict) else []
-                raise unknown_key(".".join([where, *parents[:depth]]), part, known)
+                raise unknown_key(".".join([where, *parents[:depth]]), part, _keys(owner))
+            if owner[part] is None and _holds_fields(type(config), parents[: depth + 1]):
+                owner[part] = {}
             owner = owner[part]
-        if not isinstance(owner, dict) or last not in owner:
-            known = sorted(owner) if isinstance(owner, dict) else []
-            raise unknown_key(".".join([where, *parents]), last, known)
-        owner[last] = _parse(value)
+        if not isinstance(owner, dict) or (last not in owner and not _is_open(type(config), parents, last)):
+            raise unknown_key(".".join([where, *parents]), last, _keys(owner))
+        texts = dict[str, str] in _types_at(
+            type(config), parents
+        )  # a name is a name, also where it looks like a number
+        owner[last] = value if texts else _parse(value)
     return from_json(type(config), data, where=where)
+
+
+def _keys(owner: object) -> list[str]:
+    return sorted(owner) if isinstance(owner, dict) else []
+
+
+def _types_at(cls: type, path: list[str]) -> list[Any]:
+    """The types that the field at a path may have."""
+    current: list[Any] = [cls]
+    for part in path:
+        hints = [typing.get_type_hints(owner) for kind in current for owner in _dataclasses_in(kind)]
+        current = [found[part] for found in hints if part in found]
+    return current
+
+
+def _holds_fields(cls: type, path: list[str]) -> bool:
+    """Whether something with fields of its own may stand at a path."""
+    return any(_dataclasses_in(kind) for kind in _types_at(cls, path))
+
+
+def _is_open(cls: type, path: list[str], name: str) -> bool:
+    """Whether a mapping at a path takes a new name: any name, or that of a field that is not written yet."""
+    kinds = _types_at(cls, path)
+    mapping = any(typing.get_origin(part) is dict for kind in kinds for part in (kind, *typing.get_args(kind)))
+    return mapping or any(name in typing.get_type_hints(owner) for kind in kinds for owner in _dataclasses_in(kind))
 
 
 def _parse(value: object) -> object:

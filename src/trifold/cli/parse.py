@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find_command", "parse", "wants"]
 
-PATH = re.compile(r"(?:--)?([a-z_][a-z0-9_]*(?:\.[a-z0-9_]+)+)(?:=(.*))?", re.DOTALL)
+PATH = re.compile(r"(?:--)?([a-z_][a-z0-9_-]*(?:\.[a-z0-9_]+)*)(?:=(.*))?", re.DOTALL)
 
 
 class Parser(argparse.ArgumentParser):
@@ -100,7 +100,7 @@ def _present(options: tuple[Option, ...], namespace: argparse.Namespace) -> list
 
 
 def _take_overrides(command: Command, words: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Split `--training.seed 3`, `--training.seed=3` and `training.seed=3` from the other words."""
+    """Split `--training.seed 3`, `--training.seed=3`, `training.seed=3` and `patience=3` from the other words."""
     rest: list[str] = []
     found: dict[str, str] = {}
     place = 0
@@ -108,19 +108,34 @@ def _take_overrides(command: Command, words: list[str]) -> tuple[list[str], dict
         word = words[place]
         place += 1
         match = PATH.fullmatch(word)
-        dotted = match is not None and (word.startswith("--") or match[2] is not None)
-        if match is None or not dotted or (not word.startswith("--") and not _is_ours(command, match[1])):
+        if match is None or not _is_setting(command, match):
             rest.append(word)
             continue
         _check_section(command, match[1])
-        if match[2] is None:
-            if place == len(words):
-                raise UsageError("cli.no_value", option=word, command=command.name)
+        if _is_option(command, match[1]):
+            rest += [f"--{match[1].replace('_', '-')}", match[2]]
+        elif match[2] is not None:
+            found[match[1]] = match[2]
+        elif place < len(words):
             found[match[1]] = words[place]
             place += 1
         else:
-            found[match[1]] = match[2]
+            raise UsageError("cli.no_value", option=word, command=command.name)
     return rest, found
+
+
+def _is_setting(command: Command, match: re.Match[str]) -> bool:
+    """Whether a word sets a field of the experiment, and is no option, prompt or file name."""
+    dashed = match[0].startswith("--")
+    if "." not in match[1]:
+        return match[1] in command.sections and (
+            match[2] is not None if not dashed else not _is_option(command, match[1])
+        )
+    return dashed or (match[2] is not None and _is_ours(command, match[1]))
+
+
+def _is_option(command: Command, name: str) -> bool:
+    return any(option.field == name and not option.positional for option in command.options)
 
 
 def _is_ours(command: Command, path: str) -> bool:
