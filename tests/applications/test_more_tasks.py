@@ -29,8 +29,8 @@ def test_several_seeds_give_their_mean_and_how_far_it_may_be_off(tmp_path, table
 
 
 def test_texts_with_several_labels_are_learned_from_lists_and_from_columns(tmp_path, capsys):
-    rows = [{"text": f"{a} {b}", "label": [name for name in (a, b) if name != "none"]}
-            for a in ("red", "none") for b in ("round", "none")] * 40  # fmt: skip
+    rows = [{"text": f"{a} {b} {turn}", "label": [name for name in (a, b) if name != "none"]}
+            for turn in range(40) for a in ("red", "none") for b in ("round", "none")]  # fmt: skip
     train = tmp_path / "train.jsonl"
     train.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     test = write_table(tmp_path / "test.tsv", "text\tlabel", [("red round", "red | round"), ("none none", "")] * 5)

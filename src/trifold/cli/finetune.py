@@ -16,12 +16,22 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND", "say_judgement"]
 
-TASKS = ("classification", "sentiment", "tagging", "span_qa", "translation", "generation", "embedding")
+TASKS = (
+    "classification",
+    "sentiment",
+    "regression",
+    "similarity",
+    "tagging",
+    "span_qa",
+    "translation",
+    "generation",
+    "embedding",
+)
 WARN_UNKNOWN = 0.02
 """From this part of unknown tokens on, the text is probably in a language that the tokenizer has not seen."""
 ROLE_OPTIONS = {
     "text_field": {"text", "query", "tokens", "prompt"},
-    "label_field": {"label", "tags", "answers", "response", "positive"},
+    "label_field": {"label", "score", "tags", "answers", "response", "positive"},
     "source_field": {"source"},
     "target_field": {"target"},
 }
@@ -118,6 +128,8 @@ def _apply(request: Request, data: dict[str, Any]) -> None:
         steps = values.steps if values.minutes is not None else values.steps or 1
         data["training"] |= {"steps": steps, "tokens": None, "minutes": values.minutes}
         data["epochs"] = values.epochs
+    if values.label_names is not None:
+        data["task"]["label_names"] = [name for given in values.label_names for name in given.split(",")]
     if values.metric is not None:
         data["metric"] = values.metric
     if values.lr is not None:
@@ -126,7 +138,7 @@ def _apply(request: Request, data: dict[str, Any]) -> None:
 
 def _task(name: str, own: dict[str, Any]) -> dict[str, Any]:
     """A task by its name, with what is known of it already unless that is another's."""
-    kind = "classification" if name == "sentiment" else name
+    kind = {"sentiment": "classification", "similarity": "regression"}.get(name, name)
     if kind not in TASKS:
         raise UsageError("cli.bad_value", option="TASK", given=name, allowed=", ".join(TASKS), hint="")
     return {**own, "kind": kind} if own.get("kind", kind) == kind else {"kind": kind}
@@ -215,6 +227,7 @@ COMMAND = Command(
         *RESUME_OPTIONS,
         Option(name="text-field", group="data"),
         Option(name="label-field", group="data"),
+        Option(name="label-names", many=True, group="data"),
         Option(name="source-field", group="data"),
         Option(name="target-field", group="data"),
         Option(name="size", choices=SIZES, group="training"),

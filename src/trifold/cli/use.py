@@ -15,17 +15,24 @@ RUN = Option(name="run", positional=True, required=True, help="option_run_task")
 
 def classify(request: Request) -> dict[str, Any]:
     """The label of each text, or of each of its words."""
-    tuned = tuned_for(request.values.run, "classification", "tagging", precision=request.values.precision)
+    tuned = tuned_for(request.values.run, "classification", "regression", "tagging", precision=request.values.precision)
     records = unlabelled_records(tuned, given_rows(request, request.values.text or ()))
     made = tuned.task.predict(tuned.model, records)
     answers = []
     for record, one in zip(records, made, strict=True):
-        shown = one.answer if isinstance(one.answer, str) else " ".join(one.answer) or "-"
-        request.console.say(f"{shown}\t{one.confidence or 0:.4f}\t{' '.join(record.inputs)}")
+        request.console.say("\t".join([*_shown(one), " ".join(record.inputs)]))
         answers.append(
             {"inputs": list(record.inputs), "answer": one.answer, "confidence": one.confidence, **one.details}
         )
     return {"answers": answers}
+
+
+def _shown(said: Any) -> list[str]:
+    """A label with its confidence, or a score alone."""
+    if isinstance(said.answer, float):
+        return [f"{said.answer:.4f}"]
+    label = said.answer if isinstance(said.answer, str) else " ".join(said.answer) or "-"
+    return [label, f"{said.confidence or 0:.4f}"]
 
 
 def translate(request: Request) -> dict[str, Any]:

@@ -107,6 +107,7 @@ class Account:
         columns: of each file, the column of each role.
         unread: of each file, the columns that no role reads.
         splits: the rows of each split.
+        notes: what was taken from the data that could be meant otherwise.
 
     Example:
         >>> account = Account({"a.csv": {"text": "sentence"}}, {"a.csv": ("id",)}, {"train": Count(rows=3, used=3)})
@@ -117,6 +118,7 @@ class Account:
     columns: dict[str, Mapping[str, str]] = field(default_factory=dict)
     unread: dict[str, tuple[str, ...]] = field(default_factory=dict)
     splits: dict[str, Count] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def column_lines(self) -> list[str]:
         """Which columns are read and which are not: a line for all files with the same columns."""
@@ -134,7 +136,8 @@ class Account:
         """The account as JSON data."""
         files = {file: {"columns": dict(columns), "not_used": list(self.unread.get(file, ()))}
                  for file, columns in self.columns.items()}  # fmt: skip
-        return {"files": files, "rows": {name: count.to_json() for name, count in self.splits.items()}}
+        return {"files": files, "rows": {name: count.to_json() for name, count in self.splits.items()},
+                "notes": list(self.notes)}  # fmt: skip
 
 
 def _describe(columns: Mapping[str, str], unread: tuple[str, ...]) -> str:

@@ -13,12 +13,13 @@ from trifold.errors import DataError, ModelFileError
 from trifold.model import config as model_config
 from trifold.presets.pretrained import Transformer, resolve
 from trifold.tasks import config
-from trifold.tasks.classification import ClassificationTask, find_labels, labels_in
+from trifold.tasks.classification import ClassificationTask, find_labels, labels_in, notes_on
 from trifold.tasks.config import TaskConfig
 from trifold.tasks.embedding import EmbeddingTask
 from trifold.tasks.generation import GenerationTask
 from trifold.tasks.head import equip
 from trifold.tasks.record import Columns, Placed, Role
+from trifold.tasks.regression import RegressionTask, find_scale
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.tagging import TaggingTask, find_tags, split_words
 from trifold.tasks.task import Task
@@ -31,8 +32,9 @@ __all__ = [
     "complete",
     "is_fine_tuned",
     "keep_head",
-    "labels_in_row",
+    "labels_in_rows",
     "load_fine_tuned",
+    "notes_on_labels",
     "portability",
     "roles_of",
     "save_task",
@@ -74,15 +76,7 @@ def roles_of(kind: str) -> tuple[Role, ...]:
         >>> [role.name for role in roles_of("translation")]
         ['source', 'target']
     """
-    classes = {
-        "classification": ClassificationTask,
-        "tagging": TaggingTask,
-        "span_qa": SpanQATask,
-        "translation": TranslationTask,
-        "generation": GenerationTask,
-        "embedding": EmbeddingTask,
-    }
-    return classes[kind].roles
+    return _class_of(kind).roles
 
 
 def build_task(
@@ -97,19 +91,22 @@ def build_task(
     Raises:
         ConfigError: the configuration lacks labels, or the model what the task needs.
     """
-    match wanted:
-        case config.Classification():
-            return ClassificationTask(wanted, tokenizer, model, weights=class_weights)
-        case config.Tagging():
-            return TaggingTask(wanted, tokenizer, model)
-        case config.SpanQA():
-            return SpanQATask(wanted, tokenizer, model)
-        case config.Translation():
-            return TranslationTask(wanted, tokenizer, model)
-        case config.Generation():
-            return GenerationTask(wanted, tokenizer, model)
-        case config.Embedding():
-            return EmbeddingTask(wanted, tokenizer, model)
+    if isinstance(wanted, config.Classification):
+        return ClassificationTask(wanted, tokenizer, model, weights=class_weights)
+    return _class_of(wanted.kind)(wanted, tokenizer, model)
+
+
+def _class_of(kind: str) -> Any:
+    classes = {
+        "classification": ClassificationTask,
+        "regression": RegressionTask,
+        "tagging": TaggingTask,
+        "span_qa": SpanQATask,
+        "translation": TranslationTask,
+        "generation": GenerationTask,
+        "embedding": EmbeddingTask,
+    }
+    return classes[kind]
 
 
 def complete(wanted: TaskConfig, rows: Sequence[Placed]) -> tuple[TaskConfig, list[float] | None]:
@@ -123,29 +120,47 @@ def complete(wanted: TaskConfig, rows: Sequence[Placed]) -> tuple[TaskConfig, li
     match wanted:
         case config.Classification():
             return find_labels(wanted, rows)
+        case config.Regression():
+            return find_scale(wanted, rows), None
         case config.Tagging():
             return find_tags(wanted, rows), None
         case _:
             return wanted, None
 
 
-def labels_in_row(wanted: TaskConfig, row: Row, columns: Columns) -> tuple[str, ...] | None:
-    """The labels that occur in a row, so that each is trained on; None where it lacks its label, or that is damaged.
+def labels_in_rows(wanted: TaskConfig, rows: Sequence[Placed]) -> list[tuple[str, ...] | None]:
+    """The labels that occur in each row, so that all are trained on; None where a row lacks its label, or it is damaged.
 
     Example:
-        >>> labels_in_row(config.Classification(), Row({"label": "yes"}, ""), {"label": "label"})
-        ('yes',)
+        >>> labels_in_rows(config.Classification(), [(Row({"label": " yes"}, ""), {"label": "label"})])
+        [('yes',)]
     """
+    match wanted:
+        case config.Classification():
+            return labels_in(wanted, rows)
+        case config.Tagging():
+            return [_tags_in(row, columns) for row, columns in rows]
+        case _:
+            return [()] * len(rows)
+
+
+def _tags_in(row: Row, columns: Columns) -> tuple[str, ...] | None:
     try:
-        match wanted:
-            case config.Classification():
-                return labels_in(row, columns["label"], multi=wanted.multi_label)
-            case config.Tagging():
-                return split_words(row, columns["tags"])
-            case _:
-                return ()
+        return split_words(row, columns["tags"])
     except DataError:
         return None
+
+
+def notes_on_labels(wanted: TaskConfig, filled: TaskConfig) -> list[str]:
+    """What was taken from the training data that a person should know.
+
+    Example:
+        >>> notes_on_labels(config.SpanQA(), config.SpanQA())
+        []
+    """
+    if isinstance(wanted, config.Classification) and isinstance(filled, config.Classification):
+        return notes_on(wanted, filled)
+    return []
 
 
 def save_task(task: Task, folder: Path) -> None:

@@ -1,8 +1,8 @@
 """Labels for texts and pairs of texts: topics, sentiment, inference, paraphrase."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,26 +10,37 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from trifold.batch import Batch, Loss
 from trifold.data.rows import Row
-from trifold.errors import ConfigError, DataError
+from trifold.errors import ConfigError, DataError, MissingValueError
 from trifold.evaluation.metric import Tally, accuracy, f1, matthews, multi_label_f1
 from trifold.example import TrainingExample
+from trifold.locale import message
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Classification
-from trifold.tasks.frame import Frame
-from trifold.tasks.head import Pooling, TaskHead, labelled_runs, labelled_vectors, task_head
-from trifold.tasks.record import Placed, Record, Role, optional_text, text_of
-from trifold.tasks.task import Prediction, run_places
+from trifold.tasks.label import (
+    LabelFormat,
+    alike,
+    divide_known,
+    find_format,
+    label_keys,
+    named,
+    several_in,
+    sort_labels,
+)
+from trifold.tasks.record import Placed, Record, Role
+from trifold.tasks.task import Prediction
+from trifold.tasks.whole_text import WholeTexts, texts_in
 from trifold.text import Tokenizer
 
-__all__ = ["ClassificationTask", "find_labels"]
+__all__ = ["ClassificationTask", "find_labels", "labels_in", "notes_on"]
 
 NEUTRAL = "neutral"
-SPLIT = "|"
+SCORES = 10
+"""From so many different broken numbers on, labels are probably scores."""
 PARTS = ("title", "headline", "subject", "content", "body", "description")
 TEXT = ("text", "sentence", "review", "utterance", "comment", "tweet", "premise", "sentence1", "text1", "text_a",
         "question", "question1", "query", *PARTS)  # fmt: skip
@@ -46,7 +57,7 @@ ROLES = (
 )
 
 
-class ClassificationTask:
+class ClassificationTask(WholeTexts):
     """One label, or any number of them, for a text or a pair.
 
     Args:
@@ -66,60 +77,43 @@ class ClassificationTask:
     ) -> None:
         if len(config.labels) < (1 if config.multi_label else 2):
             raise ConfigError("task.few_labels", given=", ".join(config.labels) or "-")
-        if config.token_dropout and tokenizer.special.mask is None:
-            given, allowed = config.token_dropout, "0: the tokenizer has no mask token"
-            raise ConfigError("config.out_of_range", where="task.token_dropout", given=given, allowed=allowed)
-        self.config, self.tokenizer = config, tokenizer
-        self.frame = Frame(tokenizer, model, config.max_length)
+        super().__init__(config, tokenizer, model, outputs=len(config.labels))
+        self.config = config
         self.number = {label: number for number, label in enumerate(config.labels)}
+        self.keys = label_keys(config.labels, config.label_names)
+        self.format = LabelFormat(
+            config.multi_label, config.label_separator or "", config.labels * config.label_vectors
+        )
         self.weights = None if weights is None else torch.tensor(list(weights))
-        self.pooling: Pooling = self._pooling()
-        self.needs_segments = config.pairs and config.match
         self.metrics = ("micro_f1", "macro_f1") if config.multi_label else ("accuracy", "macro_f1", "matthews")
         self._sets: list[tuple[int, ...]] = []
         self._set_numbers: dict[tuple[int, ...], int] = {}
 
-    def _pooling(self) -> Pooling:
-        if self.frame.encoder and self.frame.decoder:
-            return "mark"
-        chosen = self.config.pooling
-        if chosen == "auto":
-            return "mark" if self.frame.decoder else "mean"
-        fits = chosen in ("mean", "last" if self.frame.decoder else "first")
-        if not fits:
-            allowed = "mean, last" if self.frame.decoder else "mean, first"
-            raise ConfigError("config.out_of_range", where="task.pooling", given=chosen, allowed=allowed)
-        return "mean" if chosen == "mean" else "mark"
-
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Text, perhaps its partner, and the label where the file has one."""
-        pair = (optional_text(row, columns["text_pair"]),) if "text_pair" in columns else ()
-        inputs = (text_of(row, columns["text"]), *pair)
         gold = self._gold(row, columns["label"]) if "label" in columns else None
-        return Record(inputs, gold, row.origin)
+        return Record(texts_in(row, columns), gold, row.origin)
 
     def _gold(self, row: Row, column: str) -> Any:
-        found = labels_in(row, column, multi=self.config.multi_label)
+        found = self.format.read(several_in(row.values, column), row.origin, column)
+        if found is None:
+            raise MissingValueError("task.missing_value", origin=row.origin, name=column)
+        if self.config.multi_label:
+            found = [part for label in found for part in self._parts(label)]
         for label in found:
-            if label not in self.number:
+            if label not in self.keys:
                 known = ", ".join(self.config.labels)[:300]
                 raise DataError("task.unknown_label", origin=row.origin, given=label, known=known)
-        return found if self.config.multi_label else found[0]
+        gold = tuple(dict.fromkeys(self.config.labels[self.keys[label]] for label in found))
+        return gold if self.config.multi_label else gold[0]
 
-    def build_head(self, d_model: int) -> nn.Module:
-        """A hidden layer and one output for each label."""
-        return TaskHead(d_model, len(self.config.labels), ngrams=self.config.ngrams)
-
-    def _lay(self, records: Sequence[Record], labels: Sequence[int]) -> list[TrainingExample]:
-        flat = [text for record in records for text in record.inputs]
-        encoded = iter(self.tokenizer.encode_ids(flat, plain=True))
-        parts = [[next(encoded) for _ in record.inputs] for record in records]
-        return [self.frame.whole(self.frame.lay(self.frame.fit(part))[0], label)
-                for part, label in zip(parts, labels, strict=True)]  # fmt: skip
+    def _parts(self, label: str) -> Sequence[str]:
+        """A label, or the known labels in it: a file may divide them otherwise than those of training."""
+        return [label] if label in self.keys else divide_known(label, self.keys) or [label]
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Each text with the number of its label, or of its set of labels."""
-        return [(one,) for one in self._lay(records, [self._label(record.gold) for record in records])]
+        return [(one,) for one in self.lay(records, [self._label(record.gold) for record in records])]
 
     def _label(self, gold: Any) -> int:
         if not self.config.multi_label:
@@ -132,9 +126,7 @@ class ClassificationTask:
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the label; for several labels, of each yes and no, averaged over the labels."""
-        if model.training and self.config.token_dropout:
-            batch = self._with_hidden_tokens(batch)
-        logits, labels = self._logits(model, model(self._seen(batch)), batch)
+        logits, labels = self.outputs_of(model, batch)
         weights = None if self.weights is None else self.weights.to(logits)
         if self.config.multi_label:
             wanted = torch.zeros_like(logits)
@@ -144,40 +136,10 @@ class ClassificationTask:
             return Loss(loss / logits.shape[1], len(labels))
         return Loss(F.cross_entropy(logits, labels, weight=weights, reduction="sum"), len(labels))
 
-    def _logits(self, model: Transformer, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits and labels of the labelled places."""
-        head = task_head(model)
-        assert isinstance(head, TaskHead)
-        vectors, labels = labelled_vectors(hidden, batch, self.pooling)
-        logits = head(vectors)
-        if head.ngrams is not None:
-            logits = logits + labelled_runs(head.ngrams, batch).to(logits.dtype)
-        return logits, labels
-
-    def _seen(self, batch: Batch) -> Batch:
-        return self.frame.marked(batch, match=self.config.match) if self.config.pairs else batch
-
-    def _with_hidden_tokens(self, batch: Batch) -> Batch:
-        """The batch with some tokens masked at random, none of those with a role."""
-        special, changed = self.tokenizer.special, {}
-        assert special.mask is not None, "checked when the task was made"
-        for side in ("source", "target"):
-            tokens = getattr(batch, side)
-            if tokens is not None:
-                hidden = torch.rand(tokens.shape, device=tokens.device) < self.config.token_dropout
-                hidden &= ~torch.isin(tokens, torch.tensor(special.all_ids, device=tokens.device))
-                changed[side] = tokens.masked_fill(hidden, special.mask)
-        return replace(batch, **changed)
-
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The most probable label, or all labels above one half."""
-
-        def read(hidden: Tensor, batch: Batch) -> Tensor:
-            return self._logits(model, hidden, batch)[0]
-
-        examples = self._lay(records, [0] * len(records))
-        logits = run_places(model, examples, self.frame.pad, read, see=self._seen)
-        return self._predictions(torch.cat(logits)) if logits else []
+        logits = self.predicted(model, records)
+        return self._predictions(logits) if len(logits) else []
 
     def _predictions(self, logits: Float[Tensor, "records labels"]) -> list[Prediction]:
         exact = logits.double()
@@ -223,34 +185,88 @@ class ClassificationTask:
         return table
 
 
-def labels_in(row: Row, column: str, *, multi: bool) -> tuple[str, ...]:
-    """The label in a column, or all of them: a list, or texts divided by `|`."""
-    value = row.values.get(column)
-    if multi and isinstance(value, list):
-        return tuple(map(str, value))
-    if multi and isinstance(value, str) and not value.strip():
-        return ()
-    text = text_of(row, column)
-    return tuple(part.strip() for part in text.split(SPLIT) if part.strip()) if multi else (text.strip(),)
+def labels_in(config: Classification, rows: Sequence[Placed]) -> list[tuple[str, ...] | None]:
+    """The labels of each row; None where it has none, or they are damaged."""
+    cells = _cells(rows)
+    try:
+        form = _format(config, cells)
+    except DataError:  # the run stops where its labels are found
+        form = LabelFormat(config.multi_label)
+    found: list[tuple[str, ...] | None] = []
+    for cell, origin in cells:
+        try:
+            found.append(form.read(cell, origin, "label"))
+        except DataError:
+            found.append(None)
+    return found
+
+
+def _cells(rows: Sequence[Placed]) -> list[tuple[Any, str]]:
+    return [(several_in(row.values, columns["label"]), row.origin) for row, columns in rows]
+
+
+def _format(config: Classification, cells: Sequence[tuple[Any, str]]) -> LabelFormat:
+    names = named(config.label_names) or config.labels
+    return find_format(cells, multi=config.multi_label, separator=config.label_separator, names=names)
 
 
 def find_labels(config: Classification, rows: Sequence[Placed]) -> tuple[Classification, list[float] | None]:
     """The configuration as the training data fills it in, and the weights of the classes where asked for.
 
     Raises:
-        DataError: all rows have the same label.
+        DataError: all rows have the same label, or have several where one is wanted.
     """
+    cells, names = _cells(rows), named(config.label_names) or config.labels
+    form = _format(config, cells)
+    counts, problem = _count(form, cells)
+    labels = names or form.vector or _marked_columns(cells) or sort_labels(counts)
+    if len(occurring := sort_labels(counts)) < 2 and not config.multi_label:
+        given = ", ".join(occurring) or "-"
+        raise problem or DataError("task.one_class", given=given, count=sum(counts.values()))
+    filled = replace(config, labels=labels, label_separator=form.separator, label_vectors=bool(form.vector),
+                     pairs=any("text_pair" in columns for _, columns in rows))  # fmt: skip
+    return filled, _weights(counts, filled) if config.class_weights == "balanced" else None
+
+
+def _count(form: LabelFormat, cells: Sequence[tuple[Any, str]]) -> tuple[Counter[str], DataError | None]:
+    """How often each label occurs, and what is wrong with the first damaged cell, which is dealt with as a record."""
     counts: Counter[str] = Counter()
-    for row, columns in rows:
-        with suppress(DataError):  # such a row is left out, or stops the run where records are made
-            counts.update(labels_in(row, columns["label"], multi=config.multi_label))
-    labels = config.labels or tuple(
-        sorted(counts, key=lambda name: (len(name), name) if name.isdigit() else (99, name))
-    )
-    if len(labels) < 2 and not config.multi_label:
-        raise DataError("task.one_class", given=", ".join(labels) or "-", count=sum(counts.values()))
-    weights = None
-    if config.class_weights == "balanced":
-        total, kinds = sum(counts.values()), len(labels)
-        weights = [total / (kinds * max(counts[name], 1)) for name in labels]
-    return replace(config, labels=labels, pairs=any("text_pair" in columns for _, columns in rows)), weights
+    problem = None
+    for cell, origin in cells:
+        try:
+            counts.update(form.read(cell, origin, "label") or ())
+        except DataError as error:
+            problem = problem or error
+    return counts, problem
+
+
+def _marked_columns(cells: Sequence[tuple[Any, str]]) -> tuple[str, ...]:
+    """The labels whose columns hold 0 and 1, in their order; nothing where labels stand in one column."""
+    return tuple(dict.fromkeys(name for cell, _ in cells if isinstance(cell, Mapping) for name in cell))
+
+
+def _weights(counts: Mapping[str, int], config: Classification) -> list[float]:
+    """The weight of each class as if all were equally frequent."""
+    keys, found = label_keys(config.labels, config.label_names), Counter()
+    for label, count in counts.items():
+        found[keys.get(label, -1)] += count
+    total, kinds = sum(counts.values()), len(config.labels)
+    return [total / (kinds * max(found[number], 1)) for number in range(kinds)]
+
+
+def notes_on(wanted: Classification, filled: Classification) -> list[str]:
+    """What was taken from the training data that a person should know, and how to say it otherwise.
+
+    Example:
+        >>> notes_on(Classification(), Classification(labels=("Pos", "neg", "pos")))
+        ['these labels differ only by case or width and count as different: Pos, pos']
+    """
+    told = [message("task.note_alike", labels=", ".join(group)) for group in alike(filled.labels)]
+    if filled.label_vectors and not (wanted.labels or wanted.label_names):
+        told.append(message("task.note_vectors", labels=", ".join(filled.labels)[:200]))
+    if filled.label_separator and wanted.label_separator is None:
+        told.append(message("task.note_separator", separator=filled.label_separator))
+    numbers = [label for label in filled.labels if re.fullmatch(r"-?\d+\.\d+", label)]
+    if len(numbers) > SCORES and not filled.multi_label:
+        told.append(message("task.note_scores", count=len(numbers)))
+    return told

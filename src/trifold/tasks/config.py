@@ -11,6 +11,7 @@ __all__ = [
     "Classification",
     "Embedding",
     "Generation",
+    "Regression",
     "SpanQA",
     "Tagging",
     "TaskConfig",
@@ -27,7 +28,11 @@ class Classification(Config):
         pairs: whether there are two texts; found in the training data.
         match: tell the model of a pair which tokens of the second text the first has too. Helps a small model; no other
             tool can express it, so such a model is not portable.
+        label_names: names of integer labels, in their order, or each as `number=name`; also of the places of lists of 0
+            and 1. The labels are then these.
         multi_label: a text may have any number of labels.
+        label_separator: what divides labels in one text; empty for nothing; None: found in the training data.
+        label_vectors: labels are lists with 1 at the place of each label that a text has; found in the training data.
         class_weights: `balanced` weighs each class as if all were equally frequent.
         pooling: what stands for a text: the mean of its vectors, its first or its last; `auto` is the mean for an
             encoder, the last for a decoder. An encoder-decoder always reads its decoder's first vector.
@@ -47,7 +52,10 @@ class Classification(Config):
     labels: tuple[str, ...] = ()
     pairs: bool = False
     match: bool = False
+    label_names: tuple[str, ...] = ()
     multi_label: bool = False
+    label_separator: str | None = None
+    label_vectors: bool = False
     class_weights: Literal["none", "balanced"] = "none"
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
     ngrams: Annotated[int, Interval(ge=0, le=8)] = 0
@@ -59,6 +67,42 @@ class Classification(Config):
         Config.__post_init__(self)
         distinct = len(set(self.labels)) == len(self.labels)
         require(distinct, where="task.labels", given=self.labels, allowed="each label once")
+        one = not (self.multi_label or self.label_vectors)
+        divided = one and bool(self.label_separator)
+        require(
+            not divided, where="task.label_separator", given=self.label_separator, allowed="only with task.multi_label"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Regression(Config):
+    """A score of a text, or of how much a pair of texts has in common: ratings, quality, similarity.
+
+    The model's output is a score in standard deviations from the mean of training.
+
+    Attributes:
+        mean, deviation: of the training scores; None: found in the training data.
+        pairs: whether there are two texts; found in the training data.
+        match: as in classification.
+        pooling: as in classification.
+        ngrams: as in classification.
+        token_dropout: as in classification.
+        max_length: longest text in tokens; the rest is cut off at the end, of a pair's longer side first.
+
+    Example:
+        >>> Regression(mean=2.5, deviation=1.5).pairs
+        False
+    """
+
+    kind: Literal["regression"] = "regression"
+    mean: float | None = None
+    deviation: Positive | None = None
+    pairs: bool = False
+    match: bool = False
+    pooling: Literal["auto", "mean", "first", "last"] = "auto"
+    ngrams: Annotated[int, Interval(ge=0, le=8)] = 0
+    token_dropout: Fraction = 0.0
+    max_length: Count = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +111,7 @@ class Tagging(Config):
 
     Attributes:
         labels: the tags; empty: found in the training data.
+        label_names: names of integer tags, in their order, or each as `number=name`. The tags are then these.
         max_length: longest sentence in tokens; words beyond it are tagged `O`.
 
     Example:
@@ -76,6 +121,7 @@ class Tagging(Config):
 
     kind: Literal["tagging"] = "tagging"
     labels: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
     max_length: Count = 256
 
 
@@ -187,4 +233,4 @@ class Embedding(Config):
     max_length: Count = 256
 
 
-TaskConfig = Annotated[Classification | Tagging | SpanQA | Translation | Generation | Embedding, TAGGED]
+TaskConfig = Annotated[Classification | Regression | Tagging | SpanQA | Translation | Generation | Embedding, TAGGED]

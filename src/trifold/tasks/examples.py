@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from trifold.data.rows import read_rows
 from trifold.errors import DataError
 from trifold.tasks.account import Account, Count
-from trifold.tasks.build import labels_in_row, roles_of
+from trifold.tasks.build import labels_in_rows, roles_of
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.record import Placed, Record, check_roles, file_of, make_records, place_rows, value_of
 from trifold.tasks.split import content_of, group_of, numbered, split_units
@@ -85,8 +85,9 @@ def read_examples(experiment: FineTuning) -> Examples:
         placed[name] = place_rows(rows, roles, data.columns, account=account)
     fractions = {name: fraction for name, fraction in (("test", data.test_fraction), ("dev", data.dev_fraction))
                  if name not in placed}  # fmt: skip
-    every, keys = placed["train"], _keys(experiment, placed["train"])
-    labels = [labels_in_row(experiment.task, row, columns) or () for row, columns in every]
+    every = placed["train"]
+    found = labels_in_rows(experiment.task, every)
+    keys, labels = _keys(experiment, every, found), [one or () for one in found]
     sides = split_units(keys, labels, fractions)
     if fractions and set(sides) == {"train"}:  # too few texts differ: the same text may then be on both sides
         sides = split_units(numbered(keys), labels, fractions)
@@ -99,17 +100,20 @@ def read_examples(experiment: FineTuning) -> Examples:
     return Examples(experiment, {name: rows for name, rows in placed.items() if rows}, account)
 
 
-def _keys(experiment: FineTuning, placed: Sequence[Placed]) -> list[str | None]:
+def _keys(
+    experiment: FineTuning, placed: Sequence[Placed], labels: Sequence[tuple[str, ...] | None]
+) -> list[str | None]:
     """What keeps each row together with others; None for rows without the label or the text that a split is for."""
     group, roles = experiment.data.group, roles_of(experiment.task.kind)
     headers: dict[str, dict[str, None]] = {}
     for row, _ in placed:
         headers.setdefault(file_of(row), {}).update(dict.fromkeys(row.values))
+    unlabelled = getattr(experiment.task, "multi_label", False)  # a text may have no label at all
     keys: list[str | None] = []
-    for row, columns in placed:
-        needed = [columns[role.name] for role in roles if role.needed and role.name in columns]
-        unusable = labels_in_row(experiment.task, row, columns) is None
-        if unusable or any(value_of(row, column) is None for column in needed):
+    for (row, columns), said in zip(placed, labels, strict=True):
+        needed = [columns[role.name] for role in roles
+                  if role.needed and role.name in columns and not (role.label and unlabelled)]  # fmt: skip
+        if said is None or any(value_of(row, column) is None for column in needed):
             keys.append(None)
         elif group is None:
             keys.append(content_of(row, columns, roles))

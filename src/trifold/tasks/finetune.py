@@ -22,7 +22,7 @@ from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.account import Account
 from trifold.tasks.best import Best, choose_metric
-from trifold.tasks.build import build_task, complete, keep_head, portability, save_task
+from trifold.tasks.build import build_task, complete, keep_head, notes_on_labels, portability, save_task
 from trifold.tasks.config import Generation, Translation
 from trifold.tasks.examples import Splits, read_examples
 from trifold.tasks.experiment import FineTuning
@@ -108,6 +108,7 @@ def finetune(
         data = read_examples(experiment)
         _tell(listen, data.account)
         wanted, weights = complete(experiment.task, data.rows["train"])
+        data.account.notes += notes_on_labels(experiment.task, wanted)
         torch.manual_seed(experiment.training.seed)
         model, tokenizer = _start(experiment, [row for row, _ in data.rows["train"]], out)
         task = build_task(wanted, tokenizer, model.config, class_weights=weights)
@@ -135,7 +136,7 @@ def finetune(
 
 def _tell(listen: Listener, account: Account, splits: Splits | None = None) -> None:
     """Say which columns are read, or how many rows of each split are used, before anything is trained."""
-    lines = account.column_lines() if splits is None else account.row_lines()
+    lines = account.column_lines() if splits is None else account.notes + account.row_lines()
     for line in lines:
         listen(Event("account", details={"line": line}))
     if splits is not None:

@@ -1,0 +1,127 @@
+"""What tasks share that say one thing of a whole text, or of a pair of texts: how it is laid, and what the head reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from trifold.batch import Batch
+from trifold.data.rows import Row
+from trifold.errors import ConfigError
+from trifold.example import TrainingExample
+from trifold.model import Transformer
+from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.tasks.config import Classification, Regression
+from trifold.tasks.frame import Frame
+from trifold.tasks.head import Pooling, TaskHead, labelled_runs, labelled_vectors, task_head
+from trifold.tasks.record import Record, optional_text, text_of
+from trifold.tasks.task import run_places
+from trifold.text import Tokenizer
+
+__all__ = ["WholeTexts", "texts_in"]
+
+
+def texts_in(row: Row, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """The text of a row, and its partner where the file has such a column.
+
+    Raises:
+        MissingValueError: the text is missing.
+
+    Example:
+        >>> texts_in(Row({"a": "rain", "b": None}, "x.jsonl:1"), {"text": "a", "text_pair": "b"})
+        ('rain', '')
+    """
+    pair = (optional_text(row, columns["text_pair"]),) if "text_pair" in columns else ()
+    return (text_of(row, columns["text"]), *pair)
+
+
+class WholeTexts:
+    """Texts or pairs laid before a model, and the outputs of its head for each.
+
+    Args:
+        config: of the task.
+        tokenizer: the model's.
+        model: the model's configuration.
+        outputs: how many numbers the head says of each text.
+
+    Raises:
+        ConfigError: the tokenizer or the model lacks what the configuration needs.
+    """
+
+    def __init__(self, config: Classification | Regression, tokenizer: Tokenizer, model: Any, *, outputs: int) -> None:
+        if config.token_dropout and tokenizer.special.mask is None:
+            given, allowed = config.token_dropout, "0: the tokenizer has no mask token"
+            raise ConfigError("config.out_of_range", where="task.token_dropout", given=given, allowed=allowed)
+        self.tokenizer, self.outputs = tokenizer, outputs
+        self.frame = Frame(tokenizer, model, config.max_length)
+        self.pairs, self.match = config.pairs, config.match
+        self.needs_segments = config.pairs and config.match
+        self.ngrams, self.token_dropout = config.ngrams, config.token_dropout
+        self.pooling: Pooling = self._pooling(config.pooling)
+
+    def _pooling(self, chosen: str) -> Pooling:
+        if self.frame.encoder and self.frame.decoder:
+            return "mark"
+        if chosen == "auto":
+            return "mark" if self.frame.decoder else "mean"
+        fits = chosen in ("mean", "last" if self.frame.decoder else "first")
+        if not fits:
+            allowed = "mean, last" if self.frame.decoder else "mean, first"
+            raise ConfigError("config.out_of_range", where="task.pooling", given=chosen, allowed=allowed)
+        return "mean" if chosen == "mean" else "mark"
+
+    def build_head(self, d_model: int) -> nn.Module:
+        """A hidden layer and the outputs."""
+        return TaskHead(d_model, self.outputs, ngrams=self.ngrams)
+
+    def lay(self, records: Sequence[Record], labels: Sequence[int]) -> list[TrainingExample]:
+        """Each record's texts with one label for the whole."""
+        flat = [text for record in records for text in record.inputs]
+        encoded = iter(self.tokenizer.encode_ids(flat, plain=True))
+        parts = [[next(encoded) for _ in record.inputs] for record in records]
+        return [self.frame.whole(self.frame.lay(self.frame.fit(part))[0], label)
+                for part, label in zip(parts, labels, strict=True)]  # fmt: skip
+
+    def outputs_of(
+        self, model: Transformer, batch: Batch
+    ) -> tuple[Float[Tensor, "texts outputs"], Int[Tensor, " texts"]]:
+        """What the head says of each labelled text, and the labels; in training some tokens are hidden."""
+        if model.training and self.token_dropout:
+            batch = self._with_hidden_tokens(batch)
+        return self._read(model, model(self._seen(batch)), batch)
+
+    def _read(self, model: Transformer, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        head = task_head(model)
+        assert isinstance(head, TaskHead)
+        vectors, labels = labelled_vectors(hidden, batch, self.pooling)
+        outputs = head(vectors)
+        if head.ngrams is not None:
+            outputs = outputs + labelled_runs(head.ngrams, batch).to(outputs.dtype)
+        return outputs, labels
+
+    def _seen(self, batch: Batch) -> Batch:
+        return self.frame.marked(batch, match=self.match) if self.pairs else batch
+
+    def _with_hidden_tokens(self, batch: Batch) -> Batch:
+        """The batch with some tokens masked at random, none of those with a role."""
+        special, changed = self.tokenizer.special, {}
+        assert special.mask is not None, "checked when the task was made"
+        for side in ("source", "target"):
+            tokens = getattr(batch, side)
+            if tokens is not None:
+                hidden = torch.rand(tokens.shape, device=tokens.device) < self.token_dropout
+                hidden &= ~torch.isin(tokens, torch.tensor(special.all_ids, device=tokens.device))
+                changed[side] = tokens.masked_fill(hidden, special.mask)
+        return replace(batch, **changed)
+
+    def predicted(self, model: Pretrained, records: Sequence[Record]) -> Float[Tensor, "records outputs"]:
+        """What the head says of each record, whatever else was in its batch."""
+
+        def read(hidden: Tensor, batch: Batch) -> Tensor:
+            return self._read(model, hidden, batch)[0]
+
+        found = run_places(model, self.lay(records, [0] * len(records)), self.frame.pad, read, see=self._seen)
+        return torch.cat(found) if found else torch.empty(0, self.outputs)
