@@ -1,7 +1,7 @@
 """What became of the data: which columns were read and which were not, and why rows were left out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trifold.errors import DataError
@@ -107,6 +107,7 @@ class Account:
         columns: of each file, the column of each role.
         unread: of each file, the columns that no role reads.
         splits: the rows of each split.
+        cut: of each split, the texts that were longer than the model reads.
         notes: what was taken from the data that could be meant otherwise.
 
     Example:
@@ -118,6 +119,7 @@ class Account:
     columns: dict[str, Mapping[str, str]] = field(default_factory=dict)
     unread: dict[str, tuple[str, ...]] = field(default_factory=dict)
     splits: dict[str, Count] = field(default_factory=dict)
+    cut: dict[str, Cut] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def column_lines(self) -> list[str]:
@@ -132,12 +134,22 @@ class Account:
         """How many rows of each split are used, and why the others are not."""
         return [_rows(name, count) for name, count in self.splits.items()]
 
+    def cut_lines(self, split: str | None = None) -> list[str]:
+        """How many texts of each split, or of one, were cut because they were too long."""
+        return [message("task.texts_cut", split=name, cut=one.cut, texts=one.texts, limit=one.limit)
+                for name, one in self.cut.items() if one.cut and split in (None, name)]  # fmt: skip
+
+    def lines(self) -> list[str]:
+        """The whole account for a person."""
+        return [*self.column_lines(), *self.row_lines(), *self.cut_lines()]
+
     def to_json(self) -> dict[str, Any]:
         """The account as JSON data."""
         files = {file: {"columns": dict(columns), "not_used": list(self.unread.get(file, ()))}
                  for file, columns in self.columns.items()}  # fmt: skip
-        return {"files": files, "rows": {name: count.to_json() for name, count in self.splits.items()},
-                "notes": list(self.notes)}  # fmt: skip
+        rows = {name: count.to_json() for name, count in self.splits.items()}
+        cut = {name: asdict(one) for name, one in self.cut.items()}
+        return {"files": files, "rows": rows, "cut": cut, "lines": self.lines()}
 
 
 def _describe(columns: Mapping[str, str], unread: tuple[str, ...]) -> str:

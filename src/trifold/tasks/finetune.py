@@ -124,6 +124,8 @@ def finetune(
             listen(Event("new_head" if left else "head", details=details))
         listen(Event("model", details={"parameters": model.num_parameters()}))
         trainer = _trainer(experiment, task, model, splits)
+        data.account.cut["train"] = task.frame.take_cut()
+        _say(listen, data.account.cut_lines())
         saver = open_saver(out, trainer, tokenizer, data=_hashes(experiment), claim=claim, strict=strict)
         claim.trains = True
         work = Work(listen)
@@ -137,14 +139,18 @@ def finetune(
 def _tell(listen: Listener, account: Account, splits: Splits | None = None) -> None:
     """Say which columns are read, or how many rows of each split are used, before anything is trained."""
     lines = account.column_lines() if splits is None else account.notes + account.row_lines()
-    for line in lines:
-        listen(Event("account", details={"line": line}))
+    _say(listen, lines)
     if splits is not None:
         skipped = sum(count.skipped for count in account.splits.values())
         sizes = {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test), "skipped": skipped}
         listen(Event("examples", details=sizes))
         if len(splits.judged) < FEW:
             listen(Event("few", details={"count": len(splits.judged)}))
+
+
+def _say(listen: Listener, lines: Sequence[str]) -> None:
+    for line in lines:
+        listen(Event("account", details={"line": line}))
 
 
 def _hashes(experiment: FineTuning) -> dict[str, object]:
@@ -191,10 +197,14 @@ def _finish(
     work.listen(Event("evaluate"))
     judged = splits.judged
     untuned = {"untuned": list(before)} if before else {}
+    task.frame.take_cut()
     said = task.predict(exact, judged)
+    split = "test" if splits.test else "dev"
+    account.cut[split] = task.frame.take_cut()
+    _say(work.listen, account.cut_lines(split))
     found = judge(task, judged, said, train=splits.train, others=untuned)
     found["samples"] = _samples(task, exact, judged, said)
-    found["split"] = "test" if splits.test else "dev"
+    found["split"] = split
     found["unknown_tokens"] = _unknown_share(tokenizer, judged)
     count = model.num_parameters()
     flops = 6.0 * _multiplied(exact, task) * work.places
@@ -334,6 +344,7 @@ def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> tuple[st
 
 
 def _trainer(experiment: FineTuning, task: Task, model: Transformer, splits: Splits) -> Trainer:
+    task.frame.take_cut()
     examples = task.examples(splits.train)
     training = _length(experiment, len(examples))
     loader = ExampleLoader(examples, batch_size=training.batch_size, pad=task.frame.pad, seed=training.seed)

@@ -23,6 +23,7 @@ from trifold.data.packing import assemble, fill_rows
 from trifold.errors import ConfigError
 from trifold.example import Ids, TrainingExample
 from trifold.model import config as model_config
+from trifold.tasks.account import Cut
 from trifold.text import Tokenizer
 
 __all__ = ["SEGMENTS", "Frame", "inference_batches", "pack", "segments"]
@@ -61,12 +62,19 @@ class Frame:
             raise ConfigError("objective.no_special", objective="fine-tuning", name="sep" if ends is None else "cls")
         self.first = [] if begins is None else [begins]
         self.end = ends
+        self.cut = Cut(self.limit)
+
+    def take_cut(self) -> Cut:
+        """How many texts were laid since the last time, and how many of them were cut."""
+        taken, self.cut = self.cut, Cut(self.limit)
+        return taken
 
     def fit(self, parts: Sequence[Ids]) -> list[Ids]:
         """The parts cut so that they fit together: always the longest loses a token."""
         room = self.limit - len(self.first) - len(parts)
         sizes = [len(part) for part in parts]
         excess = sum(sizes) - room
+        self.cut.count(longer=excess > 0)
         while excess > 0:
             at = int(np.argmax(sizes))
             below = max([size for size in sizes if size < sizes[at]], default=0)

@@ -34,12 +34,16 @@ def write_task_report(folder: Path) -> Path:
     examples = {"task.worst": _worst(found.get("worst")), "task.samples": _samples(found.get("samples"))}
     for key, rows in examples.items():
         parts += [_heading(key), html_table(rows)] if rows else []
+    told = known.get("account", {}).get("lines", [])
+    parts += [_heading("task.account"), *(f"<p>{html.escape(line)}</p>" for line in told)] if told else []
     parts += [_heading("task.facts"), html_table(facts)]
     (folder / "report.html").write_text(html_page(title, parts), encoding="utf-8")
     cost = message("task.facts")
     lines = [f"# {title}", "", *_markdown(results), "", _note(found), ""]
     for key, rows in examples.items():
         lines += [f"## {message(key)}", "", *_markdown(rows), ""] if rows else []
+    plain = [html.escape(line, quote=False).replace("|", "\\|") for line in told]
+    lines += [f"## {message('task.account')}", "", *(f"* {line}" for line in plain), ""] if told else []
     lines += [f"## {cost}", "", *_markdown(facts), "", environment(), ""]
     (folder / "report.md").write_text("\n".join(lines), encoding="utf-8")
     return folder / "report.html"

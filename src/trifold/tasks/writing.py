@@ -38,6 +38,7 @@ def written_example(frame: Frame, prompt: Ids, answer: Ids) -> TrainingExample:
             "objective.wrong_model", objective="writing", given="encoder", needed="decoder, encoder-decoder"
         )
     if frame.encoder:
+        frame.cut.count(longer=max(len(prompt) + len(frame.first) + 1, len(answer) + 1) > frame.limit)
         labels = np.append(answer[: frame.limit - 1], frame.end)
         source = np.array(prompt_ids(frame, prompt, frame.limit), dtype=np.int64)
         return TrainingExample(labels=labels, source=source, target=np.concatenate([[frame.pad], labels[:-1]]))
