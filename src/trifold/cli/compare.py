@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from trifold.cli.option import Command, Option, Request
+from trifold.cli.option import READING, Command, Option, Request
+from trifold.cli.tuned import row_options
 from trifold.errors import UsageError
 from trifold.locale import message
 
@@ -21,7 +22,7 @@ def run(request: Request) -> dict[str, Any]:
         raise UsageError("cli.other_task", path=values.second, given=kinds[1], wanted=kinds[0])
     sides = []
     for tuned in (one, other):
-        records = labelled_records(tuned, values.data)
+        records = labelled_records(tuned, values.data, row_options(request))
         sides.append((records, tuned.task.predict(tuned.model, records)))
     found = compare(one.task, sides[0][0], sides[0][1], sides[1][1])
     for name, line in found["differences"].items():
@@ -38,6 +39,7 @@ COMMAND = Command(
         Option(name="first", positional=True, required=True, help="option_first"),
         Option(name="second", positional=True, required=True, help="option_second"),
         Option(name="data", kind="file", required=True, help="option_data_labelled"),
+        *READING,
     ),
     run=run,
 )

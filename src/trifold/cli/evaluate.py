@@ -5,7 +5,7 @@ from typing import Any
 
 from trifold.cli.experiment import DATA_OPTIONS, source_options
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import require_task, trained_columns
+from trifold.cli.tuned import require_task, row_options, trained_columns
 from trifold.locale import message
 
 __all__ = ["COMMAND", "labelled_records"]
@@ -36,7 +36,7 @@ def _judge(request: Request) -> dict[str, Any]:
     from trifold.tasks import judge, load_fine_tuned
 
     tuned = load_fine_tuned(request.values.run)
-    records = [record for file in request.values.data for record in labelled_records(tuned, file)]
+    records = [record for file in request.values.data for record in labelled_records(tuned, file, row_options(request))]
     if request.values.kb is not None:
         found = _judge_base(request, tuned, records)
     else:
@@ -56,12 +56,12 @@ def _judge_base(request: Request, tuned: Any, records: list[Any]) -> dict[str, A
     return judge_knowledge(KnowledgeBase(request.values.kb), tuned, records, embedder=embedder, k=request.values.k)
 
 
-def labelled_records(tuned: Any, file: str) -> list[Any]:
+def labelled_records(tuned: Any, file: str, options: Any) -> list[Any]:
     """The records of a file, read with the columns that the model was trained with where the file has them."""
     from trifold.data.rows import read_rows
     from trifold.tasks.record import make_records, place_rows
 
-    rows = list(read_rows(file))
+    rows = list(read_rows(file, options))
     return make_records(place_rows(rows, tuned.task.roles, trained_columns(tuned, rows)), tuned.task.record)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trifold.cli.option import Option, Request
+from trifold.cli.option import READING, Option, Request
 from trifold.errors import UsageError
 
 __all__ = [
@@ -33,7 +33,7 @@ DATA_OPTIONS = (
     Option(name="source-field", group="data"),
     Option(name="target-field", group="data"),
     Option(name="document", choices=("file", "paragraph", "line"), group="data"),
-    Option(name="on-error", choices=("strict", "skip", "replace"), group="data"),
+    *READING,
 )
 EXPERIMENT_OPTIONS = (
     Option(name="data", many=True),
@@ -72,7 +72,7 @@ PLACES = {
     "tokenizer": "tokenizer.path", "kind": "tokenizer.kind", "vocab_size": "tokenizer.vocab_size",
     "data": "data.paths", "valid": "data.valid", "weights": "data.weights", "text_field": "data.text_field",
     "source_field": "data.source_field", "target_field": "data.target_field", "document": "data.document",
-    "on_error": "data.on_error",
+    "on_error": "data.on_error", "encoding": "data.encoding",
 }  # fmt: skip
 LENGTHS = {"steps", "tokens", "minutes"}
 
@@ -221,4 +221,5 @@ def source_options(request: Request) -> Any:
     if (pair[0] is None) != (pair[1] is None):
         raise UsageError("cli.half_pair")
     fields = (values.text_field or "text",) if pair[0] is None else pair
-    return SourceOptions(fields=fields, document=values.document or "file", on_error=values.on_error or "strict")
+    return SourceOptions(fields=fields, document=values.document or "file", on_error=values.on_error or "strict",
+                         encoding=values.encoding or "utf-8")  # fmt: skip

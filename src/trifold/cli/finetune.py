@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, Progress, duration
 from trifold.cli.experiment import PRESETS, RESUME_OPTIONS, SIZES, dials_of, experiment_in, place_options
-from trifold.cli.option import Command, Option, Request
+from trifold.cli.option import READING, Command, Option, Request
 from trifold.cli.pretrain import show_step
 from trifold.errors import UsageError
 from trifold.locale import message
@@ -47,6 +47,8 @@ PLACES = {
     "lora": "lora.rank",
     "batch_size": "training.batch_size",
     "seed": "training.seed",
+    "on_error": "data.on_error",
+    "encoding": "data.encoding",
 }
 """Where an option stands in the experiment."""
 
@@ -230,6 +232,7 @@ COMMAND = Command(
         Option(name="label-names", many=True, group="data"),
         Option(name="source-field", group="data"),
         Option(name="target-field", group="data"),
+        *READING,
         Option(name="size", choices=SIZES, group="training"),
         Option(name="dials", many=True, group="training"),
         Option(name="tokenizer", group="training"),

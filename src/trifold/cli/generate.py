@@ -64,7 +64,7 @@ COMMAND = Command(
         RUN,
         TEXTS,
         Option(name="prompt", many=True),
-        INPUT,
+        *INPUT,
         Option(name="max-tokens", kind="integer", low=1),
         Option(name="temperature", kind="number", low=0),
         Option(name="top-k", kind="integer", low=0),

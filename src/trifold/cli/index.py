@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import tuned_for
+from trifold.cli.option import READING, Command, Option, Request
+from trifold.cli.tuned import row_options, tuned_for
 from trifold.locale import message
 
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ def build(request: Request) -> dict[str, Any]:
 
     values = request.values
     base, report = KnowledgeBase.build(
-        values.paths, values.out, embedder=embedder_in(values.embedder), columns=tuple(values.columns or ())
+        values.paths,
+        values.out,
+        embedder=embedder_in(values.embedder),
+        columns=tuple(values.columns or ()),
+        options=row_options(request),
     )
     return _tell(request, base, report, Path(values.out))
 
@@ -58,7 +62,8 @@ def add(request: Request) -> dict[str, Any]:
     values = request.values
     base = KnowledgeBase(values.kb)
     columns = tuple(values.columns or ())
-    report = base.add(values.paths, embedder=embedder_in(values.embedder), columns=columns, prune=values.prune)
+    report = base.add(values.paths, embedder=embedder_in(values.embedder), columns=columns, prune=values.prune,
+                      options=row_options(request))  # fmt: skip
     return _tell(request, base, report, Path(values.kb))
 
 
@@ -93,11 +98,13 @@ def search(request: Request) -> dict[str, Any]:
 COLUMNS = Option(name="columns", many=True, help="option_triple_columns")
 PATHS = Option(name="paths", positional=True, many=True, required=True, help="option_kb_paths")
 BUILD = Command(
-    name="index build", options=(PATHS, Option(name="out", kind="folder", required=True), EMBEDDER, COLUMNS), run=build
+    name="index build",
+    options=(PATHS, Option(name="out", kind="folder", required=True), EMBEDDER, COLUMNS, *READING),
+    run=build,
 )
 ADD = Command(
     name="index add",
-    options=(BASE, PATHS, EMBEDDER, COLUMNS, Option(name="prune", kind="flag", default=False)),
+    options=(BASE, PATHS, EMBEDDER, COLUMNS, *READING, Option(name="prune", kind="flag", default=False)),
     run=add,
 )
 SEARCH = Command(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from trifold.cli.console import Console
 
-__all__ = ["COMMON", "Command", "Option", "Request", "check_value", "label", "near_name"]
+__all__ = ["COMMON", "READING", "Command", "Option", "Request", "check_value", "label", "near_name"]
 
 Kind = Literal["text", "integer", "number", "flag", "file", "folder"]
 
@@ -120,6 +120,13 @@ COMMON = (
     Option(name="help", kind="flag", default=False, group="common"),
 )
 """Options that every command has."""
+
+
+READING = (
+    Option(name="on-error", choices=("strict", "skip", "replace"), group="data"),
+    Option(name="encoding", group="data"),
+)
+"""How commands that read files deal with damage and with other encodings than UTF-8."""
 
 
 def check_value(option: Option, value: object) -> object:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from trifold.cli.option import Option, Request
+from trifold.cli.option import READING, Option, Request
 from trifold.errors import UsageError
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "TEXTS",
     "given_rows",
     "require_task",
+    "row_options",
     "text_in",
     "trained_columns",
     "tuned_for",
@@ -20,7 +21,7 @@ __all__ = [
 ]
 
 TEXTS = Option(name="text", positional=True, many=True, help="option_texts")
-INPUT = Option(name="input", kind="file", help="option_input")
+INPUT = (Option(name="input", help="option_input"), *READING)
 PRECISION = Option(name="precision", choices=("float32", "bfloat16", "int8"), default="float32")
 
 
@@ -37,9 +38,17 @@ def given_rows(request: Request, texts: Sequence[str]) -> list[Any]:
     if list(texts) == ["-"] or (not texts and file is None):
         if not texts and sys.stdin.isatty():
             raise UsageError("cli.no_texts")
-        return list(read_rows("-"))
+        return list(read_rows("-", row_options(request)))
     return [*(Row({"text": text}, f"#{number}") for number, text in enumerate(texts, 1)),
-            *(read_rows(file) if file is not None else [])]  # fmt: skip
+            *(read_rows(file, row_options(request)) if file is not None else [])]  # fmt: skip
+
+
+def row_options(request: Request) -> Any:
+    """How a command is to read files with records."""
+    from trifold.data import SourceOptions
+
+    values = request.values
+    return SourceOptions(on_error=values.on_error or "strict", encoding=values.encoding or "utf-8")
 
 
 def text_in(row: Any, role: Any) -> str:

@@ -99,14 +99,14 @@ def _from_base(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
     return answer
 
 
-CLASSIFY = Command(name="classify", options=(RUN, TEXTS, INPUT, PRECISION), run=classify)
-TRANSLATE = Command(name="translate", options=(RUN, TEXTS, INPUT, PRECISION), run=translate)
+CLASSIFY = Command(name="classify", options=(RUN, TEXTS, *INPUT, PRECISION), run=classify)
+TRANSLATE = Command(name="translate", options=(RUN, TEXTS, *INPUT, PRECISION), run=translate)
 ASK = Command(
     name="ask",
     options=(
         RUN,
         Option(name="question", positional=True, many=True, help="option_question"),
-        INPUT,
+        *INPUT,
         Option(name="context", help="option_context"),
         Option(name="kb", kind="folder", help="option_kb"),
         Option(name="embedder", help="option_embedder"),

@@ -1,6 +1,5 @@
 """Files from outside, opened with care: compressed or not, lines of bounded length, JSON without surprises."""
 
-import codecs
 import io
 import json
 import re
@@ -10,7 +9,8 @@ from typing import Any
 
 from trifold.errors import DataError, MissingExtraError
 
-__all__ = ["LONGEST_LINE", "bad_line", "decode_lines", "open_file", "parse_json", "read_lines", "split_suffix"]
+__all__ = ["LONE_RETURN", "LONGEST_LINE", "no_constant", "no_duplicates", "open_file", "parse_json", "read_lines",
+           "split_suffix"]  # fmt: skip
 
 PACKED = {".gz", ".zst"}
 LONGEST_LINE = 2**28
@@ -51,7 +51,7 @@ def open_file(path: Path) -> io.BufferedIOBase:
 
 
 def read_lines(stream: io.BufferedIOBase, origin: str) -> Iterator[tuple[int, bytes]]:
-    """Lines and their numbers, from 1; a byte order mark is dropped.
+    """Lines and their numbers, from 1.
 
     Raises:
         DataError: a line is longer than `LONGEST_LINE`.
@@ -61,28 +61,7 @@ def read_lines(stream: io.BufferedIOBase, origin: str) -> Iterator[tuple[int, by
         number += 1
         if len(line) == LONGEST_LINE:
             raise DataError("data.bad_record", path=origin, line=number, column=LONGEST_LINE, problem="line too long")
-        yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-
-
-def decode_lines(stream: io.BufferedIOBase, origin: str, errors: str = "strict") -> Iterator[str]:
-    r"""Lines as text with their ends, which are \n, \r\n or a lone \r.
-
-    Raises:
-        DataError: a line is too long, or is no UTF-8; names it and the byte.
-    """
-    for number, line in read_lines(stream, origin):
-        try:
-            yield from LONE_RETURN.split(line.decode("utf-8", errors))
-        except UnicodeDecodeError as error:
-            raise bad_line(origin, number, error) from None
-
-
-def bad_line(origin: str, line: int, error: Exception) -> DataError:
-    """The failure of a line in our words, with its column where the error says it."""
-    column = getattr(error, "colno", getattr(error, "start", 0) + 1)
-    said = str(getattr(error, "msg", getattr(error, "reason", error)))[:200]
-    problem = "nested too deeply" if isinstance(error, RecursionError) else said
-    return DataError("data.bad_record", path=origin, line=line, column=column, problem=problem)
+        yield number, line
 
 
 def parse_json(text: str) -> Any:
@@ -95,15 +74,29 @@ def parse_json(text: str) -> Any:
         >>> parse_json('{"text": "a"}')
         {'text': 'a'}
     """
-    return json.loads(text.rstrip("\r\n"), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    return json.loads(text.rstrip("\r\n"), object_pairs_hook=no_duplicates, parse_constant=no_constant)
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON.
+
+    Raises:
+        ValueError: a key stands twice in it.
+
+    Example:
+        >>> no_duplicates([("a", 1)])
+        {'a': 1}
+    """
     record = dict(pairs)
     if len(record) < len(pairs):
         raise ValueError("a key stands twice in one object")
     return record
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
+    """Refuse NaN and infinity.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError(f"{name} is not JSON")

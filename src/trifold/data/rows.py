@@ -1,47 +1,35 @@
-"""Labelled data: tables and JSON lines as rows with named values of any type."""
+"""Rows of files of any format, of folders, of standard input and of data sets on a hub."""
 
-import csv
-import io
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from trifold.data.file import LONGEST_LINE, bad_line, decode_lines, open_file, parse_json, read_lines, split_suffix
-from trifold.errors import DataError, MissingExtraError
+from trifold.data.format import HUB, KNOWN, STANDARD_INPUT, Format, find_format, format_of
+from trifold.data.reading import ReadReport, Row, Source, SourceOptions
+from trifold.errors import DataError
 from trifold.plain_file import sha256
 
-__all__ = ["Row", "file_digest", "read_rows"]
+__all__ = ["Row", "file_digest", "find_sources", "fingerprint", "list_files", "read_rows", "rows_of"]
 
-TABLES = {".csv": ",", ".tsv": "\t"}
-KNOWN = ".jsonl, .csv, .tsv, .parquet, .txt (one text a line), each also .gz or .zst"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record.
-
-    Attributes:
-        values: by column or key.
-        origin: file and line, for messages.
-
-    Example:
-        >>> Row({"text": "good", "label": 1}, "a.jsonl:1").values["label"]
-        1
-    """
-
-    values: Mapping[str, Any]
-    origin: str
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
-def read_rows(path: str | Path) -> Iterator[Row]:
-    r"""The rows of a file, in order; `-` reads JSON lines or plain lines from standard input.
+def read_rows(
+    path: str | Path, options: SourceOptions | None = None, report: ReadReport | None = None
+) -> Iterator[Row]:
+    r"""The rows of a file, a folder or a data set of the hub, in order; `-` reads standard input.
 
-    Values of csv and tsv are strings; those of jsonl and parquet have their own types.
+    Values of csv, tsv and CoNLL are strings; those of other formats have their own types. An article of published
+    question answering gives a row a question.
+
+    Args:
+        path: file, folder, `-`, or `owner/name` or `owner/name:split` on the hub.
+        options: how to read.
+        report: is filled in as reading goes on.
 
     Raises:
-        DataError: the file is missing, of an unknown format, or a record is damaged; names the line.
+        DataError: the file is missing, of an unknown format, or under `strict` a record is damaged; names the line.
         MissingExtraError: the library for its format is not installed.
 
     Example:
@@ -51,102 +39,94 @@ def read_rows(path: str | Path) -> Iterator[Row]:
         ...     [dict(row.values) for row in read_rows(Path(folder) / "a.tsv")]
         [{'label': '1', 'text': 'good'}]
     """
-    if str(path) == "-":
-        yield from _from_lines(sys.stdin.buffer, "-")  # type: ignore[arg-type]
-        return
-    place = Path(path)
-    if not place.is_file():
-        raise DataError("data.no_such_path", path=path)
-    suffix = split_suffix(place.name)[0]
+    options, report = options or SourceOptions(), report or ReadReport()
+    for source, form in find_sources(str(path), options, report):
+        for row in rows_of(source, form):
+            report.rows += 1
+            report.short += bool(row.problem)
+            yield row
+
+
+def rows_of(source: Source, form: Format) -> Iterator[Row]:
+    """The rows of one source.
+
+    Raises:
+        DataError: it cannot be read; see `read_rows`.
+    """
     try:
-        if suffix == ".parquet":
-            yield from _from_parquet(place)
-            return
-        with open_file(place) as stream:
-            if suffix in (".jsonl", ".ndjson"):
-                yield from _from_json_lines(stream, str(path))
-            elif suffix in TABLES:
-                yield from _from_table(stream, str(path), TABLES[suffix])
-            elif suffix in (".txt", ""):
-                yield from _from_lines(stream, str(path))
-            else:
-                raise DataError("data.unknown_format", path=path, known=KNOWN)
-    except (OSError, EOFError) as error:
-        raise DataError("data.unreadable", path=path, problem=str(error) or type(error).__name__) from None
+        yield from form.rows(source)
+    except (OSError, EOFError) as error:  # gzip reports damage as OSError, a cut-off stream as EOFError
+        raise DataError("data.unreadable", path=source.origin, problem=str(error) or type(error).__name__) from None
+
+
+def find_sources(path: str, options: SourceOptions, report: ReadReport) -> Iterator[tuple[Source, Format]]:
+    """What a path stands for: a file, the files of a folder, standard input, or a data set of the hub.
+
+    Raises:
+        DataError: there is no such thing, or nothing in it that can be read.
+    """
+    place = Path(path)
+    if path == "-":
+        yield Source(None, options, report), STANDARD_INPUT
+    elif place.is_dir():
+        files = list_files(place, report)
+        if not files:
+            raise DataError("data.folder_empty", path=path, known=KNOWN)
+        yield from ((Source(file, options, report), format_of(file)) for file in files)
+    elif place.is_file():
+        yield Source(place, options, report), format_of(place)
+    elif _is_hub_name(path):
+        yield Source(place, options, report, origin=path), HUB
+    else:
+        raise DataError("data.no_such_path", path=path)
+
+
+def list_files(path: Path, report: ReadReport | None = None) -> list[Path]:
+    """The readable files of a folder and those below it, sorted; hidden ones and unknown endings are left out."""
+    found = []
+    for file in sorted(path.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+        if file.is_file() and not hidden:
+            if file.suffix and find_format(file) is not None:
+                found.append(file)
+            elif report is not None:
+                report.ignored[str(file)] = "data.left_format"
+    return found
+
+
+def fingerprint(paths: Sequence[str]) -> str:
+    """A hash of the content of local files, in order; names on a hub count by name only.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    total = hashlib.sha256()
+    for path in paths:
+        place = Path(path)
+        for file in list_files(place) if place.is_dir() else [place] * place.is_file():
+            try:
+                with file.open("rb") as stream:
+                    total.update(hashlib.file_digest(stream, "sha256").digest())
+            except OSError as error:
+                raise DataError("data.unreadable", path=file, problem=str(error)) from None
+        total.update(b"" if place.exists() else path.encode())
+    return total.hexdigest()
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
+    """SHA-256 of a file's bytes, in hexadecimal; of all files of a folder; of the name on a hub.
 
     Raises:
         DataError: it cannot be read.
     """
+    place = Path(path)
+    if place.is_dir() or str(path) == "-" or (not place.exists() and _is_hub_name(str(path))):
+        return fingerprint([str(path)])
     try:
-        return sha256(Path(path))
+        return sha256(place)
     except OSError as error:
         raise DataError("data.unreadable", path=path, problem=str(error)) from None
 
 
-def _from_json_lines(stream: io.BufferedIOBase, origin: str) -> Iterator[Row]:
-    for number, line in read_lines(stream, origin):
-        if line.strip():
-            yield _json_row(line, origin, number)
-
-
-def _json_row(line: bytes, origin: str, number: int) -> Row:
-    try:
-        text = line.decode("utf-8")
-        text.encode("utf-8")  # refuses lone surrogates
-        record = parse_json(text)
-    except (ValueError, RecursionError) as error:
-        raise bad_line(origin, number, error) from None
-    if not isinstance(record, dict):
-        raise bad_line(origin, number, TypeError(f"{type(record).__name__} where an object was expected"))
-    return Row(record, f"{origin}:{number}")
-
-
-def _from_lines(stream: io.BufferedIOBase, origin: str) -> Iterator[Row]:
-    """Plain lines, each a text; a line that is a JSON object is taken as a record."""
-    for number, line in read_lines(stream, origin):
-        if line.lstrip()[:1] == b"{":
-            yield _json_row(line, origin, number)
-        elif line.strip():
-            try:
-                yield Row({"text": line.decode("utf-8").rstrip("\r\n")}, f"{origin}:{number}")
-            except UnicodeDecodeError as error:
-                raise bad_line(origin, number, error) from None
-
-
-def _from_table(stream: io.BufferedIOBase, origin: str, delimiter: str) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST_LINE)
-    quoted = delimiter == ","
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    rows = csv.reader(decode_lines(stream, origin), delimiter=delimiter, quoting=quoting, strict=quoted)
-    try:
-        header = next(rows, [])
-        for row in rows:
-            if not row:
-                continue
-            if len(row) > len(header) or len(set(header)) < len(header):
-                problem = f"{len(row)} columns, the header has {len(set(header))} names"
-                raise DataError("data.bad_record", path=origin, line=rows.line_num, column=1, problem=problem)
-            padded = [*row, *[""] * (len(header) - len(row))]  # empty last columns are often left out
-            yield Row(dict(zip(header, padded, strict=True)), f"{origin}:{rows.line_num}")
-    except csv.Error as error:
-        raise bad_line(origin, rows.line_num, error) from None
-
-
-def _from_parquet(path: Path) -> Iterator[Row]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise MissingExtraError("data.needs_extra", path=path, library="pyarrow", extra="data") from None
-    try:
-        number = 0
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=256):
-            for record in batch.to_pylist():
-                number += 1
-                yield Row(record, f"{path}:{number}")
-    except pyarrow.ArrowException as error:
-        raise DataError("data.unreadable", path=path, problem=str(error)[:200]) from None
+def _is_hub_name(path: str) -> bool:
+    return HUB_NAME.fullmatch(path) is not None and not Path(path).parent.is_dir()

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trifold.data import SourceOptions
 from trifold.errors import DataError, UsageError
 from trifold.retrieval.dense import Embedder, VectorFile
 from trifold.retrieval.passage import Passage, terms_of
@@ -101,6 +102,7 @@ class KnowledgeBase:
         *,
         embedder: Embedder | None = None,
         columns: Sequence[str] = (),
+        options: SourceOptions | None = None,
     ) -> tuple["KnowledgeBase", AddReport]:
         """Make a knowledge base from files and folders; it appears when it is whole.
 
@@ -109,6 +111,7 @@ class KnowledgeBase:
             out: its folder; must not exist.
             embedder: gives vectors to the passages; None for a lexical index only.
             columns: of subject, relation and object in tables of triples; none: found by their usual names.
+            options: encoding of the files, and what is done with damage in them.
 
         Raises:
             UsageError: `out` exists.
@@ -124,7 +127,7 @@ class KnowledgeBase:
         try:
             Store(working / FILE, new=True).base.close()
             made = cls(working)
-            report = made.add(paths, embedder=embedder, columns=columns)
+            report = made.add(paths, embedder=embedder, columns=columns, options=options)
             made.close()
             if not report.added and not report.triples:
                 raise DataError("retrieval.empty", path=", ".join(map(str, paths)))
@@ -149,6 +152,7 @@ class KnowledgeBase:
         *,
         embedder: Embedder | None = None,
         columns: Sequence[str] = (),
+        options: SourceOptions | None = None,
         prune: bool = False,
     ) -> AddReport:
         """Add documents; those whose content is known are passed over, changed ones are replaced.
@@ -159,6 +163,7 @@ class KnowledgeBase:
             paths: as for `build`.
             embedder: as for `build`.
             columns: as for `build`.
+            options: as for `build`.
             prune: take out the documents and triples that were once read from these paths and are there no longer.
 
         Raises:
@@ -166,7 +171,8 @@ class KnowledgeBase:
                 that are there.
             StorageError: the disk is full or fails.
         """
-        report, reading = AddReport(), Reading(columns=tuple(columns), home=self.folder)
+        report, reading = AddReport(), Reading(columns=tuple(columns), home=self.folder,
+                                              options=options or SourceOptions())  # fmt: skip
         with self._store.transaction():
             writer = Writer(self._store, report)
             writer.add(read_documents(paths, reading))

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from trifold.data import ReadReport, SourceOptions, read
-from trifold.data.file import split_suffix
+from trifold.data.format import find_format
 from trifold.data.rows import file_digest, read_rows
 from trifold.data.source import list_files
 from trifold.errors import DataError
 
 __all__ = ["Document", "Found", "Reading", "Table", "read_documents"]
 
-TABLES = {".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"}
 TEXT = ("text", "content", "body", "context", "passage", "answer", "abstract")
 TITLE = ("country", "section", "title", "heading", "field", "question", "name")
 TRIPLE = (
@@ -71,6 +70,7 @@ class Reading:
 
     Attributes:
         columns: names of the columns of subject, relation and object; empty: found by their usual names.
+        options: encoding of the files, and what is done with damage in them.
         home: folder of the knowledge base, passed over where it lies among the documents.
         skipped: files left out, with the reason.
         unread: whole paths of those whose content could not be read.
@@ -82,6 +82,7 @@ class Reading:
 
     columns: tuple[str, ...] = ()
     home: Path | None = None
+    options: SourceOptions = SourceOptions()  # noqa: RUF009 - frozen
     skipped: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
@@ -129,10 +130,11 @@ def _read_folder(folder: Path, reading: Reading) -> Iterator[Found]:
 
 
 def _read_file(file: Path, name: str, reading: Reading) -> Iterator[Found]:
-    if split_suffix(file.name)[0] in TABLES:
+    form = find_format(file)
+    if form is not None and form.text is None:
         yield from _read_table(file, name, reading)
         return
-    parts = [example.texts[0] for example in read([str(file)], SourceOptions())]
+    parts = [example.texts[0] for example in read([str(file)], reading.options)]
     text = "".join(parts)
     if text.strip():
         yield Document(name, str(file.resolve()), _title(text, file), text)
@@ -145,7 +147,7 @@ def _title(text: str, file: Path) -> str:
 
 
 def _read_table(file: Path, name: str, reading: Reading) -> Iterator[Found]:
-    rows = (row.values for row in read_rows(file))
+    rows = (row.values for row in read_rows(file, reading.options))
     first = next(rows, None)
     if first is None:
         return

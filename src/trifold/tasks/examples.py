@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from trifold.data.reading import ReadReport, SourceOptions
 from trifold.data.rows import read_rows
 from trifold.errors import DataError
 from trifold.tasks.account import Account, Count
@@ -77,9 +78,11 @@ def read_examples(experiment: FineTuning) -> Examples:
     """
     data, roles, account = experiment.data, roles_of(experiment.task.kind), Account()
     check_roles(roles, data.columns)
+    options = SourceOptions(on_error=data.on_error, encoding=data.encoding, tagged=experiment.task.kind == "tagging")
     placed = {}
     for name, files in data.files.items():
-        rows = [row for file in files for row in read_rows(file)]
+        report = ReadReport()
+        rows = [row for file in files for row in read_rows(file, options, report)]
         if not rows:
             raise DataError("task.no_rows_in", path=", ".join(files))
         placed[name] = place_rows(rows, roles, data.columns, account=account)

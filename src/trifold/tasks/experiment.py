@@ -36,7 +36,9 @@ class LabelledData(Config):
         group: column whose equal values are held out together, such as the context of several questions.
         columns: column of each role (`text`, `label`, `source` ...); those not named are found by their usual names.
         on_error: a damaged row (an unknown label, tags that do not fit) stops the run, or is left out and counted; rows
-            without a text or a label are left out and counted always.
+            without a text or a label are left out and counted always. `replace` is `skip`, but bytes that cannot be
+            decoded are read as U+FFFD.
+        encoding: of files without a byte order mark.
 
     Example:
         >>> LabelledData(train="train.tsv").dev is None
@@ -51,6 +53,7 @@ class LabelledData(Config):
     group: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     on_error: Literal["strict", "skip", "replace"] = "strict"
+    encoding: str = "utf-8"
 
     @property
     def files(self) -> dict[str, tuple[str, ...]]:

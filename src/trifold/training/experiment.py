@@ -87,6 +87,7 @@ class DataChoice(Config):
         source_field, target_field: columns of pairs, for sequence-to-sequence; None for plain text.
         document: what one document of a plain-text file is.
         on_error: what to do with a damaged record.
+        encoding: of files without a byte order mark.
 
     Example:
         >>> DataChoice(paths=("notes.txt",)).document
@@ -102,6 +103,7 @@ class DataChoice(Config):
     target_field: str | None = None
     document: Literal["file", "paragraph", "line"] = "file"
     on_error: Literal["strict", "skip", "replace"] = "strict"
+    encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)

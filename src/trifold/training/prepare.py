@@ -150,7 +150,8 @@ def _examples(data: DataChoice, paths: tuple[str, ...]) -> Iterator[tuple[str, .
 def _options(data: DataChoice) -> SourceOptions:
     paired = data.source_field is not None and data.target_field is not None
     fields = (data.source_field, data.target_field) if paired else (data.text_field,)
-    return SourceOptions(fields=fields, document=data.document, on_error=data.on_error)  # type: ignore[arg-type]
+    return SourceOptions(fields=fields, document=data.document, on_error=data.on_error,  # type: ignore[arg-type]
+                         encoding=data.encoding)  # fmt: skip
 
 
 def choose_model(
@@ -216,11 +217,10 @@ def _build(
     data: DataChoice, paths: tuple[str, ...], tokenizer: Tokenizer, place: Path, *, words: bool, hold_out: float
 ) -> None:
     options = _options(data)
-    details = {
-        "paths": list(paths),
-        "content": fingerprint(paths),
-        "options": [list(options.fields), options.document, options.on_error, words, hold_out],
-    }
+    read_as = [list(options.fields), options.document, options.on_error, words, hold_out]
+    if options.encoding != "utf-8":
+        read_as.append(options.encoding)
+    details = {"paths": list(paths), "content": fingerprint(paths), "options": read_as}
     if TokenStore.describes(place / "train", tokenizer, details):
         return
     report = ReadReport()

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     (place / "rivers.md").write_text(ENGLISH, encoding="utf-8")
     (place / "zh" / "河流.txt").write_text(CHINESE, encoding="utf-8")
     (place / "picture.png").write_bytes(b"\x89PNG\0\xff")
-    (place / "broken.txt").write_bytes(b"\xff\xfe\0bad")
+    (place / "broken.txt").write_bytes(b"\xff\xfd\0bad")
     rows = [
         {"id": "a", "title": "Danube", "text": "The Danube flows through Vienna."},
         {"id": "a", "text": "Duplicate id."},
