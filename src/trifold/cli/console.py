@@ -10,7 +10,10 @@ from typing import IO, Any, cast
 
 from trifold.locale import message
 
-__all__ = ["Console", "Progress", "duration"]
+__all__ = ["Console", "Progress", "duration", "unknown_note", "warn_unknown"]
+
+WORTH_SAYING = 1e-3
+"""The part of unknown tokens from which on it is said: a tokenizer that suits its text knows all but a few."""
 
 
 def duration(seconds: float) -> str:
@@ -162,3 +165,20 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.stop()
+
+
+def unknown_note(share: float) -> str | None:
+    """What is said of a text of which so many tokens are unknown; nothing up to one in a thousand.
+
+    Example:
+        >>> unknown_note(0.0005) is None
+        True
+    """
+    return message("cli.unknown_tokens", share=f"{share:.1%}") if share > WORTH_SAYING else None
+
+
+def warn_unknown(share: float, console: Console) -> None:
+    """Say how much of a text the tokenizer does not know, where that is worth saying."""
+    note = unknown_note(share)
+    if note is not None:
+        console.warn(note)

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from trifold.cli.console import warn_unknown
 from trifold.cli.experiment import DATA_OPTIONS, source_options
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.tuned import require_task, row_options, trained_columns
@@ -27,6 +28,7 @@ def run(request: Request) -> dict[str, Any]:
         if value is not None:
             shown = f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
             request.console.say(f"{message(f'cli.score_{name}'):<28} {shown}")
+    warn_unknown(score.unknown_tokens, request.console)
     return asdict(score)
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trifold.cli.console import Console, Progress, duration
+from trifold.cli.console import Console, Progress, duration, warn_unknown
 from trifold.cli.experiment import PRESETS, RESUME_OPTIONS, SIZES, dials_of, experiment_in, place_options
 from trifold.cli.option import READING, Command, Option, Request
 from trifold.cli.pretrain import show_step
@@ -27,8 +27,6 @@ TASKS = (
     "generation",
     "embedding",
 )
-WARN_UNKNOWN = 0.02
-"""From this part of unknown tokens on, the text is probably in a language that the tokenizer has not seen."""
 ROLE_OPTIONS = {
     "text_field": {"text", "query", "tokens", "prompt"},
     "label_field": {"label", "score", "tags", "answers", "response", "positive"},
@@ -204,8 +202,7 @@ def say_judgement(found: dict[str, Any], console: Console) -> None:
         for name, one in known.get("without", {}).items():
             label = message("cli.without_known")
             console.say(f"  {label:<28} {name:<18} {one['value']:8.4f}  [{one['low']:.4f}, {one['high']:.4f}]")
-    if found.get("unknown_tokens", 0.0) > WARN_UNKNOWN:
-        console.warn(message("cli.unknown_tokens", share=f"{found['unknown_tokens']:.0%}"))
+    warn_unknown(found.get("unknown_tokens", 0.0), console)
     if "calibration" in found:
         calibration = found["calibration"]
         console.say(message("cli.calibration", error=f"{calibration['expected_calibration_error']:.4f}",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trifold.cli.console import Console, Progress, duration
+from trifold.cli.console import Console, Progress, duration, unknown_note
 from trifold.cli.experiment import EXPERIMENT_OPTIONS, RESUME_OPTIONS, SECTIONS, build_experiment
 from trifold.cli.option import Command, Option, Request
 from trifold.errors import UsageError
@@ -102,6 +102,10 @@ def _show(event: "Event", progress: Progress) -> None:
         found = event.evaluation
         bits = "-" if found.bits_per_byte is None else f"{found.bits_per_byte:.3f}"
         progress.note(message("cli.evaluated", loss=f"{found.loss:.4f}", bits=bits))
+    elif event.stage == "unknown_tokens" and event.details is not None:
+        note = unknown_note(float(event.details["share"]))
+        if note is not None:
+            progress.note(f"{message('cli.warning')} {note}")
     elif event.details is not None and f"stage_{event.stage}" in _stages():
         shown = {key: f"{value:,}" if isinstance(value, int) else value for key, value in event.details.items()}
         progress.note(message(f"cli.stage_{event.stage}", **shown))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from trifold.cli.console import warn_unknown
 from trifold.cli.experiment import DATA_OPTIONS, KINDS, source_options
 from trifold.cli.option import Command, Option, Request
 from trifold.errors import UsageError
@@ -15,23 +16,29 @@ def train(request: Request) -> dict[str, Any]:
     """Train a tokenizer and save it."""
     from trifold.data import read
     from trifold.text import train_tokenizer
+    from trifold.text.training import SAMPLE_CHARACTERS, sample
 
     values, out = request.values, Path(request.values.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError("cli.folder_exists", path=out)
     texts = (text for example in read(values.data, source_options(request)) for text in example.texts)
+    kept = sample(texts, SAMPLE_CHARACTERS)
     tokenizer = train_tokenizer(
-        texts,
+        kept,
         kind=values.kind,
         vocab_size=values.vocab_size,
         num_sentinels=values.sentinels,
         lowercase=values.lowercase,
         nfc=values.nfc,
         fold_width=values.fold_width,
+        special_tokens=values.special_tokens or (),
+        user_tokens=values.user_tokens or (),
     )
     tokenizer.save_pretrained(out)
+    unknown = tokenizer.unknown_share(kept)
     request.console.say(message("cli.tokenizer_done", path=out, size=f"{tokenizer.vocab_size:,}"))
-    return {"folder": str(out), "kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size}
+    warn_unknown(unknown, request.console)
+    return {"folder": str(out), "kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size, "unknown_tokens": unknown}
 
 
 def report(request: Request) -> dict[str, Any]:
@@ -59,6 +66,8 @@ TRAIN = Command(
         Option(name="vocab-size", kind="integer", low=16, high=2**22, default=8192),
         Option(name="out", kind="folder", required=True, help="option_out_tokenizer"),
         Option(name="sentinels", kind="integer", low=0, high=1000, default=100),
+        Option(name="special-tokens", many=True),
+        Option(name="user-tokens", many=True),
         Option(name="lowercase", kind="flag", default=False),
         Option(name="nfc", kind="flag", default=False),
         Option(name="fold-width", kind="flag", default=False),

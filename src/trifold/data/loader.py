@@ -170,16 +170,16 @@ class Loader:
                 raise DataError("data.too_long", path=corpus.name, given=given, limit=limit)
         if self.token_bytes is None:
             return examples
-        return [_counted(example, self.token_bytes, corpus.bytes_per_token_byte) for example in examples]
+        return [_counted(example, self.token_bytes) for example in examples]
 
 
 def _length(example: TrainingExample, room: Room) -> int:
     return example.source_length if room.source else example.target_length
 
 
-def _counted(example: TrainingExample, token_bytes: NDArray[np.int64], ratio: float) -> TrainingExample:
-    wanted = example.labels[example.labels != IGNORED]
-    num_bytes = round(int(token_bytes[wanted].sum()) * ratio)
+def _counted(example: TrainingExample, token_bytes: NDArray[np.int64]) -> TrainingExample:
+    """The example with the bytes that its labels spell: what the tokenizer loses or does not know is not predicted."""
+    num_bytes = int(token_bytes[example.labels[example.labels != IGNORED]].sum())
     return TrainingExample(example.labels, example.source, example.target, example.prefix, num_bytes)
 
 

@@ -37,11 +37,6 @@ class Corpus(Protocol):
 
     name: str
 
-    @property
-    def bytes_per_token_byte(self) -> float:
-        """Raw bytes over the bytes that the tokens spell."""
-        ...
-
     def num_pieces(self, length: int, extra: int) -> int:
         """How many pieces there are."""
         ...
@@ -110,9 +105,14 @@ class TokenStore:
         return int(self.index["num_bytes"])
 
     @property
-    def bytes_per_token_byte(self) -> float:
-        """Raw bytes over the bytes that the tokens spell: 1 where the tokenizer keeps everything."""
-        return self.num_bytes / max(int(self.index["token_bytes"]), 1)
+    def token_bytes(self) -> int:
+        """Bytes that the tokens spell: fewer than those of the text where the tokenizer loses some or knows them not."""
+        return int(self.index["token_bytes"])
+
+    @property
+    def unknown_share(self) -> float:
+        """Part of the tokens that are the unknown token, from 0 to 1."""
+        return int(self.index.get("unknown", 0)) / max(self.num_tokens, 1)
 
     @property
     def digest(self) -> str:
@@ -193,7 +193,7 @@ class StoreWriter:
         names += ["target_tokens.bin", "target_offsets.bin"] if pairs else []
         self.files: dict[str, BinaryIO] = {name: (folder / name).open("wb+") for name in names}
         self.counts = {"tokens.bin": 0, "target_tokens.bin": 0}
-        self.num_documents = self.num_bytes = self.spelled = 0
+        self.num_documents = self.num_bytes = self.spelled = self.unknown = 0
         self._waiting: list[Example] = []
         self._characters = 0
         self._mark("offsets.bin", 0)
@@ -223,6 +223,7 @@ class StoreWriter:
             "num_documents": self.num_documents,
             "num_bytes": self.num_bytes,
             "token_bytes": self.spelled,
+            "unknown": self.unknown,
             "files": files,
             **details,
         }
@@ -248,7 +249,7 @@ class StoreWriter:
         tokens.flush()
         tail = np.fromfile(tokens.name, dtype=self.dtype, offset=keep * self.dtype.itemsize).astype(np.int64)
         ratio = self.num_bytes / max(self.spelled, 1)
-        self.spelled -= int(self.token_bytes[tail].sum())
+        self._count(tail, -1)
         self.num_bytes = round(self.spelled * ratio)
         tokens.truncate(keep * self.dtype.itemsize)
         offsets.truncate((len(marks) - 1) * 8)
@@ -266,7 +267,7 @@ class StoreWriter:
         self._append("tokens.bin", ids)
         if "words.bin" in self.files:
             self.files["words.bin"].write((np.ones(len(ids), np.bool_) if starts is None else starts).tobytes())
-        self.spelled += int(self.token_bytes[ids].sum())
+        self._count(ids)
         self.num_bytes += num_bytes
         self.num_documents += 1
         self._mark("offsets.bin", self.counts["tokens.bin"])
@@ -276,7 +277,7 @@ class StoreWriter:
         waiting, self._waiting, self._characters = self._waiting, [], 0
         for example, ids in zip(waiting, self._tokenize([example.texts[0] for example in waiting]), strict=True):
             self._append("tokens.bin", ids)
-            self.spelled += int(self.token_bytes[ids].sum())
+            self._count(ids)
             self.num_bytes += len(example.texts[0].encode("utf-8", "surrogatepass"))
             if example.complete:
                 self.num_documents += 1
@@ -294,6 +295,12 @@ class StoreWriter:
         for text, encoding in zip(texts, encodings, strict=True):
             self.files["words.bin"].write(self.tokenizer.word_starts(text, encoding).tobytes())
         return [encoding.ids for encoding in encodings]
+
+    def _count(self, ids: NDArray[np.int64], sign: int = 1) -> None:
+        """What tokens spell and how many are unknown, added or taken away."""
+        self.spelled += sign * int(self.token_bytes[ids].sum())
+        if self.tokenizer.special.unk is not None:
+            self.unknown += sign * int((ids == self.tokenizer.special.unk).sum())
 
     def _append(self, name: str, ids: NDArray) -> None:
         self.files[name].write(ids.astype(self.dtype).tobytes())

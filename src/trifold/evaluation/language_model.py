@@ -26,10 +26,11 @@ class Score:
     Attributes:
         objective: what the model was asked to predict: every token, the masked ones, or the hidden spans.
         loss: nats per predicted token.
-        bits_per_byte: of the predicted tokens' text.
+        bits_per_byte: of the bytes that the predicted tokens spell.
         perplexity: per token.
         word_perplexity: per word, where a line end counts as one; None unless every token was predicted.
         tokens, num_bytes, words: how much was predicted.
+        unknown_tokens: part of the text's tokens that the tokenizer does not know; their bytes are not predicted.
     """
 
     objective: str
@@ -40,6 +41,7 @@ class Score:
     tokens: int
     num_bytes: int
     words: int
+    unknown_tokens: float
 
 
 def load_run(path: str | Path) -> tuple[Transformer, Tokenizer]:
@@ -102,7 +104,7 @@ def evaluate_text(
         pad = tokenizer.special.pad or 0
         loader = Loader([store], objective, room, batch_size=batch_size, pad=pad, token_bytes=tokenizer.token_bytes())
         found = evaluate_loss(model, objective, loader.epoch())
-    return _score(wanted.kind, found, counted.words)
+    return _score(wanted.kind, found, counted.words, unknown=store.unknown_share)
 
 
 def _trained_length(path: str | Path, model: Transformer) -> int:
@@ -112,7 +114,7 @@ def _trained_length(path: str | Path, model: Transformer) -> int:
         return min(model.config.max_length or LONGEST, LONGEST)
 
 
-def _score(kind: str, found: Evaluation, words: int) -> Score:
+def _score(kind: str, found: Evaluation, words: int, *, unknown: float) -> Score:
     whole = found.loss * found.tokens / max(words, 1)
     return Score(
         objective=kind,
@@ -123,6 +125,7 @@ def _score(kind: str, found: Evaluation, words: int) -> Score:
         tokens=found.tokens,
         num_bytes=found.num_bytes,
         words=words,
+        unknown_tokens=unknown,
     )
 
 
@@ -143,7 +146,7 @@ class _Words:
 
 
 def ngram_bits_per_byte(train: TokenStore, valid: TokenStore, *, vocab_size: int, end: int, order: int) -> float:
-    """Bits per byte of held-out text under an n-gram model of the same tokens, learned from the same text.
+    """Bits per byte that the tokens of held-out text spell, under an n-gram model of the same tokens, learned from the same text.
 
     Each document ends with the token `end`, which is predicted too, as a causal language model predicts it.
 
@@ -151,7 +154,7 @@ def ngram_bits_per_byte(train: TokenStore, valid: TokenStore, *, vocab_size: int
         ConfigError: a store without tokens.
     """
     model = NGram(_documents(train, end), vocab_size=vocab_size, order=order)
-    return model.bits(_documents(valid, end)) / max(valid.num_bytes, 1)
+    return model.bits(_documents(valid, end)) / max(valid.token_bytes, 1)
 
 
 def _documents(store: TokenStore, end: int) -> Iterator:

@@ -36,14 +36,14 @@ from trifold.tasks.report import write_task_report
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
 from trifold.tasks.translation import TranslationTask
-from trifold.text import Tokenizer, train_tokenizer
+from trifold.text import Tokenizer
 from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.adapter import add_adapters, merge_adapters
 from trifold.training.held_out import Evaluation
 from trifold.training.log import MetricLog
 from trifold.training.loop import Event, Listener, train
 from trifold.training.memory import keep_freed_memory
-from trifold.training.prepare import choose_model
+from trifold.training.prepare import choose_model, learn_tokenizer
 from trifold.training.run import claimed, open_saver, write_facts
 from trifold.training.save import Saver, publish_model
 
@@ -260,10 +260,7 @@ def _calibrate(task: Task, model: Transformer, dev: Sequence[Record]) -> None:
 
 def _unknown_share(tokenizer: Tokenizer, records: Sequence[Record]) -> float:
     """Part of the judged texts' tokens that the tokenizer does not know: high for a language it has never seen."""
-    unknown = tokenizer.special.unk
-    ids = tokenizer.encode_ids([" ".join(record.inputs) for record in records[:500]], plain=True)
-    total = sum(map(len, ids))
-    return 0.0 if unknown is None or not total else sum(int((one == unknown).sum()) for one in ids) / total
+    return tokenizer.unknown_share(" ".join(record.inputs) for record in records[:500])
 
 
 def _exact(trainer: Trainer) -> Transformer:
@@ -309,7 +306,7 @@ def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Tran
         tokenizer = Tokenizer.from_pretrained(out / "tokenizer")
     else:
         texts = (text for row in rows for value in row.values.values() for text in _texts_in(value))
-        tokenizer = train_tokenizer(texts, kind=tokens.kind, vocab_size=tokens.vocab_size, lowercase=tokens.lowercase)
+        tokenizer = learn_tokenizer(texts, tokens)
         tokenizer.save_pretrained(out / "tokenizer")
     preset, dials, shape = choose_model(choice, tokenizer.vocab_size, pad=tokenizer.special.pad)
     return Transformer(shape, preset=preset, dials=dials), tokenizer

@@ -179,8 +179,24 @@ class Tokenizer:
         spelled = np.zeros(self.vocab_size, dtype=np.int64)
         for token, index in self.backend.get_vocab(with_added_tokens=True).items():
             spelled[index] = self._bytes_of(token)
+        for index, token in self.backend.get_added_tokens_decoder().items():
+            spelled[index] = 0 if token.special else len(token.content.encode("utf-8", "replace"))
         spelled[self.special.all_ids] = 0
         return spelled
+
+    def unknown_share(self, texts: Iterable[str]) -> float:
+        """Part of the tokens of some texts that are the unknown token, from 0 to 1; always 0 where there is none.
+
+        Example:
+            >>> from trifold.text import train_tokenizer
+            >>> tokenizer = train_tokenizer(["to be or not to be"], kind="character", vocab_size=200)
+            >>> tokenizer.unknown_share(["to see"])
+            0.16666666666666666
+        """
+        if self.special.unk is None:
+            return 0.0
+        ids = self.encode_ids(list(texts), plain=True)
+        return sum(int((row == self.special.unk).sum()) for row in ids) / max(sum(map(len, ids)), 1)
 
     def _bytes_of(self, token: str) -> int:
         if self._byte_level:

@@ -6,11 +6,12 @@ from typing import Any, Literal
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
+from trifold.config import require
 from trifold.errors import DataError
 from trifold.text.pattern import cuts
 from trifold.text.tokenizer import Tokenizer
 
-__all__ = ["Kind", "sample", "train_tokenizer"]
+__all__ = ["SAMPLE_CHARACTERS", "Kind", "sample", "train_tokenizer"]
 
 MOST = 0.9
 """Part of a text that a vocabulary of characters must know; the rest becomes the unknown token."""
@@ -21,12 +22,14 @@ UNIGRAM_CHARACTERS = 4_000_000
 """The Unigram trainer is some forty times slower a character than the others, and needs less text."""
 
 METASPACE = "\u2581"  # stands for a space
+WHITESPACE = ("\t", "\n", "\r", "\u3000")
+"""What every text may have between its words: always known where the kind gives texts back."""
 
 LONGEST_TOKEN = 24
 """In units of the alphabet: 24 letters, or 8 Chinese characters as bytes."""
 
 
-def train_tokenizer(
+def train_tokenizer(  # noqa: PLR0913 - options that have nothing to do with one another, all by name
     texts: Iterable[str],
     *,
     kind: Kind = "byte_bpe",
@@ -36,6 +39,8 @@ def train_tokenizer(
     nfc: bool = False,
     fold_width: bool = False,
     max_characters: int | None = None,
+    special_tokens: Sequence[str] = (),
+    user_tokens: Sequence[str] = (),
 ) -> Tokenizer:
     """Train a tokenizer.
 
@@ -55,9 +60,12 @@ def train_tokenizer(
         nfc: normalise to NFC first.
         fold_width: turn full-width Latin letters, digits and signs into half-width ones first.
         max_characters: cap of the sample; None for 12 million (4 million for `unigram`).
+        special_tokens: further tokens that stand for no text, such as `<|im_start|>`; their spelling in a text is text.
+        user_tokens: pieces of text that are always one token, such as `GPT-4` or a product's name.
 
     Raises:
         DataError: there is no text, or `vocab_size` is too small for the characters of `unigram` or `character`.
+        ConfigError: a token of one's own is empty or stands twice, or they leave no room in the vocabulary.
 
     Example:
         >>> train_tokenizer(["to be or not to be"], kind="character", vocab_size=200).encode("to be").ids.size
@@ -68,18 +76,29 @@ def train_tokenizer(
     if not any(text.strip() for text in kept):
         raise DataError("text.nothing_to_train_on")
     roles = _roles(kind)
-    specials = [*roles.values(), *(f"<extra_id_{number}>" for number in range(num_sentinels))]
+    specials = [*roles.values(), *(f"<extra_id_{number}>" for number in range(num_sentinels)), *special_tokens]
+    _check_own_tokens([*specials, *user_tokens], vocab_size)
     backend = _untrained(kind, roles)
     steps = _normalization(kind, lowercase=lowercase, nfc=nfc, fold_width=fold_width)
     if steps:
         backend.normalizer = normalizers.Sequence(steps)
     ways = {"character": _learn_characters, "wordpiece": _learn_pieces, "unigram": _learn_unigrams,
             "byte_bpe": _learn_byte_merges, "bpe": _learn_letter_merges}  # fmt: skip
-    ways[kind](backend, kept, vocab_size, specials)
+    ways[kind](backend, kept, vocab_size - len(user_tokens), specials)
+    backend.add_tokens([AddedToken(token, normalized=False) for token in user_tokens])
     if kind in ("bpe", "unigram"):
         backend.decoder = decoders.Metaspace(prepend_scheme="never")
     backend = Backend.from_str(backend.to_str())  # what is saved and what is in memory are then one and the same
     return Tokenizer(backend, kind=kind, roles=roles)
+
+
+def _check_own_tokens(tokens: list[str], vocab_size: int) -> None:
+    distinct = len(set(tokens)) == len(tokens) and all(token.strip() for token in tokens)
+    twice = ", ".join(sorted({token for token in tokens if tokens.count(token) > 1 or not token.strip()}))
+    allowed = "each token once, none of them blank"
+    require(distinct, where="special_tokens, user_tokens", given=twice, allowed=allowed)
+    few = f"more than the {len(tokens)} tokens with a place of their own"
+    require(len(tokens) < vocab_size, where="vocab_size", given=vocab_size, allowed=few)
 
 
 def sample(texts: Iterable[str], max_characters: int) -> list[str]:
@@ -144,7 +163,8 @@ def _learn_byte_merges(backend: Backend, texts: list[str], vocab_size: int, spec
 
 
 def _learn_letter_merges(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
-    letters = _alphabet(_normalized(backend, texts), vocab_size)
+    normalized = _normalized(backend, texts)
+    letters = sorted({*_alphabet(normalized, vocab_size), *_blanks(normalized)})
     _learn_merges(backend, texts, vocab_size, specials, [*letters, METASPACE])
 
 
@@ -183,12 +203,14 @@ def _learn_pieces(backend: Backend, texts: list[str], vocab_size: int, specials:
 
 
 def _learn_unigrams(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
-    letters = len(_counts(_normalized(backend, texts))) + len(specials)
+    counts = _counts(_normalized(backend, texts))
+    letters = len({*counts, *WHITESPACE}) + len(specials)
     if letters > vocab_size:
         raise DataError("text.vocabulary_too_small", given=vocab_size, least=letters)
     trainer: Any = trainers.UnigramTrainer(
-        vocab_size=vocab_size, special_tokens=specials, unk_token=specials[1], show_progress=False, max_piece_length=16
-    )
+        vocab_size=vocab_size, special_tokens=specials, unk_token=specials[1], show_progress=False, max_piece_length=16,
+        initial_alphabet=list(WHITESPACE),
+    )  # fmt: skip
     backend.train_from_iterator(texts, trainer, length=len(texts))
 
 
@@ -206,13 +228,20 @@ def _normalization(kind: Kind, *, lowercase: bool, nfc: bool, fold_width: bool) 
 
 def _learn_characters(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
     counts = _counts(_normalized(backend, texts))
-    chosen = _most_frequent(counts, max(vocab_size - len(specials), 0))
-    if sum(counts[letter] for letter in chosen) < MOST * sum(counts.values()):
+    blanks = sorted({" ", *_blanks(texts)})
+    others = {letter: count for letter, count in counts.items() if letter not in blanks}
+    chosen = sorted([*blanks, *_most_frequent(others, max(vocab_size - len(specials) - len(blanks), 0))])
+    if sum(counts.get(letter, 0) for letter in chosen) < MOST * sum(counts.values()):
         least = _fewest(counts, MOST) + len(specials)
         raise DataError("text.characters_left_out", given=vocab_size, least=least, share=f"{MOST:.0%}")
     vocabulary = {token: number for number, token in enumerate([*specials, *chosen])}
     backend.model = models.WordLevel(vocabulary, unk_token=specials[1])
     backend.add_special_tokens([AddedToken(token, special=True) for token in specials])
+
+
+def _blanks(texts: list[str]) -> set[str]:
+    """White space that a kind which gives texts back must know, the space itself aside."""
+    return {*WHITESPACE, *(letter for text in texts for letter in set(text) if letter.isspace())} - {" "}
 
 
 def _alphabet(texts: list[str], vocab_size: int) -> list[str]:

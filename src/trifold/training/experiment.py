@@ -57,6 +57,8 @@ class TokenizerChoice(Config):
         path: a tokenizer's folder or file; None to train one on the training data (or take that of `model.start`).
         kind, vocab_size: of the one to train.
         lowercase: lower-case all text first (`wordpiece` only).
+        special_tokens: further tokens that stand for no text.
+        user_tokens: pieces of text that are always one token.
 
     Example:
         >>> TokenizerChoice(kind="character").vocab_size
@@ -67,6 +69,8 @@ class TokenizerChoice(Config):
     kind: Literal["bpe", "byte_bpe", "wordpiece", "unigram", "character"] = "byte_bpe"
     vocab_size: Annotated[int, Interval(ge=16, le=2**22)] = 8192
     lowercase: bool = False
+    special_tokens: tuple[str, ...] = ()
+    user_tokens: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)

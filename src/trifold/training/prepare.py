@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from trifold.presets.preset import Preset
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training.cooccurrence import embed_by_cooccurrence
-from trifold.training.experiment import DataChoice, Experiment, ModelChoice
+from trifold.training.experiment import DataChoice, Experiment, ModelChoice, TokenizerChoice
 
-__all__ = ["Corpora", "Prepared", "Tell", "choose_model", "prepare"]
+__all__ = ["Corpora", "Prepared", "Tell", "choose_model", "learn_tokenizer", "prepare"]
 
 Tell = Callable[[str, Mapping[str, float | int | str]], None]
 
@@ -38,6 +38,11 @@ class Corpora:
         stores = {f"train_{number}": store for number, store in enumerate(self.train)}
         return stores | ({} if self.valid is None else {"valid": self.valid})
 
+    @property
+    def unknown_share(self) -> float:
+        """Part of the tokens, in the store where it is greatest, that the tokenizer does not know."""
+        return max(store.unknown_share for store in self._named().values())
+
     def hashes(self) -> dict[str, object]:
         """Hashes of all that is trained and judged on."""
         return {name: store.digest for name, store in self._named().items()}
@@ -49,6 +54,7 @@ class Corpora:
                 "documents": store.num_documents,
                 "tokens": store.num_tokens,
                 "bytes": store.num_bytes,
+                "unknown_tokens": store.unknown_share,
                 "sha256": store.digest,
             }
             for name, store in self._named().items()
@@ -84,6 +90,7 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
     sizes = {"documents": sum(store.num_documents for store in corpora.train),
              "tokens": sum(store.num_tokens for store in corpora.train)}  # fmt: skip
     tell("data", {**sizes, "held_out_tokens": corpora.valid.num_tokens if corpora.valid else 0})
+    tell("unknown_tokens", {"share": corpora.unknown_share})
     begun = (out / "checkpoints").is_dir()  # its weights will take the place of these
     if experiment.model.embedding == "cooccurrence" and not begun:
         tell("embedding", {"tokens": embed_by_cooccurrence(model, corpora.train)})
@@ -136,11 +143,31 @@ def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
         return Tokenizer.from_pretrained(made)
     tell("tokenizer", {"kind": choice.kind, "vocab_size": choice.vocab_size})
     texts = (text for example in _examples(experiment.data, experiment.data.paths) for text in example)
-    tokenizer = train_tokenizer(texts, kind=choice.kind, vocab_size=choice.vocab_size, lowercase=choice.lowercase)
+    tokenizer = learn_tokenizer(texts, choice)
     working = made.with_name(f".{made.name}.{os.getpid()}.tmp")
     tokenizer.save_pretrained(working)
     working.rename(made)  # whole or not there, should the process die
     return tokenizer
+
+
+def learn_tokenizer(texts: Iterable[str], choice: TokenizerChoice) -> Tokenizer:
+    """The tokenizer that a run asks for, trained on texts.
+
+    Raises:
+        DataError: there is no text, or the vocabulary is too small.
+
+    Example:
+        >>> learn_tokenizer(["to be or not to be"], TokenizerChoice(kind="character", vocab_size=200)).kind
+        'character'
+    """
+    return train_tokenizer(
+        texts,
+        kind=choice.kind,
+        vocab_size=choice.vocab_size,
+        lowercase=choice.lowercase,
+        special_tokens=choice.special_tokens,
+        user_tokens=choice.user_tokens,
+    )
 
 
 def _examples(data: DataChoice, paths: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -48,7 +48,10 @@ E = TypeVar("E", bound=Config)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came out of a run: its folder, its length and the loss on held-out text (None where none was held out)."""
+    """What came out of a run: its folder, its length and the loss on held-out text (None where none was held out).
+
+    `unknown_tokens` is the part of the text's tokens that the tokenizer does not know.
+    """
 
     folder: Path
     steps: int
@@ -56,6 +59,7 @@ class Result:
     seconds: float
     num_parameters: int
     valid: Evaluation | None
+    unknown_tokens: float
 
 
 def pretrain(
@@ -109,7 +113,8 @@ def _run(experiment: Experiment, out: Path, group: Alone, *, claim: "Claim", str
     trainer.weights.refresh()
     claim.trains = True
     valid = _train(trainer, prepared, out, saver=saver, listen=listen)
-    result = Result(out, trainer.step, trainer.tokens, trainer.seconds, prepared.model.num_parameters(), valid)
+    count, unknown = prepared.model.num_parameters(), prepared.corpora.unknown_share
+    result = Result(out, trainer.step, trainer.tokens, trainer.seconds, count, valid, unknown)
     with trainer.weights.exact_model() as model:
         if group.is_first:
             assert isinstance(model, Transformer)

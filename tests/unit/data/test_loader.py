@@ -73,6 +73,14 @@ def test_an_epoch_predicts_every_token_and_every_end_exactly_once(tmp_path, toke
     assert sum(batch.num_bytes for batch in batches) == sum(len(text) for text in texts) == store.num_bytes
 
 
+def test_bytes_of_unknown_and_lost_characters_do_not_count_as_predicted(tmp_path, tokenizer):
+    texts = ["ab中cd", "中文"]  # 4 letters that the tokenizer knows, 3 that it does not, of 3 bytes each
+    store = make_store(tmp_path, tokenizer, texts)
+    batches = list(make_loader(store, tokenizer, token_bytes=tokenizer.token_bytes()).epoch())
+    assert (store.num_bytes, store.token_bytes, store.unknown_share) == (13, 4, pytest.approx(3 / 7))
+    assert sum(batch.num_bytes for batch in batches) == 4
+
+
 def test_training_reads_the_text_of_one_huge_document_evenly(tmp_path, tokenizer):
     text = "".join(np.random.default_rng(0).choice(list(LETTERS), 64 * 256))
     store = make_store(tmp_path, tokenizer, [text])

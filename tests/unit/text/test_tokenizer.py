@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trifold.errors import DataError, ModelFileError
+from trifold.errors import ConfigError, DataError, ModelFileError
 from trifold.text import Tokenizer, compression_report, train_tokenizer
 from trifold.text.training import sample
 
@@ -263,3 +263,43 @@ def test_official_vocabularies_give_the_ids_of_transformers(data_dir, tmp_path, 
     wanted = theirs(texts, add_special_tokens=False)["input_ids"]
     different = [text for text, one, other in zip(texts, mine, wanted, strict=True) if one != other]
     assert different == []
+
+
+BLANKS = "一 句\u3000二 句\n\t制  表\r\n\n空 行 \n  \t尾 "
+
+
+@pytest.mark.parametrize("texts", [[BLANKS], ["一句 二句"]], ids=["seen", "not seen"])
+@pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "unigram", "character"])
+def test_no_kind_that_gives_texts_back_loses_white_space(kind, texts):
+    tokenizer = train_tokenizer([*texts, "一二句制表空行尾"] * 20, kind=kind, vocab_size=420)
+    assert tokenizer.decode(tokenizer.encode(BLANKS).ids) == BLANKS
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "unigram", "character", "wordpiece"])
+def test_tokens_of_one_s_own_are_whole_and_special_ones_are_text_where_they_are_typed(kind, tmp_path):
+    mine, marks = ["GPT-4", "新产品", "New York"], ["<|user|>"]
+    texts = ["GPT-4 与 新产品 in New York <|user|>"] * 20
+    made = train_tokenizer(texts, kind=kind, vocab_size=500, user_tokens=mine, special_tokens=marks)
+    made.save_pretrained(tmp_path)
+    text = "在 New York 的新产品 GPT-4 <|user|>"
+    for tokenizer in (made, Tokenizer.from_pretrained(tmp_path)):
+        ids = tokenizer.encode_batch([text], plain=True)[0].ids.tolist()
+        assert [ids.count(tokenizer.token_to_id(token)) for token in [*mine, *marks]] == [1, 1, 1, 0]
+        assert tokenizer.token_to_id(marks[0]) in tokenizer.encode(text).ids
+        many = tokenizer.encode_ids([text] * 6000, plain=True)
+        assert all(row.tolist() == ids for row in many[::999])
+        spelled = tokenizer.token_bytes()
+        assert [spelled[tokenizer.token_to_id(token)] for token in [*mine, *marks]] == [5, 9, 8, 0]
+    assert made.vocab_size <= 500
+
+
+@pytest.mark.parametrize("own", [["a", "a"], ["<pad>"], [" "], [f"<{number}>" for number in range(400)]])
+def test_tokens_of_one_s_own_that_cannot_be_are_refused(own):
+    with pytest.raises(ConfigError):
+        train_tokenizer(["a b c"], kind="bpe", vocab_size=300, user_tokens=own)
+
+
+def test_the_unknown_share_is_that_of_the_tokens():
+    tokenizer = train_tokenizer(["abcd"] * 9, kind="character", vocab_size=200)
+    assert tokenizer.unknown_share(["abxx", "ab"]) == pytest.approx(2 / 6)
+    assert train_tokenizer(["abcd"] * 9, kind="byte_bpe", vocab_size=400).unknown_share(["中"]) == 0.0
