@@ -106,17 +106,22 @@ def _theirs(kind: str) -> PreTrainedModel:
     return model
 
 
+@pytest.mark.parametrize("size", [0, 2])
 @pytest.mark.parametrize("beams", [1, 4])
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "marian", "t5"])
-def test_g7_greedy_and_beam_search_give_the_ids_of_transformers(kind: str, beams: int, tmp_path: Path) -> None:
+def test_g7_greedy_and_beam_search_give_the_ids_of_transformers(
+    kind: str, beams: int, size: int, tmp_path: Path
+) -> None:
     theirs = _theirs(kind)
     theirs.save_pretrained(tmp_path)
     ours = Transformer.from_pretrained(tmp_path)
     prompts = [[5, 9, 11, 30], [7], [41, 3, 17, 22, 8, 46], [20, 21]]
-    options = {"num_beams": beams, "do_sample": False, "max_new_tokens": 12, "length_penalty": 0.0}
+    options = {"num_beams": beams, "do_sample": False, "max_new_tokens": 12, "length_penalty": 0.0,
+               "no_repeat_ngram_size": size}  # fmt: skip
     paired = ours.config.encoder is not None
     sides = ([[0]] * len(prompts), prompts) if paired else (prompts, None)
-    found = search(Decoding(ours, *sides), beams=beams, limits=[12] * len(prompts), ends={2}, alpha=0.0)
+    found = search(Decoding(ours, *sides), beams=beams, limits=[12] * len(prompts), ends={2}, alpha=0.0,
+                   no_repeat_ngram=size)  # fmt: skip
     for row, prompt in enumerate(prompts):
         with torch.no_grad():
             made = theirs.generate(torch.tensor([prompt]), return_dict_in_generate=True, output_scores=True, **options)

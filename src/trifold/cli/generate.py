@@ -1,14 +1,21 @@
 """`trifold generate`: continue a text, or answer a source."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
+from trifold.cli.console import Console
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, text_in, tuned_for, unlabelled_records
+from trifold.errors import UsageError
+from trifold.locale import message
 
 __all__ = ["COMMAND"]
 
 RUN = Option(name="run", positional=True, required=True)
+SAMPLING = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram", "beams",
+            "length_penalty", "seed", "truncate")  # fmt: skip
+"""Options that are settings of `Sampling` under the same names."""
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -19,27 +26,63 @@ def run(request: Request) -> dict[str, Any]:
     from trifold.tasks.generation import ROLES
 
     values, console = request.values, request.console
-    names = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "beams", "seed")
-    chosen = {name: getattr(values, name) for name in names if name in request.given}
-    sampling = Sampling(**chosen, stop=tuple(values.stop or ()))
+    chosen = {name: getattr(values, name) for name in SAMPLING if name in request.given}
+    sampling = _seeded(Sampling(**chosen, stop=tuple(values.stop or ())), values.n)
     rows = given_rows(request, [*(values.text or ()), *(values.prompt or ())])
     if is_fine_tuned(values.run):
         return _answer(request, rows, sampling)
     generator = Generator.from_pretrained(values.run)
     lower_precision(generator.model, values.precision, decoding=True)
     prompts = [text_in(row, ROLES[0]) for row in rows]
-    if len(prompts) == 1 and sampling.beams == 1 and not console.as_json:
-        paired = generator.model.config.encoder is not None
-        console.say("" if paired else prompts[0], end="")
-        for piece in generator.stream(prompts[0], sampling):
-            console.say(piece, end="")
-        console.say()
+    if len(prompts) == values.n == sampling.beams == 1 and not console.as_json:
+        _stream(request, generator, prompts[0], sampling)
         return {}
     keep_memory()
-    made = generator.generate(prompts, sampling)
-    for prompt, text in zip(prompts, made, strict=True):
+    seeds = [None if sampling.seed is None else sampling.seed + number for number in range(values.n)]
+    asked = [(prompt, seed) for prompt in prompts for seed in seeds]
+    given = None if sampling.seed is None else [seed for _, seed in asked]
+    made = generator.generate([prompt for prompt, _ in asked], sampling, seeds=given, special=values.special)
+    said = []
+    for (prompt, seed), text in zip(asked, made, strict=True):
+        _say_cut(text.prompt_cut, sampling, console)
         console.say(text.text if generator.model.config.encoder is not None else prompt + text.text)
-    return {"generations": [{"prompt": p, **_plain(text)} for p, text in zip(prompts, made, strict=True)]}
+        said.append({"prompt": prompt, "seed": seed, **_plain(text), "tokens": _spelled(generator.tokenizer, text.ids)})
+    return {"generations": said}
+
+
+def _stream(request: Request, generator: Any, prompt: str, sampling: Any) -> None:
+    """One text, shown while it is written."""
+    console, special = request.console, request.values.special
+    _say_cut(generator.cut(prompt, sampling, special=special), sampling, console)
+    console.say("" if generator.model.config.encoder is not None else prompt, end="")
+    for piece in generator.stream(prompt, sampling, special=special):
+        console.say(piece, end="")
+    console.say()
+
+
+def _seeded(sampling: Any, wanted: int) -> Any:
+    """With several answers a prompt, answer k is the one of seed + k: a seed is drawn where none is given.
+
+    Raises:
+        UsageError: nothing is random, so that all answers would be the same.
+    """
+    import secrets
+
+    if wanted == 1:
+        return sampling
+    if sampling.beams > 1 or sampling.temperature == 0.0:
+        name, given = ("beams", sampling.beams) if sampling.beams > 1 else ("temperature", sampling.temperature)
+        raise UsageError("cli.same_answers", n=wanted, name=name, given=given)
+    return sampling if sampling.seed is not None else replace(sampling, seed=secrets.randbits(31))
+
+
+def _say_cut(cut: int, sampling: Any, console: Console) -> None:
+    if cut:
+        console.warn(message("cli.prompt_cut", cut=f"{cut:,}", side=message(f"cli.side_{sampling.truncate}")))
+
+
+def _spelled(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    return [tokenizer.decode([token], skip_special=False) for token in ids]
 
 
 def _answer(request: Request, rows: list[Any], sampling: Any) -> dict[str, Any]:
@@ -47,11 +90,14 @@ def _answer(request: Request, rows: list[Any], sampling: Any) -> dict[str, Any]:
     tuned = tuned_for(request.values.run, "generation", precision=request.values.precision)
     records = unlabelled_records(tuned, rows)
     given = [row.values.get("text") or record.inputs[0] for row, record in zip(rows, records, strict=True)]
-    made = tuned.task.write(tuned.model, records, sampling)
-    for one in made:
-        request.console.say(one.answer)
-    return {"generations": [{"prompt": prompt, "text": one.answer, **one.details}
-                            for prompt, one in zip(given, made, strict=True)]}  # fmt: skip
+    seeds = [None if sampling.seed is None else sampling.seed + number for number in range(request.values.n)]
+    rounds = [tuned.task.write(tuned.model, records, replace(sampling, seed=seed)) for seed in seeds]
+    said = [{"prompt": prompt, "seed": seed, "text": one.answer, **one.details}
+            for prompt, made in zip(given, zip(*rounds, strict=True), strict=True)
+            for seed, one in zip(seeds, made, strict=True)]  # fmt: skip
+    for one in said:
+        request.console.say(one["text"])
+    return {"generations": said}
 
 
 def _plain(text: Any) -> dict[str, Any]:
@@ -71,9 +117,14 @@ COMMAND = Command(
         Option(name="top-p", kind="number", above=0, high=1),
         Option(name="min-p", kind="number", low=0, high=1),
         Option(name="repetition-penalty", kind="number", above=0),
+        Option(name="no-repeat-ngram", kind="integer", low=0),
         Option(name="beams", kind="integer", low=1),
+        Option(name="length-penalty", kind="number", low=0),
+        Option(name="n", kind="integer", low=1, high=10_000, default=1, help="option_answers"),
         Option(name="seed", kind="integer", low=0),
         Option(name="stop", many=True),
+        Option(name="special", kind="flag", default=False, help="option_special"),
+        Option(name="truncate", choices=("never", "left", "right")),
         PRECISION,
     ),
     run=run,

@@ -146,7 +146,7 @@ class _Words:
 
 
 def ngram_bits_per_byte(train: TokenStore, valid: TokenStore, *, vocab_size: int, end: int, order: int) -> float:
-    """Bits per byte that the tokens of held-out text spell, under an n-gram model of the same tokens, learned from the same text.
+    """Bits per byte of held-out text, as its tokens spell it, under an n-gram model learned from the same text's tokens.
 
     Each document ends with the token `end`, which is predicted too, as a causal language model predicts it.
 

@@ -1,7 +1,7 @@
 """How text is generated, as a frozen value."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Interval
 
@@ -28,10 +28,15 @@ class Sampling(Config):
         top_p: draw among the fewest tokens that hold this share of the probability (Holtzman et al. 2020).
         min_p: draw among tokens at least this share as probable as the most probable one.
         repetition_penalty: above 1, tokens that occur already become less likely (Keskar et al. 2019).
+        no_repeat_ngram: no run of so many tokens occurs twice, the prompt of a decoder included (Paulus et al. 2018,
+            section 2.5); 0 for no such rule.
         beams: number of hypotheses kept by beam search; 1 for none.
         length_penalty: exponent of beam search's length normalisation; 0 for none (Wu et al. 2016, equation 14).
         seed: start of the random numbers of every request, whatever else is in the batch; None: a new one each time.
         stop: strings that end the text; they are not part of it.
+        truncate: what happens to a prompt that is longer than the model's context: `never` refuses it; `left` drops tokens
+            at its beginning and `right` at its end, so that a decoder has room for `max_tokens`, or for a quarter of its
+            context where that is None.
 
     Example:
         >>> Sampling(temperature=0.8, top_p=0.95).top_k
@@ -48,6 +53,8 @@ class Sampling(Config):
     length_penalty: Annotated[float, Interval(ge=0, le=10)] = 0.6
     seed: Annotated[int, Interval(ge=0, lt=2**63)] | None = None
     stop: tuple[str, ...] = ()
+    no_repeat_ngram: Natural = 0
+    truncate: Literal["never", "left", "right"] = "never"
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -88,6 +89,7 @@ class Generator:
         self.start = usual if start is None else start
         own = () if special.eos is None else (special.eos,)
         self.ends = frozenset(own if ends is None else ends)
+        self.longest = model.context if isinstance(model, Pretrained) else model.config.max_length
 
     @classmethod
     def from_pretrained(
@@ -124,6 +126,7 @@ class Generator:
         *,
         seeds: Sequence[int] | None = None,
         batch_size: int | None = None,
+        special: bool = False,
     ) -> list[Generation]:
         """Continue each prompt; with an encoder, answer each source.
 
@@ -133,6 +136,7 @@ class Generator:
             seeds: a seed for each prompt, in place of the one of `sampling`.
             batch_size: how many prompts are worked on at once; None for `TOGETHER`, and fewer where their keys and values
                 would take more than `ROOM`.
+            special: read the spelling of a special token in a prompt, such as `</s>`, as that token and not as text.
 
         Returns:
             One generation for each prompt, in order.
@@ -142,7 +146,8 @@ class Generator:
             NonFiniteError: the model gave something that is not a number.
         """
         texts, options = [prompts] if isinstance(prompts, str) else list(prompts), sampling or Sampling()
-        rows = [self._encode(text, number) for number, text in enumerate(texts, 1)]
+        whole = [self._encode(text, number, special=special) for number, text in enumerate(texts, 1)]
+        rows = [self._fit(row, options) for row in whole]
         limits = [self._limit(row, options) for row in rows]
         seeds = self._seeds(options, seeds, len(rows))
         order = sorted(range(len(rows)), key=lambda number: len(rows[number]))  # alike lengths need little padding
@@ -153,7 +158,8 @@ class Generator:
             chosen, order = order[:size], order[size:]
             part = [rows[n] for n in chosen], [limits[n] for n in chosen], [seeds[n] for n in chosen]
             made |= zip(chosen, self._batch(*part, options), strict=True)
-        return [made[number] for number in range(len(rows))]
+        cuts = [len(before) - len(row) for before, row in zip(whole, rows, strict=True)]
+        return [replace(made[number], prompt_cut=cut) if cut else made[number] for number, cut in enumerate(cuts)]
 
     def _at_once(self, tokens: Sequence[int]) -> int:
         """How many of these rows can be worked on together, whose keys and values are those of so many tokens."""
@@ -163,14 +169,19 @@ class Generator:
         most = accumulate(tokens, max)  # all rows get the room of the longest
         return max(1, sum(count * longest * each <= ROOM for count, longest in enumerate(most, 1)))
 
-    def stream(self, prompt: str, sampling: Sampling | None = None) -> Iterator[str]:
+    def cut(self, prompt: str, sampling: Sampling, *, special: bool = False) -> int:
+        """How many tokens of a prompt are dropped, by the rule of `sampling.truncate`."""
+        row = self._encode(prompt, 1, special=special)
+        return len(row) - len(self._fit(row, sampling))
+
+    def stream(self, prompt: str, sampling: Sampling | None = None, *, special: bool = False) -> Iterator[str]:
         """Continue one prompt, giving the text piece by piece: whole characters, and no part of a stop string.
 
         Raises:
             UsageError: a prompt that is empty or too long; beam search, which knows its text only at the end.
         """
         options = sampling or Sampling()
-        row = self._encode(prompt, 1)
+        row = self._fit(self._encode(prompt, 1, special=special), options)
         limit = self._limit(row, options)
         if options.beams > 1:
             raise UsageError("generation.stream_beams", beams=options.beams)
@@ -219,7 +230,8 @@ class Generator:
         """The best hypothesis of each row; a stop string cuts its text afterwards."""
         with evaluating(self.model):
             decoding, alpha = self._decoding(rows), options.length_penalty
-            found = search(decoding, beams=options.beams, limits=limits, ends=self.ends, alpha=alpha, wanted=1)
+            found = search(decoding, beams=options.beams, limits=limits, ends=self.ends, alpha=alpha, wanted=1,
+                           no_repeat_ngram=options.no_repeat_ngram)  # fmt: skip
         made = []
         for row, limit, (best, *_) in zip(rows, limits, found, strict=True):
             text = self._growing(row, limit, options)
@@ -237,11 +249,11 @@ class Generator:
             raise UsageError("generation.no_start")
         return Decoding(self.model, [[self.start]] * len(rows), rows, vocab_size=known)
 
-    def _encode(self, text: str | Sequence[int], number: int) -> list[int]:
+    def _encode(self, text: str | Sequence[int], number: int, *, special: bool = False) -> list[int]:
         """The ids that the decoder continues, or that the encoder reads."""
         if not isinstance(text, str):
             return list(text)
-        ids = self.tokenizer.encode(text).ids.tolist()
+        ids = self.tokenizer.encode_ids([text], plain=not special)[0].tolist()
         end = self.tokenizer.special.eos
         if self.model.config.encoder is not None:
             ids = ids if end is None else [*ids, end]
@@ -251,13 +263,27 @@ class Generator:
             raise UsageError("generation.empty_prompt", number=number)
         return ids
 
+    def _fit(self, row: list[int], options: Sampling) -> list[int]:
+        """The prompt as it is read: cut, where it is too long and may be, without its start or its end token."""
+        alone = self.model.config.encoder is None
+        if options.truncate == "never" or self.longest is None:
+            return row
+        spare = (options.max_tokens or max(self.longest // 4, 1)) - 1 if alone else 0
+        room, kept = self.longest - spare, int(not alone or row[:1] == [self.start])
+        if len(row) <= room or room <= kept:
+            return row
+        first, last = (row[:kept], []) if alone else ([], row[-kept:])
+        middle = row[len(first) : len(row) - len(last)]
+        size = room - kept
+        return [*first, *(middle[-size:] if options.truncate == "left" else middle[:size]), *last]
+
     def _limit(self, row: list[int], options: Sampling) -> int:
         """How many tokens may follow; the last one needs no position of its own, since nothing reads it."""
-        longest, asked = self.model.config.max_length, options.max_tokens
+        longest, asked = self.longest, options.max_tokens
         if longest is None:
             return asked or DEFAULT_TOKENS
         if len(row) > longest:
-            raise UsageError("generation.input_too_long", length=len(row), limit=longest)
+            raise UsageError("generation.prompt_too_long", length=len(row), limit=longest)
         length = len(row) if self.model.config.encoder is None else 1
         room = longest - length + 1
         if asked is not None and asked > room:

@@ -20,6 +20,7 @@ class Generation:
         ids: its tokens, the end token (or those of the stop string) included.
         logprobs: log-probability of each token under the model itself, before temperature and filters.
         finish_reason: `end` (the model ended it), `stop` (a stop string came) or `length` (no room for more).
+        prompt_cut: how many tokens of the prompt were dropped because it is longer than the model's context.
 
     Example:
         >>> Generation("be", (7, 2), (-0.5, -0.1), "end").text
@@ -30,6 +31,7 @@ class Generation:
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish_reason: FinishReason
+    prompt_cut: int = 0
 
 
 class StopFilter:

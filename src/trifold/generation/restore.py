@@ -32,7 +32,7 @@ def restore_spans(generator: Generator, text: str, sampling: Sampling | None = N
         sampling: how to choose tokens; None takes the most probable ones.
 
     Raises:
-        UsageError: a model without encoder, a tokenizer without sentinels, or a text without any.
+        UsageError: a model without encoder, a tokenizer without sentinels, or a text without any or too long.
 
     Example:
         >>> from trifold.presets.pretrained import Transformer as Pretrained
@@ -50,7 +50,9 @@ def restore_spans(generator: Generator, text: str, sampling: Sampling | None = N
     holes = [token for token in ids if token in sentinels]
     if not holes:
         raise UsageError("generation.no_sentinels", text=text[:80], sentinel="<extra_id_0>", count=len(sentinels))
-    (answer,) = generator.generate(text, sampling or Sampling(temperature=0.0))
+    if generator.longest is not None and len(ids) >= generator.longest:
+        raise UsageError("generation.input_too_long", length=len(ids) + 1, limit=generator.longest)
+    (answer,) = generator.generate(text, sampling or Sampling(temperature=0.0), special=True)
     spans = _split(answer.ids, sentinels, generator.ends)
     whole = [part for token in ids for part in (spans.get(token, []) if token in sentinels else [token])]
     texts = (tokenizer.decode(spans[hole]) if hole in spans else None for hole in holes)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trifold.generation.config import Sampling
 
-__all__ = ["Sampler", "draw", "keep_min_p", "keep_top_k", "keep_top_p", "penalize", "warm"]
+__all__ = ["Sampler", "draw", "keep_min_p", "keep_top_k", "keep_top_p", "penalize", "repeating", "warm"]
 
 FIRST_LOOK = 1024
 """How many of the most probable tokens top-p looks at before it sorts the whole vocabulary, which is ten times slower."""
@@ -28,6 +28,20 @@ def penalize(
         tensor([[ 1., -2.,  3.]])
     """
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+def repeating(ids: Sequence[int], size: int) -> set[int]:
+    """The tokens that would complete a run of `size` tokens which occurs in `ids` already.
+
+    Example:
+        >>> repeating([1, 2, 3, 1, 2], 3), repeating([1, 2, 3], 0)
+        ({3}, set())
+    """
+    if not 0 < size <= len(ids):
+        return set()
+    last = tuple(ids[len(ids) - size + 1 :])
+    starts = range(len(ids) - size + 1)
+    return {ids[start + size - 1] for start in starts if tuple(ids[start : start + size - 1]) == last}
 
 
 def warm(logits: Float[Tensor, "batch vocab"], temperature: float) -> Float[Tensor, "batch vocab"]:
@@ -101,7 +115,7 @@ class Sampler:
 
     Args:
         sampling: how to choose.
-        prompts: token ids of each row so far, for the repetition penalty.
+        prompts: token ids of each row so far, for the rules against repetition.
         seeds: the seed of each row.
         vocab_size: number of logits.
 
@@ -117,6 +131,7 @@ class Sampler:
     ) -> None:
         self.sampling = sampling
         self.streams = [np.random.default_rng(seed) for seed in seeds]
+        self.past = [list(ids) for ids in prompts] if sampling.no_repeat_ngram else []
         self.seen: Tensor | None = None
         if sampling.repetition_penalty != 1.0:
             self.seen = torch.zeros(len(prompts), vocab_size, dtype=torch.bool)
@@ -129,11 +144,14 @@ class Sampler:
         ids = self._pick(logits)
         if self.seen is not None:
             self.seen[torch.arange(len(ids)), ids.to(self.seen.device)] = True
+        for row, token in zip(self.past, ids.tolist() if self.past else (), strict=True):
+            row.append(token)
         return ids, logits.gather(1, ids[:, None])[:, 0] - logits.logsumexp(-1)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Keep the given rows, in the given order."""
         self.streams = [self.streams[row] for row in rows]
+        self.past = [self.past[row] for row in rows] if self.past else []
         if self.seen is not None:
             self.seen = self.seen[list(rows)]
 
@@ -142,10 +160,21 @@ class Sampler:
         if self.seen is not None:
             self.seen = self.seen.to(logits.device)
             logits = penalize(logits, self.seen, options.repetition_penalty)
+        if self.past:
+            logits = self._without_repeating(logits)
         if options.temperature == 0.0:
             return logits.argmax(-1)
         uniform = torch.tensor([stream.random() for stream in self.streams], dtype=torch.float64)
         return draw(self._filter(logits), uniform.to(logits.device))
+
+    def _without_repeating(self, logits: Tensor) -> Tensor:
+        """What would repeat a run cannot be chosen; a row in which nothing else is left stays as it is."""
+        kept = logits.clone()
+        for row, ids in enumerate(self.past):
+            banned = repeating(ids, self.sampling.no_repeat_ngram)
+            if len(banned) < logits.shape[-1]:
+                kept[row, list(banned)] = float("-inf")
+        return kept
 
     def _filter(self, logits: Tensor) -> Tensor:
         options = self.sampling

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from trifold.generation.decoding import Decoding, check_finite
+from trifold.generation.sampling import repeating
 from trifold.native import get_passes, load_passes
 
 __all__ = ["Hypothesis", "normalize", "search"]
@@ -66,6 +67,7 @@ class _Task:
     alpha: float
     wanted: int
     live: list[tuple[tuple[int, ...], tuple[float, ...]]]
+    prompt: Sequence[int] = ()
     finished: list[Hypothesis] = field(default_factory=list)
 
     def advance(self, candidates: list[tuple[float, int, int]], ends: Collection[int]) -> list[tuple[int, int]]:
@@ -84,6 +86,10 @@ class _Task:
             for ids, totals in grown:
                 self._finish(ids, totals, ended=False)
         return chosen
+
+    def banned(self, size: int) -> list[set[int]]:
+        """For each beam the tokens that would repeat a run of `size`."""
+        return [repeating([*self.prompt, *ids], size) for ids, _ in self.live]
 
     def _finish(self, ids: tuple[int, ...], totals: tuple[float, ...], *, ended: bool) -> None:
         score = normalize(totals[-1], len(ids), self.alpha)
@@ -115,6 +121,7 @@ def search(
     ends: Collection[int],
     alpha: float,
     wanted: int | None = None,
+    no_repeat_ngram: int = 0,
 ) -> list[list[Hypothesis]]:
     """Search the best continuations of each row.
 
@@ -125,6 +132,7 @@ def search(
         ends: tokens that end a text.
         alpha: exponent of the length normalisation.
         wanted: how many hypotheses are asked for, which are then the best; None for as many as there are beams.
+        no_repeat_ngram: no run of so many tokens occurs twice in a text; 0 for no such rule.
 
     Returns:
         For each row at most `beams` hypotheses, best first.
@@ -133,12 +141,14 @@ def search(
     device = logits.device
     logits = logits[decoding.branch(beams)]
     empty = ((), ())
-    tasks = [_Task(beams, limit, alpha, wanted or beams, [empty] * beams) for limit in limits]
+    tasks = [_Task(beams, limit, alpha, wanted or beams, [empty] * beams, prompt)
+             for limit, prompt in zip(limits, decoding.prompts, strict=True)]  # fmt: skip
     active = list(tasks)
     totals = torch.full((len(active), beams), float("-inf"), dtype=torch.float64, device=device)
     totals[:, 0] = 0.0  # all beams start equal: one speaks for all
     while True:
-        candidates = _rank(logits, totals, beams * (1 + len(ends)))
+        banned = [ids for task in active for ids in task.banned(no_repeat_ngram)] if no_repeat_ngram else []
+        candidates = _rank(logits, totals, beams * (1 + len(ends)), banned)
         chosen = [task.advance(options, ends) for task, options in zip(active, candidates, strict=True)]
         kept = [place for place, task in enumerate(active) if not task.done]
         if not kept:
@@ -153,11 +163,19 @@ def search(
 
 
 def _rank(
-    logits: Float[Tensor, "rows vocab"], totals: Float[Tensor, "prompts beams"], count: int
+    logits: Float[Tensor, "rows vocab"],
+    totals: Float[Tensor, "prompts beams"],
+    count: int,
+    banned: Sequence[set[int]] = (),
 ) -> list[list[tuple[float, int, int]]]:
-    """The best `count` continuations of each prompt as `(total, beam, token)`, best first."""
-    least = min(count, logits.shape[-1])
-    logprobs, ids = (part.unflatten(0, totals.shape) for part in _best(logits.float(), least))  # B K C
+    """The best `count` continuations of each prompt as `(total, beam, token)`, best first; none that its row bans."""
+    least = min(count + max(map(len, banned), default=0), logits.shape[-1])
+    values, tokens = _best(logits.float(), least)
+    for row, forbidden in enumerate(banned):
+        if len(forbidden) >= logits.shape[-1]:
+            continue  # nothing else is left
+        values[row, [place for place, token in enumerate(tokens[row].tolist()) if token in forbidden]] = float("-inf")
+    logprobs, ids = (part.unflatten(0, totals.shape) for part in (values, tokens))  # B K C
     sums = (totals[:, :, None] + logprobs).flatten(1)  # no beam can give more than `count` of the best
     best, places = sums.topk(min(count, sums.shape[1]), dim=-1)
     check_finite(best[:, 0])

@@ -254,6 +254,12 @@ class Transformer(Form):
             f"{self.num_parameters():,} parameters, vocabulary of {self.config.vocab_size:,}.\n"
         )
 
+    @property
+    def context(self) -> int | None:
+        """The longest text in tokens that the model was made for; None for a family that counts distances alone (T5)."""
+        named = None if self.dials is None else to_json(self.dials).get("max_length")
+        return self.config.max_length or named
+
     def num_parameters(self) -> int:
         """Trainable numbers, a tied matrix counted once."""
         return sum(weight.numel() for weight in self.parameters())

@@ -106,7 +106,8 @@ class GenerationTask:
         """Answers of the model's own."""
         encoded = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
         made = write_answers(model, self.tokenizer, self.frame, encoded, sampling)
-        return [Prediction(one.text, details={"finish_reason": one.finish_reason}) for one in made]
+        return [Prediction(one.text, details={"finish_reason": one.finish_reason, "ids": list(one.ids),
+                                              "logprobs": list(one.logprobs)}) for one in made]  # fmt: skip
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """Bits per byte of the answers, and perplexity a byte."""

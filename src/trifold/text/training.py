@@ -228,9 +228,12 @@ def _normalization(kind: Kind, *, lowercase: bool, nfc: bool, fold_width: bool) 
 
 def _learn_characters(backend: Backend, texts: list[str], vocab_size: int, specials: list[str]) -> None:
     counts = _counts(_normalized(backend, texts))
-    blanks = sorted({" ", *_blanks(texts)})
-    others = {letter: count for letter, count in counts.items() if letter not in blanks}
-    chosen = sorted([*blanks, *_most_frequent(others, max(vocab_size - len(specials) - len(blanks), 0))])
+    room = max(vocab_size - len(specials), 0)
+    blanks = [letter for letter in counts if letter.isspace()]
+    others = {letter: count for letter, count in counts.items() if not letter.isspace()}
+    chosen = [*blanks, *_most_frequent(others, max(room - len(blanks), 0))]
+    unseen = [letter for letter in (" ", *WHITESPACE) if letter not in counts]  # where there is room for them
+    chosen = sorted([*chosen, *unseen[: max(room - len(chosen), 0)]])
     if sum(counts.get(letter, 0) for letter in chosen) < MOST * sum(counts.values()):
         least = _fewest(counts, MOST) + len(specials)
         raise DataError("text.characters_left_out", given=vocab_size, least=least, share=f"{MOST:.0%}")

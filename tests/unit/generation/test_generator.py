@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -279,3 +280,48 @@ def test_as_many_prompts_at_once_as_their_keys_and_values_have_room(tokenizer: T
     monkeypatch.setattr(generator_module, "ROOM", 2**31)
     generator.generate([[1]] * 300, Sampling(max_tokens=1))
     assert sizes == [2, 2, 2, 1, 3, 3, 1, 128, 128, 44]
+
+
+@pytest.mark.parametrize("preset", ["gpt2", "llama", "vaswani"])
+def test_a_prompt_beyond_the_context_is_refused_or_cut_by_rule_in_every_family(
+    preset: str, tokenizer: Tokenizer
+) -> None:
+    model = Pretrained.from_preset(preset, size="tiny", vocab_size=tokenizer.vocab_size, max_length=32)
+    generator, special = Generator(model, tokenizer, ends=()), tokenizer.special
+    prompt, asked = "abcdefghij" * 9, Sampling(temperature=0.0, max_tokens=8)
+    with pytest.raises(UsageError, match=r"context is 32.*--truncate left"):
+        generator.generate(prompt, asked)
+    ids, alone = tokenizer.encode(prompt).ids.tolist(), preset != "vaswani"
+    room = 24 if alone else 31  # the last of 8 new tokens needs no place; an encoder keeps its end token
+    for side, kept in (("left", ids[-room:]), ("right", ids[:room])):
+        (made,) = generator.generate(prompt, Sampling(temperature=0.0, max_tokens=8, truncate=side))
+        read = [special.bos, *kept] if alone else [*kept, special.eos]
+        (wanted,) = generator.generate([read], asked)
+        assert (made.ids, made.prompt_cut) == (wanted.ids, 90 - room)
+    assert generator.generate("abc", Sampling(temperature=0.0, max_tokens=8, truncate="left"))[0].prompt_cut == 0
+
+
+def test_special_tokens_typed_in_a_prompt_are_text_unless_asked_for(tokenizer: Tokenizer) -> None:
+    generator = _unending("decoder_pre_learned", tokenizer)
+    assert generator._encode("a</s>b", 1) != generator._encode("a</s>b", 1, special=True)
+    assert tokenizer.special.eos not in generator._encode("a</s>b", 1)
+    assert tokenizer.special.eos in generator._encode("a</s>b", 1, special=True)
+    plain, read = (generator.generate("a</s>b", GREEDY, special=special)[0].ids for special in (False, True))
+    assert "".join(generator.stream("a</s>b", GREEDY, special=True)) == tokenizer.decode(read)
+    assert "".join(generator.stream("a</s>b", GREEDY)) == tokenizer.decode(plain)
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"seed": 3}, {"beams": 3}])
+def test_no_run_of_tokens_occurs_twice(tokenizer: Tokenizer, options: dict) -> None:
+    generator = _unending("decoder_pre_learned", tokenizer)
+    (made,) = generator.generate("abab", Sampling(max_tokens=40, no_repeat_ngram=2, **options))
+    ids = [*tokenizer.encode("abab").ids.tolist()[2:], *made.ids]  # the prompt's own pair stands twice
+    pairs = list(pairwise(ids))
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_a_rule_that_leaves_nothing_to_say_ends_in_no_failure(tokenizer: Tokenizer) -> None:
+    generator = _unending("decoder_pre_learned", tokenizer)
+    for options in ({"temperature": 0.0}, {"beams": 2}):
+        (made,) = generator.generate("ab", Sampling(max_tokens=60, no_repeat_ngram=1, **options))
+        assert len(made.ids) == 60
