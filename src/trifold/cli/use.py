@@ -20,7 +20,8 @@ def classify(request: Request) -> dict[str, Any]:
     made = tuned.task.predict(tuned.model, records)
     answers = []
     for record, one in zip(records, made, strict=True):
-        request.console.say("\t".join([*_shown(one), " ".join(record.inputs)]))
+        named = [f"{found['type']}: {found['text']}" for found in one.details.get("entities", ())]
+        request.console.say("\t".join([*_shown(one), " ".join(record.inputs), *named]))
         answers.append(
             {"inputs": list(record.inputs), "answer": one.answer, "confidence": one.confidence, **one.details}
         )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from trifold.checkpoint.hugging_face import find_folder
 from trifold.config import Config, from_json, to_json
 from trifold.data.rows import Row
 from trifold.errors import DataError, ModelFileError
+from trifold.locale import message
 from trifold.model import config as model_config
 from trifold.presets.pretrained import Transformer, resolve
 from trifold.tasks import config
@@ -20,8 +21,9 @@ from trifold.tasks.generation import GenerationTask
 from trifold.tasks.head import equip
 from trifold.tasks.record import Columns, Placed, Role
 from trifold.tasks.regression import RegressionTask, find_scale
+from trifold.tasks.sentence import tags_in
 from trifold.tasks.span_qa import SpanQATask
-from trifold.tasks.tagging import TaggingTask, find_tags, split_words
+from trifold.tasks.tagging import TaggingTask, find_tags
 from trifold.tasks.task import Task
 from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer
@@ -36,6 +38,7 @@ __all__ = [
     "load_fine_tuned",
     "notes_on_labels",
     "portability",
+    "remarks",
     "roles_of",
     "save_task",
 ]
@@ -146,7 +149,7 @@ def labels_in_rows(wanted: TaskConfig, rows: Sequence[Placed]) -> list[tuple[str
 
 def _tags_in(row: Row, columns: Columns) -> tuple[str, ...] | None:
     try:
-        return split_words(row, columns["tags"])
+        return tags_in(row, columns["tags"])
     except DataError:
         return None
 
@@ -179,6 +182,13 @@ def portability(wanted: TaskConfig) -> tuple[str, ...]:
     return ("task.match",) if getattr(wanted, "match", False) else ()
 
 
+def remarks(task: Task) -> list[str]:
+    """What to say about a task before it is trained: what others cannot open, how tags are counted."""
+    settings = ", ".join(portability(task.config))
+    portable = [message("task.note_not_portable", settings=settings)] if settings else []
+    return portable + (task.remarks() if isinstance(task, TaggingTask) else [])
+
+
 def is_fine_tuned(path: str | Path) -> bool:
     """Whether a folder holds a fine-tuned model."""
     return (Path(path) / FILE).is_file()
@@ -193,6 +203,10 @@ def load_fine_tuned(path: str | Path) -> FineTuned:
     folder = resolve(find_folder(str(path)))
     saved = _saved_task(folder, path)
     model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
+    if isinstance(saved, config.Tagging) and saved.units == "auto":  # from before units were kept
+        if model.decoder is not None or tokenizer.kind != "wordpiece":
+            raise ModelFileError("task.older_tagger", path=path)
+        saved = replace(saved, units="spaces")
     task = build_task(saved, tokenizer, model.config)
     equip(model, task)
     model.load_extra(folder)

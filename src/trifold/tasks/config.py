@@ -107,12 +107,17 @@ class Regression(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tagging(Config):
-    """A label for each word of a sentence (BIO for entities).
+    """A label for each word or character of a sentence.
 
     Attributes:
         labels: the tags; empty: found in the training data.
         label_names: names of integer tags, in their order, or each as `number=name`. The tags are then these.
-        max_length: longest sentence in tokens; words beyond it are tagged `O`.
+        scheme: how tags mark entities; `auto`: found from the tags, and counted as seqeval does by default (BILOU by the
+            letter); a scheme by name: counted by its letter, as seqeval's strict mode does; `none`: tags are no marks.
+        units: what a text without spaces or tags is cut into: `characters`, `words` (Han characters each by itself),
+            `treebank` (words, with `n't` and `'s` apart), `segments` (words, also of Chinese), `spaces`; `auto`: found in
+            the training data.
+        max_length: longest input in tokens; a longer sentence is read in several, which overlap.
 
     Example:
         >>> Tagging().kind
@@ -122,6 +127,8 @@ class Tagging(Config):
     kind: Literal["tagging"] = "tagging"
     labels: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
+    scheme: Literal["auto", "none", "bio", "iob1", "iob2", "ioe1", "ioe2", "iobes", "bmes", "bilou"] = "auto"
+    units: Literal["auto", "characters", "words", "treebank", "segments", "spaces"] = "auto"
     max_length: Count = 256
 
 

@@ -22,7 +22,7 @@ from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.account import Account
 from trifold.tasks.best import Best, choose_metric
-from trifold.tasks.build import build_task, complete, keep_head, notes_on_labels, portability, save_task
+from trifold.tasks.build import build_task, complete, keep_head, notes_on_labels, remarks, save_task
 from trifold.tasks.config import Generation, Translation
 from trifold.tasks.examples import Splits, read_examples
 from trifold.tasks.experiment import FineTuning
@@ -113,8 +113,7 @@ def finetune(
         model, tokenizer = _start(experiment, [row for row, _ in data.rows["train"]], out)
         task = build_task(wanted, tokenizer, model.config, class_weights=weights)
         choice = choose_metric(task, experiment.metric)
-        if settings := portability(wanted):
-            listen(Event("not_portable", details={"settings": ", ".join(settings)}))
+        data.account.notes += remarks(task)
         splits = data.records(task)
         _tell(listen, data.account, splits)
         before = _before(task, model, splits)

@@ -42,6 +42,7 @@ class Record:
         inputs: the texts that the model reads.
         gold: what it should say; None where nobody knows.
         origin: file and line, for messages.
+        text: what the inputs were cut from, where they are parts of one text.
 
     Example:
         >>> Record(("a good film",), "positive").gold
@@ -51,6 +52,7 @@ class Record:
     inputs: tuple[str, ...]
     gold: Any = None
     origin: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

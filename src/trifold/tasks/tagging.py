@@ -1,39 +1,62 @@
-"""A label for each word: entities, parts of speech, Chinese word boundaries."""
+"""A label for each word or character: entities, parts of speech, Chinese word boundaries."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trifold.batch import IGNORED, Batch, Loss
 from trifold.data.rows import Row
-from trifold.errors import ConfigError, DataError, MissingValueError
+from trifold.errors import ConfigError, DataError
+from trifold.evaluation.entity import Scheme, entities, find_scheme
 from trifold.evaluation.metric import Tally, accuracy, entity_f1
 from trifold.example import Ids, TrainingExample
+from trifold.locale import message
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Tagging
 from trifold.tasks.frame import Frame
 from trifold.tasks.head import TaskHead, labelled_vectors, task_head
-from trifold.tasks.record import Placed, Record, Role, text_of, value_of
+from trifold.tasks.label import label_keys, named, sort_labels
+from trifold.tasks.record import Placed, Record, Role
+from trifold.tasks.sentence import read_sentence, windows
 from trifold.tasks.task import Prediction, run_places
+from trifold.tasks.units import find_units, joined, places, spaced
 from trifold.text import Tokenizer
 
-__all__ = ["TaggingTask", "find_tags", "split_words"]
+__all__ = ["TaggingTask", "find_tags"]
 
-OUTSIDE = "O"
+SPACE = "▁"
 ROLES = (
-    Role("tokens", ("tokens", "words", "text", "sentence")),
-    Role("tags", ("tags", "ner_tags", "labels", "pos_tags"), label=True),
+    Role("tokens", ("tokens", "words", "characters", "text", "sentence")),
+    Role("tags", ("tags", "ner_tags", "labels", "label", "ner", "pos_tags", "pos", "upos"), label=True),
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a sentence as the model reads it.
+
+    Attributes:
+        ids: all tokens.
+        places: where the words that it labels are labelled.
+        words: their numbers in the sentence, first and end.
+        record: number of the sentence.
+    """
+
+    ids: Ids
+    places: list[int]
+    words: tuple[int, int]
+    record: int
+
+
 class TaggingTask:
-    """One tag a word, read at the word's first token.
+    """One tag a word: read at its first token where the model sees the whole sentence, else at its last.
 
     Args:
         config: with its tags.
@@ -41,7 +64,7 @@ class TaggingTask:
         model: the model's configuration.
 
     Raises:
-        ConfigError: there are fewer than two tags.
+        ConfigError: there are fewer than two tags, or none of the scheme that is asked for.
     """
 
     roles = ROLES
@@ -52,54 +75,85 @@ class TaggingTask:
             raise ConfigError("task.few_labels", given=", ".join(config.labels) or "-")
         self.config, self.tokenizer = config, tokenizer
         self.frame = Frame(tokenizer, model, config.max_length)
-        self.number = {label: number for number, label in enumerate(config.labels)}
-        self.entities = any(name.startswith(("B-", "I-")) for name in config.labels)
-        self.metrics = ("entity_f1", "tag_accuracy") if self.entities else ("tag_accuracy",)
+        self.number = label_keys(config.labels, config.label_names)
+        self.room = self.frame.limit - len(self.frame.first) - 1
+        self.back = not self.frame.encoder
+        self.units = "words" if config.units == "auto" else config.units
+        self.scheme = choose_scheme(config)
+        self.metrics = ("tag_accuracy",) if self.scheme is None else ("entity_f1", "tag_accuracy")
+
+    def remarks(self) -> list[str]:
+        """How tags are counted and what they stand on."""
+        told = {"count": len(self.config.labels), "units": self.units, "scheme": str(self.scheme),
+                "tags": ", ".join(self.config.labels)[:100]}  # fmt: skip
+        numbers = all(label.isdigit() for label in self.config.labels)
+        if self.scheme is not None:
+            return [message("task.note_entities", **told)]
+        return [message("task.note_numbered_tags", **told) if numbers else message("task.note_tags", **told)]
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """The words of a sentence and, where the file has them, as many tags."""
-        words = split_words(row, columns["tokens"])
-        if "tags" not in columns:
-            return Record(words, None, row.origin)
-        tags = split_words(row, columns["tags"])
-        if len(tags) != len(words):
-            raise DataError("task.tags_differ", origin=row.origin, words=len(words), tags=len(tags))
-        for tag in tags:
+        words, tags, text = read_sentence(row, columns, units=self.units)
+        for tag in tags or ():
             if tag not in self.number:
                 known = ", ".join(self.config.labels)[:300]
                 raise DataError("task.unknown_label", origin=row.origin, given=tag, known=known)
-        return Record(words, tags, row.origin)
+        gold = None if tags is None else tuple(self.config.labels[self.number[tag]] for tag in tags)
+        return Record(words, gold, row.origin, text=text)
 
     def build_head(self, d_model: int) -> nn.Module:
         """One output a tag, straight from each vector."""
         return TaskHead(d_model, len(self.config.labels), dense=False)
 
-    def _lay(self, records: Sequence[Record]) -> list[tuple[Ids, list[int]]]:
-        """For each record its ids, and the place of the first token of each word that fits."""
-        flat = [word if number == 0 else f" {word}" for record in records for number, word in enumerate(record.inputs)]
-        encoded = iter(self.tokenizer.encode_batch(flat, plain=True))
+    def _encoded(self, records: Sequence[Record]) -> list[list[Ids]]:
+        """For each sentence the tokens of each word; one that the tokenizer leaves nothing of has a token all the same."""
+        apart = [spaced(record.inputs, self.units) for record in records]
+        flat = [f" {word}" if space else word for record, spaces in zip(records, apart, strict=True)
+                for word, space in zip(record.inputs, spaces, strict=True)]  # fmt: skip
+        encoded = iter(self.tokenizer.encode_ids(flat, plain=True))
+        blank = self._blank()
+        return [[self._seen(next(encoded), blank, glued=number > 0 and not space) for number, space in enumerate(spaces)]
+                for spaces in apart]  # fmt: skip
+
+    def _seen(self, ids: Ids, blank: Ids, *, glued: bool) -> Ids:
+        """The tokens of a word as the model reads them: at least one, at most as fit, none for a space not there."""
+        if glued and len(ids) > 1 and self.tokenizer.id_to_token(int(ids[0])) == SPACE:
+            ids = ids[1:]
+        if len(ids) > self.room:
+            ids = ids[-self.room :] if self.back else ids[: self.room]
+        return ids if len(ids) else blank
+
+    def _blank(self) -> Ids:
+        """What stands for a word that the tokenizer leaves nothing of."""
+        special = self.tokenizer.special
+        space = self.tokenizer.encode_ids([" "], plain=True)[0]
+        if special.unk is None and len(space):
+            return space[:1]
+        return np.array([self.frame.end if special.unk is None else special.unk], dtype=np.int64)
+
+    def _lay(self, records: Sequence[Record]) -> list[Window]:
+        """Each sentence in as many windows as it needs; each word is labelled in one of them."""
         laid = []
-        for record in records:
-            parts = [next(encoded).ids for _ in record.inputs]
-            starts = np.cumsum([0, *map(len, parts)])
-            (text,) = self.frame.fit([np.concatenate(parts)])
-            ids, (begin,) = self.frame.lay([text])
-            places = [begin + int(start) for start, part in zip(starts[:-1], parts, strict=True)
-                      if len(part) and start < len(text)]  # fmt: skip
-            laid.append((ids, places))
+        for number, parts in enumerate(self._encoded(records)):
+            sizes = [len(part) for part in parts]
+            for start, stop, first, end in windows(sizes, self.room, back=self.back):
+                ids, (begin,) = self.frame.lay([np.concatenate(parts[start:stop])])
+                edges = begin + np.cumsum([0, *sizes[start:stop]])
+                chosen = edges[1:] - 1 if self.back else edges[:-1]
+                laid.append(Window(ids, chosen[first - start : end - start].tolist(), (first, end), number))
         return laid
 
-    def _label(self, ids: Ids, places: Sequence[int], labels: Sequence[int]) -> TrainingExample:
-        row = np.full(len(ids), IGNORED, dtype=np.int64)
-        row[list(places)] = labels
-        return self.frame.each(ids, row)
+    def _label(self, window: Window, labels: Sequence[int]) -> TrainingExample:
+        row = np.full(len(window.ids), IGNORED, dtype=np.int64)
+        row[window.places] = labels
+        return self.frame.each(window.ids, row)
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
-        """Each sentence with its tags at the first tokens of its words."""
+        """One example a window, with the tags of its words."""
         made = []
-        for record, (ids, places) in zip(records, self._lay(records), strict=True):
-            tags = [self.number[tag] for tag in record.gold][: len(places)]
-            made.append((self._label(ids, places, tags),))
+        for window in self._lay(records):
+            tags = records[window.record].gold[slice(*window.words)]
+            made.append((self._label(window, [self.number[tag] for tag in tags]),))
         return made
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
@@ -108,53 +162,74 @@ class TaggingTask:
         return Loss(F.cross_entropy(task_head(model)(vectors), labels, reduction="sum"), len(labels))
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
-        """The most probable tag of each word; words beyond the longest input are outside."""
+        """The most probable tag of each word."""
 
         def read(hidden: Tensor, batch: Batch) -> Tensor:
             return task_head(model)(labelled_vectors(hidden, batch, "mark")[0]).softmax(-1)
 
         laid = self._lay(records)
-        examples = [self._label(ids, places, [0] * len(places)) for ids, places in laid]
-        found = run_places(model, examples, self.frame.pad, read)
-        return [self._prediction(record, chances) for record, chances in zip(records, found, strict=True)]
+        examples = [self._label(window, [0] * len(window.places)) for window in laid]
+        found: list[list[Tensor]] = [[] for _ in records]
+        for window, chances in zip(laid, run_places(model, examples, self.frame.pad, read), strict=True):
+            found[window.record].append(chances)
+        return [self._prediction(record, torch.cat(parts)) for record, parts in zip(records, found, strict=True)]
 
     def _prediction(self, record: Record, chances: Tensor) -> Prediction:
         tags = [self.config.labels[number] for number in chances.argmax(-1).tolist()]
-        tags += [OUTSIDE] * (len(record.inputs) - len(tags))
-        return Prediction(tags, chances.max(-1).values.double().prod().item() if len(chances) else 1.0)
+        sure = chances.max(-1).values.double()
+        details = {} if self.scheme is None else {"entities": self._entities(record, tags, sure.tolist())}
+        return Prediction(tags, sure.prod().item(), details=details)
+
+    def _entities(self, record: Record, tags: Sequence[str], sure: Sequence[float]) -> list[dict[str, Any]]:
+        """Kind, text, characters and mean probability of each entity, in reading order."""
+        text = record.text or joined(record.inputs, self.units)
+        spans = places(text, record.inputs)
+        found = []
+        for kind, first, last in sorted(entities(tags, self.scheme), key=lambda one: one[1:]):
+            start, end = spans[first][0], spans[last][1]
+            score = sum(sure[first : last + 1]) / (last + 1 - first)
+            found.append({"type": kind.strip("-_") or kind, "text": text[start:end], "start": start, "end": end,
+                          "score": round(score, 6)})  # fmt: skip
+        return found
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
-        """F1 of whole entities where tags are BIO, and the accuracy of single tags."""
+        """F1 of whole entities where the tags mark them, and the accuracy of single tags."""
         gold, said = [list(record.gold) for record in records], [list(one.answer) for one in predictions]
         flat = [np.array([name for tags in side for name in tags]) for side in (gold, said)]
         single = {"tag_accuracy": accuracy(*flat)}
-        return {"entity_f1": entity_f1(gold, said), **single} if self.entities else single
+        return single if self.scheme is None else {"entity_f1": entity_f1(gold, said, self.scheme), **single}
 
 
-def split_words(row: Row, column: str) -> tuple[str, ...]:
-    """The words or tags in a column: a list, or a text divided by spaces.
+def choose_scheme(config: Tagging) -> Scheme | None:
+    """How entities are counted: as the configuration says, or as its tags look.
 
     Raises:
-        MissingValueError: there are none.
+        ConfigError: the tags are not of the scheme that is asked for.
     """
-    value = value_of(row, column)
-    words = tuple(map(str, value)) if isinstance(value, list) else tuple(text_of(row, column).split())
-    if not words:
-        raise MissingValueError("task.empty_value", origin=row.origin, name=column)
-    return words
+    found = find_scheme(config.labels)
+    if config.scheme in ("auto", "none"):
+        return found if config.scheme == "auto" else None
+    wanted = Scheme(config.scheme, strict=True, suffix=found is not None and found.suffix)
+    marks = {label[-1:] if wanted.suffix else label[:1] for label in config.labels}
+    if found is None or not marks <= {*wanted.marks, "O"}:
+        raise ConfigError("task.other_scheme", given=config.scheme, labels=", ".join(config.labels)[:300])
+    return wanted
 
 
 def find_tags(config: Tagging, rows: Sequence[Placed]) -> Tagging:
-    """The configuration with the tags of the training data.
+    """The configuration with the tags of the training data, and with what they stand on.
 
     Raises:
         DataError: all words have the same tag.
     """
-    found = set(config.labels)
+    tags, sentences = set(config.labels), []
     for row, columns in rows:
         with suppress(DataError):  # such a row is left out, or stops the run where records are made
-            found.update(split_words(row, columns["tags"]))
-    tags = sorted(found)
-    if len(tags) < 2:
+            words, found, _ = read_sentence(row, columns, units="words")
+            tags.update(found or ())
+            sentences.append(words)
+    labels = config.labels or named(config.label_names) or sort_labels(tags)
+    if len(labels) < 2:
         raise DataError("task.one_class", given=", ".join(tags) or "-", count=len(rows))
-    return config if config.labels else replace(config, labels=tuple(tags))
+    units = find_units(sentences) if config.units == "auto" else config.units
+    return replace(config, labels=labels, units=units)

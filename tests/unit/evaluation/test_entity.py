@@ -1,6 +1,7 @@
 """Entities as seqeval counts them, in both its modes, on thousands of random sequences; the scheme found from labels."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,9 +57,10 @@ def test_scores_of_a_whole_set_are_seqevals(name):
     scheme = Scheme(name, strict=True)
     gold = draw(dice, scheme.marks, 300)
     said = [[str(dice.choice(row)) if dice.random() < 0.3 else tag for tag in row] for row in gold]
-    for ours, theirs in ((entity_f1, reference.f1_score), (entity_precision, reference.precision_score),
-                         (entity_recall, reference.recall_score)):  # fmt: skip
-        wanted = theirs(gold, said, mode="strict", scheme=THEIRS[name], zero_division=0)
+    pairs: list[tuple[Any, Any]] = [(entity_f1, reference.f1_score), (entity_precision, reference.precision_score),
+                                    (entity_recall, reference.recall_score)]  # fmt: skip
+    for ours, theirs in pairs:
+        wanted: Any = theirs(gold, said, mode="strict", scheme=THEIRS[name], zero_division=0)
         assert ours(gold, said, scheme).score == pytest.approx(float(wanted), abs=1e-12)
 
 
