@@ -34,6 +34,10 @@ __all__ = ["Transformer", "resolve"]
 
 OWN_TYPE = "trifold"
 ADAPTERS = (".lora_a", ".lora_b")
+REBUILT = ("qwen2",)
+"""Families whose pre-tokenizer transformers 5 replaces by its own, except where the folder names a class of its own: then
+it reads the file as it stands (and, without `trust_remote_code`, looks for no code)."""
+
 SPECIAL = ("bos", "eos", "pad", "mask", "cls", "sep")
 
 
@@ -188,7 +192,7 @@ class Transformer(Form):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if tokenizer is not None:
-            tokenizer.save_pretrained(folder)
+            self._save_tokenizer(tokenizer, folder)
             roles = {role: getattr(tokenizer.special, role) for role in SPECIAL}
             self.special = {role: found for role, found in roles.items() if found is not None}
         data, weights = self._written()
@@ -199,6 +203,20 @@ class Transformer(Form):
         write_weights(folder, weights, shard_bytes=shard_bytes)
         write_extra(folder, {name: value for name, value in self.named_parameters() if self._is_extra(name)})
         (folder / "README.md").write_text(self._card(), encoding="utf-8")
+
+    def _save_tokenizer(self, tokenizer: Tokenizer, folder: Path) -> None:
+        """With the tokens that the model is used to around its texts, and as long as it may read."""
+        encoder, decoder = self.config.encoder is not None, self.config.decoder is not None
+        typed = self.config.embedding.num_segments > 1
+        side = "right" if encoder else "left"  # a decoder's batch goes on where the texts end
+        names = ["input_ids", *(["token_type_ids"] if typed else []), "attention_mask"]
+        settings: dict[str, Any] = {"model_input_names": names, "padding_side": side}
+        if self.preset is not None and self.preset.model_type in REBUILT and not tokenizer.composes:
+            settings["auto_map"] = {"AutoTokenizer": [None, "tokenizer.json"]}
+        if self.config.max_length is not None:
+            settings["model_max_length"] = self.config.max_length
+        framed = tokenizer.framed(tokenizer.framing_for(encoder=encoder, decoder=decoder), typed=typed)
+        framed.save_pretrained(folder, settings=settings)
 
     def _own(self) -> list[tuple[str, Tensor]]:
         """The parameters that its family knows."""

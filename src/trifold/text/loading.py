@@ -1,6 +1,7 @@
 """Reading tokenizers that others made."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ from trifold.errors import ModelFileError
 from trifold.hub import fetch
 from trifold.plain_file import is_plain_file
 from trifold.text import sentencepiece
+from trifold.text.framing import Framing, read_framing, write_framing
 from trifold.text.pattern import patterns_in, require_bounded
 
-__all__ = ["load"]
-
-Loaded = tuple[Backend, str, dict[str, str]]
+__all__ = ["Loaded", "load"]
 
 CHAT_TEMPLATE = "chat_template.jinja"
 LARGEST_FILE = 2**28
@@ -28,40 +28,52 @@ WANTED = [
     "merges.txt",
     "encoder.json",
     "*.model",
+    "*.spm",
+    "added_tokens.json",
+    "config.json",
 ]
 ROLES = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
 KINDS = {"WordPiece": "wordpiece", "Unigram": "unigram", "WordLevel": "character", "BPE": "bpe"}
+SETTINGS = ("additional_special_tokens", "extra_special_tokens", "model_max_length", "truncation_side")
+"""What `tokenizer_config.json` says beside the special tokens, and is said again when the tokenizer is saved."""
+
+SWITCHES = {"add_bos_token": "bos", "add_eos_token": "eos"}
+"""Settings that put a token around every text."""
 
 
-def load(path: str) -> tuple[Backend, str, dict[str, str], str | None]:
-    """The backend, its kind, the texts of its special tokens and its chat template, from a folder, a file or a hub name.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a tokenizer is made of.
+
+    Attributes:
+        backend: with a post-processor where it is known what stands around a text.
+        kind: `bpe`, `byte_bpe`, `wordpiece`, `unigram` or `character`.
+        roles: texts of the special tokens.
+        settings: further values of `tokenizer_config.json`.
+        chat_template: how a conversation becomes one text, in jinja2; None where nobody said.
+    """
+
+    backend: Backend
+    kind: str
+    roles: dict[str, str]
+    settings: dict[str, Any]
+    chat_template: str | None
+
+
+def load(path: str) -> Loaded:
+    """A tokenizer's parts, from a folder, a file or a hub name.
 
     Raises:
         ModelFileError: nothing readable is there; names the file and what is wrong with it.
     """
     place = Path(path)
     if place.is_dir():
-        return *_load_folder(place), _chat_template(place)
+        return _load_folder(place)
     if place.is_file():
-        return *_load_file(place, place.parent), _chat_template(place.parent)
+        return _load_file(place, place.parent)
     if path.count("/") == 1 and not path.startswith((".", "/")):
-        folder = fetch(path, WANTED, "text.hub")
-        return *_load_folder(folder), _chat_template(folder)
+        return _load_folder(fetch(path, WANTED, "text.hub"))
     raise ModelFileError("text.not_found", path=path)
-
-
-def _chat_template(folder: Path) -> str | None:
-    """The template of a folder: in a file of its own, or in the settings, alone or as the default of several."""
-    try:
-        if is_plain_file(folder, CHAT_TEMPLATE) and (folder / CHAT_TEMPLATE).stat().st_size <= LARGEST_FILE:
-            return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
-        found = _settings(folder).get("chat_template")
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFileError("text.damaged", path=folder, problem=str(error)[:200]) from None
-    if isinstance(found, list):
-        by_name = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
-        found = by_name.get("default") or next(iter(by_name.values()), None)
-    return found if isinstance(found, str) else None
 
 
 def _load_folder(folder: Path) -> Loaded:
@@ -81,20 +93,113 @@ def _load_file(path: Path, folder: Path) -> Loaded:
     if path.stat().st_size > LARGEST_FILE:
         raise ModelFileError("text.damaged", path=path, problem=f"{path.stat().st_size} bytes, at most {LARGEST_FILE}")
     try:
+        settings = _settings(folder)
         match path.name:
             case "vocab.txt":
-                return _load_word_pieces(path, folder)
+                backend, kind = _load_word_pieces(path, settings)
             case "vocab.json" | "encoder.json":
-                return _load_byte_pairs(path, folder)
+                backend, kind = _load_byte_pairs(path, folder)
             case name if name.endswith(".model"):
-                return _load_pieces(path, folder)
+                backend, kind = _load_pieces(path)
             case _:
-                return _load_json(path, folder)
+                backend, kind = _load_json(path)
+        return _completed(backend, kind, settings, path)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelFileError("text.damaged", path=path, problem=str(error)[:200]) from None
 
 
-def _load_json(path: Path, folder: Path) -> Loaded:
+def _completed(backend: Backend, kind: str, settings: dict[str, Any], path: Path) -> Loaded:
+    """The tokenizer with its added and special tokens, and with those that stand around a text."""
+    whole = path.suffix == ".json" and path.name not in ("vocab.json", "encoder.json")
+    if not whole:
+        _add_tokens(backend, settings, path.parent)
+    roles = _roles(settings, backend)
+    named = [text for role, text in roles.items() if settings.get(f"{role}_token") or not whole and path.suffix != ".model"]
+    backend.add_special_tokens([AddedToken(text, special=True) for text in dict.fromkeys(named)
+                                if text not in _added(backend)])  # fmt: skip
+    if backend.post_processor is None or _switched(settings):
+        family = _family(settings, path.parent, kind, whole=whole)
+        ids = {role: backend.token_to_id(text) for role, text in roles.items()}
+        framing = _framing(settings, family, ids)
+        if framing is not None:
+            write_framing(backend, framing, typed=family == "bert")
+    read_framing(backend)
+    kept = {name: settings[name] for name in SETTINGS if settings.get(name) is not None}
+    return Loaded(backend, settings.get("trifold_kind") or kind, roles, kept, _chat_template(settings, path.parent))
+
+
+def _chat_template(settings: dict[str, Any], folder: Path) -> str | None:
+    """The template of a folder: in a file of its own, or in the settings, alone or as the default of several."""
+    if is_plain_file(folder, CHAT_TEMPLATE) and (folder / CHAT_TEMPLATE).stat().st_size <= LARGEST_FILE:
+        return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
+    found = settings.get("chat_template")
+    if isinstance(found, list):
+        by_name = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
+        found = by_name.get("default") or next(iter(by_name.values()), None)
+    return found if isinstance(found, str) else None
+
+
+def _added(backend: Backend) -> set[str]:
+    return {token.content for token in backend.get_added_tokens_decoder().values()}
+
+
+def _add_tokens(backend: Backend, settings: dict[str, Any], folder: Path) -> None:
+    """The tokens that stand beside a vocabulary: in `tokenizer_config.json`, or in `added_tokens.json`."""
+    tokens = {int(index): AddedToken(one["content"], lstrip=one.get("lstrip", False), rstrip=one.get("rstrip", False),
+                                     normalized=one.get("normalized", True), special=one.get("special", False))
+              for index, one in (settings.get("added_tokens_decoder") or {}).items()}  # fmt: skip
+    if not tokens and is_plain_file(folder, "added_tokens.json"):
+        listed = json.loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
+        tokens = {index: AddedToken(text, normalized=False) for text, index in listed.items()}
+    for index, token in sorted(tokens.items()):
+        (backend.add_special_tokens if token.special else backend.add_tokens)([token])
+        if backend.token_to_id(token.content) != index:
+            raise ValueError(f"the added token {token.content!r} cannot have the id {index}")
+
+
+def _switched(settings: dict[str, Any]) -> bool:
+    """Whether the settings themselves say which tokens stand around a text."""
+    return any(name in settings for name in SWITCHES)
+
+
+def _framing(settings: dict[str, Any], family: str | None, ids: dict[str, int | None]) -> Framing | None:
+    """What stands around a text, as transformers' tokenizer of this family puts it there; None where that is open."""
+
+    def known(*roles: str) -> tuple[int, ...]:
+        return tuple(found for role in roles if (found := ids.get(role)) is not None)
+
+    if _switched(settings):
+        first, last = (known(role) if settings.get(name) else () for name, role in SWITCHES.items())
+        return Framing(first, last, (*last, *first))
+    match family:
+        case None:
+            return None
+        case "bert" | "albert":
+            return Framing(known("cls"), known("sep"), known("sep"))
+        case "roberta":
+            return Framing(known("bos"), known("eos"), known("eos", "eos"))
+        case "t5" | "marian":
+            return Framing((), known("eos"), known("eos"))
+        case "xlnet":
+            return Framing((), known("sep", "cls"), known("sep"))
+        case _:
+            return Framing()
+
+
+def _family(settings: dict[str, Any], folder: Path, kind: str, *, whole: bool) -> str | None:
+    """Whose tokenizer it is: by its class, or by the model beside it where transformers has no other clue."""
+    if "trifold_kind" in settings:
+        return None  # it takes after its model
+    named = str(settings.get("tokenizer_class") or "").removesuffix("Fast").removesuffix("Tokenizer").lower()
+    if whole or named:
+        return named
+    if is_plain_file(folder, "config.json"):
+        data = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        named = str(data.get("model_type") or "") if isinstance(data, dict) else ""
+    return named or ("bert" if kind == "wordpiece" else None)
+
+
+def _load_json(path: Path) -> tuple[Backend, str]:
     data = json.loads(path.read_text(encoding="utf-8"))
     _check_vocabulary(data["model"]["vocab"])
     for pattern in patterns_in(data):
@@ -103,11 +208,8 @@ def _load_json(path: Path, folder: Path) -> Loaded:
         backend = Backend.from_file(str(path))
     except Exception as error:  # noqa: BLE001 - the library raises plain Exception
         raise ValueError(str(error)) from None
-    settings = _settings(folder)
-    kind = settings.get("trifold_kind") or KINDS.get(data["model"].get("type", ""), "bpe")
-    if kind == "bpe" and "ByteLevel" in json.dumps(data.get("decoder")):
-        kind = "byte_bpe"
-    return backend, kind, _roles(settings, backend)
+    kind = KINDS.get(data["model"].get("type", ""), "bpe")
+    return backend, "byte_bpe" if kind == "bpe" and "ByteLevel" in json.dumps(data.get("decoder")) else kind
 
 
 def _check_vocabulary(vocabulary: Any) -> None:
@@ -143,43 +245,39 @@ def _roles(settings: dict[str, Any], backend: Backend) -> dict[str, str]:
     }
     roles = {}
     for role in ROLES:
-        named = settings.get(f"{role}_token")
+        named = settings.get(f"{role}_token", "")
         named = named.get("content") if isinstance(named, dict) else named
-        candidates = [named] if isinstance(named, str) else usual[role]
+        candidates = () if named is None else [named] if named else usual[role]
         found = [text for text in candidates if backend.token_to_id(text) is not None]
         if found:
             roles[role] = found[0]
     return roles
 
 
-def _load_pieces(path: Path, folder: Path) -> Loaded:
+def _load_pieces(path: Path) -> tuple[Backend, str]:
     found = sentencepiece.parse(path.read_bytes())
     _check_vocabulary([text for text, _, _ in found.pieces])
     backend = sentencepiece.build(found)
-    kind = "unigram" if found.kind == sentencepiece.UNIGRAM else "bpe"
-    return backend, kind, _roles(_settings(folder), backend)
+    return backend, "unigram" if found.kind == sentencepiece.UNIGRAM else "bpe"
 
 
-def _load_word_pieces(path: Path, folder: Path) -> Loaded:
+def _load_word_pieces(path: Path, settings: dict[str, Any]) -> tuple[Backend, str]:
     lines = path.read_text(encoding="utf-8").split("\n")
     tokens = [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     _check_vocabulary(vocabulary)
     if len(vocabulary) < len(tokens):
         raise ValueError("a token stands twice")
-    settings = _settings(folder)
     cased = any(token.isascii() and token.isalpha() and token != token.lower() for token in tokens)
     lowercase = bool(settings.get("do_lower_case", not cased))
     backend = Backend(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))  # noqa: S106
     backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece(cleanup=False)
-    roles = _roles(settings, backend)
-    backend.add_special_tokens([AddedToken(text, special=True) for text in roles.values()])
-    return backend, "wordpiece", roles
+    return backend, "wordpiece"
 
 
-def _load_byte_pairs(path: Path, folder: Path) -> Loaded:
+def _load_byte_pairs(path: Path, folder: Path) -> tuple[Backend, str]:
     vocabulary = json.loads(path.read_text(encoding="utf-8"))
     _check_vocabulary(vocabulary)
     merges_file = next((folder / name for name in ("merges.txt", "vocab.bpe") if is_plain_file(folder, name)), None)
@@ -196,6 +294,4 @@ def _load_byte_pairs(path: Path, folder: Path) -> Loaded:
     backend = Backend(models.BPE(vocabulary, merges))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    roles = _roles(_settings(folder), backend)
-    backend.add_special_tokens([AddedToken(text, special=True) for text in dict.fromkeys(roles.values())])
-    return backend, "byte_bpe", roles
+    return backend, "byte_bpe"

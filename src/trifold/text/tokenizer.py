@@ -1,18 +1,21 @@
 """Text to token ids and back."""
 
+import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from trifold.text.framing import Framing, read_framing, write_framing
 from trifold.text.pattern import cuts
 from trifold.text.pieces import Pieces, reads_in_pieces
 from trifold.text.stream import StreamDecoder
@@ -22,6 +25,9 @@ __all__ = ["Encoding", "SpecialTokens", "Tokenizer"]
 
 MANY = 2**17
 """Characters from which on a table of pieces is worth its making: 0.3 seconds for a vocabulary of 128,000."""
+
+UNBOUNDED = 10**30
+"""What transformers takes for a length without limit."""
 
 ROLES = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
 
@@ -76,6 +82,7 @@ class Tokenizer:
         roles: text of the special tokens by role (`bos`, `eos`, `pad`, `unk`, `mask`, `cls`, `sep`); where `bos` and
             `eos` are missing, `cls` and `sep` stand in, and the other way round.
         chat_template: how a conversation becomes one text, in jinja2; None where nobody said.
+        settings: what else `tokenizer_config.json` shall say.
 
     Example:
         >>> from trifold.text import train_tokenizer
@@ -85,9 +92,16 @@ class Tokenizer:
     """
 
     def __init__(
-        self, backend: tokenizers.Tokenizer, *, kind: str, roles: dict[str, str], chat_template: str | None = None
+        self,
+        backend: tokenizers.Tokenizer,
+        *,
+        kind: str,
+        roles: Mapping[str, str],
+        chat_template: str | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.backend, self.kind, self.roles, self.chat_template = backend, kind, dict(roles), chat_template
+        self.backend, self.kind, self.roles, self.settings = backend, kind, dict(roles), dict(settings or {})
+        self.chat_template = chat_template
         self.special = self._find_special()
 
     @property
@@ -108,6 +122,43 @@ class Tokenizer:
         while (found := self.backend.token_to_id(f"<extra_id_{len(sentinels)}>")) is not None:
             sentinels.append(found)
         return SpecialTokens(**{role: ids.get(role) for role in ROLES}, sentinels=tuple(sentinels))
+
+    @cached_property
+    def framing(self) -> Framing | None:
+        """The special tokens that it puts around texts when it is asked for them; None where its model decides that."""
+        return read_framing(self.backend)
+
+    def framed(self, framing: Framing, *, typed: bool = False) -> "Tokenizer":
+        """The same tokenizer with other tokens around texts, for those who open it elsewhere; ids of text stay the same.
+
+        Args:
+            framing: which tokens.
+            typed: the second text of a pair has type 1, as BERT wants it.
+
+        Example:
+            >>> from trifold.text import train_tokenizer
+            >>> tokenizer = train_tokenizer(["low lower lowest"] * 9, kind="byte_bpe", vocab_size=400)
+            >>> tokenizer.framed(Framing(first=(2,))).framing
+            Framing(first=(2,), last=(), middle=())
+        """
+        if framing == self.framing:
+            return self
+        backend = copy.deepcopy(self.backend)
+        write_framing(backend, framing, typed=typed)
+        template, settings = self.chat_template, self.settings
+        return Tokenizer(backend, kind=self.kind, roles=self.roles, chat_template=template, settings=settings)
+
+    def framing_for(self, *, encoder: bool, decoder: bool) -> Framing:
+        """The tokens around texts for a model with these stacks: its own, else the usual ones of the family."""
+        return self.framing if self.framing is not None else self.usual_framing(encoder=encoder, decoder=decoder)
+
+    def usual_framing(self, *, encoder: bool, decoder: bool) -> Framing:
+        """The tokens that a model with these stacks is trained to see around texts, where nothing else was agreed on."""
+        special = self.special
+        first = special.bos if not encoder else special.cls if not decoder else None
+        end = special.sep if not decoder else special.eos
+        begins, ends = (() if one is None else (one,) for one in (first, end))
+        return Framing(begins, ends if encoder else (), ends)
 
     def encode(self, text: str, *, special: bool = False) -> Encoding:
         """Ids of a text; with `special`, between the start and the end token."""
@@ -207,6 +258,11 @@ class Tokenizer:
             return 1
         return len(token.replace("▁", " ").encode("utf-8", "replace"))
 
+    @property
+    def composes(self) -> bool:
+        """Whether it puts text into Unicode's composed form first and does nothing else to it, as Qwen2's does."""
+        return isinstance(self.backend.normalizer, tokenizers.normalizers.NFC)
+
     @cached_property
     def _byte_level(self) -> bool:
         decoder = json.loads(self.backend.to_str()).get("decoder") or {}
@@ -219,23 +275,32 @@ class Tokenizer:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return hashlib.sha256(f"{self.backend.to_str()}{sorted(self.roles.items())}".encode()).hexdigest()
+        bare = _without(self.backend.to_str(), "post_processor")
+        return hashlib.sha256(f"{bare}{sorted(self.roles.items())}".encode()).hexdigest()
 
     def fingerprint(self) -> str:
-        """A hash of everything that decides ids."""
+        """A hash of everything that decides the ids of a text; not of what stands around it."""
         return self._fingerprint
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, which transformers opens with equal ids."""
+    def save_pretrained(self, folder: str | Path, *, settings: Mapping[str, Any] | None = None) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, which transformers opens with equal ids.
+
+        Args:
+            folder: made where it does not exist.
+            settings: further values of `tokenizer_config.json`, such as `model_max_length`.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "tokenizer.json").write_text(self.backend.to_str(pretty=True), encoding="utf-8")
-        roles = {f"{role}_token": text for role, text in self.roles.items()}
-        settings = {**roles, "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
-                    "model_max_length": 10**9, "trifold_kind": self.kind}  # fmt: skip
-        (folder / "tokenizer_config.json").write_text(
-            json.dumps(settings, indent=1, ensure_ascii=False) + "\n", "utf-8"
-        )
+        flags = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+        added = {str(index): {flag: getattr(token, flag) for flag in flags}
+                 for index, token in sorted(self.backend.get_added_tokens_decoder().items())}  # fmt: skip
+        longest = [one["model_max_length"] for one in (settings or {}, self.settings) if "model_max_length" in one]
+        data = {**self.settings, **(settings or {}), "model_max_length": min(longest, default=UNBOUNDED),
+                **{f"{role}_token": text for role, text in self.roles.items()}, "added_tokens_decoder": added,
+                "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
+                "trifold_kind": self.kind}  # fmt: skip
+        (folder / "tokenizer_config.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
         if self.chat_template is not None:
             (folder / "chat_template.jinja").write_text(self.chat_template, encoding="utf-8")
 
@@ -251,8 +316,16 @@ class Tokenizer:
         """
         from trifold.text.loading import load
 
-        backend, kind, roles, chat_template = load(str(path))
-        return cls(backend, kind=kind, roles=roles, chat_template=chat_template)
+        found = load(str(path))
+        template, settings = found.chat_template, found.settings
+        return cls(found.backend, kind=found.kind, roles=found.roles, chat_template=template, settings=settings)
+
+
+def _without(text: str, name: str) -> str:
+    """The text of a JSON object in which one value is null."""
+    start = text.index(f'"{name}":') + len(name) + 3
+    end = json.JSONDecoder().raw_decode(text, start)[1]
+    return f"{text[:start]}null{text[end:]}"
 
 
 def _ask(backend: tokenizers.Tokenizer, texts: list[str], *, plain: bool) -> list[list[int]]:
