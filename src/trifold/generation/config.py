@@ -31,7 +31,7 @@ class Sampling(Config):
         no_repeat_ngram: no run of so many tokens occurs twice, the prompt of a decoder included (Paulus et al. 2018,
             section 2.5); 0 for no such rule.
         beams: number of hypotheses kept by beam search; 1 for none.
-        length_penalty: exponent of beam search's length normalisation; 0 for none (Wu et al. 2016, equation 14).
+        length_penalty: exponent of the length that beam search divides log-probabilities by; 0 for none.
         seed: start of the random numbers of every request, whatever else is in the batch; None: a new one each time.
         stop: strings that end the text; they are not part of it.
         truncate: what happens to a prompt that is longer than the model's context: `never` refuses it; `left` drops tokens

@@ -19,7 +19,7 @@ from trifold.generation.search import search
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.presets.pretrained import resolve
-from trifold.text import Tokenizer
+from trifold.text import Framing, Tokenizer
 
 __all__ = ["Generator", "evaluating"]
 
@@ -51,7 +51,8 @@ class Generator:
     Args:
         model: a model with a decoder; it computes in the number format and on the device that its weights have.
         tokenizer: the tokenizer that it was trained with.
-        start: token that the decoder begins with; None for the tokenizer's start token or, with an encoder, padding.
+        start: token that the decoder begins with; None for what the tokenizer puts before a text or, with an encoder,
+            padding.
         ends: tokens that end a text; None for the tokenizer's.
         prefix: whether the prompt is read in both directions (a prefix language model).
 
@@ -85,7 +86,11 @@ class Generator:
         if tokenizer.vocab_size > known:
             raise UsageError("generation.vocabulary", tokenizer=tokenizer.vocab_size, model=known)
         self.model, self.tokenizer, self.prefix = model, tokenizer, prefix
-        usual = special.bos if model.config.encoder is None or special.pad is None else special.pad
+        paired = model.config.encoder is not None
+        self.framing = tokenizer.framing_for(encoder=paired, decoder=True)
+        if start is not None and not paired:
+            self.framing = Framing(first=(start,))
+        usual = special.pad if paired and special.pad is not None else special.bos
         self.start = usual if start is None else start
         own = () if special.eos is None else (special.eos,)
         self.ends = frozenset(own if ends is None else ends)
@@ -253,12 +258,7 @@ class Generator:
         """The ids that the decoder continues, or that the encoder reads."""
         if not isinstance(text, str):
             return list(text)
-        ids = self.tokenizer.encode_ids([text], plain=not special)[0].tolist()
-        end = self.tokenizer.special.eos
-        if self.model.config.encoder is not None:
-            ids = ids if end is None else [*ids, end]
-        elif self.start is not None:
-            ids = [self.start, *ids]
+        ids = self.framing.around(self.tokenizer.encode_ids([text], plain=not special)[0].tolist())
         if not ids:
             raise UsageError("generation.empty_prompt", number=number)
         return ids
@@ -269,7 +269,7 @@ class Generator:
         if options.truncate == "never" or self.longest is None:
             return row
         spare = (options.max_tokens or max(self.longest // 4, 1)) - 1 if alone else 0
-        room, kept = self.longest - spare, int(not alone or row[:1] == [self.start])
+        room, kept = self.longest - spare, int(not alone or row[:1] == list(self.framing.first[-1:]))
         if len(row) <= room or room <= kept:
             return row
         first, last = (row[:kept], []) if alone else ([], row[-kept:])

@@ -44,13 +44,13 @@ class Hypothesis:
 
 
 def normalize(total: float, length: int, alpha: float) -> float:
-    """A summed log-probability over `((5 + length) / 6) ** alpha` (Wu et al. 2016, equation 14).
+    """A summed log-probability over `length ** alpha`, as transformers, CTranslate2 and fairseq have it.
 
     Example:
-        >>> normalize(-6.0, 7, 1.0)
-        -3.0
+        >>> normalize(-6.0, 3, 1.0)
+        -2.0
     """
-    return total / ((5 + length) / 6) ** alpha
+    return total / length**alpha
 
 
 @dataclass(slots=True)

@@ -14,7 +14,11 @@ __all__ = ["Causal"]
 
 
 class Causal:
-    """`labels[i]` is the token after `target[i]`; a document begins with the start token and ends with the end token."""
+    """`labels[i]` is the token after `target[i]`; a document begins with the start token and ends with the end token.
+
+    Where the tokenizer puts nothing before a text, as GPT-2's and Qwen2's do, the first token of a document is read and not
+    predicted.
+    """
 
     kind = "causal"
     needs_words = draws = False
@@ -22,7 +26,8 @@ class Causal:
     def __init__(self, _: config.Causal, tokenizer: Tokenizer, model: model_config.Transformer) -> None:
         specials = Specials(tokenizer, self.kind)
         specials.check_model(model, encoder=False, decoder=True)
-        self.bos, self.suffix = specials.get("bos"), (specials.get("eos"),)
+        first = tokenizer.framing_for(encoder=False, decoder=True).first
+        self.start, self.suffix = first[-1:], (specials.get("eos"),)
 
     def piece_length(self, length: int) -> int:
         """One label for each place."""
@@ -36,8 +41,9 @@ class Causal:
     def prepare(self, piece: Piece, rng: np.random.Generator) -> list[TrainingExample]:
         """The piece as labels, and the same shifted by one as input."""
         del rng
-        first = self.bos if piece.previous is None else piece.previous
-        return [TrainingExample(labels=piece.ids, target=np.concatenate([[first], piece.ids[:-1]]))]
+        before = self.start if piece.previous is None else (piece.previous,)
+        ids = np.concatenate([np.array(before, dtype=np.int64), piece.ids])
+        return [TrainingExample(labels=ids[1:], target=ids[:-1])] if len(ids) > 1 else []
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the next tokens."""

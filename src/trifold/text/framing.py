@@ -141,6 +141,8 @@ def _without_tokens(backend: Backend) -> processors.ByteLevel | None:
     for part in data.get("processors", [data]):
         if part["type"] == "ByteLevel":
             return processors.ByteLevel(
-                add_prefix_space=part["add_prefix_space"], trim_offsets=part["trim_offsets"], use_regex=part["use_regex"]
+                add_prefix_space=part["add_prefix_space"],
+                trim_offsets=part["trim_offsets"],
+                use_regex=part["use_regex"],
             )
     return None

@@ -40,6 +40,15 @@ SETTINGS = ("additional_special_tokens", "extra_special_tokens", "model_max_leng
 SWITCHES = {"add_bos_token": "bos", "add_eos_token": "eos"}
 """Settings that put a token around every text."""
 
+FRAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "bert": (("cls",), ("sep",), ("sep",)),
+    "albert": (("cls",), ("sep",), ("sep",)),
+    "roberta": (("bos",), ("eos",), ("eos", "eos")),
+    "t5": ((), ("eos",), ("eos",)),
+    "xlnet": ((), ("sep", "cls"), ("sep",)),
+}
+"""What stands before, after and between texts by transformers' tokenizer of a family; nothing for all others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -114,7 +123,9 @@ def _completed(backend: Backend, kind: str, settings: dict[str, Any], path: Path
     if not whole:
         _add_tokens(backend, settings, path.parent)
     roles = _roles(settings, backend)
-    named = [text for role, text in roles.items() if settings.get(f"{role}_token") or not whole and path.suffix != ".model"]
+    named = [
+        text for role, text in roles.items() if settings.get(f"{role}_token") or (not whole and path.suffix != ".model")
+    ]
     backend.add_special_tokens([AddedToken(text, special=True) for text in dict.fromkeys(named)
                                 if text not in _added(backend)])  # fmt: skip
     if backend.post_processor is None or _switched(settings):
@@ -171,19 +182,9 @@ def _framing(settings: dict[str, Any], family: str | None, ids: dict[str, int | 
     if _switched(settings):
         first, last = (known(role) if settings.get(name) else () for name, role in SWITCHES.items())
         return Framing(first, last, (*last, *first))
-    match family:
-        case None:
-            return None
-        case "bert" | "albert":
-            return Framing(known("cls"), known("sep"), known("sep"))
-        case "roberta":
-            return Framing(known("bos"), known("eos"), known("eos", "eos"))
-        case "t5" | "marian":
-            return Framing((), known("eos"), known("eos"))
-        case "xlnet":
-            return Framing((), known("sep", "cls"), known("sep"))
-        case _:
-            return Framing()
+    if family is None:
+        return None
+    return Framing(*(known(*names) for names in FRAMES.get(family, ((), (), ()))))
 
 
 def _family(settings: dict[str, Any], folder: Path, kind: str, *, whole: bool) -> str | None:
