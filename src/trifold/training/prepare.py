@@ -84,6 +84,9 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
     tokenizer = _tokenizer(experiment, out, tell)
     torch.manual_seed(experiment.training.seed)
     model = _model(experiment, tokenizer)
+    if experiment.model.start is None:  # whoever made the tokenizer, a new model sees what its family is trained to see
+        stacks = {"encoder": model.config.encoder is not None, "decoder": model.config.decoder is not None}
+        tokenizer = tokenizer.framed(tokenizer.usual_framing(**stacks), typed=model.config.embedding.num_segments > 1)
     tell("model", {"parameters": model.num_parameters()})
     objective = build_objective(experiment.objective, tokenizer, model.config)
     corpora = build_corpora(experiment.data, tokenizer, out / "data", words=objective.needs_words)
