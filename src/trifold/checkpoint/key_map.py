@@ -18,7 +18,8 @@ class Entry:
         theirs: name elsewhere.
         ours: names here; several are stacked along dimension 0 (after `transpose`).
         transpose: elsewhere it is stored input first.
-        optional: may be absent elsewhere (a copy of a tied weight), and is not written.
+        optional: may be absent elsewhere (a copy of a tied weight), and is not written; where it is there, it is compared.
+        unused: is written as a copy, and not read.
         otherwise: name elsewhere to read where `theirs` is absent; "" for none.
         change: `unsqueeze` when it has a leading dimension of 1 elsewhere.
 
@@ -31,6 +32,7 @@ class Entry:
     ours: tuple[str, ...]
     transpose: bool = False
     optional: bool = False
+    unused: bool = False
     otherwise: str = ""
     change: Literal["none", "unsqueeze"] = "none"
 
@@ -69,15 +71,20 @@ class KeyMap:
 
     def to_ours(self, theirs: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> "Loaded":
         """Weights under our names; `shapes` says how those that share one of theirs part it."""
-        loaded = Loaded({}, [], [], [])
+        loaded = Loaded({}, [], [], [], [])
         known = {entry.theirs for entry in self.entries} | self.ignored
         loaded.unexpected.extend(sorted(name for name in theirs if name not in known))
-        for entry in self.entries:
-            found = theirs.get(entry.theirs, theirs.get(entry.otherwise))
-            if found is not None:
+        absent = []
+        for entry in sorted(self.entries, key=lambda one: one.optional):  # copies last
+            found = theirs.get(entry.theirs)
+            if found is not None and not entry.unused:
                 self._part(entry, found, shapes, loaded)
-            elif not entry.optional:
-                loaded.missing.append(entry.theirs)
+            elif entry.otherwise in theirs:
+                self._part(entry, theirs[entry.otherwise].clone(), shapes, loaded)
+            elif not entry.optional and not entry.unused:
+                absent.append(entry)
+        missing = [entry.theirs for entry in absent if not all(name in loaded.weights for name in entry.ours)]
+        loaded.missing.extend(missing)
         return loaded
 
     @staticmethod
@@ -91,15 +98,26 @@ class KeyMap:
         if tuple(whole.shape) != (rows, *wanted[0][1:]):
             loaded.misshapen.append(f"{entry.theirs} {found}, {(rows, *wanted[0][1:])} wanted")
             return
+        if not whole.is_floating_point():
+            loaded.misshapen.append(f"{entry.theirs} {whole.dtype}, floating point wanted")
+            return
         for name, part in zip(entry.ours, whole.split([shape[0] for shape in wanted]), strict=True):
+            if entry.optional and name in loaded.weights:
+                if not torch.equal(part, loaded.weights[name].to(part.dtype)):
+                    loaded.differing.append(entry.theirs)
+                continue
             loaded.weights[name] = part.contiguous()  # kernels read memory row by row
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What came of reading: weights under our names, and names that did not fit."""
+    """What came of reading: weights under our names, and names of those that did not fit.
+
+    `differing`: copies of a weight that are not equal to it.
+    """
 
     weights: dict[str, Tensor]
     missing: list[str]
     unexpected: list[str]
     misshapen: list[str]
+    differing: list[str]

@@ -17,15 +17,20 @@ from typing import Any, Literal
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Chance, Config, Count, Natural, Positive, require
 from trifold.model import config
+from trifold.presets.field import Fields, refuse_unless
 from trifold.presets.gpt2 import SIZES
-from trifold.presets.preset import Preset, activation_name, pick, refuse_unless, their_activation
+from trifold.presets.preset import Preset
 
 __all__ = ["BERT", "ROBERTA", "Dials"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dials(Config):
-    """What one may turn; `d_ff` None is four times the width; `offset` rows stand before position 0 (RoBERTa: 2)."""
+    """What one may turn.
+
+    `d_ff` None is four times the width; `offset` rows stand before position 0 (RoBERTa: 2); `head_activation` None is
+    `activation` (RoBERTa: always GELU); `tied` False gives the head a matrix of its own.
+    """
 
     num_layers: Count = 12
     d_model: Count = 768
@@ -36,6 +41,8 @@ class Dials(Config):
     num_segments: Count = 2
     offset: Natural = 0
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu"
+    head_activation: Literal["relu", "gelu", "gelu_tanh", "silu"] | None = None
+    tied: bool = True
     eps: Positive = 1e-12
     dropout: Chance = 0.1
     std: Positive = 0.02
@@ -73,7 +80,7 @@ def build(dials: Dials) -> config.Transformer:
             dropout=dials.dropout,
         ),
         encoder=config.Stack(blocks=(block,) * dials.num_layers),
-        head=config.Head(bias=True, activation=dials.activation, norm=norm),
+        head=config.Head(tied=dials.tied, bias=True, activation=dials.head_activation or dials.activation, norm=norm),
         initialization=config.Initialization(std=dials.std),
     )
 
@@ -102,10 +109,20 @@ def _keys(dials: Dials, body: str, dense: str, norm: str, head: str) -> KeyMap:
         Entry(f"{body}embeddings.word_embeddings.weight", ("embedding.tokens.weight",)),
         Entry(f"{body}embeddings.position_embeddings.weight", ("embedding.position.weight",)),
         Entry(f"{body}embeddings.token_type_embeddings.weight", ("embedding.segments.weight",)),
-        Entry(f"{head}.bias", ("head.output.bias",)),
-        Entry(f"{head}.decoder.weight", ("embedding.tokens.weight",), optional=True),
-        Entry(f"{head}.decoder.bias", ("head.output.bias",), optional=True),
     ]
+    bias, output, output_bias = f"{head}.bias", f"{head}.decoder.weight", f"{head}.decoder.bias"
+    if dials.tied:
+        whole += [
+            Entry(bias, ("head.output.bias",)),
+            Entry(output, ("embedding.tokens.weight",), optional=True),
+            Entry(output_bias, ("head.output.bias",), optional=True),
+        ]
+    else:  # their class still holds the other bias then, and does not use it
+        whole += [
+            Entry(output, ("head.output.weight",)),
+            Entry(output_bias, ("head.output.bias",), otherwise=bias),
+            Entry(bias, ("head.output.bias",), unused=True),
+        ]
     ignored = {f"{body}embeddings.position_ids", f"{body}pooler.dense.weight", f"{body}pooler.dense.bias"}
     ignored |= {"cls.seq_relationship.weight", "cls.seq_relationship.bias"}
     return KeyMap((*whole, *numbered(layer, dials.num_layers)), frozenset(ignored))
@@ -122,54 +139,48 @@ def roberta_keys(dials: Dials) -> KeyMap:
     return _keys(dials, "roberta.", "lm_head.dense", "lm_head.layer_norm", "lm_head")
 
 
-def write(dials: Dials) -> dict[str, Any]:
-    """Hugging Face's configuration."""
+FIELDS = Fields(
+    defaults={
+        "num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072,
+        "max_position_embeddings": 512, "vocab_size": 30522, "type_vocab_size": 2, "tie_word_embeddings": True,
+        "layer_norm_eps": 1e-12, "hidden_dropout_prob": 0.1, "initializer_range": 0.02, "hidden_act": "gelu",
+    },
+    plain={
+        "num_hidden_layers": "num_layers", "hidden_size": "d_model", "num_attention_heads": "num_heads",
+        "intermediate_size": "d_ff", "max_position_embeddings": "max_length", "vocab_size": "vocab_size",
+        "type_vocab_size": "num_segments", "tie_word_embeddings": "tied", "layer_norm_eps": "eps",
+        "hidden_dropout_prob": "dropout", "initializer_range": "std",
+    },
+    activations={"hidden_act": "activation"},
+    fixed={"position_embedding_type": ("absolute",), "is_decoder": (False,), "add_cross_attention": (False,)},
+    silent=frozenset({"attention_probs_dropout_prob"}),
+)  # fmt: skip
+
+
+def _write_bert(dials: Dials) -> dict[str, Any]:
+    plain = dials.offset == 0 and dials.head_activation in (None, dials.activation)
+    refuse_unless(plain, "offset, head_activation", (dials.offset, dials.head_activation), "preset roberta for these")
+    return {"intermediate_size": dials.d_ff or 4 * dials.d_model, "attention_probs_dropout_prob": dials.dropout}
+
+
+def _write_roberta(dials: Dials) -> dict[str, Any]:
+    head = dials.head_activation or dials.activation
+    refuse_unless(head == "gelu", "head_activation", head, "gelu with preset roberta")
+    refuse_unless(dials.offset > 0, "offset", dials.offset, "1 or more with preset roberta")
+    inner, places = dials.d_ff or 4 * dials.d_model, dials.max_length + dials.offset
     return {
-        "num_hidden_layers": dials.num_layers,
-        "hidden_size": dials.d_model,
-        "num_attention_heads": dials.num_heads,
-        "intermediate_size": dials.d_ff or 4 * dials.d_model,
-        "max_position_embeddings": dials.max_length + dials.offset,
-        "vocab_size": dials.vocab_size,
-        "type_vocab_size": dials.num_segments,
-        "hidden_act": their_activation(dials.activation),
-        "layer_norm_eps": dials.eps,
-        "hidden_dropout_prob": dials.dropout,
+        "intermediate_size": inner,
+        "max_position_embeddings": places,
         "attention_probs_dropout_prob": dials.dropout,
-        "initializer_range": dials.std,
-        "position_embedding_type": "absolute",
-        "tie_word_embeddings": True,
     }
 
 
-def read(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of dials from Hugging Face's configuration."""
-    kind = data.get("position_embedding_type", "absolute")
-    refuse_unless(kind == "absolute", "position_embedding_type", kind, "absolute")
-    for name in ("is_decoder", "add_cross_attention"):
-        refuse_unless(not data.get(name), name, data.get(name), "false")
-    values = pick(
-        data,
-        num_layers="num_hidden_layers",
-        d_model="hidden_size",
-        num_heads="num_attention_heads",
-        d_ff="intermediate_size",
-        max_length="max_position_embeddings",
-        vocab_size="vocab_size",
-        num_segments="type_vocab_size",
-        eps="layer_norm_eps",
-        dropout="hidden_dropout_prob",
-        std="initializer_range",
-    )
-    return {**values, "activation": activation_name(data, "hidden_act", "gelu")}
-
-
-def _read_roberta(data: Mapping[str, Any]) -> dict[str, Any]:
-    values, pad = read(data), data.get("pad_token_id", 1)
-    places = values["max_length"]
-    refuse_unless(isinstance(pad, int) and pad >= 0, "pad_token_id", pad, "0 or more")
-    length = places - pad - 1 if isinstance(places, int) else places
-    return {**values, "max_length": length, "offset": pad + 1}
+def _read_roberta(given: Mapping[str, Any]) -> dict[str, Any]:
+    pad, places = given["pad_token_id"], given["max_position_embeddings"]
+    refuse_unless(type(pad) is int and pad >= 0, "pad_token_id", pad, "0 or more")
+    some = type(places) is int and places > pad + 1
+    refuse_unless(some, "max_position_embeddings", places, f"more than pad_token_id + 1 = {pad + 1}")
+    return {"max_length": places - pad - 1, "offset": pad + 1, "head_activation": "gelu"}
 
 
 BERT = Preset(
@@ -180,9 +191,11 @@ BERT = Preset(
     sizes=SIZES,
     build=build,
     keys=bert_keys,
-    write=write,
-    read=read,
+    fields=FIELDS,
+    write=_write_bert,
     prefix="bert.",
+    table="bert.embeddings.word_embeddings.weight",
+    output="cls.predictions.decoder.weight",
     objective="masked",
 )
 ROBERTA = replace(
@@ -190,8 +203,15 @@ ROBERTA = replace(
     name="roberta",
     model_type="roberta",
     architecture="RobertaForMaskedLM",
-    sizes={name: {**size, "num_segments": 1, "offset": 2, "eps": 1e-5} for name, size in SIZES.items()},
+    sizes={
+        name: {**size, "num_segments": 1, "offset": 2, "eps": 1e-5, "head_activation": "gelu"}
+        for name, size in SIZES.items()
+    },
     keys=roberta_keys,
+    fields=replace(FIELDS, defaults={**FIELDS.defaults, "vocab_size": 50265, "pad_token_id": 1}),
+    write=_write_roberta,
     read=_read_roberta,
     prefix="roberta.",
+    table="roberta.embeddings.word_embeddings.weight",
+    output="lm_head.decoder.weight",
 )

@@ -10,21 +10,25 @@
 | large | 24 | 1024 | 16 | 302 M (GPT-2 medium) |
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Chance, Config, Count, Positive, require
 from trifold.model import config
-from trifold.presets.preset import Preset, activation_name, pick, refuse_unless, their_activation
+from trifold.presets.field import Fields
+from trifold.presets.preset import Preset
 
 __all__ = ["PRESET", "Dials"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dials(Config):
-    """What one may turn; `d_ff` None is four times the width."""
+    """What one may turn.
+
+    `d_ff` None is four times the width; without `scale_scores` the scores of attention are not divided by the root of
+    the head size; with `scale_by_layer` those of layer n are divided by n; `tied` False gives the head its own matrix.
+    """
 
     num_layers: Count = 12
     d_model: Count = 768
@@ -33,6 +37,9 @@ class Dials(Config):
     max_length: Count = 1024
     vocab_size: Count = 50257
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu_tanh"
+    scale_scores: bool = True
+    scale_by_layer: bool = False
+    tied: bool = True
     eps: Positive = 1e-5
     dropout: Chance = 0.1
     std: Positive = 0.02
@@ -69,14 +76,26 @@ def build(dials: Dials) -> config.Transformer:
     feed_forward = config.FeedForward(
         d_ff=dials.d_ff or 4 * dials.d_model, activation=dials.activation, residual=residual
     )
-    block = config.Block(attention=attention, feed_forward=feed_forward)
+    blocks = tuple(
+        config.Block(attention=replace(attention, scale=_scale(dials, layer)), feed_forward=feed_forward)
+        for layer in range(1, dials.num_layers + 1)
+    )
     return config.Transformer(
         vocab_size=dials.vocab_size,
         d_model=dials.d_model,
         embedding=config.Embedding(position=config.Learned(max_length=dials.max_length), dropout=dials.dropout),
-        decoder=config.Stack(blocks=(block,) * dials.num_layers, final_norm=norm),
+        decoder=config.Stack(blocks=blocks, final_norm=norm),
+        head=config.Head(tied=dials.tied),
         initialization=config.Initialization(std=dials.std, scale_residual=True),
     )
+
+
+def _scale(dials: Dials, layer: int) -> float | None:
+    """What the scores of a layer are multiplied by; None for the usual."""
+    if dials.scale_scores and not dials.scale_by_layer:
+        return None
+    usual = (dials.d_model // dials.num_heads) ** -0.5 if dials.scale_scores else 1.0
+    return usual / layer if dials.scale_by_layer else usual
 
 
 def keys(dials: Dials) -> KeyMap:
@@ -99,50 +118,40 @@ def keys(dials: Dials) -> KeyMap:
         Entry("transformer.wpe.weight", ("embedding.position.weight",)),
         Entry("transformer.ln_f.weight", ("decoder.final_norm.weight",)),
         Entry("transformer.ln_f.bias", ("decoder.final_norm.bias",)),
-        Entry("lm_head.weight", ("embedding.tokens.weight",), optional=True),
+        Entry(
+            "lm_head.weight", ("embedding.tokens.weight" if dials.tied else "head.output.weight",), optional=dials.tied
+        ),
     ]
     buffers = {f"transformer.h.{n}.attn.{name}" for n in range(dials.num_layers) for name in ("bias", "masked_bias")}
     return KeyMap((*whole, *numbered(layer, dials.num_layers)), frozenset(buffers))
 
 
+FIELDS = Fields(
+    defaults={
+        "n_layer": 12, "n_embd": 768, "n_head": 12, "n_inner": None, "n_positions": 1024, "vocab_size": 50257,
+        "layer_norm_epsilon": 1e-5, "resid_pdrop": 0.1, "initializer_range": 0.02, "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False, "tie_word_embeddings": True, "activation_function": "gelu_new",
+    },
+    plain={
+        "n_layer": "num_layers", "n_embd": "d_model", "n_head": "num_heads", "n_inner": "d_ff",
+        "n_positions": "max_length", "vocab_size": "vocab_size", "layer_norm_epsilon": "eps", "resid_pdrop": "dropout",
+        "initializer_range": "std", "scale_attn_weights": "scale_scores",
+        "scale_attn_by_inverse_layer_idx": "scale_by_layer", "tie_word_embeddings": "tied",
+    },
+    activations={"activation_function": "activation"},
+    fixed={"add_cross_attention": (False,)},
+    silent=frozenset({
+        "embd_pdrop", "attn_pdrop", "reorder_and_upcast_attn", "summary_activation", "summary_first_dropout",
+        "summary_proj_to_labels", "summary_type", "summary_use_proj",
+    }),
+    aliases={"hidden_size": "n_embd", "max_position_embeddings": "n_positions", "num_attention_heads": "n_head",
+             "num_hidden_layers": "n_layer"},
+)  # fmt: skip
+
+
 def write(dials: Dials) -> dict[str, Any]:
-    """Hugging Face's configuration."""
-    return {
-        "n_layer": dials.num_layers,
-        "n_embd": dials.d_model,
-        "n_head": dials.num_heads,
-        "n_inner": dials.d_ff,
-        "n_positions": dials.max_length,
-        "vocab_size": dials.vocab_size,
-        "activation_function": their_activation(dials.activation),
-        "layer_norm_epsilon": dials.eps,
-        "resid_pdrop": dials.dropout,
-        "embd_pdrop": dials.dropout,
-        "attn_pdrop": dials.dropout,
-        "initializer_range": dials.std,
-        "tie_word_embeddings": True,
-    }
-
-
-def read(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of dials from Hugging Face's configuration."""
-    for name in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):
-        refuse_unless(not data.get(name), name, data.get(name), "false")
-    refuse_unless(data.get("scale_attn_weights", True) is True, "scale_attn_weights", False, "true")
-    refuse_unless(data.get("tie_word_embeddings", True) is True, "tie_word_embeddings", False, "true")
-    values = pick(
-        data,
-        num_layers="n_layer",
-        d_model="n_embd",
-        num_heads="n_head",
-        d_ff="n_inner",
-        max_length="n_positions",
-        vocab_size="vocab_size",
-        eps="layer_norm_epsilon",
-        dropout="resid_pdrop",
-        std="initializer_range",
-    )
-    return {**values, "activation": activation_name(data, "activation_function", "gelu_new")}
+    """The rest of Hugging Face's configuration."""
+    return {"embd_pdrop": dials.dropout, "attn_pdrop": dials.dropout}
 
 
 PRESET = Preset(
@@ -153,8 +162,10 @@ PRESET = Preset(
     sizes=SIZES,
     build=build,
     keys=keys,
+    fields=FIELDS,
     write=write,
-    read=read,
     prefix="transformer.",
+    table="transformer.wte.weight",
+    output="lm_head.weight",
     objective="causal",
 )

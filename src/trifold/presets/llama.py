@@ -17,9 +17,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from trifold.checkpoint import Entry, KeyMap, numbered
-from trifold.config import Chance, Config, Count, Natural, Positive, require
+from trifold.config import Chance, Config, Count, Positive, require
 from trifold.model import config
-from trifold.presets.preset import Preset, activation_name, pick, refuse_unless, their_activation
+from trifold.presets.field import Fields, refuse_unless
+from trifold.presets.preset import Preset
+from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_rope, write_rope
 
 __all__ = ["LLAMA", "MISTRAL", "QWEN2", "Dials"]
 
@@ -29,7 +31,8 @@ class Dials(Config):
     """What one may turn.
 
     `num_kv_heads` None is `num_heads`; `head_size` None is the width over the heads; `d_ff` None is 8/3 of the width, up
-    to the next multiple of 64; `window` is Mistral's, a token sees itself and `window - 1` before it, None for no limit.
+    to the next multiple of 64; `window` is Mistral's, a token sees itself and `window - 1` before it, None for no limit;
+    `layer_types` says which layers have that window (`sliding_attention`) and which none, None for all.
     """
 
     num_layers: Count = 12
@@ -43,8 +46,9 @@ class Dials(Config):
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "silu"
     eps: Positive = 1e-6
     rotary_base: Positive = 10_000.0
-    rotary_scaling: config.FrequencyScaling | None = None
+    rotary_scaling: Scaling | None = None
     window: Count | None = None
+    layer_types: tuple[Literal["full_attention", "sliding_attention"], ...] | None = None
     qkv_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
@@ -52,13 +56,14 @@ class Dials(Config):
     dropout: Chance = 0.0
     attention_dropout: Chance = 0.0
     std: Positive = 0.02
-    full_layers: Natural = 0
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
         divides = self.head_size is not None or self.d_model % self.num_heads == 0
         require(divides, where="num_heads", given=self.num_heads, allowed=f"a divisor of d_model = {self.d_model}")
         require(self.num_layers <= 1024, where="num_layers", given=self.num_layers, allowed="1 to 1024")
+        each = self.layer_types is None or len(self.layer_types) == self.num_layers
+        require(each, where="layer_types", given=self.layer_types, allowed=f"one for each of {self.num_layers} layers")
 
     @property
     def inner(self) -> int:
@@ -86,7 +91,7 @@ def build(dials: Dials) -> config.Transformer:
         head_size=dials.head_size or dials.d_model // dials.num_heads,
         causal=True,
         window=None if dials.window is None else dials.window - 1,
-        position=config.Rotary(base=dials.rotary_base, scaling=dials.rotary_scaling),
+        position=build_rotary(dials.rotary_base, dials.rotary_scaling),
         qkv_bias=dials.qkv_bias,
         output_bias=dials.output_bias,
         dropout=dials.attention_dropout,
@@ -97,12 +102,13 @@ def build(dials: Dials) -> config.Transformer:
     )
     local = config.Block(attention=attention, feed_forward=feed_forward)
     far = replace(local, attention=replace(attention, window=None))
-    full = min(dials.full_layers, dials.num_layers)
+    kinds = dials.layer_types or ("sliding_attention",) * dials.num_layers
+    blocks = tuple(far if kind == "full_attention" else local for kind in kinds)
     return config.Transformer(
         vocab_size=dials.vocab_size,
         d_model=dials.d_model,
         embedding=config.Embedding(dropout=dials.dropout),
-        decoder=config.Stack(blocks=(far,) * full + (local,) * (dials.num_layers - full), final_norm=norm),
+        decoder=config.Stack(blocks=blocks, final_norm=norm),
         head=config.Head(tied=dials.tied),
         initialization=config.Initialization(std=dials.std, scale_residual=True),
     )
@@ -136,108 +142,107 @@ def keys(dials: Dials) -> KeyMap:
     return KeyMap((*whole, *numbered(layer, dials.num_layers)), frozenset(buffers))
 
 
+FIELDS = Fields(
+    defaults={
+        "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": None,
+        "head_dim": None, "intermediate_size": 11008, "max_position_embeddings": 2048, "vocab_size": 32000,
+        "rms_norm_eps": 1e-6, "attention_dropout": 0.0, "initializer_range": 0.02, "tie_word_embeddings": False,
+        "hidden_act": "silu", "rope_parameters": None, "rope_scaling": None, "rope_theta": 10_000.0,
+        "partial_rotary_factor": None, "original_max_position_embeddings": None,
+    },
+    plain={
+        "num_hidden_layers": "num_layers", "hidden_size": "d_model", "num_attention_heads": "num_heads",
+        "num_key_value_heads": "num_kv_heads", "head_dim": "head_size", "intermediate_size": "d_ff",
+        "max_position_embeddings": "max_length", "vocab_size": "vocab_size", "rms_norm_eps": "eps",
+        "attention_dropout": "attention_dropout", "initializer_range": "std", "tie_word_embeddings": "tied",
+    },
+    activations={"hidden_act": "activation"},
+    names={"rope_parameters": "rotary_scaling", "rope_theta": "rotary_base"},
+)  # fmt: skip
+OWN_FIELDS = replace(
+    FIELDS,
+    defaults={**FIELDS.defaults, "attention_bias": False, "mlp_bias": False},
+    plain={**FIELDS.plain, "attention_bias": "qkv_bias", "mlp_bias": "mlp_bias"},
+    silent=frozenset({"pretraining_tp"}),
+)
+MISTRAL_FIELDS = replace(
+    FIELDS,
+    defaults={**FIELDS.defaults, "num_key_value_heads": 8, "intermediate_size": 14336, "sliding_window": 4096,
+              "max_position_embeddings": 131072},
+    plain={**FIELDS.plain, "sliding_window": "window"},
+)  # fmt: skip
+QWEN2_FIELDS = replace(
+    FIELDS,
+    defaults={**FIELDS.defaults, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32,
+              "max_position_embeddings": 32768, "use_sliding_window": False, "sliding_window": 4096,
+              "max_window_layers": 28, "layer_types": None},
+    names={**FIELDS.names, "sliding_window": "window"},
+)  # fmt: skip
+
+
 def _write(dials: Dials) -> dict[str, Any]:
-    scaling = dials.rotary_scaling
-    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": dials.rotary_base}
-    if scaling is not None:
-        rope |= {
-            "rope_type": "llama3",
-            "factor": scaling.factor,
-            "low_freq_factor": scaling.low_freq_factor,
-            "high_freq_factor": scaling.high_freq_factor,
-            "original_max_position_embeddings": scaling.original_max_length,
-        }
     return {
-        "num_hidden_layers": dials.num_layers,
-        "hidden_size": dials.d_model,
-        "num_attention_heads": dials.num_heads,
         "num_key_value_heads": dials.num_kv_heads or dials.num_heads,
         "head_dim": dials.head_size or dials.d_model // dials.num_heads,
         "intermediate_size": dials.inner,
-        "max_position_embeddings": dials.max_length,
-        "vocab_size": dials.vocab_size,
-        "hidden_act": their_activation(dials.activation),
-        "rms_norm_eps": dials.eps,
         "rope_theta": dials.rotary_base,
-        "rope_parameters": rope,
-        "attention_dropout": dials.attention_dropout,
-        "initializer_range": dials.std,
-        "tie_word_embeddings": dials.tied,
+        "rope_parameters": write_rope(dials.rotary_base, dials.rotary_scaling),
     }
 
 
 def _write_llama(dials: Dials) -> dict[str, Any]:
     same = dials.qkv_bias == dials.output_bias and dials.window is None
     refuse_unless(same, "qkv_bias, window", (dials.qkv_bias, dials.window), "preset qwen2 or mistral for these")
-    return {**_write(dials), "attention_bias": dials.qkv_bias, "mlp_bias": dials.mlp_bias}
+    return _write(dials)
 
 
 def _write_mistral(dials: Dials) -> dict[str, Any]:
-    plain = not (dials.qkv_bias or dials.output_bias or dials.mlp_bias or dials.full_layers)
-    refuse_unless(plain, "qkv_bias, output_bias, mlp_bias", True, "false with preset mistral")
-    return {**_write(dials), "sliding_window": dials.window}
+    plain = not (dials.qkv_bias or dials.output_bias or dials.mlp_bias or dials.layer_types)
+    refuse_unless(plain, "qkv_bias, output_bias, mlp_bias, layer_types", True, "false with preset mistral")
+    return _write(dials)
 
 
 def _write_qwen2(dials: Dials) -> dict[str, Any]:
     plain = dials.qkv_bias and not dials.output_bias and not dials.mlp_bias
     refuse_unless(plain, "qkv_bias, output_bias, mlp_bias", dials.qkv_bias, "true, false, false with preset qwen2")
-    windowed = dials.window is not None
-    kinds = ["sliding_attention" if windowed and n >= dials.full_layers else "full_attention"
-             for n in range(dials.num_layers)]  # fmt: skip
-    more = {"use_sliding_window": windowed, "sliding_window": dials.window, "layer_types": kinds}
-    return {**_write(dials), **more, "max_window_layers": dials.full_layers if windowed else dials.num_layers}
+    usual = "full_attention" if dials.window is None else "sliding_attention"
+    kinds = list(dials.layer_types or (usual,) * dials.num_layers)
+    full = next((layer for layer, kind in enumerate(kinds) if kind == "sliding_attention"), dials.num_layers)
+    more = {"use_sliding_window": dials.window is not None, "sliding_window": dials.window, "layer_types": kinds}
+    return {**_write(dials), **more, "max_window_layers": full}
 
 
-def _read(data: Mapping[str, Any]) -> dict[str, Any]:
-    given = [data.get(name) or {} for name in ("rope_scaling", "rope_parameters")]
-    refuse_unless(all(isinstance(one, dict) for one in given), "rope_parameters", given, "a mapping")
-    rope = {**given[0], **given[1]}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    refuse_unless(kind in ("default", "llama3"), "rope_parameters.rope_type", kind, "default, llama3")
-    values = pick(
-        data,
-        num_layers="num_hidden_layers",
-        d_model="hidden_size",
-        num_heads="num_attention_heads",
-        num_kv_heads="num_key_value_heads",
-        head_size="head_dim",
-        d_ff="intermediate_size",
-        max_length="max_position_embeddings",
-        vocab_size="vocab_size",
-        eps="rms_norm_eps",
-        attention_dropout="attention_dropout",
-        std="initializer_range",
+def _read(given: Mapping[str, Any]) -> dict[str, Any]:
+    old = given["rope_scaling"]
+    where, rope = ("rope_scaling", old) if old else ("rope_parameters", given["rope_parameters"] or {})
+    part, length = given["partial_rotary_factor"], given["original_max_position_embeddings"]
+    refuse_unless(part is None or part == 1.0, "partial_rotary_factor", part, "1.0")
+    if length is not None and isinstance(rope, dict):  # where both stand, transformers takes this
+        rope = {**rope, "original_max_position_embeddings": length}
+    base, scaling = read_rope(rope, where, base=given["rope_theta"], length=given["max_position_embeddings"])
+    return {"rotary_base": base, "rotary_scaling": scaling}
+
+
+def _read_llama(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_read(given), "output_bias": given["attention_bias"]}
+
+
+def _read_qwen2(given: Mapping[str, Any]) -> dict[str, Any]:
+    turned, count, first = given["use_sliding_window"], given["num_hidden_layers"], given["max_window_layers"]
+    refuse_unless(isinstance(turned, bool), "use_sliding_window", turned, "true, false")
+    window, kinds = given["sliding_window"] if turned else None, given["layer_types"]
+    if kinds is None:
+        refuse_unless(type(count) is int and 1 <= count <= 1024, "num_hidden_layers", count, "1 to 1024")
+        refuse_unless(type(first) is int, "max_window_layers", first, "a whole number")
+        full = count if window is None else min(max(first, 0), count)
+        kinds = ["full_attention"] * full + ["sliding_attention"] * (count - full)
+    kinds = read_layer_types(kinds, count)
+    some = "sliding_attention" in kinds
+    refuse_unless(
+        window is not None or not some, "layer_types", kinds, "full_attention where no sliding_window is used"
     )
-    scaling = pick(
-        rope,
-        factor="factor",
-        low_freq_factor="low_freq_factor",
-        high_freq_factor="high_freq_factor",
-        original_max_length="original_max_position_embeddings",
-    )
-    return {
-        **values,
-        "activation": activation_name(data, "hidden_act", "silu"),
-        "rotary_base": rope.get("rope_theta", data.get("rope_theta", 10_000.0)),
-        "rotary_scaling": scaling if kind == "llama3" else None,
-        "tied": data.get("tie_word_embeddings", False),
-    }
-
-
-def _read_llama(data: Mapping[str, Any]) -> dict[str, Any]:
-    bias = data.get("attention_bias", False)
-    return {**_read(data), "qkv_bias": bias, "output_bias": bias, "mlp_bias": data.get("mlp_bias", False)}
-
-
-def _read_mistral(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {**_read(data), "window": data.get("sliding_window", 4096)}
-
-
-def _read_qwen2(data: Mapping[str, Any]) -> dict[str, Any]:
-    windowed = data.get("use_sliding_window", False)
-    window = data.get("sliding_window") if windowed else None
-    return {**_read(data), "qkv_bias": True, "window": window,
-            "full_layers": data.get("max_window_layers", 28) if windowed else 0}  # fmt: skip
+    mixed = kinds if some and "full_attention" in kinds else None
+    return {**_read(given), "qkv_bias": True, "window": window if some else None, "layer_types": mixed}
 
 
 LLAMA = Preset(
@@ -248,9 +253,12 @@ LLAMA = Preset(
     sizes=SIZES,
     build=build,
     keys=keys,
+    fields=OWN_FIELDS,
     write=_write_llama,
     read=_read_llama,
     prefix="model.",
+    table="model.embed_tokens.weight",
+    output="lm_head.weight",
     objective="causal",
 )
 MISTRAL = replace(
@@ -259,8 +267,9 @@ MISTRAL = replace(
     model_type="mistral",
     architecture="MistralForCausalLM",
     sizes={name: {**size, "window": 512} for name, size in SIZES.items()},
+    fields=MISTRAL_FIELDS,
     write=_write_mistral,
-    read=_read_mistral,
+    read=_read,
 )
 QWEN2 = replace(
     LLAMA,
@@ -268,6 +277,7 @@ QWEN2 = replace(
     model_type="qwen2",
     architecture="Qwen2ForCausalLM",
     sizes={name: {**size, "qkv_bias": True} for name, size in SIZES.items()},
+    fields=QWEN2_FIELDS,
     write=_write_qwen2,
     read=_read_qwen2,
 )

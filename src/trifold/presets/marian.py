@@ -12,39 +12,48 @@ Weights have Marian's names, the family under which Hugging Face knows this mode
 | large | 6 + 6 | 1024 | 16 | 4096 (the paper's big) |
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Chance, Config, Count, Positive, require
 from trifold.model import config
-from trifold.presets.preset import Preset, activation_name, pick, refuse_unless, their_activation
+from trifold.presets.field import Fields
+from trifold.presets.preset import Preset
 
 __all__ = ["PRESET", "Dials"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dials(Config):
-    """What one may turn; `num_decoder_layers` None is `num_layers`, `d_ff` None four times the width."""
+    """What one may turn.
+
+    `d_ff` None is four times the width; what the decoder has None for is as in the encoder; `scale_embedding`
+    multiplies tokens by the root of the width; `tied` False gives the head a matrix of its own.
+    """
 
     num_layers: Count = 6
     num_decoder_layers: Count | None = None
     d_model: Count = 512
     num_heads: Count = 8
+    num_decoder_heads: Count | None = None
     d_ff: Count | None = None
+    decoder_d_ff: Count | None = None
     max_length: Count = 1024
     vocab_size: Count = 37000
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "relu"
+    scale_embedding: bool = True
+    tied: bool = True
     dropout: Chance = 0.1
     attention_dropout: Chance = 0.0
     std: Positive = 0.02
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
-        divides = self.d_model % self.num_heads == 0 and self.d_model % 2 == 0
         allowed = f"a divisor of d_model = {self.d_model}, which is even"
-        require(divides, where="num_heads", given=self.num_heads, allowed=allowed)
+        for name in ("num_heads", "num_decoder_heads"):
+            heads = getattr(self, name) or 1
+            require(self.d_model % heads == self.d_model % 2 == 0, where=name, given=heads, allowed=allowed)
         deepest = max(self.num_layers, self.num_decoder_layers or 0)
         require(deepest <= 1024, where="num_layers", given=deepest, allowed="1 to 1024")
 
@@ -63,33 +72,36 @@ def build(dials: Dials) -> config.Transformer:
     """The configuration."""
     residual = config.Residual(post_norm=config.LayerNorm(), dropout=dials.dropout)
 
-    def attention(*, causal: bool) -> config.Attention:
+    def attention(heads: int, *, causal: bool) -> config.Attention:
         return config.Attention(
-            num_heads=dials.num_heads,
-            num_kv_heads=dials.num_heads,
-            head_size=dials.d_model // dials.num_heads,
+            num_heads=heads,
+            num_kv_heads=heads,
+            head_size=dials.d_model // heads,
             causal=causal,
             dropout=dials.attention_dropout,
             residual=residual,
         )
 
-    feed_forward = config.FeedForward(
-        d_ff=dials.d_ff or 4 * dials.d_model, activation=dials.activation, residual=residual
-    )
-    reads = config.Block(attention=attention(causal=False), feed_forward=feed_forward)
+    inner, heads = dials.d_ff or 4 * dials.d_model, dials.num_decoder_heads or dials.num_heads
+    feed_forward = config.FeedForward(d_ff=inner, activation=dials.activation, residual=residual)
+    reads = config.Block(attention=attention(dials.num_heads, causal=False), feed_forward=feed_forward)
     writes = config.Block(
-        attention=attention(causal=True), cross_attention=attention(causal=False), feed_forward=feed_forward
+        attention=attention(heads, causal=True),
+        cross_attention=attention(heads, causal=False),
+        feed_forward=replace(feed_forward, d_ff=dials.decoder_d_ff or inner),
     )
     deep = dials.num_decoder_layers or dials.num_layers
     return config.Transformer(
         vocab_size=dials.vocab_size,
         d_model=dials.d_model,
         embedding=config.Embedding(
-            position=config.Sinusoidal(max_length=dials.max_length), scale=dials.d_model**0.5, dropout=dials.dropout
+            position=config.Sinusoidal(max_length=dials.max_length),
+            scale=dials.d_model**0.5 if dials.scale_embedding else 1.0,
+            dropout=dials.dropout,
         ),
         encoder=config.Stack(blocks=(reads,) * dials.num_layers),
         decoder=config.Stack(blocks=(writes,) * deep),
-        head=config.Head(bias=True),
+        head=config.Head(tied=dials.tied, bias=True),
         initialization=config.Initialization(kind="xavier", std=dials.std),
     )
 
@@ -99,7 +111,9 @@ def keys(dials: Dials) -> KeyMap:
     entries = [
         Entry("model.shared.weight", ("embedding.tokens.weight",)),
         Entry("final_logits_bias", ("head.output.bias",), change="unsqueeze"),
-        Entry("lm_head.weight", ("embedding.tokens.weight",), optional=True),
+        Entry(
+            "lm_head.weight", ("embedding.tokens.weight" if dials.tied else "head.output.weight",), optional=dials.tied
+        ),
     ]
     depth = {"encoder": dials.num_layers, "decoder": dials.num_decoder_layers or dials.num_layers}
     for stack, layers in depth.items():
@@ -124,57 +138,47 @@ def keys(dials: Dials) -> KeyMap:
     return KeyMap(tuple(entries), frozenset(ignored))
 
 
+FIELDS = Fields(
+    defaults={
+        "encoder_layers": 12, "decoder_layers": 12, "d_model": 1024, "encoder_attention_heads": 16,
+        "decoder_attention_heads": 16, "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096,
+        "max_position_embeddings": 1024, "vocab_size": 58101, "dropout": 0.1, "attention_dropout": 0.0,
+        "init_std": 0.02, "scale_embedding": False, "activation_function": "gelu",
+    },
+    plain={
+        "encoder_layers": "num_layers", "decoder_layers": "num_decoder_layers", "d_model": "d_model",
+        "encoder_attention_heads": "num_heads", "decoder_attention_heads": "num_decoder_heads",
+        "encoder_ffn_dim": "d_ff", "decoder_ffn_dim": "decoder_d_ff", "max_position_embeddings": "max_length",
+        "vocab_size": "vocab_size", "dropout": "dropout", "attention_dropout": "attention_dropout",
+        "init_std": "std", "scale_embedding": "scale_embedding",
+    },
+    activations={"activation_function": "activation"},
+    fixed={
+        "tie_word_embeddings": (True,), "share_encoder_decoder_embeddings": (True,),
+        "static_position_embeddings": (True,), "normalize_before": (False,), "normalize_embedding": (False,),
+        "add_final_layer_norm": (False,),
+    },
+    silent=frozenset({
+        "activation_dropout", "decoder_layerdrop", "decoder_vocab_size", "encoder_layerdrop", "is_decoder",
+    }),
+    aliases={"num_hidden_layers": "encoder_layers", "hidden_size": "d_model",
+             "num_attention_heads": "encoder_attention_heads"},
+)  # fmt: skip
+
+
 def write(dials: Dials) -> dict[str, Any]:
-    """Hugging Face's configuration."""
-    inner, deep = dials.d_ff or 4 * dials.d_model, dials.num_decoder_layers or dials.num_layers
+    """The rest of Hugging Face's configuration."""
+    inner = dials.d_ff or 4 * dials.d_model
     return {
-        "encoder_layers": dials.num_layers,
-        "decoder_layers": deep,
+        "decoder_layers": dials.num_decoder_layers or dials.num_layers,
         "num_hidden_layers": dials.num_layers,
-        "d_model": dials.d_model,
-        "encoder_attention_heads": dials.num_heads,
-        "decoder_attention_heads": dials.num_heads,
+        "decoder_attention_heads": dials.num_decoder_heads or dials.num_heads,
         "encoder_ffn_dim": inner,
-        "decoder_ffn_dim": inner,
-        "max_position_embeddings": dials.max_length,
-        "vocab_size": dials.vocab_size,
+        "decoder_ffn_dim": dials.decoder_d_ff or inner,
         "decoder_vocab_size": dials.vocab_size,
-        "activation_function": their_activation(dials.activation),
-        "dropout": dials.dropout,
-        "attention_dropout": dials.attention_dropout,
         "activation_dropout": 0.0,
-        "init_std": dials.std,
-        "scale_embedding": True,
-        "static_position_embeddings": True,
-        "share_encoder_decoder_embeddings": True,
-        "tie_word_embeddings": True,
         "is_encoder_decoder": True,
     }
-
-
-def read(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of dials from Hugging Face's configuration."""
-    for name in ("scale_embedding", "static_position_embeddings", "share_encoder_decoder_embeddings"):
-        refuse_unless(data.get(name, True) is True, name, data.get(name), "true")
-    for name in ("normalize_before", "normalize_embedding", "add_final_layer_norm"):
-        refuse_unless(not data.get(name), name, data.get(name), "false")
-    for name in ("attention_heads", "ffn_dim"):
-        sides = [data.get(f"{stack}_{name}") for stack in ("encoder", "decoder")]
-        refuse_unless(sides[0] == sides[1], f"decoder_{name}", sides[1], f"that of the encoder, {sides[0]}")
-    values = pick(
-        data,
-        num_layers="encoder_layers",
-        num_decoder_layers="decoder_layers",
-        d_model="d_model",
-        num_heads="encoder_attention_heads",
-        d_ff="encoder_ffn_dim",
-        max_length="max_position_embeddings",
-        vocab_size="vocab_size",
-        dropout="dropout",
-        attention_dropout="attention_dropout",
-        std="init_std",
-    )
-    return {**values, "activation": activation_name(data, "activation_function", "gelu")}
 
 
 PRESET = Preset(
@@ -185,8 +189,10 @@ PRESET = Preset(
     sizes=SIZES,
     build=build,
     keys=keys,
+    fields=FIELDS,
     write=write,
-    read=read,
-    prefix="",
+    prefix="model.",
+    table="model.shared.weight",
+    output="lm_head.weight",
     objective="sequence_to_sequence",
 )

@@ -20,14 +20,20 @@ from typing import Any, Literal
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Chance, Config, Count, Natural, Positive, require
 from trifold.model import config
-from trifold.presets.preset import Preset, activation_name, pick, refuse_unless, their_activation
+from trifold.presets.field import Fields, refuse_unless, their_activation
+from trifold.presets.preset import Preset
+from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_rope, write_rope
 
 __all__ = ["PRESET", "Dials"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dials(Config):
-    """What one may turn; `window` is the whole width of local attention, half of it on each side."""
+    """What one may turn.
+
+    `window` is the whole width of local attention, half of it on each side; `layer_types` says which layers have it,
+    None for all but every `global_every`th; `head_activation` None is `activation`.
+    """
 
     num_layers: Count = 22
     d_model: Count = 768
@@ -37,9 +43,19 @@ class Dials(Config):
     vocab_size: Count = 50368
     window: Natural = 128
     global_every: Count = 3
+    layer_types: tuple[Literal["full_attention", "sliding_attention"], ...] | None = None
     global_base: Positive = 160_000.0
     local_base: Positive = 10_000.0
+    global_scaling: Scaling | None = None
+    local_scaling: Scaling | None = None
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu"
+    head_activation: Literal["relu", "gelu", "gelu_tanh", "silu"] | None = None
+    norm_bias: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    head_bias: bool = False
+    output_bias: bool = True
+    tied: bool = True
     eps: Positive = 1e-5
     dropout: Chance = 0.0
     std: Positive = 0.02
@@ -49,6 +65,15 @@ class Dials(Config):
         divides = self.d_model % self.num_heads == 0
         require(divides, where="num_heads", given=self.num_heads, allowed=f"a divisor of d_model = {self.d_model}")
         require(self.num_layers <= 1024, where="num_layers", given=self.num_layers, allowed="1 to 1024")
+        each = self.layer_types is None or len(self.layer_types) == self.num_layers
+        require(each, where="layer_types", given=self.layer_types, allowed=f"one for each of {self.num_layers} layers")
+
+    @property
+    def kinds(self) -> list[str]:
+        """What each layer sees."""
+        usual = ["sliding_attention" if layer % self.global_every else "full_attention"
+                 for layer in range(self.num_layers)]  # fmt: skip
+        return list(self.layer_types or usual)
 
 
 SIZES: dict[str, dict[str, int]] = {
@@ -63,24 +88,25 @@ SIZES: dict[str, dict[str, int]] = {
 
 def build(dials: Dials) -> config.Transformer:
     """The configuration."""
-    norm = config.LayerNorm(eps=dials.eps, bias=False)
+    norm = config.LayerNorm(eps=dials.eps, bias=dials.norm_bias)
     residual = config.Residual(pre_norm=norm, dropout=dials.dropout)
     whole = config.Attention(
         num_heads=dials.num_heads,
         num_kv_heads=dials.num_heads,
         head_size=dials.d_model // dials.num_heads,
         causal=False,
-        position=config.Rotary(base=dials.global_base),
-        qkv_bias=False,
-        output_bias=False,
+        position=build_rotary(dials.global_base, dials.global_scaling),
+        qkv_bias=dials.attention_bias,
+        output_bias=dials.attention_bias,
         dropout=dials.dropout,
         residual=residual,
     )
-    local = replace(whole, window=dials.window // 2, position=config.Rotary(base=dials.local_base))
+    position = build_rotary(dials.local_base, dials.local_scaling)
+    local = replace(whole, window=dials.window // 2, position=position)
     feed_forward = config.FeedForward(
-        d_ff=dials.d_ff, activation=dials.activation, gated=True, bias=False, residual=residual
+        d_ff=dials.d_ff, activation=dials.activation, gated=True, bias=dials.mlp_bias, residual=residual
     )
-    attentions = [whole if layer % dials.global_every == 0 else local for layer in range(dials.num_layers)]
+    attentions = [whole if kind == "full_attention" else local for kind in dials.kinds]
     attentions[0] = replace(attentions[0], residual=config.Residual(dropout=dials.dropout))
     return config.Transformer(
         vocab_size=dials.vocab_size,
@@ -90,7 +116,13 @@ def build(dials: Dials) -> config.Transformer:
             blocks=tuple(config.Block(attention=one, feed_forward=feed_forward) for one in attentions),
             final_norm=norm,
         ),
-        head=config.Head(bias=True, activation=dials.activation, dense_bias=False, norm=norm),
+        head=config.Head(
+            tied=dials.tied,
+            bias=dials.output_bias,
+            activation=dials.head_activation or dials.activation,
+            dense_bias=dials.head_bias,
+            norm=norm,
+        ),
         initialization=config.Initialization(std=dials.std, scale_residual=True),
     )
 
@@ -98,93 +130,100 @@ def build(dials: Dials) -> config.Transformer:
 def keys(dials: Dials) -> KeyMap:
     """The key table; three projections are stored as one, and so are gate and up."""
     block, theirs = "encoder.blocks.{}.", "model.layers.{}."
-    feed = f"{block}feed_forward."
-    layer = [
-        Entry(f"{theirs}attn.Wqkv.weight", tuple(f"{block}attention.branch.{name}_proj.weight" for name in "qkv")),
-        Entry(f"{theirs}attn.Wo.weight", (f"{block}attention.branch.o_proj.weight",)),
-        Entry(f"{theirs}mlp_norm.weight", (f"{feed}pre_norm.weight",)),
-        Entry(f"{theirs}mlp.Wi.weight", (f"{feed}branch.gate_proj.weight", f"{feed}branch.up_proj.weight")),
-        Entry(f"{theirs}mlp.Wo.weight", (f"{feed}branch.down_proj.weight",)),
+    feed, branch = f"{block}feed_forward.", f"{block}attention.branch."
+    layer, first, whole = [], [], []
+    for kind, present in (("weight", True), ("bias", dials.attention_bias)):
+        if present:
+            layer.append(Entry(f"{theirs}attn.Wqkv.{kind}", tuple(f"{branch}{name}_proj.{kind}" for name in "qkv")))
+            layer.append(Entry(f"{theirs}attn.Wo.{kind}", (f"{branch}o_proj.{kind}",)))
+    for kind, present in (("weight", True), ("bias", dials.mlp_bias)):
+        if present:
+            two = (f"{feed}branch.gate_proj.{kind}", f"{feed}branch.up_proj.{kind}")
+            layer.append(Entry(f"{theirs}mlp.Wi.{kind}", two))
+            layer.append(Entry(f"{theirs}mlp.Wo.{kind}", (f"{feed}branch.down_proj.{kind}",)))
+    for kind, present in (("weight", True), ("bias", dials.norm_bias)):
+        if present:
+            layer.append(Entry(f"{theirs}mlp_norm.{kind}", (f"{feed}pre_norm.{kind}",)))
+            first.append(Entry(f"{theirs}attn_norm.{kind}", (f"{block}attention.pre_norm.{kind}",)))
+            whole.append(Entry(f"model.embeddings.norm.{kind}", (f"embedding.norm.{kind}",)))
+            whole.append(Entry(f"model.final_norm.{kind}", (f"encoder.final_norm.{kind}",)))
+            whole.append(Entry(f"head.norm.{kind}", (f"head.norm.{kind}",)))
+    layers = numbered(layer, dials.num_layers)
+    layers += [entry for entry in numbered(first, dials.num_layers) if ".0." not in entry.theirs]
+    return KeyMap((*_head_keys(dials), *whole, *layers))
+
+
+def _head_keys(dials: Dials) -> list[Entry]:
+    table = "embedding.tokens.weight"
+    dense = ("weight", "bias") if dials.head_bias else ("weight",)
+    return [
+        Entry("model.embeddings.tok_embeddings.weight", (table,)),
+        *(Entry(f"head.dense.{kind}", (f"head.dense.{kind}",)) for kind in dense),
+        *([Entry("decoder.bias", ("head.output.bias",))] if dials.output_bias else []),
+        Entry("decoder.weight", (table if dials.tied else "head.output.weight",), optional=dials.tied),
     ]
-    norms = [Entry(f"model.layers.{n}.attn_norm.weight", (f"encoder.blocks.{n}.attention.pre_norm.weight",))
-             for n in range(1, dials.num_layers)]  # fmt: skip
-    whole = [
-        Entry("model.embeddings.tok_embeddings.weight", ("embedding.tokens.weight",)),
-        Entry("model.embeddings.norm.weight", ("embedding.norm.weight",)),
-        Entry("model.final_norm.weight", ("encoder.final_norm.weight",)),
-        Entry("head.dense.weight", ("head.dense.weight",)),
-        Entry("head.norm.weight", ("head.norm.weight",)),
-        Entry("decoder.bias", ("head.output.bias",)),
-        Entry("decoder.weight", ("embedding.tokens.weight",), optional=True),
-    ]
-    return KeyMap((*whole, *norms, *numbered(layer, dials.num_layers)))
+
+
+FIELDS = Fields(
+    defaults={
+        "num_hidden_layers": 22, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 1152,
+        "max_position_embeddings": 8192, "vocab_size": 50368, "local_attention": 128, "sliding_window": None,
+        "norm_eps": 1e-5, "embedding_dropout": 0.0, "initializer_range": 0.02, "norm_bias": False,
+        "attention_bias": False, "mlp_bias": False, "classifier_bias": False, "decoder_bias": True,
+        "tie_word_embeddings": True, "hidden_activation": "gelu", "classifier_activation": "gelu",
+        "global_attn_every_n_layers": 3, "layer_types": None, "rope_parameters": None, "rope_scaling": None,
+        "global_rope_theta": 160_000.0, "local_rope_theta": 10_000.0,
+    },
+    plain={
+        "num_hidden_layers": "num_layers", "hidden_size": "d_model", "num_attention_heads": "num_heads",
+        "intermediate_size": "d_ff", "max_position_embeddings": "max_length", "vocab_size": "vocab_size",
+        "local_attention": "window", "norm_eps": "eps", "embedding_dropout": "dropout", "initializer_range": "std",
+        "norm_bias": "norm_bias", "attention_bias": "attention_bias", "mlp_bias": "mlp_bias",
+        "classifier_bias": "head_bias", "decoder_bias": "output_bias", "tie_word_embeddings": "tied",
+        "global_attn_every_n_layers": "global_every", "global_rope_theta": "global_base",
+        "local_rope_theta": "local_base",
+    },
+    activations={"hidden_activation": "activation", "classifier_activation": "head_activation"},
+    silent=frozenset({
+        "attention_dropout", "classifier_pooling", "deterministic_flash_attn", "initializer_cutoff_factor",
+        "mlp_dropout", "reference_compile", "sparse_pred_ignore_index", "sparse_prediction",
+    }),
+    names={"rope_parameters": "global_scaling"},
+)  # fmt: skip
 
 
 def write(dials: Dials) -> dict[str, Any]:
-    """Hugging Face's configuration."""
-    kinds = ["full_attention" if n % dials.global_every == 0 else "sliding_attention" for n in range(dials.num_layers)]
-    bases = {"full_attention": dials.global_base, "sliding_attention": dials.local_base}
+    """The rest of Hugging Face's configuration."""
     return {
-        "num_hidden_layers": dials.num_layers,
-        "hidden_size": dials.d_model,
-        "num_attention_heads": dials.num_heads,
-        "intermediate_size": dials.d_ff,
-        "max_position_embeddings": dials.max_length,
-        "vocab_size": dials.vocab_size,
-        "local_attention": dials.window,
-        "global_attn_every_n_layers": dials.global_every,
-        "layer_types": kinds,
-        "global_rope_theta": dials.global_base,
-        "local_rope_theta": dials.local_base,
-        "rope_parameters": {kind: {"rope_type": "default", "rope_theta": base} for kind, base in bases.items()},
-        "hidden_activation": their_activation(dials.activation),
-        "classifier_activation": their_activation(dials.activation),
-        "norm_eps": dials.eps,
-        "norm_bias": False,
-        "attention_bias": False,
-        "mlp_bias": False,
-        "classifier_bias": False,
-        "decoder_bias": True,
-        "embedding_dropout": dials.dropout,
+        "layer_types": dials.kinds,
+        "rope_parameters": {
+            "full_attention": write_rope(dials.global_base, dials.global_scaling),
+            "sliding_attention": write_rope(dials.local_base, dials.local_scaling),
+        },
+        "classifier_activation": their_activation(dials.head_activation or dials.activation),
         "attention_dropout": dials.dropout,
         "mlp_dropout": dials.dropout,
-        "initializer_range": dials.std,
-        "tie_word_embeddings": True,
     }
 
 
-def read(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of dials from Hugging Face's configuration."""
-    for name in ("norm_bias", "attention_bias", "mlp_bias", "classifier_bias"):
-        refuse_unless(not data.get(name), name, data.get(name), "false")
-    refuse_unless(data.get("decoder_bias", True) is True, "decoder_bias", False, "true")
-    rope = data.get("rope_parameters") or {}
-    attentions = ("full_attention", "sliding_attention")
-    plain = isinstance(rope, dict) and all(isinstance(rope.get(kind) or {}, dict) for kind in attentions)
-    refuse_unless(plain, "rope_parameters", rope, "a mapping of mappings")
-    kinds = data.get("layer_types") or []
-    refuse_unless(isinstance(kinds, list), "layer_types", kinds, "a list")
-    values = pick(
-        data,
-        num_layers="num_hidden_layers",
-        d_model="hidden_size",
-        num_heads="num_attention_heads",
-        d_ff="intermediate_size",
-        max_length="max_position_embeddings",
-        vocab_size="vocab_size",
-        window="local_attention",
-        global_every="global_attn_every_n_layers",
-        global_base="global_rope_theta",
-        local_base="local_rope_theta",
-        eps="norm_eps",
-        dropout="embedding_dropout",
-        std="initializer_range",
-    )
-    for dial, kind in zip(("global_base", "local_base"), attentions, strict=True):
-        values[dial] = (rope.get(kind) or {}).get("rope_theta", values[dial])
-    if values["global_every"] is None and kinds:
-        values["global_every"] = next((n for n in range(1, len(kinds)) if kinds[n] == kinds[0]), len(kinds))
-    return {**values, "activation": activation_name(data, "hidden_activation", "gelu")}
+def read(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the dials that are no field under another name."""
+    values: dict[str, Any] = {}
+    if given["layer_types"] is not None:
+        values["layer_types"] = read_layer_types(given["layer_types"], given["num_hidden_layers"])
+    if given["sliding_window"] is not None:
+        refuse_unless(type(given["sliding_window"]) is int, "sliding_window", given["sliding_window"], "a whole number")
+        values["window"] = 2 * given["sliding_window"]
+    ropes, more = given["rope_parameters"] or {}, given["rope_scaling"] or {}
+    known = {"full_attention": "global", "sliding_attention": "local"}
+    plain = isinstance(ropes, dict) and isinstance(more, dict) and not ropes.keys() - known.keys()
+    refuse_unless(plain, "rope_parameters", ropes, f"one mapping for each of {', '.join(known)}")
+    for kind, name in known.items():
+        rope, where = ropes.get(kind) or {}, "rope_scaling" if more else f"rope_parameters.{kind}"
+        refuse_unless(isinstance(rope, dict), where, rope, "a mapping")
+        base, length = given[f"{name}_rope_theta"], given["max_position_embeddings"]
+        values[f"{name}_base"], values[f"{name}_scaling"] = read_rope({**rope, **more}, where, base=base, length=length)
+    return values
 
 
 PRESET = Preset(
@@ -195,8 +234,11 @@ PRESET = Preset(
     sizes=SIZES,
     build=build,
     keys=keys,
+    fields=FIELDS,
     write=write,
     read=read,
-    prefix="",
+    prefix="model.",
+    table="model.embeddings.tok_embeddings.weight",
+    output="decoder.weight",
     objective="masked",
 )

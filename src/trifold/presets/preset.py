@@ -1,25 +1,27 @@
 """What a family is: dials, a configuration made from them, and both ways to and from Hugging Face's names."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from trifold.checkpoint import KeyMap
 from trifold.config import Config, from_json, unknown_key
 from trifold.errors import ConfigError
 from trifold.model import config
+from trifold.presets.field import Fields
 
-__all__ = ["ACTIVATIONS", "Preset", "activation_name", "pick", "refuse_unless"]
+__all__ = ["Preset", "modern_names"]
 
-ACTIVATIONS: dict[str, Literal["relu", "gelu", "gelu_tanh", "silu"]] = {
-    "relu": "relu",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "silu": "silu",
-    "swish": "silu",
-}
-"""Hugging Face's names of activations, and ours."""
+OLD_NAMES = {".gamma": ".weight", ".beta": ".bias"}
+"""How norms were called before 2020."""
+
+
+def _nothing(given: object) -> dict[str, Any]:
+    del given
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,13 @@ class Preset:
         sizes: dials that differ from the defaults, by name of the size.
         build: dials to configuration.
         keys: dials to key table.
-        write: dials to Hugging Face's configuration, without special ids.
-        read: Hugging Face's configuration to the values of dials.
+        fields: what becomes of each field of Hugging Face's configuration.
         prefix: what all names of the body begin with, and what a folder saved without head lacks.
+        table: Hugging Face's name of the embedding's matrix.
+        output: Hugging Face's name of the head's matrix.
         objective: the objective it was published with.
+        write: dials to the fields of that configuration that are no dial under another name, without special ids.
+        read: fields, absent ones filled in, to the values of the dials that are no field under another name.
     """
 
     name: str
@@ -47,10 +52,13 @@ class Preset:
     sizes: Mapping[str, Mapping[str, Any]]
     build: Callable[[Any], config.Transformer]
     keys: Callable[[Any], KeyMap]
-    write: Callable[[Any], dict[str, Any]]
-    read: Callable[[Mapping[str, Any]], dict[str, Any]]
+    fields: Fields
     prefix: str
+    table: str
+    output: str
     objective: Literal["causal", "masked", "denoising", "sequence_to_sequence"]
+    write: Callable[[Any], dict[str, Any]] = _nothing
+    read: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing
 
     def choose(self, size: str, changes: Mapping[str, Any]) -> Config:
         """The dials of a size, some of them changed.
@@ -80,47 +88,49 @@ class Preset:
         Raises:
             ConfigError: a field is missing, of the wrong type, out of range, or asks for what this family lacks.
         """
-        refuse_unless("auto_map" not in data, "auto_map", data.get("auto_map"), "no code of its own")
-        values = {name: value for name, value in self.read(data).items() if value is not None}
-        return from_json(self.dials, values, where="config.json")
+        given = self.fields.complete(data)
+        values = {**self.fields.read(given), **self.read(given)}
+        try:
+            return from_json(self.dials, values, where="config.json")
+        except ConfigError as error:
+            raise self._in_their_words(error) from None
+
+    def _in_their_words(self, error: ConfigError) -> ConfigError:
+        """The same error, the dial under the name that it has in the file."""
+        place = str(error.values.get("where", ""))
+        dial = place.removeprefix("config.json.")
+        parts = [self.fields.theirs(dial.partition(".")[0]), *dial.partition(".")[1:]]
+        return ConfigError(error.code, **{**error.values, "where": "config.json: " + "".join(parts)})
+
+    def write_fields(self, dials: Any) -> dict[str, Any]:
+        """Hugging Face's configuration, without special ids.
+
+        Raises:
+            ConfigError: it cannot express a dial.
+        """
+        return {**self.fields.write(dials), **self.write(dials)}
+
+    def settle(self, dials: Config, theirs: Mapping[str, Tensor]) -> Config:
+        """The dials as the file has it: a head that the file holds, other than the embedding, is the head's own.
+
+        Files say `tie_word_embeddings` by mistake; transformers too goes by the weights then.
+        """
+        head, table = theirs.get(self.output), theirs.get(self.table)
+        if head is None or table is None or not getattr(dials, "tied", False):
+            return dials
+        same = head.shape == table.shape and torch.equal(head, table.to(head.dtype))
+        return dials if same else replace(dials, tied=False)  # type: ignore[call-overload]
 
 
-def pick(data: Mapping[str, Any], **names: str) -> dict[str, Any]:
-    """Values of `data` under new names; absent ones become None.
-
-    Example:
-        >>> pick({"n_layer": 2}, num_layers="n_layer", num_heads="n_head")
-        {'num_layers': 2, 'num_heads': None}
-    """
-    return {ours: data.get(theirs) for ours, theirs in names.items()}
-
-
-def refuse_unless(ok: bool, name: str, given: object, allowed: str) -> None:
-    """Refuse a setting that this family's configuration cannot express.
-
-    Raises:
-        ConfigError: `ok` is false.
-    """
-    if not ok:
-        raise ConfigError("presets.unsupported", name=name, given=given, allowed=allowed)
-
-
-def activation_name(data: Mapping[str, Any], key: str, default: str) -> str:
-    """Our name of the activation that `data[key]` names.
-
-    Raises:
-        ConfigError: nobody here knows it.
-    """
-    given = data.get(key, default)
-    refuse_unless(isinstance(given, str) and given in ACTIVATIONS, key, given, ", ".join(ACTIVATIONS))
-    return ACTIVATIONS[given]
-
-
-def their_activation(ours: str) -> str:
-    """Hugging Face's first name for one of our activations.
+def modern_names(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights with the old names of norms, gamma and beta, under those of today.
 
     Example:
-        >>> their_activation("gelu_tanh")
-        'gelu_new'
+        >>> list(modern_names({"LayerNorm.gamma": torch.ones(2)}))
+        ['LayerNorm.weight']
     """
-    return next(theirs for theirs, name in ACTIVATIONS.items() if name == ours)
+    renamed = {}
+    for name, value in theirs.items():
+        stem, dot, last = name.rpartition(".")
+        renamed[stem + OLD_NAMES.get(dot + last, dot + last)] = value
+    return renamed if len(renamed) == len(theirs) else dict(theirs)

@@ -25,7 +25,7 @@ from trifold.model import config
 from trifold.model.head import Head
 from trifold.presets import PRESETS, find_preset
 from trifold.presets.form import REST, Form
-from trifold.presets.preset import Preset
+from trifold.presets.preset import Preset, modern_names
 from trifold.presets.task_class import find_class, read_outputs
 from trifold.presets.task_head import TaskHead
 from trifold.text import Tokenizer
@@ -123,14 +123,16 @@ class Transformer(Form):
             ConfigError: the configuration asks for what no family here has.
         """
         folder = resolve(find_folder(str(path), revision=revision, local_files_only=local_files_only))
-        data = read_config(folder)
+        data, weights = read_config(folder), read_weights(folder)
         with torch.device("meta"), _Undrawn():
-            model = cls._empty(data, folder, dials or {})
-        model._take(read_weights(folder), folder, _named(data), dtype)  # noqa: SLF001 - its own class
+            model = cls._empty(data, folder, weights, dials or {})
+        model._take(weights, folder, _named(data), dtype)  # noqa: SLF001 - its own class
         return model.eval()
 
     @classmethod
-    def _empty(cls, data: dict[str, Any], folder: Path, changes: Mapping[str, Any]) -> "Transformer":
+    def _empty(
+        cls, data: dict[str, Any], folder: Path, weights: Mapping[str, Tensor], changes: Mapping[str, Any]
+    ) -> "Transformer":
         special = {role: data[f"{role}_token_id"] for role in SPECIAL if isinstance(data.get(f"{role}_token_id"), int)}
         kind = data.get("model_type")
         if kind == OWN_TYPE:
@@ -141,8 +143,9 @@ class Transformer(Form):
         known = {preset.model_type: preset for preset in reversed(list(PRESETS.values()))}
         if not isinstance(kind, str) or kind not in known:
             raise ConfigError("presets.unknown_type", path=folder, given=kind, known=", ".join(sorted(known)))
-        dials = known[kind].turn(asdict(known[kind].read_dials(data)), changes)  # type: ignore[call-overload]
-        model = cls(known[kind].build(dials), preset=known[kind], dials=dials, special=special)
+        family = known[kind]
+        dials = family.turn(asdict(family.settle(family.read_dials(data), weights)), changes)  # type: ignore[call-overload]
+        model = cls(family.build(dials), preset=family, dials=dials, special=special)
         model._expect(data)
         return model
 
@@ -157,7 +160,7 @@ class Transformer(Form):
 
     def _take(self, theirs: Mapping[str, Tensor], folder: Path, named: object, dtype: torch.dtype) -> None:
         """Put weights in place of the empty ones, all of them or none; `named` is the class that the folder names."""
-        theirs = self.settle(theirs, folder, named)
+        theirs = self.settle(modern_names(theirs) if self.preset else theirs, folder, named)
         wanted = {name: value.shape for name, value in self._own()}
         if self.preset is None:
             weights, missing = dict(theirs), sorted(wanted.keys() - theirs.keys())
@@ -166,6 +169,8 @@ class Transformer(Form):
         else:
             loaded = self.key_map().to_ours(theirs, wanted)
             weights, missing, unexpected, shapes = loaded.weights, loaded.missing, loaded.unexpected, loaded.misshapen
+            if loaded.differing:
+                raise ModelFileError("checkpoint.copies", path=folder, names=", ".join(loaded.differing[:20]))
         if missing or unexpected or shapes:
             lists = {"missing": missing, "unexpected": unexpected, "shapes": shapes}
             shown = {name: ", ".join(found[:20]) or "-" for name, found in lists.items()}
@@ -262,7 +267,7 @@ class Transformer(Form):
         if self.task_class and self.outputs and isinstance(head, TaskHead):
             fields |= {**self.outputs.write(), **self.task_class.write(head.shape)}
         weights = self.written_map().to_theirs(own | {REST + name: value for name, value in self.rest.items()})
-        return {**self.preset.write(self.dials), **ids, **fields}, weights
+        return {**self.preset.write_fields(self.dials), **ids, **fields}, weights
 
     def _card(self) -> str:
         family = self.preset.name if self.preset else "own composition"

@@ -19,14 +19,19 @@ from typing import Any, Literal
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Chance, Config, Count, Positive, require
 from trifold.model import config
-from trifold.presets.preset import ACTIVATIONS, Preset, pick, refuse_unless
+from trifold.presets.field import Fields, activation_name, refuse_unless
+from trifold.presets.preset import Preset
 
 __all__ = ["T5", "T5_V1_1", "Dials"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dials(Config):
-    """What one may turn; `num_decoder_layers` None is `num_layers`, `d_ff` None four times the width."""
+    """What one may turn.
+
+    `num_decoder_layers` None is `num_layers`, `d_ff` None four times the width; `scale_output` (None: as `tied`)
+    divides what the head reads by the root of the width.
+    """
 
     num_layers: Count = 12
     num_decoder_layers: Count | None = None
@@ -38,6 +43,7 @@ class Dials(Config):
     gated: bool = False
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "relu"
     tied: bool = True
+    scale_output: bool | None = None
     num_buckets: Count = 32
     max_distance: Count = 128
     eps: Positive = 1e-6
@@ -47,6 +53,14 @@ class Dials(Config):
         Config.__post_init__(self)
         deepest = max(self.num_layers, self.num_decoder_layers or 0)
         require(deepest <= 1024, where="num_layers", given=deepest, allowed="1 to 1024")
+        require(self.num_buckets >= 4, where="num_buckets", given=self.num_buckets, allowed="4 or more")
+        least = self.num_buckets // 2 + 1  # nearer distances have a bucket each
+        require(self.max_distance >= least, where="max_distance", given=self.max_distance, allowed=f"{least} or more")
+
+    @property
+    def scaled(self) -> bool:
+        """Whether what the head reads is divided by the root of the width."""
+        return self.tied if self.scale_output is None else self.scale_output
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -98,7 +112,7 @@ def build(dials: Dials) -> config.Transformer:
         embedding=config.Embedding(dropout=dials.dropout),
         encoder=config.Stack(blocks=(reads,) * dials.num_layers, final_norm=norm, dropout=dials.dropout),
         decoder=config.Stack(blocks=(writes,) * deep, final_norm=norm, dropout=dials.dropout),
-        head=config.Head(tied=dials.tied, scale=dials.d_model**-0.5 if dials.tied else 1.0),
+        head=config.Head(tied=dials.tied, scale=dials.d_model**-0.5 if dials.scaled else 1.0),
         initialization=config.Initialization(kind="fan_in"),
     )
 
@@ -138,53 +152,61 @@ def keys(dials: Dials) -> KeyMap:
     return KeyMap(tuple(entries), frozenset({cross}))
 
 
+DERIVED = "derived"
+"""Stands for a field that follows from others where the file leaves it out."""
+FIELDS = Fields(
+    defaults={
+        "num_layers": 6, "num_decoder_layers": None, "d_model": 512, "num_heads": 8, "d_kv": 64, "d_ff": 2048,
+        "vocab_size": 32128, "relative_attention_num_buckets": 32, "relative_attention_max_distance": 128,
+        "layer_norm_epsilon": 1e-6, "dropout_rate": 0.1, "feed_forward_proj": "relu", "dense_act_fn": DERIVED,
+        "is_gated_act": DERIVED, "scale_decoder_outputs": DERIVED, "tie_word_embeddings": True,
+    },
+    plain={
+        "num_layers": "num_layers", "num_decoder_layers": "num_decoder_layers", "d_model": "d_model",
+        "num_heads": "num_heads", "d_kv": "head_size", "d_ff": "d_ff", "vocab_size": "vocab_size",
+        "relative_attention_num_buckets": "num_buckets", "relative_attention_max_distance": "max_distance",
+        "layer_norm_epsilon": "eps", "dropout_rate": "dropout",
+    },
+    silent=frozenset({"initializer_factor", "is_decoder"}),
+    aliases={"hidden_size": "d_model", "num_attention_heads": "num_heads", "num_hidden_layers": "num_layers",
+             "head_dim": "d_kv"},
+)  # fmt: skip
+
+
 def write(dials: Dials) -> dict[str, Any]:
-    """Hugging Face's configuration."""
+    """The rest of Hugging Face's configuration."""
     kinds = {"relu": "relu", "gelu_tanh": "gelu" if dials.gated else "gelu_new", "gelu": "gelu", "silu": "silu"}
     exact = not (dials.gated and dials.activation == "gelu")  # their "gated-gelu" means the tanh form
     refuse_unless(exact, "activation", "gelu", "gelu_tanh where it is gated")
     return {
-        "num_layers": dials.num_layers,
         "num_decoder_layers": dials.num_decoder_layers or dials.num_layers,
-        "d_model": dials.d_model,
-        "num_heads": dials.num_heads,
-        "d_kv": dials.head_size,
         "d_ff": dials.d_ff or 4 * dials.d_model,
-        "vocab_size": dials.vocab_size,
         "feed_forward_proj": ("gated-" if dials.gated else "") + kinds[dials.activation],
-        "relative_attention_num_buckets": dials.num_buckets,
-        "relative_attention_max_distance": dials.max_distance,
-        "layer_norm_epsilon": dials.eps,
-        "dropout_rate": dials.dropout,
-        "tie_word_embeddings": dials.tied,
-        "scale_decoder_outputs": dials.tied,
+        "tie_word_embeddings": dials.tied or dials.scaled,
+        "scale_decoder_outputs": dials.scaled,
         "is_encoder_decoder": True,
     }
 
 
-def read(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of dials from Hugging Face's configuration."""
-    given = str(data.get("feed_forward_proj", "relu"))
-    gated, name = given.startswith("gated-"), given.removeprefix("gated-")
-    refuse_unless(name in ACTIVATIONS, "feed_forward_proj", given, ", ".join(ACTIVATIONS))
-    values = pick(
-        data,
-        num_layers="num_layers",
-        num_decoder_layers="num_decoder_layers",
-        d_model="d_model",
-        num_heads="num_heads",
-        head_size="d_kv",
-        d_ff="d_ff",
-        vocab_size="vocab_size",
-        num_buckets="relative_attention_num_buckets",
-        max_distance="relative_attention_max_distance",
-        eps="layer_norm_epsilon",
-        dropout="dropout_rate",
-    )
-    activation = "gelu_tanh" if gated and name == "gelu" else ACTIVATIONS[name]
-    # recent transformers write tie_word_embeddings true always; whether the output is scaled tells v1.0 from v1.1
-    tied = data.get("scale_decoder_outputs", data.get("tie_word_embeddings", True))
-    return {**values, "gated": gated, "activation": activation, "tied": tied}
+def read(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the dials that are no field under another name."""
+    parts = str(given["feed_forward_proj"]).split("-")
+    known = len(parts) == 1 or (len(parts) == 2 and parts[0] == "gated")
+    refuse_unless(known, "feed_forward_proj", given["feed_forward_proj"], "gated-ACTIVATION or ACTIVATION")
+    gated = _given(given, "is_gated_act", default=len(parts) == 2)
+    # transformers writes tie_word_embeddings true always; whether the output is scaled tells v1.0 from v1.1
+    scaled = _given(given, "scale_decoder_outputs", default=given["tie_word_embeddings"] is not False)
+    if given["dense_act_fn"] != DERIVED:
+        activation = activation_name("dense_act_fn", given["dense_act_fn"])
+    else:
+        activation = "gelu_tanh" if parts == ["gated", "gelu"] else activation_name("feed_forward_proj", parts[-1])
+    return {"gated": gated, "activation": activation, "tied": scaled, "scale_output": scaled}
+
+
+def _given(given: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = default if given[name] == DERIVED else given[name]
+    refuse_unless(isinstance(value, bool), name, value, "true, false")
+    return value
 
 
 T5 = Preset(
@@ -195,9 +217,12 @@ T5 = Preset(
     sizes=SIZES,
     build=build,
     keys=keys,
+    fields=FIELDS,
     write=write,
     read=read,
     prefix="",
+    table="shared.weight",
+    output="lm_head.weight",
     objective="denoising",
 )
 NEWER = {"gated": True, "activation": "gelu_tanh", "tied": False}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from trifold.checkpoint import Entry
 from trifold.config import from_json
-from trifold.presets.preset import activation_name, refuse_unless, their_activation
+from trifold.presets.field import activation_name, refuse_unless, their_activation
 from trifold.presets.task_head import HeadShape, Pooling
 
 __all__ = [
@@ -228,7 +228,7 @@ def _modernbert(pooled: bool) -> Callable[[Data], dict[str, Any]]:
         refuse_unless(said in known, "classifier_pooling", said, ", ".join(known))
         return {"pooling": known[said] if pooled else "each", "dense": True, "norm": norm,
                 "dense_bias": data.get("classifier_bias", False), "dropout": data.get("classifier_dropout", 0.0),
-                "activation": activation_name(data, "classifier_activation", "gelu")}  # fmt: skip
+                "activation": activation_name("classifier_activation", data.get("classifier_activation", "gelu"))}  # fmt: skip
 
     return shape
 

@@ -1,0 +1,169 @@
+"""What becomes of each field of a Hugging Face configuration: read, held to a value, or without influence on the numbers.
+
+A field that the file leaves out has the value that transformers' own class gives it, so both read the same model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from trifold.errors import ConfigError
+
+__all__ = ["ACTIVATIONS", "Fields", "activation_name", "refuse_unless", "their_activation"]
+
+ACTIVATIONS: dict[str, Literal["relu", "gelu", "gelu_tanh", "silu"]] = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_python": "gelu",
+    "gelu_python_tanh": "gelu_tanh",
+    "silu": "silu",
+    "swish": "silu",
+}
+"""Hugging Face's names of activations, and ours."""
+
+COMMON = frozenset({
+    "_name_or_path", "architectures", "bos_token_id", "chunk_size_feed_forward", "classifier_dropout", "cls_token_id",
+    "decoder_start_token_id", "dtype", "eos_token_id", "forced_bos_token_id", "forced_eos_token_id", "id2label",
+    "is_encoder_decoder", "label2id", "mask_token_id", "model_type", "output_attentions", "output_hidden_states",
+    "pad_token_id", "problem_type", "return_dict", "sep_token_id", "torch_dtype", "transformers_version", "use_cache",
+})  # fmt: skip
+"""Fields of every class that change nothing of what is computed: names, labels, ids of tokens, what is handed back."""
+
+FOREIGN = {
+    "auto_map": "no code of its own",
+    "quantization_config": "weights that are not quantized",
+    "compression_config": "weights that are not compressed",
+    "per_layer_config": "layers that are all alike",
+    "pruned_heads": "no heads taken out",
+}
+"""Fields of no class in particular that change what is computed, and what is allowed instead of them."""
+
+
+def refuse_unless(ok: bool, name: str, given: object, allowed: str) -> None:
+    """Refuse a setting that this family's configuration cannot express.
+
+    Raises:
+        ConfigError: `ok` is false.
+    """
+    if not ok:
+        raise ConfigError("presets.unsupported", name=name, given=given, allowed=allowed)
+
+
+def activation_name(name: str, given: object) -> str:
+    """Our name of the activation that field `name` gives.
+
+    Raises:
+        ConfigError: nobody here knows it.
+
+    Example:
+        >>> activation_name("hidden_act", "gelu_new")
+        'gelu_tanh'
+    """
+    refuse_unless(isinstance(given, str) and given in ACTIVATIONS, name, given, ", ".join(ACTIVATIONS))
+    return ACTIVATIONS[str(given)]
+
+
+def their_activation(ours: str) -> str:
+    """Hugging Face's first name for one of our activations.
+
+    Example:
+        >>> their_activation("gelu_tanh")
+        'gelu_new'
+    """
+    return next(theirs for theirs, name in ACTIVATIONS.items() if name == ours)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fields:
+    """Every field of one configuration class.
+
+    Attributes:
+        defaults: the fields that are read, with the value of transformers' class where the file has none.
+        plain: those of them that are a dial under another name.
+        activations: those of them that name an activation, and the dial.
+        fixed: fields that may have only these values; the first is the class's own.
+        silent: fields without influence on what is computed, besides the common ones.
+        aliases: second names that transformers reads, and what they stand for.
+        names: fields that make a dial together with others, and that dial; for messages.
+    """
+
+    defaults: Mapping[str, Any]
+    plain: Mapping[str, str]
+    activations: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    silent: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The fields of which it is known what becomes of them.
+
+        Example:
+            >>> "width" in Fields(defaults={"width": 8}, plain={"width": "d_model"}).known
+            True
+        """
+        return frozenset({*self.defaults, *self.fixed, *self.silent, *COMMON, *FOREIGN})
+
+    def complete(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that are read, those that the file leaves out at the class's own value.
+
+        Raises:
+            ConfigError: a field asks for what no family here computes.
+
+        Example:
+            >>> Fields(defaults={"width": 8, "depth": 2}, plain={}).complete({"depth": 3})
+            {'width': 8, 'depth': 3}
+        """
+        for name, allowed in FOREIGN.items():
+            refuse_unless(not data.get(name), name, data.get(name), allowed)
+        given = {**self.defaults, **data}
+        for alias, name in self.aliases.items():
+            if alias in data:
+                same = name not in data or data[name] == data[alias]
+                refuse_unless(same, alias, data[alias], f"that of {name}, {data.get(name)}")
+                given[name] = data[alias]
+        for name, values in self.fixed.items():
+            value = given.get(name, values[0])
+            same = any(type(value) is type(one) and value == one for one in values)
+            refuse_unless(same, name, value, ", ".join(map(str, values)))
+        return {name: given[name] for name in self.defaults}
+
+    def read(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of the dials that are a field under another name, or an activation.
+
+        Raises:
+            ConfigError: an activation that nobody here knows.
+
+        Example:
+            >>> Fields(defaults={"width": 8}, plain={"width": "d_model"}).read({"width": 4})
+            {'d_model': 4}
+        """
+        bent = {dial: activation_name(name, given[name]) for name, dial in self.activations.items()}
+        return {dial: given[name] for name, dial in self.plain.items()} | bent
+
+    def write(self, dials: object) -> dict[str, Any]:
+        """The same fields from the dials, and those that are held to a value.
+
+        Example:
+            >>> Fields(defaults={"width": 8}, plain={}, fixed={"deep": (False,)}).write(None)
+            {'deep': False}
+        """
+        ours = {name: getattr(dials, dial) for name, dial in self.activations.items()}
+        bent = {name: their_activation(one) for name, one in ours.items() if one is not None}
+        plain = {name: getattr(dials, dial) for name, dial in self.plain.items()}
+        return {name: values[0] for name, values in self.fixed.items()} | plain | bent
+
+    def theirs(self, dial: str) -> str:
+        """Their name of a dial, for messages; the dial's own where it has none.
+
+        Example:
+            >>> Fields(defaults={"width": 8}, plain={"width": "d_model"}).theirs("d_model")
+            'width'
+        """
+        names = {ours: name for name, ours in {**self.plain, **self.activations, **self.names}.items()}
+        return names.get(dial, dial)

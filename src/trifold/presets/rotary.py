@@ -1,0 +1,116 @@
+"""Rotary positions as Hugging Face's configurations describe them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from trifold.config import Config, Positive
+from trifold.model import config
+from trifold.presets.field import refuse_unless
+
+__all__ = ["Linear", "Scaling", "build_rotary", "read_layer_types", "read_rope", "write_rope"]
+
+RAMP = {
+    "factor": "factor",
+    "low_freq_factor": "low_freq_factor",
+    "high_freq_factor": "high_freq_factor",
+    "original_max_position_embeddings": "original_max_length",
+}
+NO_WAVE = 1e30
+"""More turns than any wave makes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Linear(Config):
+    """All rotary frequencies divided by `factor`: positions stand that much closer together (Chen et al. 2023)."""
+
+    factor: Positive
+
+
+Scaling = config.FrequencyScaling | Linear
+
+
+def build_rotary(base: float, scaling: Scaling | None) -> config.Rotary:
+    """The positions; a linear scaling is one in which no wave is short enough to be kept.
+
+    Example:
+        >>> build_rotary(10000.0, None).scaling is None
+        True
+    """
+    if isinstance(scaling, Linear):
+        scaling = config.FrequencyScaling(
+            factor=scaling.factor, low_freq_factor=NO_WAVE, high_freq_factor=2 * NO_WAVE, original_max_length=1
+        )
+    return config.Rotary(base=base, scaling=scaling)
+
+
+def read_rope(rope: object, where: str, *, base: object, length: object) -> tuple[Any, dict[str, Any] | None]:
+    """The base and the scaling that one mapping of a configuration stands for.
+
+    Args:
+        rope: the mapping.
+        where: the field that holds it, for messages.
+        base: where the mapping has none.
+        length: the length first trained on, where the mapping has none.
+
+    Raises:
+        ConfigError: a kind of scaling that is not computed here.
+
+    Example:
+        >>> read_rope({"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0}, "rope_parameters", base=1, length=8)
+        (500.0, {'factor': 2.0})
+    """
+    refuse_unless(isinstance(rope, dict), where, rope, "a mapping")
+    assert isinstance(rope, dict)
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    refuse_unless(kind in ("default", "linear", "llama3"), f"{where}.rope_type", kind, "default, linear, llama3")
+    part = rope.get("partial_rotary_factor")
+    refuse_unless(part is None or part == 1.0, f"{where}.partial_rotary_factor", part, "1.0")
+    theta = rope.get("rope_theta", base)
+    _require_number(theta, f"{where}.rope_theta")
+    if kind == "default":
+        return theta, None
+    names = {"factor": "factor"} if kind == "linear" else RAMP
+    given = {name: rope.get(name) for name in names}
+    if kind == "llama3":
+        given["original_max_position_embeddings"] = rope.get("original_max_position_embeddings", length)
+    for name, value in given.items():
+        _require_number(value, f"{where}.{name}")
+    return theta, {ours: given[name] for name, ours in names.items()}
+
+
+def _require_number(value: object, where: str) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    refuse_unless(number, where, value, "a number above 0")
+
+
+def write_rope(base: float, scaling: Scaling | None) -> dict[str, Any]:
+    """The mapping of a configuration for positions like these.
+
+    Example:
+        >>> write_rope(10000.0, Linear(factor=4.0))
+        {'rope_type': 'linear', 'rope_theta': 10000.0, 'factor': 4.0}
+    """
+    match scaling:
+        case None:
+            return {"rope_type": "default", "rope_theta": base}
+        case Linear():
+            return {"rope_type": "linear", "rope_theta": base, "factor": scaling.factor}
+        case _:
+            more = {name: getattr(scaling, ours) for name, ours in RAMP.items()}
+            return {"rope_type": "llama3", "rope_theta": base, **more}
+
+
+def read_layer_types(kinds: object, count: object) -> list[str]:
+    """Which layers see everything and which a window.
+
+    Raises:
+        ConfigError: not one known kind for each layer.
+
+    Example:
+        >>> read_layer_types(["full_attention"], 1)
+        ['full_attention']
+    """
+    known = ("full_attention", "sliding_attention")
+    fits = isinstance(kinds, list) and len(kinds) == count and all(kind in known for kind in kinds)
+    refuse_unless(fits, "layer_types", kinds, f"a list of num_hidden_layers = {count} of {', '.join(known)}")
+    return list(kinds)  # type: ignore[call-overload]
