@@ -130,13 +130,19 @@ def from_json(cls: type[C], data: object, *, where: str = "configuration") -> C:
     """
     try:
         text = json.dumps(data)
-        return TypeAdapter(cls).validate_json(text)
+        return _adapter(cls).validate_json(text)
     except (RecursionError, TypeError, ValueError) as error:
         if isinstance(error, ValidationError):
             raise _explain(cls, error, where) from None
         if isinstance(error, ConfigError):
             raise
         raise ConfigError("config.bad_value", where=where, given=type(data).__name__, problem=str(error)) from None
+
+
+@functools.cache
+def _adapter(cls: type) -> Any:
+    """What checks data against a class; made once for each class, for that takes longer than the checking."""
+    return TypeAdapter(cls)
 
 
 def _explain(cls: type[Config], error: ValidationError, where: str) -> ConfigError:
