@@ -223,12 +223,12 @@ def _with_dropout(*others: str) -> Callable[[Data], dict[str, Any]]:
 def _modernbert(pooled: bool) -> Callable[[Data], dict[str, Any]]:
     def shape(data: Data) -> dict[str, Any]:
         norm = {"kind": "layer_norm", "eps": data.get("norm_eps", 1e-5), "bias": data.get("norm_bias", False)}
-        said = data.get("classifier_pooling", "cls")
+        said, bent = data.get("classifier_pooling", "cls"), data.get("classifier_activation", "gelu")
         known = {theirs: ours for ours, theirs in MODERNBERT_POOLINGS.items()}
         refuse_unless(said in known, "classifier_pooling", said, ", ".join(known))
         return {"pooling": known[said] if pooled else "each", "dense": True, "norm": norm,
                 "dense_bias": data.get("classifier_bias", False), "dropout": data.get("classifier_dropout", 0.0),
-                "activation": activation_name("classifier_activation", data.get("classifier_activation", "gelu"))}  # fmt: skip
+                "activation": activation_name("classifier_activation", bent)}  # fmt: skip
 
     return shape
 
