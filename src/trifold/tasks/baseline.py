@@ -128,14 +128,15 @@ def _tfidf_vectors(train: Sequence[Record], test: Sequence[Record]) -> dict[str,
     """TF-IDF vectors, cut to the features of the test texts, so that the task's own ranking serves both."""
     if not _has_sklearn():
         return {}
-    texts = [text for record in (*_spread(train), *test) for text in (record.inputs[0], record.gold)]
-    vectorizer = _vectorizer().fit(texts)
-    passages = vectorizer.transform([record.gold for record in test])
+    own = [(record, (*record.gold.positives, *record.gold.negatives)) for record in (*_spread(train), *test)]
+    vectorizer = _vectorizer().fit([text for record, partners in own for text in (record.inputs[0], *partners)])
+    texts = list(dict.fromkeys(text for _, partners in own[-len(test) :] for text in partners))
+    passages = vectorizer.transform(texts)
     queries = vectorizer.transform([record.inputs[0] for record in test])
     shared = np.flatnonzero(np.asarray(queries.sum(0)).ravel())[:20_000]
     table, asked = (part[:, shared].toarray().astype(np.float32) for part in (passages, queries))
-    made = [Prediction(one, details={"passage": other}) for one, other in zip(asked, table, strict=True)]
-    return {"tfidf": made}
+    known = dict(zip(texts, table, strict=True))
+    return {"tfidf": [Prediction(one, details={"texts": known}) for one in asked]}
 
 
 def _sliding_window(record: Record) -> Prediction:

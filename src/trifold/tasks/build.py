@@ -16,7 +16,7 @@ from trifold.presets.pretrained import Transformer, resolve
 from trifold.tasks import config
 from trifold.tasks.classification import ClassificationTask, find_labels, labels_in, notes_on
 from trifold.tasks.config import TaskConfig
-from trifold.tasks.embedding import EmbeddingTask
+from trifold.tasks.embedding import EmbeddingTask, find_scores
 from trifold.tasks.generation import GenerationTask
 from trifold.tasks.head import equip
 from trifold.tasks.record import Columns, Placed, Role
@@ -125,6 +125,8 @@ def complete(wanted: TaskConfig, rows: Sequence[Placed]) -> tuple[TaskConfig, li
             return find_labels(wanted, rows)
         case config.Regression():
             return find_scale(wanted, rows), None
+        case config.Embedding():
+            return find_scores(wanted, rows), None
         case config.Tagging():
             return find_tags(wanted, rows), None
         case _:

@@ -223,11 +223,12 @@ class Generation(Config):
 class Embedding(Config):
     """Texts to vectors whose product is large for texts that belong together: the dense retriever.
 
-    Trained by telling the partner of each query from all others in its batch (van den Oord et al. 2018; Karpukhin et
-    al. 2020).
+    Trained by telling the partners of each query from all others in its batch, and from hard negatives where there are
+    some (van den Oord et al. 2018; Karpukhin et al. 2020); pairs with scores by the order of their cosines.
 
     Attributes:
         temperature: what cosines are divided by.
+        scores: whether pairs have scores; found in the training data.
         max_length: longest text in tokens.
 
     Example:
@@ -237,6 +238,7 @@ class Embedding(Config):
 
     kind: Literal["embedding"] = "embedding"
     temperature: Positive = 0.05
+    scores: bool = False
     max_length: Count = 256
 
 

@@ -1,60 +1,113 @@
-"""Texts to vectors: the dense retriever, trained by contrast within a batch.
+"""Texts to vectors: the dense retriever, trained by contrast within a batch, or by scores of pairs.
 
-Axes: N pairs in a batch, D width of a vector.
+Axes: Q queries in a batch, C candidates (passages that belong to a query, and hard negatives), D width of a vector.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
 from trifold.batch import Batch, Loss
 from trifold.data.rows import Row
+from trifold.errors import DataError, MissingValueError
 from trifold.evaluation.metric import Tally, mean
+from trifold.evaluation.score import pearson, spearman
 from trifold.example import TrainingExample
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Embedding
 from trifold.tasks.frame import Frame
 from trifold.tasks.head import labelled_vectors
-from trifold.tasks.record import Record, Role, text_of
+from trifold.tasks.label import listed, several_in
+from trifold.tasks.record import Placed, Record, Role, is_missing, text_of
+from trifold.tasks.regression import SCORE, scale_of, score_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
 
-__all__ = ["EmbeddingTask"]
+__all__ = ["EmbeddingTask", "Partners", "find_scores"]
 
+NAMED = ("negative", "negatives", "neg", "hard_negative", "hard_negatives")
+NEGATIVES = (*NAMED, *(f"{name}{mark}{number}" for name in NAMED for mark in ("_", "") for number in range(33)))
 ROLES = (
-    Role("query", ("query", "question", "sentence1", "anchor", "text")),
-    Role("positive", ("positive", "passage", "context", "sentence2", "sentence"), label=True),
-)
+    Role("query", ("query", "question", "sentence1", "text1", "text_a", "question1", "anchor", "text")),
+    Role("positive", ("positive", "positives", "pos", "passage", "context", "answer", "sentence2", "text2", "text_b",
+                      "question2", "sentence"), label=True),
+    Role("negative", NEGATIVES, needed=False, label=True, together=True),
+    Role("score", (*SCORE, "is_duplicate"), needed=False, label=True),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """What a query is to be near to, and what it is to be far from.
+
+    Attributes:
+        positives: texts that belong to it, one at least.
+        negatives: texts that seem to, but do not.
+        score: how much the positive has in common with it; None where it simply belongs to it.
+
+    Example:
+        >>> Partners(("the cup is pink",), ("the cup is red",)).score is None
+        True
+    """
+
+    positives: tuple[str, ...]
+    negatives: tuple[str, ...] = ()
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A text of training: of which record, and as what."""
+
+    record: int
+    part: Literal["query", "positive", "negative"]
+    text: str
 
 
 class EmbeddingTask:
     """A text's vector is the mean over its tokens, of length 1; queries and passages share one model.
 
     Args:
-        config: temperature and lengths.
+        config: temperature and lengths, and whether pairs have scores.
         tokenizer: the model's.
         model: the model's configuration.
     """
 
     roles = ROLES
-    metrics = ("reciprocal_rank", "recall_at_1", "recall_at_5", "recall_at_20")
     needs_segments = False
 
     def __init__(self, config: Embedding, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
         self.frame = Frame(tokenizer, model, config.max_length)
+        ranks = ("reciprocal_rank", "recall_at_1", "recall_at_5", "recall_at_20")
+        self.metrics = ("spearman", "pearson") if config.scores else ranks
+        self._laid: list[Laid] = []
+        self._golds: list[Partners] = []
+        self._wanted: dict[str, set[str]] = {}
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
-        """A query and the passage that belongs to it."""
-        texts = [text_of(row, columns[role]) for role in ("query", "positive") if role in columns]
-        return Record((texts[0],), texts[1] if len(texts) == 2 else None, row.origin)
+        """A query and its partners."""
+        query = text_of(row, columns["query"])
+        if "positive" not in columns:
+            return Record((query,), None, row.origin)
+        positives = _texts(row, columns["positive"])
+        if not positives:
+            raise MissingValueError("task.missing_value", origin=row.origin, name=columns["positive"])
+        negatives = _texts(row, columns["negative"]) if "negative" in columns else ()
+        for text in set(positives) & set(negatives):
+            raise DataError("task.negative_belongs", origin=row.origin, given=text[:100])
+        score = score_of(row, columns["score"]) if self.config.scores and "score" in columns else None
+        if self.config.scores and score is None:
+            raise MissingValueError("task.missing_value", origin=row.origin, name="score")
+        return Record((query,), Partners(positives, negatives, score), row.origin)
 
     def build_head(self, d_model: int) -> None:
         """None: the vectors of the body are the answer."""
@@ -66,12 +119,20 @@ class EmbeddingTask:
                 for one, label in zip(encoded, labels, strict=True)]  # fmt: skip
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
-        """Query 2 k and passage 2 k + 1; passages that are the same text have the same k."""
-        first: dict[str, int] = {}
-        pairs = [first.setdefault(record.gold, number) for number, record in enumerate(records)]
-        queries = self._lay([record.inputs[0] for record in records], [2 * pair for pair in pairs])
-        passages = self._lay([record.gold for record in records], [2 * pair + 1 for pair in pairs])
-        return list(zip(queries, passages, strict=True))
+        """The texts of each record together, each labelled with its number among all texts."""
+        sizes, first = [], len(self._laid)
+        for record in records:
+            gold, number = record.gold, len(self._golds)
+            self._golds.append(gold)
+            self._wanted.setdefault(record.inputs[0], set()).update(gold.positives)
+            laid = [Laid(number, "query", record.inputs[0])]
+            laid += [Laid(number, "positive", text) for text in gold.positives]
+            laid += [Laid(number, "negative", text) for text in gold.negatives]
+            self._laid += laid
+            sizes.append(len(laid))
+        numbers = range(first, len(self._laid))
+        flat = iter(self._lay([self._laid[number].text for number in numbers], numbers))
+        return [tuple(next(flat) for _ in range(size)) for size in sizes]
 
     def _vectors(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         pooling = "mark" if self.frame.encoder and self.frame.decoder else "mean"
@@ -79,22 +140,44 @@ class EmbeddingTask:
         return F.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=-1), labels
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
-        """Each query must find its passage among all of the batch, each passage its query; per labelled text."""
+        """Per query and positive: of scored pairs that their cosines stand in the order of the scores, else contrast.
+
+        Contrast: each query must find its positives among all texts of the batch, each positive its queries.
+        """
         vectors, labels = self._vectors(model(batch), batch)
-        asked, told = labels % 2 == 0, labels % 2 == 1
-        queries, passages = (labels[part] // 2 for part in (asked, told))
-        scores = vectors[asked] @ vectors[told].T / self.config.temperature  # N N
-        total = _contrast(scores, queries, passages) + _contrast(scores.T, passages, queries)
-        return Loss(total, len(labels))
+        laid = [self._laid[number] for number in labels.tolist()]
+        at = {part: [place for place, one in enumerate(laid) if one.part == part]
+              for part in ("query", "positive", "negative")}  # fmt: skip
+        anchors = len(at["query"]) + len(at["positive"])
+        if self.config.scores:
+            return Loss(anchors * self._order_loss(vectors, laid, at), anchors)
+        candidates = at["positive"] + at["negative"]
+        scores = vectors[at["query"]] @ vectors[candidates].T / self.config.temperature  # Q C
+        belongs = torch.tensor([[laid[c].text in self._wanted[laid[q].text] for c in candidates] for q in at["query"]],
+                               device=scores.device)  # fmt: skip
+        count = len(at["positive"])
+        back = _contrast(scores[:, :count].T, belongs[:, :count].T)
+        return Loss(_contrast(scores, belongs) + back, anchors)
+
+    def _order_loss(self, vectors: Tensor, laid: Sequence[Laid], at: Mapping[str, list[int]]) -> Tensor:
+        """CoSENT: `log(1 + sum exp((cos_j - cos_i) / temperature))` over pairs i with a higher score than pairs j."""
+        query = {laid[place].record: place for place in at["query"]}
+        pairs = [(query[laid[place].record], place) for place in at["positive"]]
+        left, right = (torch.tensor(side, device=vectors.device) for side in zip(*pairs, strict=True))
+        cosines = (vectors[left] * vectors[right]).sum(-1) / self.config.temperature
+        wanted = cosines.new_tensor([self._golds[laid[place].record].score for _, place in pairs])
+        higher = wanted[:, None] > wanted[None, :]
+        return torch.cat([cosines.new_zeros(1), (cosines[None, :] - cosines[:, None])[higher]]).logsumexp(0)
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
-        """The vector of each query, and of its passage where there is one."""
+        """The vector of each query, and of its partners where they are known."""
         queries = self.embed(model, [record.inputs[0] for record in records])
         golds = [record.gold for record in records]
         if any(gold is None for gold in golds):
             return [Prediction(vector) for vector in queries]
-        passages = self.embed(model, golds)
-        return [Prediction(one, details={"passage": other}) for one, other in zip(queries, passages, strict=True)]
+        texts = list(dict.fromkeys(text for gold in golds for text in (*gold.positives, *gold.negatives)))
+        table = dict(zip(texts, self.embed(model, texts), strict=True))
+        return [Prediction(one, details={"texts": table}) for one in queries]
 
     def embed(self, model: Pretrained, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors of texts, one a row."""
@@ -106,27 +189,69 @@ class EmbeddingTask:
         return np.stack([one[0].numpy() for one in found]) if found else np.zeros((0, 0), np.float32)
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
-        """Where each query finds its own passage among all passages of the data."""
-        distinct = list(dict.fromkeys(record.gold for record in records))
-        at = {text: number for number, text in enumerate(distinct)}
-        table = np.zeros((len(distinct), len(predictions[0].answer)), dtype=np.float32)
-        for record, one in zip(records, predictions, strict=True):
-            table[at[record.gold]] = one.details["passage"]
-        ranks = []
-        for start in range(0, len(records), 256):
-            part = slice(start, start + 256)
-            scores = np.stack([one.answer for one in predictions[part]]) @ table.T
-            own = scores[np.arange(len(scores)), [at[record.gold] for record in records[part]]]
-            ranks += ((scores > own[:, None]).sum(1) + 1).tolist()
-        places = np.array(ranks, dtype=np.float64)
+        """Where each query finds its first positive among all texts of the data, or how cosines follow the scores."""
+        if self.config.scores:
+            gold = np.array([record.gold.score for record in records])
+            said = np.array([one.answer @ one.details["texts"][record.gold.positives[0]]
+                             for record, one in zip(records, predictions, strict=True)])  # fmt: skip
+            return {"spearman": spearman(gold, said), "pearson": pearson(gold, said)}
+        places = _places(records, predictions)
         return {"reciprocal_rank": mean((1 / places).tolist()),
                 **{f"recall_at_{k}": mean((places <= k).astype(float).tolist()) for k in (1, 5, 20)}}  # fmt: skip
 
 
-def _contrast(scores: Float[Tensor, "n m"], mine: Tensor, theirs: Tensor) -> Float[Tensor, ""]:
-    """Summed negative log-probability of the partners; other texts with the partner's number are no rivals."""
-    same = mine[:, None] == theirs[None, :]
-    partner = same.float().argmax(1)
-    rivals = same.clone()
-    rivals[torch.arange(len(mine), device=mine.device), partner] = False
-    return F.cross_entropy(scores.masked_fill(rivals, -torch.inf), partner, reduction="sum")
+def _places(records: Sequence[Record], predictions: Sequence[Prediction]) -> NDArray[np.float64]:
+    """The rank of the nearest positive of each query among the texts that do not belong to it."""
+    texts = list(dict.fromkeys(text for one in records for text in (*one.gold.positives, *one.gold.negatives)))
+    at = {text: number for number, text in enumerate(texts)}
+    wanted: dict[str, set[int]] = {}
+    for record in records:
+        wanted.setdefault(record.inputs[0], set()).update(at[text] for text in record.gold.positives)
+    known = {text: vector for one in predictions for text, vector in one.details["texts"].items()} if records else {}
+    table = np.stack([known[text] for text in texts])
+    ranks = []
+    for record, one in zip(records, predictions, strict=True):
+        scores = table @ one.answer
+        own = scores[[at[text] for text in record.gold.positives]].max()
+        scores[list(wanted[record.inputs[0]])] = -np.inf
+        ranks.append(int((scores > own).sum()) + 1)
+    return np.array(ranks, dtype=np.float64)
+
+
+def find_scores(config: Embedding, rows: Sequence[Placed]) -> Embedding:
+    """The configuration with what the training data has: scores, or texts that belong together.
+
+    Raises:
+        DataError: all scores are the same, most are no numbers, or there are negatives beside them.
+    """
+    scored = [(row, columns) for row, columns in rows if "score" in columns]
+    if not scored:
+        return config
+    row, columns = scored[0]
+    if "negative" in columns:
+        raise DataError(
+            "task.scores_and_negatives", origin=row.origin, score=columns["score"], negative=columns["negative"]
+        )
+    count, _, deviation = scale_of(scored)
+    if 2 * count < len(scored):
+        raise DataError("task.no_scores", origin=row.origin, name=columns["score"])
+    if not deviation:
+        raise DataError("task.one_score", given=score_of(row, columns["score"]), count=count)
+    return replace(config, scores=True)
+
+
+def _texts(row: Row, column: str) -> tuple[str, ...]:
+    """The texts in a column or in several: one, or a list of them; each once."""
+    found = several_in(row.values, column)
+    cells = list(found.values()) if isinstance(found, Mapping) else [found]
+    opened = [one if isinstance(one, list) else [one] for one in map(listed, cells)]
+    parts = [part for one in opened for part in one]
+    told = [text_of(Row({column: part}, row.origin), column) for part in parts if not is_missing(part)]
+    return tuple(dict.fromkeys(told))
+
+
+def _contrast(scores: Float[Tensor, "n m"], belongs: Bool[Tensor, "n m"]) -> Float[Tensor, ""]:
+    """Summed negative log-probability of what belongs together, each against all that does not; the mean of several."""
+    rivals = scores.masked_fill(belongs, -1e9).logsumexp(1, keepdim=True)
+    each = torch.logaddexp(scores, rivals) - scores
+    return (each.masked_fill(~belongs, 0.0).sum(1) / belongs.sum(1)).sum()

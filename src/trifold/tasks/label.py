@@ -27,6 +27,7 @@ __all__ = [
     "find_format",
     "label_keys",
     "label_of",
+    "listed",
     "named",
     "several_in",
     "sort_labels",
@@ -156,7 +157,7 @@ class LabelFormat:
         Raises:
             DataError: there are several where one is wanted, or a list has another length than those of training.
         """
-        cell = _opened(value)
+        cell = listed(value)
         if isinstance(cell, Mapping):
             if all(label_of(mark) is None for mark in cell.values()):
                 return None
@@ -207,7 +208,7 @@ def find_format(
         >>> find_format([([0, 1, 1], ":1"), ([0, 0, 1], ":2")], multi=True, separator=None).vector
         ('label_0', 'label_1', 'label_2')
     """
-    opened = [(_opened(value), origin) for value, origin in cells]
+    opened = [(listed(value), origin) for value, origin in cells]
     texts = [value for value, _ in opened if isinstance(value, str) and value.strip()]
     chosen = separator if separator is not None else _separator_in(texts, multi=multi)
     lists = [(_divided(value, chosen) if isinstance(value, str) else value, origin)
@@ -233,19 +234,26 @@ def divide_known(text: str, known: Collection[str]) -> list[str]:
 
 
 def several_in(row: Mapping[str, Any], column: str) -> Any:
-    """What stands in a label's column; of `a+b+c` what stands in each, by its name.
+    """What stands in a label's column; of `a+b+c` what stands in each, by its name; of `a|b` in the first that is filled.
 
     Example:
         >>> several_in({"toxic": 1, "rude": 0}, "toxic+rude")
         {'toxic': 1, 'rude': 0}
     """
+    if column not in row and "|" in column:
+        return next((row[part] for part in column.split("|") if label_of(row.get(part)) is not None), None)
     if column not in row and "+" in column:
         return {part: row.get(part) for part in column.split("+")}
     return row.get(column)
 
 
-def _opened(value: Any) -> Any:
-    """A list that was written out as text, as JSON, Python and numpy do, as a list again."""
+def listed(value: Any) -> Any:
+    """A list that was written out as text, as JSON, Python and numpy do, as a list again.
+
+    Example:
+        >>> listed("['a', 'b']"), listed("[0. 1.]"), listed("a [b]")
+        (['a', 'b'], ['0', '1'], 'a [b]')
+    """
     if not isinstance(value, str) or not (value.strip().startswith("[") and value.strip().endswith("]")):
         return list(value) if isinstance(value, tuple) else value
     text = value.strip()

@@ -68,6 +68,7 @@ class Role:
         parts: usual names of which each is only a part of what is meant, such as title and content.
         alone: of a role that is not needed: usual names of the label's column that mean that there is nothing else to
             read; with another, a file whose further texts nobody reads is refused.
+        together: whether all columns with a usual name play it, as `a+b`.
 
     Example:
         >>> Role("text", ("text", "sentence")).needed
@@ -81,6 +82,7 @@ class Role:
     beside: tuple[tuple[str, str], ...] = ()
     parts: tuple[str, ...] = ()
     alone: tuple[str, ...] | None = None
+    together: bool = False
 
 
 Columns = Mapping[str, str]
@@ -266,6 +268,8 @@ def _usual(role: Role, header: Sequence[str]) -> list[str]:
 
 def _choose(role: Role, usual: Sequence[str], rows: Sequence[Row], origin: str) -> str:
     """The most telling column, and those that are filled only in rows where it is not."""
+    if role.together:
+        return "+".join(usual)
     chosen, others = [usual[0]], []
     for name in usual[1:]:
         apart = rows and not any(_has(row, name) and any(_has(row, other) for other in chosen) for row in rows)

@@ -26,7 +26,7 @@ from trifold.tasks.task import Prediction
 from trifold.tasks.whole_text import WholeTexts, texts_in
 from trifold.text import Tokenizer
 
-__all__ = ["SCORE", "RegressionTask", "find_scale", "score_of"]
+__all__ = ["SCORE", "RegressionTask", "find_scale", "scale_of", "score_of"]
 
 SCORE = ("score", "scores", "similarity", "similarity_score", "relatedness_score", "rating", "stars", "label", "labels",
          "target", "value", "gold")  # fmt: skip
@@ -88,12 +88,26 @@ def find_scale(config: Regression, rows: Sequence[Placed]) -> Regression:
     Raises:
         DataError: all rows have the same score.
     """
-    scores = np.array([score for row, columns in rows if (score := _score_or_none(row, columns["score"])) is not None])
-    if len(scores) < 2 or scores.std() <= 1e-12 * np.abs(scores).max():
-        raise DataError("task.one_score", given=scores[0] if len(scores) else "-", count=len(scores))
-    mean = float(scores.mean()) if config.mean is None else config.mean
-    deviation = float(scores.std()) if config.deviation is None else config.deviation
+    count, mean, deviation = scale_of(rows)
+    if not deviation:
+        raise DataError("task.one_score", given=mean, count=count)
+    mean = mean if config.mean is None else config.mean
+    deviation = deviation if config.deviation is None else config.deviation
     return replace(config, mean=mean, deviation=deviation, pairs=any("text_pair" in columns for _, columns in rows))
+
+
+def scale_of(rows: Sequence[Placed]) -> tuple[int, float, float]:
+    """How many rows have a score, and the mean and deviation of these; a deviation of 0 where they do not vary.
+
+    Example:
+        >>> scale_of([(Row({"score": score}, ""), {"score": "score"}) for score in (1, "3", None)])
+        (2, 2.0, 1.0)
+    """
+    scores = np.array([score for row, columns in rows if (score := _score_or_none(row, columns["score"])) is not None])
+    if not len(scores):
+        return 0, 0.0, 0.0
+    varies = scores.std() > 1e-12 * np.abs(scores).max()
+    return len(scores), float(scores.mean()), float(scores.std()) if varies else 0.0
 
 
 def _score_or_none(row: Row, column: str) -> float | None:
