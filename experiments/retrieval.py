@@ -29,6 +29,7 @@ from trifold.evaluation.metric import average_precision, mean, ndcg
 from trifold.evaluation.statistics import bootstrap
 from trifold.retrieval import KnowledgeBase, answer_from_triples, meaning_scores
 from trifold.tasks import load_fine_tuned
+from trifold.tasks.experiment import Reading
 from trifold.tasks.knowledge import judge_knowledge
 
 DATA = Path(os.environ.get("TRIFOLD_DATA", "data"))
@@ -143,7 +144,7 @@ def answers(place: Path, reader: str, embedder: Any) -> None:
     """Search and read: answers of a reader to every fourth question of CMRC, from the five best passages of the base."""
     base, _ = base_of(place, "cmrc2018_dev", embedder)
     tuned = load_fine_tuned(reader)
-    asked = labelled_records(tuned, str(DATA / "qa_zh/cmrc2018_dev.jsonl.gz"))[::4]
+    asked = labelled_records(tuned, [str(DATA / "qa_zh/cmrc2018_dev.jsonl.gz")], Reading())[0][::4]
     whole = judge_knowledge(base, tuned, asked, embedder=embedder)["metrics"]
     given = {name: asdict(bootstrap(tally))
              for name, tally in tuned.task.measure(asked, tuned.task.predict(tuned.model, asked)).items()}  # fmt: skip

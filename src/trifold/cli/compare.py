@@ -3,8 +3,8 @@
 from typing import Any
 
 from trifold.cli.option import READING, Command, Option, Request
-from trifold.cli.tuned import row_options
-from trifold.errors import UsageError
+from trifold.cli.tuned import reading_of
+from trifold.errors import DataError, UsageError
 from trifold.locale import message
 
 __all__ = ["COMMAND"]
@@ -20,11 +20,18 @@ def run(request: Request) -> dict[str, Any]:
     kinds = [tuned.task.config.kind for tuned in (one, other)]
     if kinds[0] != kinds[1]:
         raise UsageError("cli.other_task", path=values.second, given=kinds[1], wanted=kinds[0])
-    sides = []
+    reading, sides = reading_of(request), []
     for tuned in (one, other):
-        records = labelled_records(tuned, values.data, row_options(request))
-        sides.append((records, tuned.task.predict(tuned.model, records)))
-    found = compare(one.task, sides[0][0], sides[0][1], sides[1][1])
+        records, account = labelled_records(tuned, [values.data], reading)
+        sides.append({record.origin: record for record in records})
+        for line in account.lines():
+            console.note(line)
+    both = [origin for origin in sides[0] if origin in sides[1]]
+    if not both:
+        raise DataError("task.nothing_left", split=values.data, count=len(sides[0]), reasons="-")
+    told = [[side[origin] for origin in both] for side in sides]
+    said = [tuned.task.predict(tuned.model, records) for tuned, records in zip((one, other), told, strict=True)]
+    found = {**compare(one.task, told[0], *said), "account": account.to_json()}
     for name, line in found["differences"].items():
         text = f"{line['first']:.4f} - {line['second']:.4f} = {line['value']:+.4f}"
         console.say(f"{name:<20} {text}  [{line['low']:+.4f}, {line['high']:+.4f}]  p = {line['p']:.4f}")
@@ -42,4 +49,5 @@ COMMAND = Command(
         *READING,
     ),
     run=run,
+    sections=("data",),
 )

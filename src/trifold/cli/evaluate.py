@@ -1,12 +1,14 @@
 """`trifold evaluate`: how well a model knows a text, or does its task."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from trifold.cli.console import warn_unknown
 from trifold.cli.experiment import DATA_OPTIONS, source_options
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import require_task, row_options, trained_columns
+from trifold.cli.tuned import place_given, reading_of, require_task
+from trifold.errors import DataError
 from trifold.locale import message
 
 __all__ = ["COMMAND", "labelled_records"]
@@ -38,13 +40,15 @@ def _judge(request: Request) -> dict[str, Any]:
     from trifold.tasks import judge, load_fine_tuned
 
     tuned = load_fine_tuned(request.values.run)
-    records = [record for file in request.values.data for record in labelled_records(tuned, file, row_options(request))]
+    records, account = labelled_records(tuned, request.values.data, reading_of(request))
+    for line in account.lines():
+        request.console.note(line)
     if request.values.kb is not None:
         found = _judge_base(request, tuned, records)
     else:
         found = judge(tuned.task, records, tuned.task.predict(tuned.model, records))
     say_judgement(found, request.console)
-    return found
+    return {**found, "account": account.to_json()}
 
 
 def _judge_base(request: Request, tuned: Any, records: list[Any]) -> dict[str, Any]:
@@ -58,13 +62,32 @@ def _judge_base(request: Request, tuned: Any, records: list[Any]) -> dict[str, A
     return judge_knowledge(KnowledgeBase(request.values.kb), tuned, records, embedder=embedder, k=request.values.k)
 
 
-def labelled_records(tuned: Any, file: str, options: Any) -> list[Any]:
-    """The records of a file, read with the columns that the model was trained with where the file has them."""
-    from trifold.data.rows import read_rows
-    from trifold.tasks.record import make_records, place_rows
+def labelled_records(tuned: Any, files: Sequence[str], reading: Any) -> tuple[list[Any], Any]:
+    """The records of files, and what became of their columns and rows.
 
-    rows = list(read_rows(file, options))
-    return make_records(place_rows(rows, tuned.task.roles, trained_columns(tuned, rows)), tuned.task.record)
+    Columns are those that were named, else those that the model was trained with where the file has them.
+
+    Raises:
+        DataError: a row is damaged and that is not forgiven, or no row can be used.
+    """
+    from trifold.data.reading import ReadReport, SourceOptions
+    from trifold.data.rows import read_rows
+    from trifold.tasks.account import Account, Count
+    from trifold.tasks.record import make_records
+
+    account, records = Account(), []
+    tagged = tuned.task.config.kind == "tagging"
+    options = SourceOptions(on_error=reading.on_error, encoding=reading.encoding, tagged=tagged)
+    for file in files:
+        report, count = account.reports.setdefault(file, ReadReport()), account.splits.setdefault(file, Count())
+        rows = list(read_rows(file, options, report))
+        placed = place_given(tuned, rows, reading.columns, account=account)
+        records += make_records(placed, tuned.task.record, on_error=reading.on_error, count=count)
+    if not records:
+        reasons = "; ".join(filter(None, (count.reasons for count in account.splits.values()))) or "-"
+        rows = sum(count.rows for count in account.splits.values())
+        raise DataError("task.nothing_left", split=", ".join(files), count=rows, reasons=reasons)
+    return records, account
 
 
 COMMAND = Command(
@@ -80,4 +103,5 @@ COMMAND = Command(
         *DATA_OPTIONS,
     ),
     run=run,
+    sections=("data",),
 )

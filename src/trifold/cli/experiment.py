@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trifold.cli.option import READING, Option, Request
+from trifold.cli.tuned import reading_of
 from trifold.errors import UsageError
 
 __all__ = [
@@ -221,5 +222,6 @@ def source_options(request: Request) -> Any:
     if (pair[0] is None) != (pair[1] is None):
         raise UsageError("cli.half_pair")
     fields = (values.text_field or "text",) if pair[0] is None else pair
-    return SourceOptions(fields=fields, document=values.document or "file", on_error=values.on_error or "strict",
-                         encoding=values.encoding or "utf-8")  # fmt: skip
+    reading = reading_of(request)
+    return SourceOptions(fields=fields, document=values.document or "file", on_error=reading.on_error,
+                         encoding=reading.encoding)  # fmt: skip

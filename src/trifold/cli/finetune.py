@@ -75,18 +75,19 @@ def _run_seeds(request: Request, experiment: Any, out: Path) -> dict[str, Any]:
     from trifold.tasks import finetune
 
     console = request.console
-    found = []
+    found, account = [], {}
     for number in range(request.values.seeds):
         seeded = replace(experiment, training=replace(experiment.training, seed=experiment.training.seed + number))
         with Progress(console, f"{out.name}/{number}", every=5.0) as progress:
             result = finetune(seeded, out / f"seed-{number}", listen=lambda event, p=progress: show(event, p))
         found.append(result.judgement)
+        account = result.account
     summary = {}
     for name in found[0]["metrics"]:
         over = seed_interval([one["metrics"][name]["value"] for one in found])
         summary[name] = {"mean": over.value, "low": over.low, "high": over.high, "seeds": over.n}
         console.say(f"{name:<24} {over.value:.4f}  [{over.low:.4f}, {over.high:.4f}]  n = {over.n}")
-    return {"folder": str(out), "seeds": summary, "runs": found}
+    return {"folder": str(out), "seeds": summary, "account": account, "runs": found}
 
 
 def build(request: Request) -> Any:

@@ -51,6 +51,7 @@ def run_families(request: Request) -> dict[str, Any]:
         raise UsageError("cli.bad_value", option="--task", given=values.task, allowed="classification, span_qa, tagging",
                          hint="")  # fmt: skip
     judged: dict[str, Any] = {}
+    account: dict[str, Any] = {}
     experiment: Any = None
     for family, preset in KINDS.items():
         defaults = {option.field: option.default for option in tuning.COMMAND.options}
@@ -58,7 +59,7 @@ def run_families(request: Request) -> dict[str, Any]:
         experiment = tuning.build(replace(request, values=asked, given=request.given | {"minutes"}))
         with Progress(console, family, every=5.0) as progress:
             made = finetune(experiment, out / family, listen=lambda event, p=progress: tuning.show(event, p))
-        judged[family] = made.judgement
+        judged[family], account = made.judgement, made.account
     rows = {family: one["metrics"] for family, one in judged.items()} | judged["encoder"]["baselines"]
     for who, metrics in rows.items():
         for name, one in metrics.items():
@@ -78,7 +79,7 @@ def run_families(request: Request) -> dict[str, Any]:
             difference = f"{found['value']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
             console.say(message("cli.family_pair", best=best, other=family, metric=first, difference=difference,
                                 p=f"{found['p']:.4f}"))  # fmt: skip
-    return {"families": judged, "best": best, "against": pairs}
+    return {"families": judged, "account": account, "best": best, "against": pairs}
 
 
 def _minutes(text: str) -> float:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trifold.cli.lines import answer_lines
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, text_in, tuned_for, unlabelled_records
+from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, reading_of, text_in, tuned_for
 from trifold.errors import UsageError
 
 __all__ = ["ASK", "CLASSIFY", "TRANSLATE"]
@@ -16,16 +17,20 @@ RUN = Option(name="run", positional=True, required=True, help="option_run_task")
 def classify(request: Request) -> dict[str, Any]:
     """The label of each text, or of each of its words."""
     tuned = tuned_for(request.values.run, "classification", "regression", "tagging", precision=request.values.precision)
-    records = unlabelled_records(tuned, given_rows(request, request.values.text or ()))
-    made = tuned.task.predict(tuned.model, records)
     answers = []
-    for record, one in zip(records, made, strict=True):
-        named = [f"{found['type']}: {found['text']}" for found in one.details.get("entities", ())]
-        request.console.say("\t".join([*_shown(one), " ".join(record.inputs), *named]))
-        answers.append(
-            {"inputs": list(record.inputs), "answer": one.answer, "confidence": one.confidence, **one.details}
-        )
+    for one in answer_lines(request, tuned, request.values.text or ()):
+        if one.said is None:
+            request.console.say()
+            answers.append({"inputs": [], "answer": None, "confidence": None})
+            continue
+        inputs, said = list(one.record.inputs), one.said
+        request.console.say("\t".join([*_shown(said), " ".join(inputs), *_entities(said)]))
+        answers.append({"inputs": inputs, "answer": said.answer, "confidence": said.confidence, **said.details})
     return {"answers": answers}
+
+
+def _entities(said: Any) -> list[str]:
+    return [f"{found['type']}: {found['text']}" for found in said.details.get("entities", ())]
 
 
 def _shown(said: Any) -> list[str]:
@@ -39,12 +44,12 @@ def _shown(said: Any) -> list[str]:
 def translate(request: Request) -> dict[str, Any]:
     """The translation of each text."""
     tuned = tuned_for(request.values.run, "translation", precision=request.values.precision)
-    records = unlabelled_records(tuned, given_rows(request, request.values.text or ()))
-    made = tuned.task.predict(tuned.model, records)
-    for one in made:
-        request.console.say(one.answer)
-    pairs = zip(records, made, strict=True)
-    return {"translations": [{"source": record.inputs[0], "target": one.answer} for record, one in pairs]}
+    found = []
+    for one in answer_lines(request, tuned, request.values.text or ()):
+        request.console.say("" if one.said is None else one.said.answer)
+        source, target = ("", None) if one.said is None else (one.record.inputs[0], one.said.answer)
+        found.append({"source": source, "target": target})
+    return {"translations": found}
 
 
 def ask(request: Request) -> dict[str, Any]:
@@ -55,8 +60,16 @@ def ask(request: Request) -> dict[str, Any]:
     tuned = tuned_for(values.run, "span_qa")
     answer = _from_base(request, tuned) if values.kb is not None else _from_context(request, tuned)
     asked = values.question or ()
-    found = [answer(text_in(row, tuned.task.roles[0])) for row in given_rows(request, asked)]
+    questions = [text_in(row, tuned.task.roles[0], reading_of(request).columns)
+                 for row in given_rows(request, asked, keep_blank=True)]  # fmt: skip
+    found = [answer(question) if question else _nothing(request) for question in questions]
     return found[0] if len(found) == len(asked) == 1 else {"answers": found}
+
+
+def _nothing(request: Request) -> dict[str, Any]:
+    """The answer to a blank line."""
+    request.console.say()
+    return {"question": "", "answer": None}
 
 
 def _from_context(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
@@ -100,8 +113,8 @@ def _from_base(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
     return answer
 
 
-CLASSIFY = Command(name="classify", options=(RUN, TEXTS, *INPUT, PRECISION), run=classify)
-TRANSLATE = Command(name="translate", options=(RUN, TEXTS, *INPUT, PRECISION), run=translate)
+CLASSIFY = Command(name="classify", options=(RUN, TEXTS, *INPUT, PRECISION), run=classify, sections=("data",))
+TRANSLATE = Command(name="translate", options=(RUN, TEXTS, *INPUT, PRECISION), run=translate, sections=("data",))
 ASK = Command(
     name="ask",
     options=(
@@ -115,4 +128,5 @@ ASK = Command(
         Option(name="threshold", kind="number", help="option_threshold"),
     ),
     run=ask,
+    sections=("data",),
 )

@@ -81,7 +81,7 @@ def read_examples(experiment: FineTuning) -> Examples:
     options = SourceOptions(on_error=data.on_error, encoding=data.encoding, tagged=experiment.task.kind == "tagging")
     placed = {}
     for name, files in data.files.items():
-        report = ReadReport()
+        report = account.reports[name] = ReadReport()
         rows = [row for file in files for row in read_rows(file, options, report)]
         if not rows:
             raise DataError("task.no_rows_in", path=", ".join(files))

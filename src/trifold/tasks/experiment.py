@@ -9,7 +9,7 @@ from trifold.config import Chance, Config, Natural, Positive, require
 from trifold.tasks.config import Classification, TaskConfig
 from trifold.training import AdamW, ModelChoice, Schedule, TokenizerChoice, Training
 
-__all__ = ["TRAINING", "FineTuning", "LabelledData", "LowRank"]
+__all__ = ["TRAINING", "FineTuning", "LabelledData", "LowRank", "Reading"]
 
 
 TRAINING = Training(
@@ -25,7 +25,28 @@ TRAINING = Training(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LabelledData(Config):
+class Reading(Config):
+    """How labelled examples are read.
+
+    Attributes:
+        columns: column of each role (`text`, `label`, `source` ...); those not named are found by their usual names.
+        on_error: a damaged row (an unknown label, tags that do not fit) stops the run, or is left out and counted; rows
+            without a text or a label are left out and counted always. `replace` is `skip`, but bytes that cannot be
+            decoded are read as U+FFFD.
+        encoding: of files without a byte order mark.
+
+    Example:
+        >>> Reading().on_error
+        'strict'
+    """
+
+    columns: dict[str, str] = field(default_factory=dict)
+    on_error: Literal["strict", "skip", "replace"] = "strict"
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelledData(Reading):
     """Which examples to train on, to choose by and to judge on.
 
     Attributes:
@@ -34,11 +55,6 @@ class LabelledData(Config):
         test: file to judge on, or several; None: judged on `dev`, which is then a little too kind.
         dev_fraction, test_fraction: how much of `train` is held out where there is no `dev`, no `test`.
         group: column whose equal values are held out together, such as the context of several questions.
-        columns: column of each role (`text`, `label`, `source` ...); those not named are found by their usual names.
-        on_error: a damaged row (an unknown label, tags that do not fit) stops the run, or is left out and counted; rows
-            without a text or a label are left out and counted always. `replace` is `skip`, but bytes that cannot be
-            decoded are read as U+FFFD.
-        encoding: of files without a byte order mark.
 
     Example:
         >>> LabelledData(train="train.tsv").dev is None
@@ -51,9 +67,6 @@ class LabelledData(Config):
     dev_fraction: Chance = 0.1
     test_fraction: Chance = 0.0
     group: str | None = None
-    columns: dict[str, str] = field(default_factory=dict)
-    on_error: Literal["strict", "skip", "replace"] = "strict"
-    encoding: str = "utf-8"
 
     @property
     def files(self) -> dict[str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trifold.config import override
-from trifold.errors import MissingExtraError, TrifoldError
+from trifold.errors import DataError, MissingExtraError, TrifoldError
 from trifold.tasks.best import lower_is_better
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.finetune import finetune
@@ -122,6 +122,8 @@ def _try(
         finetune(experiment, out, listen=watch)
     except _Pruned:
         return "pruned", None
+    except DataError:
+        raise  # no other setting would mend it
     except TrifoldError as error:
         listen(Event("failed", details={"problem": str(error)}))
         return "failed", None

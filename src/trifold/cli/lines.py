@@ -1,0 +1,53 @@
+"""One text in, one answer out: what `classify`, `translate`, `ask` and `generate` have in common."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trifold.cli.option import Request
+from trifold.cli.tuned import given_rows, place_given, reading_of
+
+__all__ = ["Answered", "answer_lines"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One text with its answer.
+
+    Attributes:
+        values: the columns of its row.
+        record: what the model read; None where the row has nothing to read.
+        said: what the model said; None where it read nothing.
+    """
+
+    values: Any
+    record: Any
+    said: Any
+
+
+def answer_lines(
+    request: Request, tuned: Any, texts: Sequence[str], predict: Callable[[list[Any]], Sequence[Any]] | None = None
+) -> Iterator[Answered]:
+    """The answers to all texts, in order; a row without a text has none, and the reasons are said.
+
+    Args:
+        request: what the user asked.
+        tuned: the model.
+        texts: those of the command line.
+        predict: another way to answer records than the task's own.
+    """
+    from trifold.tasks.account import Account, Count
+    from trifold.tasks.record import make_records
+
+    reading, account, count = reading_of(request), Account(), Count()
+    rows = given_rows(request, texts, keep_blank=True)
+    placed = place_given(tuned, rows, reading.columns, labelled=False, account=account)
+    made = [make_records([one], tuned.task.record, on_error=reading.on_error, count=count) for one in placed]
+    records = [record for some in made for record in some]
+    if request.values.input is not None:
+        account.splits[str(request.values.input)] = count
+        for line in account.lines():
+            request.console.note(line)
+    said = iter((predict or (lambda given: tuned.task.predict(tuned.model, given)))(records))
+    for row, some in zip(rows, made, strict=True):
+        yield Answered(row.values, some[0], next(said)) if some else Answered(row.values, None, None)
