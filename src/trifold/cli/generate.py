@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from trifold.cli.console import Console
+from trifold.cli.lines import answer_lines
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, text_in, tuned_for, unlabelled_records
+from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, text_in, tuned_for
 from trifold.errors import UsageError
 from trifold.locale import message
 
@@ -28,9 +29,10 @@ def run(request: Request) -> dict[str, Any]:
     values, console = request.values, request.console
     chosen = {name: getattr(values, name) for name in SAMPLING if name in request.given}
     sampling = _seeded(Sampling(**chosen, stop=tuple(values.stop or ())), values.n)
-    rows = given_rows(request, [*(values.text or ()), *(values.prompt or ())])
+    texts = [*(values.text or ()), *(values.prompt or ())]
     if is_fine_tuned(values.run):
-        return _answer(request, rows, sampling)
+        return _answer(request, texts, sampling)
+    rows = given_rows(request, texts)
     generator = Generator.from_pretrained(values.run)
     lower_precision(generator.model, values.precision, decoding=True)
     prompts = [text_in(row, ROLES[0]) for row in rows]
@@ -85,18 +87,25 @@ def _spelled(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     return [tokenizer.decode([token], skip_special=False) for token in ids]
 
 
-def _answer(request: Request, rows: list[Any], sampling: Any) -> dict[str, Any]:
-    """Answers of a model tuned on instructions, which reads each prompt through its template."""
+def _answer(request: Request, texts: Sequence[str], sampling: Any) -> dict[str, Any]:
+    """Answers of a model tuned on instructions, which reads each prompt through its template; none to a blank line."""
     tuned = tuned_for(request.values.run, "generation", precision=request.values.precision)
-    records = unlabelled_records(tuned, rows)
-    given = [row.values.get("text") or record.inputs[0] for row, record in zip(rows, records, strict=True)]
     seeds = [None if sampling.seed is None else sampling.seed + number for number in range(request.values.n)]
-    rounds = [tuned.task.write(tuned.model, records, replace(sampling, seed=seed)) for seed in seeds]
-    said = [{"prompt": prompt, "seed": seed, "text": one.answer, **one.details}
-            for prompt, made in zip(given, zip(*rounds, strict=True), strict=True)
-            for seed, one in zip(seeds, made, strict=True)]  # fmt: skip
-    for one in said:
-        request.console.say(one["text"])
+
+    def write(records: list[Any]) -> list[tuple[Any, ...]]:
+        rounds = [tuned.task.write(tuned.model, records, replace(sampling, seed=seed)) for seed in seeds]
+        return list(zip(*rounds, strict=True))
+
+    said = []
+    for one in answer_lines(request, tuned, texts, write):
+        if one.said is None:
+            request.console.say()
+            said.append({"prompt": "", "seed": None, "text": None})
+            continue
+        for seed, answer in zip(seeds, one.said, strict=True):
+            request.console.say(answer.answer)
+            prompt = one.values.get("text") or one.record.inputs[0]
+            said.append({"prompt": prompt, "seed": seed, "text": answer.answer, **answer.details})
     return {"generations": said}
 
 
@@ -128,4 +137,5 @@ COMMAND = Command(
         PRECISION,
     ),
     run=run,
+    sections=("data",),
 )

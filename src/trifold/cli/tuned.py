@@ -19,7 +19,6 @@ __all__ = [
     "text_in",
     "trained_columns",
     "tuned_for",
-    "unlabelled_records",
 ]
 
 TEXTS = Option(name="text", positional=True, many=True, help="option_texts")
@@ -43,13 +42,6 @@ def given_rows(request: Request, texts: Sequence[str], *, keep_blank: bool = Fal
         return list(read_rows("-", options))
     return [*(Row({"text": text}, f"#{number}") for number, text in enumerate(texts, 1)),
             *(read_rows(file, options) if file is not None else [])]  # fmt: skip
-
-
-def unlabelled_records(tuned: Any, rows: Sequence[Any]) -> list[Any]:
-    """Records without labels, with columns found as in training; plain texts are the first role."""
-    from trifold.tasks.record import make_records
-
-    return make_records(place_given(tuned, rows, {}, labelled=False), tuned.task.record)
 
 
 def reading_of(request: Request) -> Any:
