@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor
 
-__all__ = ["assert_as_exact", "assert_same_sums", "rounding"]
+__all__ = ["LAYERS", "assert_as_exact", "assert_same_sums", "rounding"]
+
+LAYERS = 64
+"""Products and sums that follow one another in a model of a few blocks; each is over `d_model` terms or more."""
 
 
 def rounding(dtype: torch.dtype, *, terms: int, scale: float) -> float:
@@ -17,9 +20,11 @@ def rounding(dtype: torch.dtype, *, terms: int, scale: float) -> float:
 
 def assert_same_sums(made: Tensor, wanted: Tensor, *, terms: int) -> None:
     """Two ways of adding the same terms, in the format of `made`, differ by rounding alone."""
-    bound = rounding(made.dtype, terms=terms, scale=max(1.0, float(wanted.abs().max())))
-    worst = float((made.double() - wanted.double()).abs().max())
-    assert worst <= bound, f"{worst:.3g} apart, {bound:.3g} allowed in {made.dtype} at {float(wanted.abs().max()):.3g}"
+    bound = rounding(made.dtype, terms=terms, scale=max(1.0, float(wanted.detach().abs().max())))
+    worst = float((made.detach().double() - wanted.detach().double()).abs().max())
+    assert worst <= bound, (
+        f"{worst:.3g} apart, {bound:.3g} allowed in {made.dtype} at {float(wanted.detach().abs().max()):.3g}"
+    )
 
 
 def assert_as_exact(made: Tensor, plain: Tensor, exact: Tensor, *, times: float = 4.0) -> None:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.bounds import assert_same_sums
 from tests.shapes import WRITERS, build
 from trifold.generation import kernel, lower_precision
 from trifold.generation.decoding import Decoding
@@ -86,7 +87,7 @@ def test_what_the_kernel_cannot_read_goes_to_torch():
     with torch.inference_mode():
         turned = torch.nn.Parameter(plain.weight.detach().t().contiguous().t())
         layer.weight = turned
-        torch.testing.assert_close(layer(x), plain(x))
+        assert_same_sums(layer(x), plain(x), terms=32)
         plain.weight = turned
         assert StreamedLinear(plain).weight.is_contiguous()
         with pytest.raises(RuntimeError):
@@ -115,7 +116,7 @@ def test_a_model_that_decodes_can_be_copied(kind):
 def test_a_view_with_gaps_and_an_empty_batch_are_read_as_they_are():
     plain = torch.nn.Linear(32, 8)
     layer, x = StreamedLinear(plain), torch.randn(2, 64)[:, ::2]
-    torch.testing.assert_close(layer(x), plain(x))
+    assert_same_sums(layer(x), plain(x), terms=32)
     assert layer(torch.zeros(0, 32)).shape == (0, 8)
 
 

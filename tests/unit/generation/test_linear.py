@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.bounds import assert_same_sums
 from tests.shapes import WRITERS, build
 from trifold.cli.main import main
 from trifold.generation import Generator, Sampling, linear, lower_precision
@@ -51,7 +52,7 @@ def test_packed_weights_give_the_same_numbers(rows, bias):
     plain = torch.nn.Linear(96, 160, bias=bias).to(torch.bfloat16)
     x = torch.randn(3, rows, 96, dtype=torch.bfloat16)
     with torch.inference_mode():
-        torch.testing.assert_close(PackedLinear(plain)(x), plain(x))
+        assert_same_sums(PackedLinear(plain)(x), plain(x), terms=96)
         made = PackedLinear(plain, gelu=True)(x).float()
         torch.testing.assert_close(made, F.gelu(plain.float()(x.float())), rtol=1e-2, atol=1e-2)
 
@@ -87,13 +88,15 @@ def test_every_product_becomes_int8_and_the_embedding_stays(name):
     assert model.embedding.tokens.weight.dtype == torch.bfloat16
 
 
-def _trained():
+@pytest.fixture(scope="module")
+def trained():
+    """A model that knows a text by heart, its tokenizer, and the text."""
     tokenizer = train_tokenizer([TEXT], kind="byte_bpe", vocab_size=300)
     torch.manual_seed(0)
     model = Pretrained.from_preset("llama", size="tiny", vocab_size=tokenizer.vocab_size, max_length=64)
     ids = torch.tensor(tokenizer.encode(TEXT).ids.tolist()[:520]).reshape(-1, 65)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(60):
+    for _ in range(150):  # until it knows the text by heart, on every processor
         loss = F.cross_entropy(model.head(model.decode(ids[:, :-1])).flatten(0, 1), ids[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
@@ -102,10 +105,10 @@ def _trained():
 
 
 @pytest.mark.parametrize("rows", [0, 10_000])
-def test_perplexity_in_eight_bits_is_within_half_a_percent(rows, monkeypatch):
+def test_perplexity_in_eight_bits_is_within_half_a_percent(rows, monkeypatch, trained):
     """By torch's product and by our own, which decoding uses."""
     monkeypatch.setitem(ROWS, torch.int8, rows)
-    model, tokenizer, ids = _trained()
+    model, tokenizer, ids = trained
     perplexity = {}
     for precision in ("float32", "int8"):
         lean = lower_precision(copy.deepcopy(model), precision)
@@ -118,8 +121,8 @@ def test_perplexity_in_eight_bits_is_within_half_a_percent(rows, monkeypatch):
     assert Generator(lean, tokenizer).generate("the quick brown", greedy)[0].text == exact
 
 
-def test_generate_takes_a_precision_and_refuses_others(tmp_path, capsys):
-    model, tokenizer, _ = _trained()
+def test_generate_takes_a_precision_and_refuses_others(tmp_path, capsys, trained):
+    model, tokenizer, _ = trained
     model.save_pretrained(tmp_path / "model", tokenizer=tokenizer)
     words = ["generate", str(tmp_path / "model"), "--prompt", "the quick", "--max-tokens", "4", "--temperature", "0"]
     said = {}
