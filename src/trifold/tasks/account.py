@@ -81,7 +81,7 @@ class Count:
 
 @dataclass(slots=True)
 class Cut:
-    """How many texts were laid before a model, and how many were too long for it.
+    """How many texts were laid before a model, how many were too long for it, and which setting says how long they may be.
 
     Example:
         >>> cut = Cut(limit=8)
@@ -93,6 +93,7 @@ class Cut:
     limit: int = 0
     texts: int = 0
     cut: int = 0
+    setting: str = "task.max_length"
 
     def count(self, *, longer: bool) -> None:
         """Count a text, and whether some of it was left off."""
@@ -140,7 +141,8 @@ class Account:
 
     def cut_lines(self, split: str | None = None) -> list[str]:
         """How many texts of each split, or of one, were cut because they were too long."""
-        return [message("task.texts_cut", split=name, cut=one.cut, texts=one.texts, limit=one.limit)
+        return [message("task.texts_cut", split=name, cut=one.cut, texts=one.texts, limit=one.limit,
+                        setting=one.setting)
                 for name, one in self.cut.items() if one.cut and split in (None, name)]  # fmt: skip
 
     def lines(self) -> list[str]:

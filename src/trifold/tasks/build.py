@@ -188,7 +188,7 @@ def remarks(task: Task) -> list[str]:
     """What to say about a task before it is trained: what others cannot open, how tags are counted."""
     settings = ", ".join(portability(task.config))
     portable = [message("task.note_not_portable", settings=settings)] if settings else []
-    return portable + (task.remarks() if isinstance(task, TaggingTask) else [])
+    return portable + (task.remarks() if isinstance(task, TaggingTask | SpanQATask) else [])
 
 
 def is_fine_tuned(path: str | Path) -> bool:

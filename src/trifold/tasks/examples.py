@@ -111,7 +111,9 @@ def _keys(
     headers: dict[str, dict[str, None]] = {}
     for row, _ in placed:
         headers.setdefault(file_of(row), {}).update(dict.fromkeys(row.values))
-    unlabelled = getattr(experiment.task, "multi_label", False)  # a text may have no label at all
+    unlabelled = getattr(
+        experiment.task, "multi_label", experiment.task.kind == "span_qa"
+    )  # there may be no label at all
     keys: list[str | None] = []
     for (row, columns), said in zip(placed, labels, strict=True):
         needed = [columns[role.name] for role in roles

@@ -66,7 +66,7 @@ class Frame:
 
     def take_cut(self) -> Cut:
         """How many texts were laid since the last time, and how many of them were cut."""
-        taken, self.cut = self.cut, Cut(self.limit)
+        taken, self.cut = self.cut, Cut(self.cut.limit, setting=self.cut.setting)
         return taken
 
     def fit(self, parts: Sequence[Ids]) -> list[Ids]:

@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from trifold.batch import IGNORED, Batch, Layout, Loss
 from trifold.data.rows import Row
-from trifold.errors import DataError
 from trifold.evaluation.metric import Tally, mean
 from trifold.evaluation.metric_text import cmrc_exact, cmrc_f1, squad_exact, squad_f1
 from trifold.example import Ids, TrainingExample
+from trifold.locale import message
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.tasks.account import Cut
+from trifold.tasks.answer import Answers, read_answers
 from trifold.tasks.config import SpanQA
 from trifold.tasks.frame import Frame, segments
 from trifold.tasks.head import TaskHead, document_keys, main_layout, task_head
@@ -27,7 +29,7 @@ from trifold.tasks.record import Record, Role, mostly_chinese, text_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
 
-__all__ = ["Answers", "Nearness", "SpanHead", "SpanQATask"]
+__all__ = ["Nearness", "SpanHead", "SpanQATask"]
 
 BASE = 2**20
 """A label is `start * BASE + end`, places in the example's own tokens."""
@@ -36,10 +38,10 @@ SCALES, WEIGHT, IN_BOTH = (2.0, 8.0, 32.0), 30.0, 2
 ROLES = (
     Role("question", ("question", "query")),
     Role("context", ("context", "passage", "paragraph")),
-    Role("answers", ("answers", "answer"), label=True),
+    Role("answers", ("answers", "answer", "answers.text", "answer_text"), label=True),
+    Role("start", ("answer_start", "answers.answer_start", "start"), needed=False, label=True),
+    Role("impossible", ("is_impossible", "impossible"), needed=False, label=True),
 )
-Answers = tuple[tuple[str, int], ...]
-"""Gold answers: text and where it begins in the context, -1 where that is not known; none: unanswerable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +145,20 @@ class SpanQATask:
     def __init__(self, config: SpanQA, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer, self.needs_segments = config, tokenizer, config.match
         self.frame, self.vocab_size = Frame(tokenizer, model, config.max_length), model.vocab_size
+        self.frame.cut, self.guesses = Cut(config.max_question, setting="task.max_question"), 0
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Question, context and gold answers, whose offsets are checked against the context."""
         question, context = text_of(row, columns["question"]), text_of(row, columns["context"])
-        gold = _answers(row, columns["answers"], context) if "answers" in columns else None
+        gold = read_answers(row, columns, context, guessed=self._guess) if "answers" in columns else None
         return Record((question, context), gold, row.origin)
+
+    def _guess(self) -> None:
+        self.guesses += 1
+
+    def remarks(self) -> list[str]:
+        """How many answers were taken to stand at the first of several places."""
+        return [message("task.note_guessed", count=self.guesses)] if self.guesses else []
 
     def build_head(self, d_model: int) -> nn.Module:
         """Two outputs a token: begin and end."""
@@ -159,7 +169,7 @@ class SpanQATask:
         windows = []
         for number in range(len(records)):
             question, context = next(encoded), next(encoded)
-            asked = question.ids[: self.config.max_question]
+            asked = self._asked(question.ids)
             room = self.frame.limit - len(asked) - len(self.frame.first) - 2
             start = 0
             while True:
@@ -170,6 +180,12 @@ class SpanQATask:
                     break
                 start += min(self.config.stride, room)
         return windows
+
+    def _asked(self, ids: Ids) -> Ids:
+        """The question as it is read: of one that is too long, which is counted, half its beginning and half its end."""
+        most = min(self.config.max_question, self.frame.limit // 2)
+        self.frame.cut.count(longer=len(ids) > most)
+        return ids if len(ids) <= most else np.concatenate([ids[: most // 2], ids[most // 2 - most :]])
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """One example a window; the answer, or no answer where it stands elsewhere."""
@@ -314,26 +330,3 @@ def _marks(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     assert batch.labels is not None, "labels mark the windows"
     rows, places = (batch.labels != IGNORED).nonzero(as_tuple=True)
     return rows, places, batch.labels[rows, places]
-
-
-def _answers(row: Row, column: str, context: str) -> Answers:
-    """Gold answers in any of the usual shapes; an offset that does not fit is looked for."""
-    value = row.values.get(column)
-    if isinstance(value, str):
-        value = [value] if value else []
-    if isinstance(value, dict):
-        value = [{"text": text, "start": start} for text, start in
-                 zip(value.get("text", []), value.get("answer_start", []), strict=True)]  # fmt: skip
-    if not isinstance(value, list):
-        raise DataError("task.bad_value", origin=row.origin, name=column, given=type(value).__name__)
-    found = []
-    for one in value:
-        given = one if isinstance(one, dict) else {"text": one}
-        text, start = given.get("text"), given.get("start", given.get("answer_start", -1))
-        if not isinstance(text, str) or isinstance(start, bool) or not isinstance(start, int):
-            raise DataError("task.bad_value", origin=row.origin, name=column, given=type(text).__name__)
-        fits = start >= 0 and context[start : start + len(text)] == text
-        found.append((text, start if fits else context.find(text)))
-    if found and all(start < 0 for _, start in found):  # to take it for unanswerable would teach the model to be silent
-        raise DataError("task.answer_elsewhere", origin=row.origin, answer=found[0][0][:80])
-    return tuple(found)
