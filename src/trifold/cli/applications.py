@@ -104,8 +104,9 @@ def _translate(out: Path, request: Request, minutes: float) -> Shown:
 
 
 def _generate(out: Path, request: Request, minutes: float) -> Shown:
+    from trifold.data.rows import Row
     from trifold.generation import Sampling
-    from trifold.tasks import Generation, LabelledData, Record
+    from trifold.tasks import Generation, LabelledData
     from trifold.tasks.generation import GenerationTask
     from trifold.training import ModelChoice
 
@@ -115,7 +116,8 @@ def _generate(out: Path, request: Request, minutes: float) -> Shown:
     tuned, judged = _tune("generation", out, request, _experiment(start, task, data, minutes, evaluate_every=25))
     assert isinstance(tuned.task, GenerationTask)
     asked = [("Who does it?", "The old man likes the map."), ("是谁做的？", "医生看见两个苹果。")]
-    records = [Record((tuned.task.render(*one),)) for one in asked]
+    rows = [Row({"prompt": prompt, "input": given}, "") for prompt, given in asked]
+    records = [tuned.task.question(row, {"prompt": "prompt", "input": "input"}) for row in rows]
     made = tuned.task.write(tuned.model, records, Sampling(temperature=0.0, max_tokens=24))
     samples = [(" ".join(one), answer.answer) for one, answer in zip(asked, made, strict=True)]
     return _said(Shown("generation", out / "generation", judged, samples), request)

@@ -80,10 +80,15 @@ class Console:
         self.note(f"{self._paint('31', message('cli.error'))} {text} [{code}]")
 
     def result(self, data: dict[str, Any]) -> None:
-        """Write the machine-readable result; only with `--json`."""
-        if self.as_json and not self.follows:
+        """Write the machine-readable result, where there is any; only with `--json`."""
+        if self.as_json and not self.follows and data:
             text = json.dumps(_plain(data), ensure_ascii=False, indent=2, allow_nan=False)
             print(text, file=self.out, flush=True)
+
+    def result_line(self, data: dict[str, Any]) -> None:
+        """Write one of several machine-readable results in a line; only with `--json`."""
+        if self.as_json and not self.follows:
+            print(json.dumps(_plain(data), ensure_ascii=False, allow_nan=False), file=self.out, flush=True)
 
     def _paint(self, color: str, text: str) -> str:
         return f"\x1b[{color}m{text}\x1b[0m" if self.color else text

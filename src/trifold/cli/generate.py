@@ -24,7 +24,6 @@ def run(request: Request) -> dict[str, Any]:
     from trifold.generation import Generator, Sampling, lower_precision
     from trifold.native import keep_memory
     from trifold.tasks.build import is_fine_tuned
-    from trifold.tasks.generation import ROLES
 
     values, console = request.values, request.console
     chosen = {name: getattr(values, name) for name in SAMPLING if name in request.given}
@@ -32,28 +31,44 @@ def run(request: Request) -> dict[str, Any]:
     texts = [*(values.text or ()), *(values.prompt or ())]
     if is_fine_tuned(values.run):
         return _answer(request, texts, sampling)
-    rows = given_rows(request, texts)
+    rows = given_rows(request, texts, keep_blank=True)
     generator = Generator.from_pretrained(values.run)
     lower_precision(generator.model, values.precision, decoding=True)
-    prompts = [text_in(row, ROLES[0]) for row in rows]
-    if len(prompts) == values.n == sampling.beams == 1 and not console.as_json:
+    prompts = _prompts(generator, rows)
+    if len(prompts) == values.n == sampling.beams == 1 and isinstance(prompts[0], str) and not console.as_json:
         _stream(request, generator, prompts[0], sampling)
         return {}
     keep_memory()
-    seeds = [None if sampling.seed is None else sampling.seed + number for number in range(values.n)]
+    return {"generations": _continue(request, generator, prompts, sampling)}
+
+
+def _continue(request: Request, generator: Any, prompts: list[Any], sampling: Any) -> list[dict[str, Any]]:
+    """So many texts for each prompt; nothing for one that is blank."""
+    seeds = [None if sampling.seed is None else sampling.seed + number for number in range(request.values.n)]
     asked = [(prompt, seed) for prompt in prompts for seed in seeds]
-    given = None if sampling.seed is None else [seed for _, seed in asked]
-    made = generator.generate([prompt for prompt, _ in asked], sampling, seeds=given, special=values.special)
-    said = []
-    for (prompt, seed), text in zip(asked, made, strict=True):
-        _say_cut(text.prompt_cut, sampling, console)
-        console.say(text.text if generator.model.config.encoder is not None else prompt + text.text)
-        said.append({"prompt": prompt, "seed": seed, **_plain(text), "tokens": _spelled(generator.tokenizer, text.ids)})
-    return {"generations": said}
+    there = [(prompt, seed) for prompt, seed in asked if prompt]
+    given = None if sampling.seed is None else [seed for _, seed in there]
+    found = generator.generate([prompt for prompt, _ in there], sampling, seeds=given, special=request.values.special)
+    texts, said = iter(found), []
+    for prompt, seed in asked:
+        shown = prompt if isinstance(prompt, str) else generator.tokenizer.decode(prompt, skip_special=False)
+        text = next(texts) if prompt else None
+        if text is None:
+            request.console.say()
+            said.append({"prompt": "", "seed": seed, "text": ""})
+            continue
+        alone = generator.model.config.encoder is not None or shown is not prompt
+        _say_cut(text.prompt_cut, sampling, request.console)
+        request.console.say(text.text if alone else shown + text.text)
+        said.append({"prompt": shown, "seed": seed, **_plain(text), "tokens": _spelled(generator.tokenizer, text.ids)})
+    return said
 
 
 def _stream(request: Request, generator: Any, prompt: str, sampling: Any) -> None:
-    """One text, shown while it is written."""
+    """One text, shown while it is written; nothing for a blank prompt."""
+    if not prompt:
+        request.console.say()
+        return
     console, special = request.console, request.values.special
     _say_cut(generator.cut(prompt, sampling, special=special), sampling, console)
     console.say("" if generator.model.config.encoder is not None else prompt, end="")
@@ -102,11 +117,22 @@ def _answer(request: Request, texts: Sequence[str], sampling: Any) -> dict[str, 
             request.console.say()
             said.append({"prompt": "", "seed": None, "text": None})
             continue
+        cut = one.said[0].details.get("prompt_cut")
+        if cut:
+            request.console.warn(message("cli.chat_prompt_cut", cut=f"{cut:,}"))
         for seed, answer in zip(seeds, one.said, strict=True):
             request.console.say(answer.answer)
             prompt = one.values.get("text") or one.record.inputs[0]
             said.append({"prompt": prompt, "seed": seed, "text": answer.answer, **answer.details})
     return {"generations": said}
+
+
+def _prompts(generator: Any, rows: list[Any]) -> list[Any]:
+    """What is continued: the text of each row, or a conversation as the model's own chat template lays it out."""
+    from trifold.tasks.generation import PROMPT
+    from trifold.tasks.talk import conversation_ids
+
+    return [conversation_ids(generator, row) or text_in(row, PROMPT) for row in rows]
 
 
 def _plain(text: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import warnings
 
 from trifold.cli import (
     bench,
+    chat,
     compare,
     configuration,
     convert,
@@ -53,6 +54,7 @@ COMMANDS: tuple[Command, ...] = (
     index.ADD,
     index.SEARCH,
     generate.COMMAND,
+    chat.COMMAND,
     fill_mask.COMMAND,
     restore.COMMAND,
     evaluate.COMMAND,

@@ -66,9 +66,10 @@ def _record(subject: Subject) -> Record:
     assert subject.tuned is not None
     task = subject.tuned.task
     labels = getattr(task.config, "labels", ()) or getattr(task.config, "tags", ())
+    read = next(role.name for role in task.roles if not role.label)
     values = {role.name: (labels[0] if labels else "the answer") if role.label else "the text to read, and the answer"
-              for role in task.roles}  # fmt: skip
-    return task.record(Row(values, "#1"), {role.name: role.name for role in task.roles})
+              for role in task.roles if role.needed or role.label or role.name == read}  # fmt: skip
+    return task.record(Row(values, "#1"), {name: name for name in values})
 
 
 def _agrees(learned: TrainingExample, seen: list[int]) -> bool:

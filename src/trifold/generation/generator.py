@@ -179,7 +179,9 @@ class Generator:
         row = self._encode(prompt, 1, special=special)
         return len(row) - len(self._fit(row, sampling))
 
-    def stream(self, prompt: str, sampling: Sampling | None = None, *, special: bool = False) -> Iterator[str]:
+    def stream(
+        self, prompt: str | Sequence[int], sampling: Sampling | None = None, *, special: bool = False
+    ) -> Iterator[str]:
         """Continue one prompt, giving the text piece by piece: whole characters, and no part of a stop string.
 
         Raises:

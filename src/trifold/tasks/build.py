@@ -17,7 +17,7 @@ from trifold.tasks import config
 from trifold.tasks.classification import ClassificationTask, find_labels, labels_in, notes_on
 from trifold.tasks.config import TaskConfig
 from trifold.tasks.embedding import EmbeddingTask, find_scores
-from trifold.tasks.generation import GenerationTask
+from trifold.tasks.generation import GenerationTask, without_questions
 from trifold.tasks.head import equip
 from trifold.tasks.record import Columns, Placed, Role
 from trifold.tasks.regression import RegressionTask, find_scale
@@ -129,6 +129,8 @@ def complete(wanted: TaskConfig, rows: Sequence[Placed]) -> tuple[TaskConfig, li
             return find_scores(wanted, rows), None
         case config.Tagging():
             return find_tags(wanted, rows), None
+        case config.Generation():
+            return without_questions(wanted, [columns for _, columns in rows]), None
         case _:
             return wanted, None
 
@@ -227,10 +229,12 @@ def _saved_task(folder: Path, path: str | Path) -> TaskConfig:
 
 
 def _as_meant(data: Any) -> Any:
-    """The content of a `task.json`; one from before marks of pairs could be turned off has them."""
+    """The content of a `task.json`; an older one says nothing of marks of pairs and chat templates."""
     task = data.get("task") if isinstance(data, dict) else None
     if not isinstance(task, dict) or "match" in task:
         return data
+    if task.get("kind") == "generation" and "chat_template" not in task:
+        return {**data, "task": {**task, "chat_template": "none"}}
     marked = task.get("kind") == "span_qa" or (task.get("kind") == "classification" and task.get("pairs") is True)
     return {**data, "task": {**task, "match": True}} if marked else data
 

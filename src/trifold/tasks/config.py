@@ -194,13 +194,16 @@ class Translation(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Generation(Config):
-    """Answers to instructions, with the loss on the answer only; without prompts, plain continuation.
+    """Answers to instructions and conversations, with the loss on the answers only; without prompts, plain continuation.
 
     Attributes:
-        template: how an instruction is put before the model; `{prompt}` and `{input}` are filled in, and the same
-            template is used at inference.
+        chat_template: how a conversation is put before the model, in jinja2: `auto`, the one that the model's folder has,
+            else Trifold's; `default`, `chatml`, or `none` for no marks at all; a template, or a file that holds one.
+        template: how an instruction and its input become one question; `{prompt}` and `{input}` are filled in.
         template_without_input: the same for an instruction that has no input.
-        max_length: longest prompt and answer together, in tokens.
+        answers: whether all answers of a conversation are learned from, or the last alone.
+        max_length: longest conversation in tokens; of a longer one the oldest turns go first, then the middle of the last
+            question's input.
 
     Example:
         >>> "{prompt}" in Generation().template
@@ -208,8 +211,10 @@ class Generation(Config):
     """
 
     kind: Literal["generation"] = "generation"
-    template: str = "### {prompt}\n{input}\n### "
-    template_without_input: str = "### {prompt}\n### "
+    chat_template: str = "auto"
+    template: str = "{prompt}\n{input}"
+    template_without_input: str = "{prompt}"
+    answers: Literal["all", "last"] = "all"
     max_length: Count = 512
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from trifold.presets.pretrained import Transformer
 from trifold.tasks.account import Account
 from trifold.tasks.best import Best, choose_metric
 from trifold.tasks.build import build_task, complete, keep_head, notes_on_labels, remarks, save_task
+from trifold.tasks.chat_template import settle_template
 from trifold.tasks.config import Generation, Translation
 from trifold.tasks.examples import Splits, read_examples
 from trifold.tasks.experiment import FineTuning
@@ -111,6 +112,10 @@ def finetune(
         data.account.notes += notes_on_labels(experiment.task, wanted)
         torch.manual_seed(experiment.training.seed)
         model, tokenizer = _start(experiment, [row for row, _ in data.rows["train"]], out)
+        if isinstance(wanted, Generation):
+            wanted, model, added = settle_template(wanted, tokenizer, model)
+            if added:
+                listen(Event("tokens_added", details={"count": len(added), "tokens": " ".join(added)}))
         task = build_task(wanted, tokenizer, model.config, class_weights=weights)
         choice = choose_metric(task, experiment.metric)
         splits = data.records(task)
@@ -312,8 +317,11 @@ def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Tran
 
 
 def _texts_in(value: Any) -> list[str]:
-    if isinstance(value, list):
-        return [" ".join(one for one in value if isinstance(one, str))]
+    """The texts in a value: of a list of words together, of messages each."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return [" ".join(value)]
+    if isinstance(value, list | dict):
+        return [text for one in (value.values() if isinstance(value, dict) else value) for text in _texts_in(one)]
     return [value] if isinstance(value, str) else []
 
 

@@ -58,7 +58,7 @@ class Frame:
         ends = special.sep if not self.decoder else special.eos
         self.num_segments = model.embedding.num_segments
         self.pad = special.pad if special.pad is not None else 0
-        if ends is None or (begins is None and not (self.encoder and self.decoder)):
+        if ends is None or (begins is None and not self.decoder):  # a decoder may begin with the text itself
             raise ConfigError("objective.no_special", objective="fine-tuning", name="sep" if ends is None else "cls")
         self.first = [] if begins is None else [begins]
         self.end = ends

@@ -1,15 +1,16 @@
-"""Instruction tuning: answers to prompts, with the loss on the answer alone; without prompts, plain continuation."""
+"""Instruction tuning and conversations: the loss is on the answers alone; without prompts, plain continuation."""
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from trifold.batch import Batch, Loss
+from trifold.batch import IGNORED, Batch, Loss
 from trifold.data.rows import Row
-from trifold.errors import MissingValueError
+from trifold.errors import DataError, MissingValueError
 from trifold.evaluation.metric import Tally
 from trifold.example import TrainingExample
 from trifold.generation import Sampling
@@ -17,26 +18,61 @@ from trifold.model import Transformer
 from trifold.objective import token_cross_entropy
 from trifold.objective.objective import language_model_loss
 from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.tasks.chat_format import ChatFormat, Laid
+from trifold.tasks.chat_template import template_source
 from trifold.tasks.config import Generation
+from trifold.tasks.conversation import Turn, arrange, is_conversation, read_history, read_messages
 from trifold.tasks.frame import Frame
-from trifold.tasks.record import Record, Role, optional_text, text_of
+from trifold.tasks.record import Record, Role, file_of, optional_text, value_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.tasks.writing import write_answers, written_example
 from trifold.text import Tokenizer
 
-__all__ = ["GenerationTask"]
+__all__ = ["MESSAGES", "PROMPT", "Conversation", "GenerationTask", "without_questions"]
+
+MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
+"""What a column of messages is usually called."""
 
 ROLES = (
-    Role("prompt", ("instruction", "prompt", "question", "query", "document", "input"), needed=False, alone=("text",)),
-    Role("input", ("input", "context"), needed=False),
-    Role("response", ("output", "response", "answer", "completion", "summary", "text"), label=True),
-)
+    Role("response", ("output", "response", "answer", "completion", "chosen", "assistant", "summary", "输出", "回答",
+                      "text"), needed=False, label=True),
+    Role("prompt", ("instruction", "prompt", "question", "query", "user", "human", "problem", "document", "article",
+                    "指令", "问题", "input", "context", "输入", "text"), needed=False, alone=("text", *MESSAGES)),
+    Role("input", ("input", "context", "passage", "输入"), needed=False),
+    Role("messages", MESSAGES, needed=False),
+    Role("history", ("history", "历史"), needed=False),
+    Role("system", ("system", "system_prompt", "system_message"), needed=False),
+)  # fmt: skip
 
+PROMPT = ROLES[1]
+QUESTIONS = {"prompt", "input", "messages"}
+"""Roles that ask something."""
 SLOT = re.compile(r"\{(?:prompt|input)\}")
 
 
+@dataclass(frozen=True, slots=True)
+class Conversation(Record):
+    """An example with all that was said, its last answer being the gold one.
+
+    Attributes:
+        turns: in order; without questions, a text that is continued.
+
+    Example:
+        >>> Conversation(("hello",), "good day", turns=(Turn("user", "hello"), Turn("assistant", "good day"))).gold
+        'good day'
+    """
+
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def asked(self) -> list[Turn]:
+        """The turns up to the last question."""
+        last = max((place for place, turn in enumerate(self.turns) if turn.role == "user"), default=-1)
+        return list(self.turns[: last + 1])
+
+
 class GenerationTask:
-    """Reads an instruction through the template, writes the answer.
+    """Reads a conversation through the chat template, writes the answer.
 
     Args:
         config: with the template.
@@ -51,17 +87,75 @@ class GenerationTask:
     def __init__(self, config: Generation, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
         self.frame = Frame(tokenizer, model, config.max_length)
+        self.format = ChatFormat(tokenizer, template_source(config, tokenizer))
 
-    def record(self, row: Row, columns: Mapping[str, str]) -> Record:
-        """The rendered prompt and, where the file has it, the answer."""
-        prompt, given = (optional_text(row, columns.get(role)) for role in ("prompt", "input"))
-        gold = text_of(row, columns["response"]) if "response" in columns else None
-        if gold is None and not prompt:
-            raise MissingValueError("task.missing_value", origin=row.origin, name=columns.get("prompt", "prompt"))
-        return Record((self.render(prompt, given),), gold, row.origin)
+    def record(self, row: Row, columns: Mapping[str, str]) -> Conversation:
+        """What was said, with an answer to learn from or to judge by."""
+        if not {"response", "messages"} & columns.keys():
+            known = ", ".join(row.values)[:300]
+            role = self.roles[0]
+            raise DataError(
+                "task.no_column", path=file_of(row), role=role.name, usual=", ".join(role.names), known=known
+            )
+        return self._conversation(row, columns, answered=True)
+
+    def question(self, row: Row, columns: Mapping[str, str]) -> Conversation:
+        """What was said up to the last question, to which the model is to find an answer."""
+        return self._conversation(row, columns, answered=False)
+
+    def _conversation(self, row: Row, columns: Mapping[str, str], *, answered: bool) -> Conversation:
+        name = columns.get("messages", columns.get("prompt", columns.get("response", "")))
+        turns = self._turns(row, columns)
+        if any(turn.role == "user" for turn in turns) or self._prompted(columns):
+            turns = list(arrange(turns, row.origin, name, answered=answered))
+            problem = self.format.problem(turns)
+            if problem:
+                raise DataError("task.template_refuses", origin=row.origin, name=name, problem=problem)
+        if not turns:
+            raise MissingValueError("task.empty_value", origin=row.origin, name=name)
+        gold = turns[-1].content if turns[-1].role == "assistant" else None
+        said = "\n".join(turn.content for turn in (turns if gold is None else turns[:-1]))
+        return Conversation((said,), gold, row.origin, turns=tuple(turns))
+
+    @staticmethod
+    def _prompted(columns: Mapping[str, str]) -> bool:
+        """Whether the file has anything that is asked."""
+        return bool(QUESTIONS & columns.keys())
+
+    def _turns(self, row: Row, columns: Mapping[str, str]) -> list[Turn]:
+        system = optional_text(row, columns.get("system"))
+        turns = [Turn("system", system)] if system else []
+        messages = _value(row, columns.get("messages"))
+        if messages is not None:
+            return [*turns, *read_messages(messages, row.origin, columns["messages"])]
+        history = _value(row, columns.get("history"))
+        if history not in (None, []):
+            turns += read_history(history, row.origin, columns["history"])
+        return [*turns, *self._asked(row, columns), *_answer(row, columns.get("response"))]
+
+    def _asked(self, row: Row, columns: Mapping[str, str]) -> list[Turn]:
+        """The question of a row: its instruction with its input, or messages in place of it."""
+        column = columns.get("prompt")
+        if column is not None and is_conversation(asked := value_of(row, column)):
+            return read_messages(asked, row.origin, column)
+        prompt, given = optional_text(row, column), optional_text(row, columns.get("input"))
+        if prompt or given:
+            return [self._question(prompt, given)]
+        if self._prompted(columns):
+            name = column or columns.get("input") or columns.get("messages")
+            raise MissingValueError("task.empty_value", origin=row.origin, name=name)
+        return []
+
+    def _question(self, prompt: str, given: str) -> Turn:
+        if not prompt or not given:
+            return Turn("user", self.render(prompt or given))
+        content = self.render(prompt, given)
+        before, slot, _ = self.config.template.partition("{input}")
+        start = len(before.replace("{prompt}", prompt))
+        return Turn("user", content, (start, start + len(given)) if slot else None)
 
     def render(self, prompt: str, given: str = "") -> str:
-        """The text that the model reads for an instruction: the same code in training and at inference."""
+        """What is asked with an instruction and its input: the same in training and at inference."""
         if not prompt:
             return ""
         template = self.config.template if given.strip() else self.config.template_without_input
@@ -73,44 +167,146 @@ class GenerationTask:
         del d_model
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
-        """Prompt and answer as the family reads them."""
-        return [(one,) for one in self._lay(records)]
+        """Each conversation as the family reads it: a decoder all of it, an encoder-decoder once for each answer."""
+        lay = self._answers if self.frame.encoder else self._whole
+        return [lay(record) if _is_asked(record) else (self._continued(record),) for record in records]
 
-    def _lay(self, records: Sequence[Record]) -> list[TrainingExample]:
-        prompts = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
-        answers = self.tokenizer.encode_ids([record.gold for record in records], plain=True)
-        return [written_example(self.frame, prompt, answer)
-                for prompt, answer in zip(prompts, answers, strict=True)]  # fmt: skip
+    def _continued(self, record: Record) -> TrainingExample:
+        (text,) = self.tokenizer.encode_ids([record.gold or ""], plain=True)
+        nothing = np.zeros(0, dtype=np.int64)
+        return written_example(self.frame, nothing, text)
+
+    def _whole(self, record: Record) -> tuple[TrainingExample, ...]:
+        """A conversation for a decoder."""
+        turns, limit = list(_turns_of(record)), self.frame.limit + 1
+        (laid,) = self.format.lay([turns])
+        longer = len(laid.ids) > limit
+        self.frame.cut.count(longer=longer)
+        if longer:
+            answer = int((laid.answers == laid.answers.max()).sum())
+            asked, _ = self.format.shorten(turns[:-1], max(limit - answer - 1, limit // 4))
+            (laid,) = self.format.lay([[*asked, turns[-1]]])
+            turns = [*asked, turns[-1]]
+        return (self._example(laid, turns, limit),)
+
+    def _example(self, laid: Laid, turns: Sequence[Turn], limit: int) -> TrainingExample:
+        answers = [turn for turn in turns if turn.role == "assistant"]
+        wanted = [turn.learned and (self.config.answers == "all" or turn is answers[-1]) for turn in answers]
+        ids, which = laid.ids[:limit], laid.answers[:limit]
+        learned = np.append(wanted, False)[which]
+        return TrainingExample(labels=np.where(learned, ids, IGNORED)[1:], target=ids[:-1])
+
+    def _answers(self, record: Record) -> tuple[TrainingExample, ...]:
+        """A conversation for an encoder-decoder, which reads all that comes before an answer."""
+        turns = _turns_of(record)
+        places = [place for place, turn in enumerate(turns) if turn.role == "assistant" and turn.learned]
+        chosen = places if self.config.answers == "all" else places[-1:]
+        answers = self.tokenizer.encode_ids([turns[place].content for place in chosen], plain=True)
+        found = []
+        for place, answer in zip(chosen, answers, strict=True):
+            kept, cut = self.fit(turns[:place], self.frame.limit - 1)
+            source = self.prompt(kept, self.frame.limit - 1)
+            self.frame.cut.count(longer=cut or len(answer) >= self.frame.limit)
+            labels = np.append(answer[: self.frame.limit - 1], self.frame.end)
+            target = np.concatenate([[self.frame.pad], labels[:-1]])
+            found.append(TrainingExample(labels=labels, source=np.array(source), target=target))
+        return tuple(found)
+
+    def fit(self, turns: Sequence[Turn], room: int) -> tuple[list[Turn], bool]:
+        """Turns that fit into so many tokens, and whether some of them was left off."""
+        return self.format.shorten(turns, room)
+
+    def prompt(self, turns: Sequence[Turn], room: int) -> list[int]:
+        """What the model reads before it speaks; of what does not fit all the same, the end."""
+        ids = self.format.prompt(turns)[-room:] if turns else list(self.frame.first)
+        return [*ids, self.frame.end] if self.frame.encoder or not ids else ids
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
-        """Cross-entropy of the answer."""
+        """Cross-entropy of the answers."""
         return language_model_loss(model, batch)
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """How well the model foresees each gold answer (nats and bytes); an answer of its own where there is none."""
         if any(record.gold is None for record in records):
             return self.write(model, records, Sampling(temperature=0.0))
-        examples, spelled = self._lay(records), self.tokenizer.token_bytes()
+        parts, spelled = self.examples(records), self.tokenizer.token_bytes()
+        examples = [one for part in parts for one in part]
 
         def read(hidden: Any, batch: Batch) -> Any:
             return token_cross_entropy(model.head, hidden, batch.labels)  # type: ignore[arg-type]
 
-        losses = run_places(model, examples, self.frame.pad, read)
-        made = []
-        for example, nats in zip(examples, losses, strict=True):
-            size = int(spelled[example.labels[example.labels >= 0]].sum())
-            made.append(Prediction("", details={"nats": float(nats.double().sum()), "bytes": size}))
-        return made
+        losses = iter(run_places(model, examples, self.frame.pad, read))
+        predictions = []
+        for part in parts:
+            nats = sum(float(next(losses).double().sum()) for _ in part)
+            size = sum(int(spelled[one.labels[one.labels >= 0]].sum()) for one in part)
+            predictions.append(Prediction("", details={"nats": nats, "bytes": size}))
+        return predictions
 
     def write(self, model: Pretrained, records: Sequence[Record], sampling: Sampling) -> list[Prediction]:
-        """Answers of the model's own."""
-        encoded = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
-        made = write_answers(model, self.tokenizer, self.frame, encoded, sampling)
+        """Answers of the model's own to the last question of each, which says how many tokens its prompt has lost."""
+        room, rows, cuts = self.prompt_room(sampling), [], []
+        for record in records:
+            asked = _asked_of(record)
+            kept, cut = self.fit(asked, room)
+            rows.append(self.prompt(kept, room))
+            cuts.append(len(self.format.prompt(asked)) - len(self.format.prompt(kept)) if cut else 0)
+        texts = write_answers(model, self.tokenizer, self.frame, rows, sampling, ends=self.format.ends)
         return [Prediction(one.text, details={"finish_reason": one.finish_reason, "ids": list(one.ids),
-                                              "logprobs": list(one.logprobs)}) for one in made]  # fmt: skip
+                                              "logprobs": list(one.logprobs), "prompt_cut": cut})
+                for one, cut in zip(texts, cuts, strict=True)]  # fmt: skip
+
+    def prompt_room(self, sampling: Sampling) -> int:
+        """Most tokens of a prompt: on a decoder, the answer has room too."""
+        limit = self.frame.limit
+        if self.frame.encoder:
+            return limit - 1
+        return max(limit - min(sampling.max_tokens or limit // 4, limit // 2), 1)
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """Bits per byte of the answers, and perplexity a byte."""
         del records
         rows = np.array([[one.details["nats"], one.details["bytes"]] for one in predictions], dtype=np.float64)
         return {"bits_per_byte": Tally(rows, lambda total: total[..., 0] / math.log(2) / total[..., 1].clip(1))}
+
+
+def without_questions(config: Generation, columns: Iterable[Mapping[str, str]]) -> Generation:
+    """The configuration for texts that are continued where no file asks anything.
+
+    Example:
+        >>> without_questions(Generation(), [{"response": "text"}]).chat_template
+        'none'
+    """
+    asked = any(QUESTIONS & found.keys() for found in columns)
+    return config if asked or config.chat_template != "auto" else replace(config, chat_template="none")
+
+
+def _turns_of(record: Record) -> tuple[Turn, ...]:
+    assert isinstance(record, Conversation), "records of this task are conversations"
+    return record.turns
+
+
+def _asked_of(record: Record) -> list[Turn]:
+    assert isinstance(record, Conversation), "records of this task are conversations"
+    return record.asked
+
+
+def _is_asked(record: Record) -> bool:
+    return any(turn.role == "user" for turn in _turns_of(record))
+
+
+def _value(row: Row, column: str | None) -> Any:
+    return None if column is None else value_of(row, column)
+
+
+def _answer(row: Row, column: str | None) -> list[Turn]:
+    """The answer of a row, which may be messages too."""
+    if column is None:
+        return []
+    found = value_of(row, column)
+    if is_conversation(found):
+        return read_messages(found, row.origin, column)
+    if found is None:
+        raise MissingValueError("task.empty_value", origin=row.origin, name=column)
+    text = optional_text(row, column)
+    return [Turn("assistant", text)]

@@ -66,8 +66,8 @@ class Role:
         label: whether it holds what should be said, which is not needed at inference.
         beside: pairs of columns that play the role before this one and this one where both are there.
         parts: usual names of which each is only a part of what is meant, such as title and content.
-        alone: of a role that is not needed: usual names of the label's column that mean that there is nothing else to
-            read; with another, a file whose further texts nobody reads is refused.
+        alone: of a role that is not needed: usual names of columns that mean that there is nothing else to read; without
+            one that is read, a file whose further texts nobody reads is refused.
         together: whether all columns with a usual name play it, as `a+b`.
 
     Example:
@@ -294,7 +294,7 @@ def _refuse_unread_texts(
         DataError: it is so; names the columns.
     """
     read = {part for column in found.values() for part in columns_in(column, header)}
-    said = {_plain(found[role.name]) for role in roles if role.label and role.name in found}
+    said = {_plain(column) for column in found.values()}
     texts = [name for name in header if name not in read and _plain(name) not in PLAIN
              and any(isinstance(row.values.get(name), str | list) for row in rows)]  # fmt: skip
     for role in roles:

@@ -15,7 +15,7 @@ from trifold.tasks.config import Translation
 from trifold.tasks.frame import Frame
 from trifold.tasks.record import Record, Role, mostly_chinese, text_of
 from trifold.tasks.task import Prediction
-from trifold.tasks.writing import write_answers, written_example
+from trifold.tasks.writing import prompt_ids, write_answers, written_example
 from trifold.text import Tokenizer
 
 __all__ = ["TranslationTask"]
@@ -71,7 +71,9 @@ class TranslationTask:
         penalty = {"length_penalty": self.config.length_penalty} if beams > 1 else {}
         sampling = Sampling(temperature=0.0, beams=beams, **penalty)  # type: ignore[arg-type]
         encoded = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
-        made = write_answers(model, self.tokenizer, self.frame, encoded, sampling)
+        room = self.frame.limit if self.frame.encoder else max(self.frame.limit // 2, 1)
+        rows = [prompt_ids(self.frame, ids, room) for ids in encoded]
+        made = write_answers(model, self.tokenizer, self.frame, rows, sampling)
         return [Prediction(one.text.strip(), details={"finish_reason": one.finish_reason}) for one in made]
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:

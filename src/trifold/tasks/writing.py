@@ -6,7 +6,7 @@
 | decoder | `<s> prompt` | `answer </s>`, with the loss on these alone |
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -51,11 +51,25 @@ def written_example(frame: Frame, prompt: Ids, answer: Ids) -> TrainingExample:
 
 
 def write_answers(
-    model: Transformer, tokenizer: Tokenizer, frame: Frame, prompts: Sequence[Ids], sampling: Sampling
+    model: Transformer,
+    tokenizer: Tokenizer,
+    frame: Frame,
+    rows: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    ends: Collection[int] = (),
 ) -> list[Generation]:
-    """What the model writes after each prompt; `sampling.max_tokens` None allows twice the prompt and 16 more."""
-    generator = Generator(model, tokenizer, start=frame.pad if frame.encoder else None, ends=[frame.end])
-    rows = [prompt_ids(frame, prompt, frame.limit if frame.encoder else max(frame.limit // 2, 1)) for prompt in prompts]
+    """What the model writes after each prompt; `sampling.max_tokens` None allows twice the prompt and 16 more.
+
+    Args:
+        model: that writes.
+        tokenizer: of the model.
+        frame: of the task.
+        rows: prompts as the model reads them.
+        sampling: how to choose tokens.
+        ends: tokens that end an answer beside the frame's.
+    """
+    generator = Generator(model, tokenizer, start=frame.pad if frame.encoder else None, ends={frame.end, *ends})
     made: list[Generation | None] = [None] * len(rows)
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     for start in range(0, len(order), BATCH):
@@ -64,6 +78,6 @@ def write_answers(
         room = frame.limit if frame.encoder else frame.limit - longest
         limit = sampling.max_tokens or 2 * longest + 16
         options = replace(sampling, max_tokens=max(min(limit, room), 1))
-        for number, one in zip(chosen, generator.generate([rows[n] for n in chosen], options), strict=True):
+        for number, one in zip(chosen, generator.generate([list(rows[n]) for n in chosen], options), strict=True):
             made[number] = one
     return [one for one in made if one is not None]

@@ -134,17 +134,20 @@ class Renderer:
         return "".join(parts)
 
 
-def _answer(renderers: dict[str, Renderer], request: dict[str, Any]) -> Iterator[dict[str, str]]:
+Renderers = dict[tuple[str, tuple[str, str]], Renderer]
+
+
+def _answer(renderers: Renderers, request: dict[str, Any]) -> Iterator[dict[str, str]]:
     """One answer for each set of values: the text, or what went wrong."""
     import signal
 
     for values in request["values"]:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)  # its signal ends the process, whatever that is busy with
         try:
-            source = request["source"]
-            if source not in renderers:
-                renderers[source] = Renderer(source, tuple(request["marks"]))
-            yield {"text": renderers[source].render(values)}
+            source, marks = request["source"], tuple(request["marks"])
+            if (source, marks) not in renderers:
+                renderers[source, marks] = Renderer(source, marks)
+            yield {"text": renderers[source, marks].render(values)}
         except MemoryError:
             yield {"problem": "it takes too much memory"}
         except RecursionError:
@@ -187,7 +190,7 @@ def _warm() -> None:
 
 def main(requests: TextIO, answers: TextIO) -> None:
     """Answer requests until there are no more."""
-    renderers: dict[str, Renderer] = {}
+    renderers: Renderers = {}
     for line in requests:
         answers.write(json.dumps(list(_answer(renderers, json.loads(line)))) + "\n")
         answers.flush()

@@ -160,6 +160,12 @@ class Tokenizer:
         begins, ends = (() if one is None else (one,) for one in (first, end))
         return Framing(begins, ends if encoder else (), ends)
 
+    def add_special(self, texts: Sequence[str]) -> None:
+        """Give each text that is no token yet an id of its own, which only the tokenizer's user can ask for."""
+        self.backend.add_special_tokens([tokenizers.AddedToken(text, special=True, normalized=False) for text in texts])
+        self.__dict__.pop("_size", None)
+        self.__dict__.pop("_fingerprint", None)
+
     def encode(self, text: str, *, special: bool = False) -> Encoding:
         """Ids of a text; with `special`, between the start and the end token."""
         return self.encode_batch([text], special=special)[0]

@@ -1,0 +1,98 @@
+"""`trifold chat`: talk with a model, on a terminal or through pipes."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from trifold.cli.console import Console
+from trifold.cli.option import Command, Option, Request
+from trifold.cli.tuned import PRECISION
+from trifold.errors import DataError
+from trifold.locale import message
+
+__all__ = ["COMMAND"]
+
+RESET, QUIT = "/reset", "/quit"
+
+
+def run(request: Request) -> dict[str, Any]:
+    """One answer for each line, until there are no more."""
+    from trifold.generation import Sampling, lower_precision
+    from trifold.native import keep_memory
+    from trifold.tasks.talk import Talk, open_chat_model
+
+    values, console = request.values, request.console
+    names = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
+    sampling = Sampling(**{name: getattr(values, name) for name in names if name in request.given})
+    keep_memory()
+    model, task = open_chat_model(values.run)
+    lower_precision(model, values.precision, decoding=True)
+    talk = Talk(model, task, values.system or "")
+    terminal = sys.stdin.isatty()
+    if terminal and not console.as_json:
+        console.note(message("cli.chat_how", reset=RESET, quit=QUIT))
+    for line in _lines(terminal=terminal):
+        if line.strip() == QUIT:
+            break
+        if line.strip() == RESET:
+            talk.reset()
+            console.note(message("cli.chat_reset"))
+        elif line.strip():
+            _answer(talk, line, sampling, console)
+        elif not terminal:
+            console.say()
+            console.result_line({"user": line, "assistant": ""})
+    return {}
+
+
+def _lines(*, terminal: bool) -> Iterator[str]:
+    """What is typed, or the lines of standard input."""
+    if not terminal:
+        yield from (_decoded(line, number) for number, line in enumerate(iter(sys.stdin.buffer.readline, b""), 1))
+        return
+    while True:
+        try:
+            yield input("> ")
+        except EOFError:
+            return
+
+
+def _decoded(line: bytes, number: int) -> str:
+    try:
+        return line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            "data.bad_record", path="-", line=number, column=error.start + 1, problem=error.reason
+        ) from None
+
+
+def _answer(talk: Any, line: str, sampling: Any, console: Console) -> None:
+    """Show the answer to a line as it comes."""
+    pieces = []
+    for piece in talk.say(line, sampling):
+        pieces.append(piece)
+        console.say(piece, end="")
+    console.say()
+    if talk.dropped:
+        console.note(message("cli.chat_dropped", count=talk.dropped))
+    if talk.cut:
+        console.note(message("cli.chat_cut"))
+    console.result_line({"user": line, "assistant": "".join(pieces).strip(), "dropped": talk.dropped, "cut": talk.cut})
+
+
+COMMAND = Command(
+    name="chat",
+    options=(
+        Option(name="run", positional=True, required=True, help="option_chat_model"),
+        Option(name="system"),
+        Option(name="max-tokens", kind="integer", low=1),
+        Option(name="temperature", kind="number", low=0),
+        Option(name="top-k", kind="integer", low=0),
+        Option(name="top-p", kind="number", above=0, high=1),
+        Option(name="min-p", kind="number", low=0, high=1),
+        Option(name="repetition-penalty", kind="number", above=0),
+        Option(name="seed", kind="integer", low=0),
+        PRECISION,
+    ),
+    run=run,
+)

@@ -1,0 +1,102 @@
+"""Which chat template a model is tuned with, and the special tokens that it brings along."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from trifold.errors import ConfigError
+from trifold.presets.pretrained import Transformer
+from trifold.tasks.config import Generation
+from trifold.text import Tokenizer
+from trifold.text.template import DEFAULT, NAMED, PLAIN, ChatTemplate
+
+__all__ = ["settle_template", "template_source"]
+
+SPELLED = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|<(?:start|end)_of_turn>")
+"""What templates write special tokens as."""
+
+
+def template_source(config: Generation, tokenizer: Tokenizer) -> str:
+    """The template that a configuration asks for.
+
+    Raises:
+        ConfigError: it is no name, no file and no template.
+
+    Example:
+        >>> from trifold.text import train_tokenizer
+        >>> tokenizer = train_tokenizer(["hello"] * 9, kind="byte_bpe", vocab_size=300)
+        >>> template_source(Generation(), tokenizer) == DEFAULT
+        True
+    """
+    given = config.chat_template
+    if given == "auto":
+        return tokenizer.chat_template or DEFAULT
+    if given in NAMED:
+        return NAMED[given]
+    if "{{" in given or "{%" in given:
+        return given
+    try:
+        return Path(given).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        allowed = ", ".join(("auto", *NAMED, "FILE.jinja"))
+        raise ConfigError("config.out_of_range", where="task.chat_template", given=given, allowed=allowed) from None
+
+
+def settle_template(
+    config: Generation, tokenizer: Tokenizer, model: Transformer
+) -> tuple[Generation, Transformer, list[str]]:
+    """Give the template to the tokenizer, which is saved with it, and both to the model.
+
+    Returns:
+        The configuration that says so, the model, larger where there are new tokens, and these tokens.
+
+    Raises:
+        ConfigError: there is no such template.
+    """
+    source = template_source(config, tokenizer)
+    if source == PLAIN:
+        tokenizer.chat_template = None
+        return replace(config, chat_template="none"), model, []
+    tokenizer.chat_template = source
+    added = [text for text in _spelled(tokenizer, source) if tokenizer.token_to_id(text) is None]
+    tokenizer.add_special(added)
+    return replace(config, chat_template="auto"), enlarge(model, tokenizer.vocab_size), added
+
+
+def _spelled(tokenizer: Tokenizer, source: str) -> list[str]:
+    """The special tokens that a template has in its text, or writes."""
+    tokens = {f"{role}_token": text for role, text in tokenizer.roles.items()}
+    asked = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    written = ChatTemplate(source, tokens).render_many(
+        [[{"role": "system", "content": "c"}, *asked], asked], answer=True
+    )
+    return list(dict.fromkeys(SPELLED.findall("\n".join([source, *(one.text for one in written)]))))
+
+
+def enlarge(model: Transformer, size: int) -> Transformer:
+    """The model with room for so many tokens; the vectors of new ones are the mean of those that it has.
+
+    Example:
+        >>> model = Transformer.from_preset("gpt2", size="tiny", vocab_size=100)
+        >>> enlarge(model, 102).embedding.tokens.weight.shape[0], enlarge(model, 90) is model
+        (102, True)
+    """
+    before = model.config.vocab_size
+    if size <= before:
+        return model
+    if model.preset is None or model.dials is None:
+        raise ConfigError("task.cannot_enlarge", given=size, allowed=before)
+    dials = replace(model.dials, vocab_size=size)  # type: ignore[call-arg]
+    larger = Transformer(model.preset.build(dials), preset=model.preset, dials=dials, special=model.special)
+    with torch.no_grad():
+        own = dict(model.named_parameters())
+        for name, value in larger.named_parameters():
+            known = own[name]
+            if known.shape != value.shape:
+                value[:before] = known
+                value[before:] = known.mean(0)
+            else:
+                value.copy_(known)
+    return larger.train(model.training)
