@@ -6,7 +6,7 @@ from typing import Any
 
 from trifold.cli.lines import answer_lines
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, reading_of, text_in, tuned_for
+from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, reading_of, row_options, text_in, tuned_for
 from trifold.errors import UsageError
 
 __all__ = ["ASK", "CLASSIFY", "TRANSLATE"]
@@ -73,12 +73,13 @@ def _nothing(request: Request) -> dict[str, Any]:
 
 
 def _from_context(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
-    from trifold.data.rows import Row
+    from trifold.data.reading import ReadReport, Row, Source
     from trifold.locale import message
 
     given = request.values.context
     place = Path(given)
-    context = place.read_text(encoding="utf-8") if len(given) < 256 and place.is_file() else given
+    file = len(given) < 256 and place.is_file()
+    context = "".join(Source(place, row_options(request), ReadReport()).blocks()) if file else given
 
     def answer(question: str) -> dict[str, Any]:
         row = Row({"question": question, "context": context}, "--context")

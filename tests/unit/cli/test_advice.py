@@ -32,7 +32,7 @@ WHERE = {
     "training.cannot_halve": ("pretrain",), "training.not_in_parts": ("pretrain",),
     "training": ("pretrain", "finetune"), "checkpoint": ("pretrain", "finetune"), "evaluation": ("pretrain",),
     "objective": ("pretrain",), "retrieval.none": ("index build",), "retrieval.no_vectors": ("index build",),
-    "text": (*CORPORA[:1], CORPORA[2]), "text.template": ("finetune",), "presets": ("finetune",),
+    "text": (*CORPORA[:1], CORPORA[2]), "text.template": (), "presets": ("finetune",),
     "generation": ("generate",), "config": tuple(NAMES), "doctor.no_room": ("drill",),
     "doctor": ("pretrain",), "benchmark": ("bench",), "cli": tuple(NAMES), "cli.interrupted": ("pretrain", "finetune"),
     "cli.bad_dial": ("pretrain", *TUNING), "cli.half_pair": CORPORA, "cli.other_processes": ("pretrain",),
@@ -48,7 +48,7 @@ SETTING = re.compile(
 FILES = {"task.json", "tokenizer.json", "model.safetensors"}
 GIVEN = {"finetune": ["KIND", "--model", "bert", "--train", "a.csv", "--out", "r"],
          "sweep": ["KIND", "--model", "bert", "--train", "a.csv", "--out", "r"],
-         "compare-families": ["a.csv", "--out", "r"], 
+         "compare-families": ["a.csv", "--out", "r"],
          "pretrain": ["--preset", "gpt2", "--data", "a.txt", "--steps", "1", "--out", "r"],
          "plan": ["--preset", "gpt2", "--data", "a.txt", "--steps", "1"], "tokenizer train": ["a.txt", "--out", "t"],
          "tokenizer report": ["a.txt", "--tokenizer", "t"], "evaluate": ["r", "--data", "a.csv"],
