@@ -1,5 +1,6 @@
 """Model folders in Hugging Face's layout: `config.json` and safetensors, single or sharded. Nothing here runs code."""
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -20,12 +21,14 @@ __all__ = [
     "read_config",
     "read_extra",
     "read_weights",
+    "stored_dtype",
     "write_config",
     "write_extra",
     "write_weights",
 ]
 
 SINGLE, INDEX, EXTRA = "model.safetensors", "model.safetensors.index.json", "extra.safetensors"
+TYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 SHARD_BYTES = 5 * 10**9
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.bpe"]
@@ -85,6 +88,23 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         if value.is_floating_point() and value.numel() and not torch.isfinite(value).any():
             raise ModelFileError("checkpoint.not_finite", path=folder, name=key)
     return weights
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """The smallest type in which all weights of a folder can be held as they are; float32 where that is no usual one.
+
+    Raises:
+        ModelFileError: a file is missing or damaged.
+    """
+    found: set[str] = set()
+    for name in _shards(folder):
+        try:
+            with safe_open(folder / name, framework="pt") as file:
+                found |= {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118 - no mapping
+        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+            raise ModelFileError("checkpoint.bad_file", path=folder / name, problem=str(error)[:200]) from None
+    types = [TYPES[one] for one in sorted(found) if one in TYPES]
+    return functools.reduce(torch.promote_types, types) if types else torch.float32
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -66,7 +66,8 @@ class KeyMap:
                 parts = [ours[name] for name in entry.ours]
                 whole = parts[0] if len(parts) == 1 else torch.cat(parts)
                 whole = whole.t() if entry.transpose else whole
-                theirs[entry.theirs] = (whole[None] if entry.change == "unsqueeze" else whole).contiguous()
+                whole = (whole[None] if entry.change == "unsqueeze" else whole).contiguous()
+                theirs[entry.theirs] = whole.clone() if entry.unused else whole
         return theirs
 
     def to_ours(self, theirs: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> "Loaded":
