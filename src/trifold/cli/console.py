@@ -6,11 +6,14 @@ import math
 import os
 import sys
 import time
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from trifold.locale import message
 
-__all__ = ["Console", "Progress", "duration", "unknown_note", "warn_unknown"]
+if TYPE_CHECKING:
+    from trifold.data import ReadReport
+
+__all__ = ["Console", "Progress", "duration", "say_read", "unknown_note", "warn_unknown"]
 
 WORTH_SAYING = 1e-3
 """The part of unknown tokens from which on it is said: a tokenizer that suits its text knows all but a few."""
@@ -187,3 +190,9 @@ def warn_unknown(share: float, console: Console) -> None:
     note = unknown_note(share)
     if note is not None:
         console.warn(note)
+
+
+def say_read(report: "ReadReport", console: Console) -> None:
+    """Say what was read of some files, as far as there is more to say than that all of it was."""
+    for line in report.lines():
+        console.note(line)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from trifold.cli.console import warn_unknown
+from trifold.cli.console import say_read, warn_unknown
 from trifold.cli.experiment import DATA_OPTIONS, source_options
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.tuned import place_given, reading_of, require_task
@@ -20,18 +20,21 @@ def run(request: Request) -> dict[str, Any]:
 
     if is_fine_tuned(request.values.run):
         return _judge(request)
+    from trifold.data import ReadReport
     from trifold.evaluation.language_model import evaluate_text
 
-    values = request.values
+    values, told = request.values, ReadReport()
     score = evaluate_text(
-        values.run, values.data, options=source_options(request), length=values.length, batch_size=values.batch_size
-    )
+        values.run, values.data, options=source_options(request), length=values.length, batch_size=values.batch_size,
+        report=told,
+    )  # fmt: skip
+    say_read(told, request.console)
     for name, value in asdict(score).items():
         if value is not None:
             shown = f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
             request.console.say(f"{message(f'cli.score_{name}'):<28} {shown}")
     warn_unknown(score.unknown_tokens, request.console)
-    return asdict(score)
+    return {**asdict(score), "account": told.to_json()}
 
 
 def _judge(request: Request) -> dict[str, Any]:

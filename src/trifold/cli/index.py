@@ -73,6 +73,8 @@ def _tell(request: Request, base: Any, report: "AddReport", place: Path) -> dict
     facts = {**asdict(report), "passages": len(base), "folder": str(place)}
     shown = {**facts, "skipped": len(report.skipped)}
     request.console.say(message("cli.indexed", **shown))
+    for line in report.told:
+        request.console.note(line)
     for problem in report.skipped:
         request.console.warn(message("cli.left_out", problem=problem))
     return facts

@@ -102,6 +102,8 @@ def _show(event: "Event", progress: Progress) -> None:
         found = event.evaluation
         bits = "-" if found.bits_per_byte is None else f"{found.bits_per_byte:.3f}"
         progress.note(message("cli.evaluated", loss=f"{found.loss:.4f}", bits=bits))
+    elif event.stage == "account" and event.details is not None:
+        progress.note(str(event.details["line"]))
     elif event.stage == "unknown_tokens" and event.details is not None:
         note = unknown_note(float(event.details["share"]))
         if note is not None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from trifold.cli.console import warn_unknown
+from trifold.cli.console import say_read, warn_unknown
 from trifold.cli.experiment import DATA_OPTIONS, KINDS, source_options
 from trifold.cli.option import Command, Option, Request
 from trifold.errors import UsageError
@@ -14,14 +14,15 @@ __all__ = ["REPORT", "TRAIN"]
 
 def train(request: Request) -> dict[str, Any]:
     """Train a tokenizer and save it."""
-    from trifold.data import read
+    from trifold.data import ReadReport, read
     from trifold.text import train_tokenizer
     from trifold.text.training import SAMPLE_CHARACTERS, sample
 
     values, out = request.values, Path(request.values.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError("cli.folder_exists", path=out)
-    texts = (text for example in read(values.data, source_options(request)) for text in example.texts)
+    told = ReadReport()
+    texts = (text for example in read(values.data, source_options(request), told) for text in example.texts)
     kept = sample(texts, SAMPLE_CHARACTERS)
     tokenizer = train_tokenizer(
         kept,
@@ -36,19 +37,23 @@ def train(request: Request) -> dict[str, Any]:
     )
     tokenizer.save_pretrained(out)
     unknown = tokenizer.unknown_share(kept)
+    say_read(told, request.console)
     request.console.say(message("cli.tokenizer_done", path=out, size=f"{tokenizer.vocab_size:,}"))
     warn_unknown(unknown, request.console)
-    return {"folder": str(out), "kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size, "unknown_tokens": unknown}
+    return {"folder": str(out), "kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size, "unknown_tokens": unknown,
+            "account": told.to_json()}  # fmt: skip
 
 
 def report(request: Request) -> dict[str, Any]:
     """Show how a tokenizer compresses text, by script."""
-    from trifold.data import read
+    from trifold.data import ReadReport, read
     from trifold.text import Tokenizer, compression_report
 
     tokenizer = Tokenizer.from_pretrained(request.values.tokenizer)
-    texts = (example.texts[0] for example in read(request.values.data, source_options(request)))
+    told = ReadReport()
+    texts = (example.texts[0] for example in read(request.values.data, source_options(request), told))
     rows = compression_report(tokenizer, texts)
+    say_read(told, request.console)
     header = [message(f"cli.script_{name}") for name in ("name", "tokens", "bytes", "characters", "unknown")]
     request.console.say("{:<8}{:>12}{:>14}{:>18}{:>10}".format(*header))
     for name, row in rows.items():

@@ -72,9 +72,8 @@ def choose_encoding(sample: bytes, wanted: str) -> str:
         return marked
     if wanted == "utf-8" or not is_line_safe(wanted):
         return wanted
-    foreign = sum(byte >= 0x80 for byte in sample)
-    whole = sum(len(one) for one in FOREIGN.findall(sample)) if foreign >= 8 else 0
-    return "utf-8" if whole and whole >= foreign - 3 else wanted  # a character may be cut at the sample's end
+    foreign = sum(byte >= 0x80 for byte in sample)  # a few could be both by chance
+    return "utf-8" if foreign >= 8 and _decode(sample, "utf-8") else wanted
 
 
 def is_line_safe(encoding: str) -> bool:

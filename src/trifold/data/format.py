@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from trifold.data.columnar import read_hub, read_parquet
 from trifold.data.file import split_suffix
 from trifold.data.nested import read_json, read_json_lines
+from trifold.data.office import read_pdf, read_word, read_workbook
+from trifold.data.page import read_page
 from trifold.data.plain import read_columns, read_plain_rows, read_standard_input
 from trifold.data.reading import Row, Source
 from trifold.data.table import read_comma_separated, read_tab_separated
@@ -23,6 +27,8 @@ class Format:
         endings: in lower case, with their dot.
         rows: gives the rows of a file.
         text: gives the running text of a file in blocks; None for a table.
+        titled: whether the text begins with its title.
+        library: module of the optional library that it needs; it comes with `extra`.
 
     Example:
         >>> find_format("a.CSV.gz").endings
@@ -32,16 +38,32 @@ class Format:
     endings: tuple[str, ...]
     rows: Callable[[Source], Iterator[Row]]
     text: Callable[[Source], Iterator[str]] | None = None
+    titled: bool = False
+    library: str = ""
+    extra: str = ""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the library that it needs is there."""
+        return not self.library or find_spec(self.library) is not None
+
+
+def whole(text: Callable[[Source], Iterator[str]], source: Source) -> Iterator[Row]:
+    """One row: all of a document."""
+    yield Row({"text": "".join(text(source))}, f"{source.origin}:1")
 
 
 FORMATS = (
-    Format((".txt", ".text", ".tokens", ".md", ".rst", ".py", ".tex", ".html", ".log", ""), read_plain_rows,
-           Source.blocks),
+    Format((".txt", ".text", ".tokens", ".md", ".rst", ".py", ".tex", ".log", ""), read_plain_rows, Source.blocks),
     Format((".jsonl", ".ndjson"), read_json_lines),
     Format((".json",), read_json),
     Format((".csv",), read_comma_separated),
     Format((".tsv", ".tab"), read_tab_separated),
     Format((".parquet",), read_parquet),
+    Format((".xlsx", ".xlsm"), read_workbook, library="openpyxl", extra="office"),
+    Format((".html", ".htm", ".xhtml"), partial(whole, read_page), read_page, titled=True),
+    Format((".docx",), partial(whole, read_word), read_word, library="docx", extra="documents"),
+    Format((".pdf",), partial(whole, read_pdf), read_pdf, library="pypdf", extra="documents"),
     Format((".conll", ".conllu", ".bio", ".iob", ".iob2", ".bmes"), read_columns),
 )  # fmt: skip
 STANDARD_INPUT = Format((), read_standard_input, Source.blocks)

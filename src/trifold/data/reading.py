@@ -7,15 +7,15 @@ damaged is left out and counted by reason; `replace` does the same, but reads by
 import codecs
 import io
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from trifold.data.encoding import Recoded, check_encoding, choose_encoding, is_line_safe, recognise
 from trifold.data.file import LONE_RETURN, open_file, read_lines, split_suffix
+from trifold.data.read_report import ReadReport
 from trifold.errors import DataError
 from trifold.locale import message
 
@@ -73,52 +73,6 @@ class SourceOptions:
         object.__setattr__(self, "encoding", check_encoding(self.encoding))
 
 
-@dataclass(slots=True)
-class ReadReport:
-    """What was read, and what was not.
-
-    Attributes:
-        documents, rows: how many of them were read.
-        reasons: how many records were left out, by the code of the reason.
-        replaced: characters that stand for bytes that could not be decoded.
-        blank: documents and rows without any text.
-        short: rows that had fewer cells than there are columns; the others count as empty.
-        ignored: files that were not read, with the reason.
-        encodings: by file, where it is not UTF-8 without a mark.
-        looks: by file, the encoding that it looks like where some of it could not be decoded.
-        sheets: sheets of workbooks that were not read.
-        texts: by file, the columns that were read as running text.
-        unused: by file, the columns that were not read.
-
-    Example:
-        >>> ReadReport().skipped
-        0
-    """
-
-    documents: int = 0
-    rows: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    replaced: int = 0
-    blank: int = 0
-    short: int = 0
-    ignored: dict[str, str] = field(default_factory=dict)
-    encodings: dict[str, str] = field(default_factory=dict)
-    looks: dict[str, str] = field(default_factory=dict)
-    sheets: list[str] = field(default_factory=list)
-    texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    unused: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def skipped(self) -> int:
-        """How many records were left out."""
-        return self.reasons.total()
-
-    @property
-    def ignored_files(self) -> list[str]:
-        """The files that were not read."""
-        return list(self.ignored)
-
-
 class Line(NamedTuple):
     """A decoded line.
 
@@ -141,6 +95,7 @@ class Source:
         options: how to read.
         report: is told what was left out.
         origin: its name, for messages; None for that of the file.
+        part: what of the file is to be read, such as a sheet; all or the first where it is empty.
 
     Example:
         >>> Source(None, SourceOptions(), ReadReport()).origin
@@ -148,17 +103,29 @@ class Source:
     """
 
     def __init__(
-        self, path: Path | None, options: SourceOptions, report: ReadReport, origin: str | None = None
+        self,
+        path: Path | None,
+        options: SourceOptions,
+        report: ReadReport,
+        *,
+        origin: str | None = None,
+        part: str = "",
     ) -> None:
         self.path, self.options, self.report = path, options, report
         self.origin = origin or ("-" if path is None else str(path))
+        self.part = part
         self.sample = b""
-        self.in_items = False
+        self.in_items = self._recoded = self._looked = False
 
     @property
     def is_packed(self) -> bool:
         """Whether the file is compressed."""
         return self.path is not None and bool(split_suffix(self.path.name)[1])
+
+    def head(self) -> bytes:
+        """The first bytes, unpacked."""
+        with self._open():
+            return self.sample
 
     def content(self) -> io.BytesIO:
         """All bytes, unpacked, for formats that are read from their end."""
@@ -179,7 +146,7 @@ class Source:
                     for piece in LONE_RETURN.split(text) if "\r" in text else (text,):
                         yield Line(number, piece, damaged)
             except UnicodeDecodeError as error:  # of a stream that is recoded
-                raise self._not_text(error, error.encoding) from None
+                raise self._not_text(error.reason, error.encoding, place=error.start) from None
 
     def blocks(self) -> Iterator[str]:
         r"""All text, in blocks; line ends become \n, a mark at the beginning is dropped.
@@ -229,6 +196,7 @@ class Source:
             encoding = "utf-8"
         if is_line_safe(encoding):
             return stream, encoding
+        self._recoded = True
         return io.BufferedReader(Recoded(stream, encoding, errors), 2**16), "utf-8"  # type: ignore[arg-type]
 
     def _decode(self, line: bytes, encoding: str, number: int) -> tuple[str, bool]:
@@ -238,15 +206,15 @@ class Source:
         except UnicodeDecodeError as error:
             self._note_looks(line)
             if self.options.on_error == "strict":
-                raise self._not_text(error, encoding, line=number) from None
+                raise self._not_text(error.reason, encoding, line=number, place=error.start) from None
             text = line.decode(encoding, "replace")
         else:
-            lost = self.origin in self.report.encodings and "\ufffd" in text  # of a stream that was recoded
+            lost = self._recoded and "\ufffd" in text
             if "\0" not in text and not lost:
                 return text, False
             if not lost and self.options.on_error == "strict":
-                raise DataError("data.bad_record", path=self.origin, line=number, column=text.index("\0") + 1,
-                                problem="NUL")  # fmt: skip
+                self._note_looks(line)
+                raise self._not_text("NUL", encoding, line=number, place=text.index("\0"))
         if self.options.on_error == "skip":
             return text, True
         text = text.replace("\0", "\ufffd")
@@ -254,18 +222,22 @@ class Source:
         return text, False
 
     def _note_looks(self, piece: bytes) -> None:
-        sample = self.sample if any(byte >= 0x80 for byte in self.sample) else piece
+        if self._looked:
+            return
+        self._looked = True
+        sample = self.sample if any(byte >= 0x80 or not byte for byte in self.sample) else piece
         looks = recognise(sample)
         if looks is not None:
             self.report.looks.setdefault(self.origin, looks)
 
-    def _not_text(self, error: UnicodeDecodeError, encoding: str, *, line: int = 0, start: int = 0) -> DataError:
+    def _not_text(self, problem: str, encoding: str, *, place: int, line: int = 0) -> DataError:
+        """The failure of bytes at a place, in the file or in a line of it."""
         looks = self.report.looks.get(self.origin)
         hint = "" if looks in (None, encoding) else message("data.looks_like", name=looks)
-        facts = {"path": self.origin, "problem": error.reason, "encoding": encoding.upper(), "hint": hint}
+        facts = {"path": self.origin, "problem": problem, "encoding": encoding.upper(), "hint": hint}
         if line:
-            return DataError("data.bad_bytes", **facts, line=line, column=error.start + 1)
-        return DataError("data.not_text", **facts, place=start + error.start)
+            return DataError("data.bad_bytes", **facts, line=line, column=place + 1)
+        return DataError("data.not_text", **facts, place=place)
 
     def _blocks(self, stream: io.BufferedIOBase, encoding: str) -> Iterator[str]:
         replace = self.options.on_error == "replace"
@@ -278,10 +250,10 @@ class Source:
                 text = carried + decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 self._note_looks(block)
-                raise self._not_text(error, error.encoding, start=place - pending) from None
+                raise self._not_text(error.reason, error.encoding, place=place - pending + error.start) from None
             if "\0" in text and not replace:
-                raise DataError("data.not_text", path=self.origin, place=place + block.find(b"\0"), problem="NUL",
-                                encoding=encoding.upper(), hint="")  # fmt: skip
+                self._note_looks(block)
+                raise self._not_text("NUL", encoding, place=place + block.find(b"\0"))
             if replace:
                 text = text.replace("\0", "\ufffd")
                 self.report.replaced += text.count("\ufffd")

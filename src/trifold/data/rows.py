@@ -8,6 +8,7 @@ from pathlib import Path
 from trifold.data.format import HUB, KNOWN, STANDARD_INPUT, Format, find_format, format_of
 from trifold.data.reading import ReadReport, Row, Source, SourceOptions
 from trifold.errors import DataError
+from trifold.locale import message
 from trifold.plain_file import sha256
 
 __all__ = ["Row", "file_digest", "find_sources", "fingerprint", "list_files", "read_rows", "rows_of"]
@@ -75,10 +76,18 @@ def find_sources(path: str, options: SourceOptions, report: ReadReport) -> Itera
         yield from ((Source(file, options, report), format_of(file)) for file in files)
     elif place.is_file():
         yield Source(place, options, report), format_of(place)
+    elif (book := _sheet_of(path)) is not None:
+        yield Source(book[0], options, report, origin=path, part=book[1]), format_of(book[0])
     elif _is_hub_name(path):
         yield Source(place, options, report, origin=path), HUB
     else:
         raise DataError("data.no_such_path", path=path)
+
+
+def _sheet_of(path: str) -> tuple[Path, str] | None:
+    """The workbook and the sheet of `book.xlsx:Sheet2`."""
+    name, _, part = path.rpartition(":")
+    return (Path(name), part) if name.lower().endswith((".xlsx", ".xlsm")) and Path(name).is_file() else None
 
 
 def list_files(path: Path, report: ReadReport | None = None) -> list[Path]:
@@ -87,11 +96,18 @@ def list_files(path: Path, report: ReadReport | None = None) -> list[Path]:
     for file in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
         if file.is_file() and not hidden:
-            if file.suffix and find_format(file) is not None:
+            form = find_format(file) if file.suffix else None
+            if form is not None and form.is_installed:
                 found.append(file)
             elif report is not None:
-                report.ignored[str(file)] = "data.left_format"
+                report.ignored[str(file)] = _why_ignored(file, form)
     return found
+
+
+def _why_ignored(file: Path, form: Format | None) -> str:
+    if form is None:
+        return message("data.left_format")
+    return message("data.needs_extra", path=file.name, library=form.library, extra=form.extra)
 
 
 def fingerprint(paths: Sequence[str]) -> str:
@@ -122,8 +138,9 @@ def file_digest(path: str | Path) -> str:
     place = Path(path)
     if place.is_dir() or str(path) == "-" or (not place.exists() and _is_hub_name(str(path))):
         return fingerprint([str(path)])
+    book = _sheet_of(str(path))
     try:
-        return sha256(place)
+        return sha256(place if book is None else book[0])
     except OSError as error:
         raise DataError("data.unreadable", path=path, problem=str(error)) from None
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trifold.data import Example, Loader, Room, SourceOptions, TokenStore, build_stores, read
+from trifold.data import Example, Loader, ReadReport, Room, SourceOptions, TokenStore, build_stores, read
 from trifold.errors import ModelFileError
 from trifold.evaluation.ngram import NGram
 from trifold.objective import build_objective, config
@@ -74,6 +74,7 @@ def evaluate_text(
     options: SourceOptions | None = None,
     length: int | None = None,
     batch_size: int = 16,
+    report: ReadReport | None = None,
 ) -> Score:
     """Measure a model on text.
 
@@ -83,6 +84,7 @@ def evaluate_text(
         options: how to read them.
         length: tokens in a row; None for what it was trained with (512 or fewer for other folders).
         batch_size: rows at once.
+        report: is told what was read and what was left out.
 
     Raises:
         DataError: there is no text, or it is damaged.
@@ -91,7 +93,7 @@ def evaluate_text(
     model, tokenizer = load_run(path)
     wanted = objective_of(path, model)
     objective = build_objective(wanted, tokenizer, model.config)
-    counted = _Words(read(data, options))
+    counted = _Words(read(data, options, report))
     with tempfile.TemporaryDirectory() as folder:
         pairs = options is not None and len(options.fields) == 2
         build_stores(

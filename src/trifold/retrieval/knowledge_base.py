@@ -107,7 +107,7 @@ class KnowledgeBase:
         """Make a knowledge base from files and folders; it appears when it is whole.
 
         Args:
-            paths: txt, md, rst, jsonl, csv, tsv, parquet, or folders of these.
+            paths: files of text, tables, web pages, docx and pdf documents, or folders of these.
             out: its folder; must not exist.
             embedder: gives vectors to the passages; None for a lexical index only.
             columns: of subject, relation and object in tables of triples; none: found by their usual names.
@@ -182,6 +182,7 @@ class KnowledgeBase:
                 writer.embed(embedder, self.folder / VECTORS)
             self._store.note(passages=len(self))
         report.skipped = reading.skipped
+        report.account, report.told = reading.report.to_json(), reading.report.lines()
         return report
 
     def search(

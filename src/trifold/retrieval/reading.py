@@ -10,7 +10,7 @@ from trifold.data import ReadReport, SourceOptions, read
 from trifold.data.format import find_format
 from trifold.data.rows import file_digest, read_rows
 from trifold.data.source import list_files
-from trifold.errors import DataError
+from trifold.errors import DataError, MissingExtraError
 
 __all__ = ["Document", "Found", "Reading", "Table", "read_documents"]
 
@@ -72,6 +72,7 @@ class Reading:
         columns: names of the columns of subject, relation and object; empty: found by their usual names.
         options: encoding of the files, and what is done with damage in them.
         home: folder of the knowledge base, passed over where it lies among the documents.
+        report: is told what was left out of the files that were read.
         skipped: files left out, with the reason.
         unread: whole paths of those whose content could not be read.
 
@@ -83,6 +84,7 @@ class Reading:
     columns: tuple[str, ...] = ()
     home: Path | None = None
     options: SourceOptions = SourceOptions()  # noqa: RUF009 - frozen
+    report: ReadReport = field(default_factory=ReadReport)
     skipped: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
@@ -123,10 +125,10 @@ def _read_folder(folder: Path, reading: Reading) -> Iterator[Found]:
     for file in filter(reading.wants, list_files(folder, report)):
         try:
             yield from _read_file(file, str(file.relative_to(folder)), reading)
-        except DataError as error:
+        except (DataError, MissingExtraError) as error:
             reading.skipped.append(str(error))
             reading.unread.append(str(file.resolve()))
-    reading.skipped += filter(reading.wants, report.ignored_files)
+    reading.skipped += [f"{file}: {why}" for file, why in report.ignored.items() if reading.wants(file)]
 
 
 def _read_file(file: Path, name: str, reading: Reading) -> Iterator[Found]:
@@ -134,20 +136,22 @@ def _read_file(file: Path, name: str, reading: Reading) -> Iterator[Found]:
     if form is not None and form.text is None:
         yield from _read_table(file, name, reading)
         return
-    parts = [example.texts[0] for example in read([str(file)], reading.options)]
+    parts = [example.texts[0] for example in read([str(file)], reading.options, reading.report)]
     text = "".join(parts)
     if text.strip():
-        yield Document(name, str(file.resolve()), _title(text, file), text)
+        yield Document(name, str(file.resolve()), _title(text, file, titled=form is not None and form.titled), text)
 
 
-def _title(text: str, file: Path) -> str:
-    """A first heading, else the file's name without its endings."""
+def _title(text: str, file: Path, *, titled: bool) -> str:
+    """A first heading, or the first line where a format begins with its title; else the file's name."""
     first = text.lstrip().split("\n", 1)[0]
-    return first.lstrip("# ").strip() if first.startswith("#") else file.name.split(".")[0].replace("_", " ")
+    if first.startswith("#") or titled:
+        return first.lstrip("# ").strip()
+    return file.name.split(".")[0].replace("_", " ")
 
 
 def _read_table(file: Path, name: str, reading: Reading) -> Iterator[Found]:
-    rows = (row.values for row in read_rows(file, reading.options))
+    rows = (row.values for row in read_rows(file, reading.options, reading.report))
     first = next(rows, None)
     if first is None:
         return

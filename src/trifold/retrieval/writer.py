@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from trifold.errors import DataError
 from trifold.retrieval.dense import Embedder, VectorFile
@@ -26,6 +27,7 @@ class AddReport:
         removed: number of documents that are gone from their folder and were taken out; see `prune`.
         triples: number of triples that are new.
         skipped: files that could not be read, with the reason.
+        account: what was left out of the files that were read, as JSON data; `told` says it in sentences.
 
     Example:
         >>> AddReport(added=2).removed
@@ -38,6 +40,8 @@ class AddReport:
     removed: int = 0
     triples: int = 0
     skipped: list[str] = field(default_factory=list)
+    account: dict[str, Any] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
 
 
 class Writer:

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -29,10 +29,11 @@ Tell = Callable[[str, Mapping[str, float | int | str]], None]
 
 @dataclass(frozen=True, slots=True)
 class Corpora:
-    """The token stores of a run; `valid` is None where nothing is held out."""
+    """The token stores of a run; `valid` is None where nothing is held out; `report` tells what was read to make them."""
 
     train: list[TokenStore]
     valid: TokenStore | None
+    report: ReadReport = field(default_factory=ReadReport)
 
     def _named(self) -> dict[str, TokenStore]:
         stores = {f"train_{number}": store for number, store in enumerate(self.train)}
@@ -90,6 +91,8 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
     tell("model", {"parameters": model.num_parameters()})
     objective = build_objective(experiment.objective, tokenizer, model.config)
     corpora = build_corpora(experiment.data, tokenizer, out / "data", words=objective.needs_words)
+    for line in corpora.report.lines():
+        tell("account", {"line": line})
     sizes = {"documents": sum(store.num_documents for store in corpora.train),
              "tokens": sum(store.num_tokens for store in corpora.train)}  # fmt: skip
     tell("data", {**sizes, "held_out_tokens": corpora.valid.num_tokens if corpora.valid else 0})
@@ -229,22 +232,29 @@ def build_corpora(data: DataChoice, tokenizer: Tokenizer, folder: Path, *, words
     """
     groups = [(path,) for path in data.paths] if data.weights else [data.paths]
     hold_out = 0.0 if data.valid else data.valid_fraction
-    trains, valids = [], []
+    trains, valids, report = [], [], ReadReport()
     for number, paths in enumerate(groups):
         place = folder / f"{number}"
-        _build(data, paths, tokenizer, place, words=words, hold_out=hold_out)
+        _build(data, paths, tokenizer, place, report, words=words, hold_out=hold_out)
         trains.append(TokenStore(place / "train", tokenizer))
         if hold_out and (place / "valid").is_dir():
             valids.append(TokenStore(place / "valid", tokenizer))
     if data.valid:
-        _build(data, data.valid, tokenizer, folder / "valid", words=words, hold_out=0.0)
+        _build(data, data.valid, tokenizer, folder / "valid", report, words=words, hold_out=0.0)
         valids = [TokenStore(folder / "valid" / "train", tokenizer)]
     held = [store for store in valids if store.num_tokens]
-    return Corpora(trains, held[0] if held else None)
+    return Corpora(trains, held[0] if held else None, report)
 
 
 def _build(
-    data: DataChoice, paths: tuple[str, ...], tokenizer: Tokenizer, place: Path, *, words: bool, hold_out: float
+    data: DataChoice,
+    paths: tuple[str, ...],
+    tokenizer: Tokenizer,
+    place: Path,
+    report: ReadReport,
+    *,
+    words: bool,
+    hold_out: float,
 ) -> None:
     options = _options(data)
     read_as = [list(options.fields), options.document, options.on_error, words, hold_out]
@@ -253,7 +263,6 @@ def _build(
     details = {"paths": list(paths), "content": fingerprint(paths), "options": read_as}
     if TokenStore.describes(place / "train", tokenizer, details):
         return
-    report = ReadReport()
     build_stores(
         read(paths, options, report),
         tokenizer,

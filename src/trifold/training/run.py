@@ -50,7 +50,8 @@ E = TypeVar("E", bound=Config)
 class Result:
     """What came out of a run: its folder, its length and the loss on held-out text (None where none was held out).
 
-    `unknown_tokens` is the part of the text's tokens that the tokenizer does not know.
+    `unknown_tokens` is the part of the text's tokens that the tokenizer does not know, `account` says what was read
+    to make the stores and what was left out.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Result:
     num_parameters: int
     valid: Evaluation | None
     unknown_tokens: float
+    account: dict[str, Any]
 
 
 def pretrain(
@@ -114,7 +116,8 @@ def _run(experiment: Experiment, out: Path, group: Alone, *, claim: "Claim", str
     claim.trains = True
     valid = _train(trainer, prepared, out, saver=saver, listen=listen)
     count, unknown = prepared.model.num_parameters(), prepared.corpora.unknown_share
-    result = Result(out, trainer.step, trainer.tokens, trainer.seconds, count, valid, unknown)
+    account = prepared.corpora.report.to_json()
+    result = Result(out, trainer.step, trainer.tokens, trainer.seconds, count, valid, unknown, account)
     with trainer.weights.exact_model() as model:
         if group.is_first:
             assert isinstance(model, Transformer)
