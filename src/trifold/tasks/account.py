@@ -147,7 +147,7 @@ class Account:
 
     def lines(self) -> list[str]:
         """The whole account for a person."""
-        return [*self.column_lines(), *self.row_lines(), *self.cut_lines()]
+        return [*self.column_lines(), *self.notes, *self.row_lines(), *self.cut_lines()]
 
     def to_json(self) -> dict[str, Any]:
         """The account as JSON data."""

@@ -10,6 +10,7 @@ import numpy as np
 from trifold.tasks.classification import ClassificationTask
 from trifold.tasks.embedding import EmbeddingTask
 from trifold.tasks.record import Record
+from trifold.tasks.regression import RegressionTask
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.tagging import TaggingTask
 from trifold.tasks.task import Prediction, Task
@@ -32,7 +33,10 @@ def baseline_predictions(task: Task, train: Sequence[Record], test: Sequence[Rec
     found: dict[str, list[Prediction]] = {}
     match task:
         case ClassificationTask():
-            found = {} if task.config.multi_label else _simple_classifiers(task, train, test)
+            simple = _simple_labels if task.config.multi_label else _simple_classifiers
+            found = simple(task, train, test)
+        case RegressionTask():
+            found = {"mean": [Prediction(task.mean)] * len(test), **_tfidf_ridge(train, test)}
         case TaggingTask():
             found = {"most_frequent_tag": _frequent_tags(train, test)}
         case SpanQATask():
@@ -91,6 +95,60 @@ def _tfidf_regression(
     logits = np.stack([np.full(len(test), -1e9) if at is None else table[:, at] for at in columns], axis=1)
     made = [Prediction(task.config.labels[int(row.argmax())], logits=tuple(row.tolist())) for row in logits]
     return {"tfidf_logistic_regression": made}
+
+
+def _simple_labels(
+    task: ClassificationTask, train: Sequence[Record], test: Sequence[Record]
+) -> dict[str, list[Prediction]]:
+    """The most frequent set of labels, and a logistic regression for each label."""
+    usual = Counter(record.gold for record in train).most_common(1)[0][0]
+    found = {"majority": [Prediction(list(usual))] * len(test)}
+    return found | (_tfidf_labels(task, train, test) if _has_sklearn() else {})
+
+
+def _tfidf_labels(
+    task: ClassificationTask, train: Sequence[Record], test: Sequence[Record]
+) -> dict[str, list[Prediction]]:
+    from sklearn.linear_model import LogisticRegression
+
+    chosen, vectorizer = _spread(train), _vectorizer()
+    known = vectorizer.fit_transform([_joined(record) for record in chosen])
+    asked = vectorizer.transform([_joined(record) for record in test])
+    said: list[list[str]] = [[] for _ in test]
+    for label in task.config.labels:
+        marks = np.array([label in record.gold for record in chosen])
+        always = bool(marks.all())
+        varies = marks.any() and not always
+        yes = (
+            LogisticRegression(C=10.0, max_iter=300).fit(known, marks).predict(asked)
+            if varies
+            else [always] * len(test)
+        )
+        for row in np.flatnonzero(yes):
+            said[row].append(label)
+    return {"tfidf_logistic_regression": [Prediction(labels) for labels in said]}
+
+
+def _tfidf_ridge(train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+    """Ridge regression on TF-IDF: of a text its words, of a pair what both share, what they do not, and their cosine."""
+    if not _has_sklearn():
+        return {}
+    from sklearn.linear_model import Ridge
+
+    chosen, vectorizer = _spread(train), _vectorizer()
+    vectorizer.fit([text for record in chosen for text in record.inputs])
+
+    def features(records: Sequence[Record]) -> Any:
+        from scipy.sparse import csr_matrix, hstack
+
+        first, *others = (vectorizer.transform(texts) for texts in zip(*(one.inputs for one in records), strict=True))
+        for other in others:
+            shared = first.multiply(other)
+            first = hstack([shared, abs(first - other), csr_matrix(shared.sum(1))]).tocsr()
+        return first
+
+    model = Ridge(alpha=1.0).fit(features(chosen), [record.gold for record in chosen])
+    return {"tfidf_ridge": [Prediction(float(score)) for score in model.predict(features(test))]}
 
 
 def _spread(records: Sequence[Record]) -> list[Record]:

@@ -1,7 +1,7 @@
 """From a configuration to a task, and from a folder to a fine-tuned model with its task."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from trifold.tasks.config import TaskConfig
 from trifold.tasks.embedding import EmbeddingTask, find_scores
 from trifold.tasks.generation import GenerationTask, without_questions
 from trifold.tasks.head import equip
+from trifold.tasks.label import names_in
 from trifold.tasks.record import Columns, Placed, Role
 from trifold.tasks.regression import RegressionTask, find_scale
 from trifold.tasks.sentence import tags_in
@@ -36,6 +37,7 @@ __all__ = [
     "keep_head",
     "labels_in_rows",
     "load_fine_tuned",
+    "named_by_files",
     "notes_on_labels",
     "portability",
     "remarks",
@@ -110,6 +112,20 @@ def _class_of(kind: str) -> Any:
         "embedding": EmbeddingTask,
     }
     return classes[kind]
+
+
+def named_by_files(wanted: TaskConfig, columns: Mapping[str, Columns]) -> TaskConfig:
+    """The configuration with the names of integer labels that files give themselves, unless the user did.
+
+    Example:
+        >>> named_by_files(config.Tagging(), {"a.jsonl": {"tags": "ner_tags"}}).label_names
+        ()
+    """
+    if not isinstance(wanted, config.Classification | config.Tagging) or wanted.label_names or wanted.labels:
+        return wanted
+    role = "tags" if isinstance(wanted, config.Tagging) else "label"
+    found = (names_in(file).get(of.get(role, ""), ()) for file, of in columns.items())
+    return replace(wanted, label_names=next(filter(None, found), ()))
 
 
 def complete(wanted: TaskConfig, rows: Sequence[Placed]) -> tuple[TaskConfig, list[float] | None]:

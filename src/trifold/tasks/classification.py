@@ -104,7 +104,7 @@ class ClassificationTask(WholeTexts):
             if label not in self.keys:
                 known = ", ".join(self.config.labels)[:300]
                 raise DataError("task.unknown_label", origin=row.origin, given=label, known=known)
-        gold = tuple(dict.fromkeys(self.config.labels[self.keys[label]] for label in found))
+        gold = tuple(self.config.labels[number] for number in sorted({self.keys[label] for label in found}))
         return gold if self.config.multi_label else gold[0]
 
     def _parts(self, label: str) -> Sequence[str]:
@@ -262,7 +262,9 @@ def notes_on(wanted: Classification, filled: Classification) -> list[str]:
         ['these labels differ only by case or width and count as different: Pos, pos']
     """
     told = [message("task.note_alike", labels=", ".join(group)) for group in alike(filled.labels)]
-    if filled.label_vectors and not (wanted.labels or wanted.label_names):
+    if filled.label_names and not wanted.label_names:
+        told.append(message("task.note_names", names=", ".join(filled.label_names)[:200]))
+    if filled.label_vectors and not (wanted.labels or filled.label_names):
         told.append(message("task.note_vectors", labels=", ".join(filled.labels)[:200]))
     if filled.label_separator and wanted.label_separator is None:
         told.append(message("task.note_separator", separator=filled.label_separator))

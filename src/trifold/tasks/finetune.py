@@ -22,7 +22,7 @@ from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.account import Account
 from trifold.tasks.best import Best, choose_metric
-from trifold.tasks.build import build_task, complete, keep_head, notes_on_labels, remarks, save_task
+from trifold.tasks.build import build_task, complete, keep_head, named_by_files, notes_on_labels, remarks, save_task
 from trifold.tasks.chat_template import settle_template
 from trifold.tasks.config import Generation, Translation
 from trifold.tasks.examples import Splits, read_examples
@@ -108,7 +108,7 @@ def finetune(
     with claimed(out, experiment, resume=resume, allow=allow) as claim:
         data = read_examples(experiment)
         _tell(listen, data.account)
-        wanted, weights = complete(experiment.task, data.rows["train"])
+        wanted, weights = complete(named_by_files(experiment.task, data.account.columns), data.rows["train"])
         data.account.notes += notes_on_labels(experiment.task, wanted)
         torch.manual_seed(experiment.training.seed)
         model, tokenizer = _start(experiment, [row for row, _ in data.rows["train"]], out)

@@ -14,6 +14,7 @@ from trifold.evaluation.statistics import Interval, bootstrap, mcnemar, paired_b
 from trifold.tasks.baseline import baseline_predictions
 from trifold.tasks.classification import ClassificationTask
 from trifold.tasks.record import Record
+from trifold.tasks.regression import RegressionTask
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
 
@@ -55,7 +56,7 @@ def judge(
         found |= _about_labels(task, records, predictions)
     if isinstance(task, SpanQATask):
         found["risk_coverage"] = _risk(task, records, predictions)
-    found["worst"] = _worst(records, predictions)
+    found["worst"] = (_furthest if isinstance(task, RegressionTask) else _worst)(records, predictions)
     return found
 
 
@@ -137,9 +138,21 @@ def _worst(records: Sequence[Record], predictions: Sequence[Prediction]) -> list
     wrong = [number for number, (record, one) in enumerate(zip(records, predictions, strict=True))
              if one.confidence is not None and not _right(record, one)]  # fmt: skip
     wrong.sort(key=lambda number: -(predictions[number].confidence or 0.0))
-    return [{"inputs": [text[:300] for text in records[n].inputs][:40], "gold": _plain(records[n].gold),
-             "answer": _plain(predictions[n].answer), "confidence": round(predictions[n].confidence or 0.0, 4),
-             "origin": records[n].origin} for n in wrong[:SHOWN]]  # fmt: skip
+    return [{**_described(records[n], predictions[n]), "confidence": round(predictions[n].confidence or 0.0, 4)}
+            for n in wrong[:SHOWN]]  # fmt: skip
+
+
+def _furthest(records: Sequence[Record], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """The scores that are furthest off."""
+    off = [abs(record.gold - one.answer) for record, one in zip(records, predictions, strict=True)]
+    order = sorted(range(len(off)), key=lambda number: -off[number])
+    return [{**_described(records[n], predictions[n]), "distance": round(off[n], 4)} for n in order[:SHOWN]]
+
+
+def _described(record: Record, one: Prediction) -> dict[str, Any]:
+    answer = round(one.answer, 4) if isinstance(one.answer, float) else _plain(one.answer)
+    return {"inputs": [text[:300] for text in record.inputs][:40], "gold": _plain(record.gold), "answer": answer,
+            "origin": record.origin}  # fmt: skip
 
 
 def _right(record: Record, one: Prediction) -> bool:

@@ -29,6 +29,7 @@ __all__ = [
     "label_of",
     "listed",
     "named",
+    "names_in",
     "several_in",
     "sort_labels",
 ]
@@ -220,6 +221,31 @@ def find_format(
         text, origin = next((value, origin) for value, origin in opened if isinstance(value, str) and chosen in value)
         raise DataError("task.perhaps_several_labels", origin=origin, given=text[:100], separator=chosen)
     return LabelFormat(multi, chosen)
+
+
+def names_in(path: str) -> dict[str, tuple[str, ...]]:
+    """The names that a parquet file of the hub's data sets gives to integer labels, by column; of other files nothing."""
+    if not path.endswith(".parquet"):
+        return {}
+    try:
+        import pyarrow
+        import pyarrow.parquet
+
+        told = pyarrow.parquet.read_schema(path).metadata or {}
+        features = json.loads(told.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    except (ImportError, OSError, ValueError, AttributeError):
+        return {}
+    return {column: names for column, feature in features.items() if (names := _class_names(feature))}
+
+
+def _class_names(feature: Any) -> tuple[str, ...]:
+    """The names of a `ClassLabel`, alone or in a list."""
+    inner = feature[0] if isinstance(feature, list) and feature else feature
+    if not isinstance(inner, Mapping):
+        return ()
+    if isinstance(inner.get("names"), list):
+        return tuple(map(str, inner["names"]))
+    return _class_names(inner.get("feature"))
 
 
 def divide_known(text: str, known: Collection[str]) -> list[str]:

@@ -31,7 +31,8 @@ def write_task_report(folder: Path) -> Path:
     parts.append(f"<p>{html.escape(_note(found))}</p>")
     parts += _curves(folder, found)
     parts += _confusion(found)
-    examples = {"task.worst": _worst(found.get("worst")), "task.samples": _samples(found.get("samples"))}
+    worst = "task.furthest" if found["task"] == "regression" else "task.worst"
+    examples = {worst: _worst(found.get("worst")), "task.samples": _samples(found.get("samples"))}
     for key, rows in examples.items():
         parts += [_heading(key), html_table(rows)] if rows else []
     told = known.get("account", {}).get("lines", [])
@@ -113,9 +114,10 @@ def _confusion(found: Mapping[str, Any]) -> list[str]:
 
 
 def _worst(errors: Sequence[Mapping[str, Any]] | None) -> list[list[str]]:
-    rows = [[" ¦ ".join(one["inputs"]), str(one["gold"]), str(one["answer"]), f"{one['confidence']:.3f}"]
+    last = "distance" if any("distance" in one for one in errors or ()) else "confidence"
+    rows = [[" ¦ ".join(one["inputs"]), str(one["gold"]), str(one["answer"]), f"{one[last]:.3f}"]
             for one in errors or ()]  # fmt: skip
-    return [_columns("input", "gold", "answer", "confidence"), *rows] if rows else []
+    return [_columns("input", "gold", "answer", last), *rows] if rows else []
 
 
 def _samples(samples: Sequence[Mapping[str, str]] | None) -> list[list[str]]:

@@ -161,3 +161,24 @@ def test_weights_count_a_label_however_it_is_written(tmp_path):
 def test_many_broken_numbers_are_probably_scores(tmp_path):
     known, _ = learn(Classification(), read(tmp_path, ".csv", [n / 7 for n in range(1, 30)]))
     assert "regression" in "".join(notes_on(Classification(), known))
+
+
+def test_names_that_a_parquet_file_of_the_hub_carries_are_used(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    from trifold.tasks import Tagging
+    from trifold.tasks.build import named_by_files
+
+    features = {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"},
+                "ner_tags": {"feature": {"names": ["O", "B-X"], "_type": "ClassLabel"}, "_type": "Sequence"}}  # fmt: skip
+    table = pyarrow.Table.from_pylist([{"text": f"t{n}", "label": n % 2, "ner_tags": [0, 1]} for n in range(4)])
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    path = str(tmp_path / "train.parquet")
+    pyarrow.parquet.write_table(table, path)
+    wanted = named_by_files(Classification(), {path: COLUMNS})
+    known, golds = learn(wanted, list(read_rows(path)))
+    assert known.labels == ("neg", "pos") and golds[:2] == ["neg", "pos"]
+    assert "neg, pos" in "".join(notes_on(Classification(), known))
+    assert named_by_files(Tagging(), {path: {"tags": "ner_tags"}}).label_names == ("O", "B-X")
+    assert named_by_files(Classification(label_names=("a", "b")), {path: COLUMNS}).label_names == ("a", "b")
