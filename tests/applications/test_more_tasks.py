@@ -36,7 +36,7 @@ def test_texts_with_several_labels_are_learned_from_lists_and_from_columns(tmp_p
     test = write_table(tmp_path / "test.tsv", "text\tlabel", [("red round", "red | round"), ("none none", "")] * 5)
     run = tmp_path / "run"
     code, out, err = call(capsys, "finetune", "classification", "--model", "bert", *SMALL, "--train", train, "--test", test,
-                          "--out", run, "--epochs", 12, "task.multi_label=true", "--json")  # fmt: skip
+                          "--out", run, "--epochs", 30, "task.multi_label=true", "--json")  # fmt: skip
     assert code == 0, err
     judged = json.loads(out)["judgement"]
     assert (

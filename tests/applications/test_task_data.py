@@ -11,7 +11,6 @@ from trifold.batch import Batch, Layout
 from trifold.cli.main import main
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import Classification, FineTuning, Generation, LabelledData, load_fine_tuned
-from trifold.tasks.build import portability
 from trifold.tasks.examples import read_examples
 from trifold.tasks.frame import Frame
 from trifold.tasks.generation import GenerationTask
@@ -68,7 +67,7 @@ def test_joined_columns_and_several_files_train_and_the_runs_of_tokens_are_saved
     assert code == 0, err
     told = json.loads(out)["judgement"]["metrics"]["accuracy"]["value"]
     assert told == 1.0
-    assert "heads.task.ngrams.table.weight" in dict(load_fine_tuned(run).model.named_parameters())
+    assert "heads.ngrams.table.weight" in dict(load_fine_tuned(run).model.named_parameters())
     code, out, err = call(capsys, "evaluate", run, "--data", test, "--json")
     assert code == 0 and json.loads(out)["metrics"]["accuracy"]["value"] == told, err
     code, _, err = call(capsys, "finetune", "classification", "--model", "bert", "--train", first, "--text-field",
@@ -286,7 +285,7 @@ PAIRS = [{"premise": f"w{n}", "hypothesis": f"it is w{n // 2}", "label": "xy"[n 
 
 @pytest.mark.parametrize(
     ("task", "preset", "rows", "extra"),
-    [("span_qa", "bert", SPANS, "heads.task.near.output.weight"),
+    [("span_qa", "bert", SPANS, "heads.near.output.weight"),
      ("span_qa", "gpt2", SPANS, "embedding.segments.weight"),
      ("classification", "modernbert", PAIRS, "embedding.segments.weight")],
 )  # fmt: skip
@@ -303,4 +302,4 @@ def test_marks_of_pairs_are_asked_for_and_said_not_to_be_portable(tmp_path, caps
     before = json.loads(saved.read_text(encoding="utf-8"))
     assert before["task"].pop("match") is True
     saved.write_text(json.dumps(before), encoding="utf-8")  # as a run from before marks could be turned off
-    assert portability(load_fine_tuned(tmp_path / "marked").task.config) == ("task.match",)
+    assert load_fine_tuned(tmp_path / "marked").task.head.apart == ("task.match",)

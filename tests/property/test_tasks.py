@@ -22,8 +22,8 @@ from trifold.tasks import (
 )
 from trifold.tasks.classification import ClassificationTask
 from trifold.tasks.embedding import Partners
+from trifold.tasks.equip import equip
 from trifold.tasks.frame import Frame, pack
-from trifold.tasks.head import equip
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.text.tokenizer import SpecialTokens
 
@@ -136,6 +136,7 @@ def test_embeddings_of_packed_texts_are_those_of_each_alone(preset):
     torch.manual_seed(3)
     model = Transformer.from_preset(preset, size="tiny", vocab_size=TOKENIZER.vocab_size, num_layers=2).double().eval()
     task = build_task(Embedding(), TOKENIZER, model.config)
+    equip(model, task)
     together = task.embed(model, TEXTS)
     alone = np.concatenate([task.embed(model, [text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-6)

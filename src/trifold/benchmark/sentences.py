@@ -21,7 +21,7 @@ from trifold.presets.pretrained import Transformer
 from trifold.tasks.build import build_task
 from trifold.tasks.classification import ClassificationTask
 from trifold.tasks.config import Classification
-from trifold.tasks.head import equip
+from trifold.tasks.equip import equip
 from trifold.tasks.loader import ExampleLoader
 from trifold.text import train_tokenizer
 from trifold.training import AdamW, Schedule, Training

@@ -97,10 +97,23 @@ class Form(Transformer):
         return CLASSES.get(self.preset.model_type) if self.preset else None
 
     def put_on(self, task_class: TaskClass, outputs: Outputs, shape: HeadShape) -> None:
-        """Become a model of one of Hugging Face's classes for tasks, with a head of random weights."""
+        """Become a model of one of Hugging Face's classes for tasks.
+
+        Its head starts from random weights; but what it shares with the language-model head (ModernBERT) or has in the
+        model's folder (BERT's pooler) stays as it is.
+        """
+        own = dict(self.named_parameters())
+        known = {one.theirs: own[one.ours[0]] for one in self.key_map().entries if one.ours[0] in own} | self.rest
         self.take_off()
         self.task_class, self.outputs = task_class, outputs
-        self.heads["task"] = TaskHead(shape, self.config.d_model).to(self.embedding.tokens.weight.device)
+        head = TaskHead(shape, self.config.d_model).to(self.embedding.tokens.weight.device)
+        self.heads["task"] = head
+        with torch.no_grad():
+            for one in self._head_entries():
+                weight, before = head.get_parameter(one.ours[0].removeprefix("heads.task.")), known.get(one.theirs)
+                if before is not None and before.shape == weight.shape:
+                    weight.copy_(before)
+                self.rest.pop(one.theirs, None)
         if task_class.encoder_only:
             self.drop_decoder()
 

@@ -68,9 +68,9 @@ class TaskHead(nn.Module):
         self.norm = build_norm(shape.norm, d_model)
         self.dropout = nn.Dropout(shape.dropout)
         self.output = nn.Linear(d_model, shape.outputs, bias=shape.output_bias)
-        for part in (self.dense, self.output):
+        for part, std in ((self.dense, d_model**-0.5), (self.output, 0.02)):
             if part is not None:
-                nn.init.normal_(part.weight, std=0.02)
+                nn.init.normal_(part.weight, std=std)
                 if part.bias is not None:
                     nn.init.zeros_(part.bias)
 

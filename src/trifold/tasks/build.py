@@ -6,19 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trifold.checkpoint.hugging_face import find_folder
+from trifold.checkpoint.hugging_face import find_folder, read_config
 from trifold.config import Config, from_json, to_json
 from trifold.data.rows import Row
 from trifold.errors import DataError, ModelFileError
 from trifold.locale import message
 from trifold.model import config as model_config
 from trifold.presets.pretrained import Transformer, resolve
+from trifold.presets.task_class import Outputs, find_class
 from trifold.tasks import config
 from trifold.tasks.classification import ClassificationTask, find_labels, labels_in, notes_on
 from trifold.tasks.config import TaskConfig
 from trifold.tasks.embedding import EmbeddingTask, find_scores
+from trifold.tasks.equip import equip
 from trifold.tasks.generation import GenerationTask, without_questions
-from trifold.tasks.head import equip
 from trifold.tasks.label import names_in
 from trifold.tasks.record import Columns, Placed, Role
 from trifold.tasks.regression import RegressionTask, find_scale
@@ -31,15 +32,15 @@ from trifold.text import Tokenizer
 
 __all__ = [
     "FineTuned",
+    "agree",
     "build_task",
     "complete",
     "is_fine_tuned",
-    "keep_head",
     "labels_in_rows",
     "load_fine_tuned",
     "named_by_files",
     "notes_on_labels",
-    "portability",
+    "put_on",
     "remarks",
     "roles_of",
     "save_task",
@@ -192,53 +193,70 @@ def save_task(task: Task, folder: Path) -> None:
     (folder / FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def portability(wanted: TaskConfig) -> tuple[str, ...]:
-    """The settings that other tools cannot express, and so make a model that only Trifold opens.
-
-    Example:
-        >>> portability(config.SpanQA()), portability(config.SpanQA(match=True))
-        ((), ('task.match',))
-    """
-    return ("task.match",) if getattr(wanted, "match", False) else ()
-
-
-def remarks(task: Task) -> list[str]:
+def remarks(task: Task, settings: Sequence[str]) -> list[str]:
     """What to say about a task before it is trained: what others cannot open, how tags are counted."""
-    settings = ", ".join(portability(task.config))
-    portable = [message("task.note_not_portable", settings=settings)] if settings else []
+    portable = [message("task.note_not_portable", settings=", ".join(settings))] if settings else []
     return portable + (task.remarks() if isinstance(task, TaggingTask | SpanQATask) else [])
 
 
 def is_fine_tuned(path: str | Path) -> bool:
-    """Whether a folder holds a fine-tuned model."""
-    return (Path(path) / FILE).is_file()
+    """Whether a folder holds a fine-tuned model, of Trifold's or of anybody's."""
+    folder = Path(path)
+    if (folder / FILE).is_file():
+        return True
+    return (folder / "config.json").is_file() and find_class(read_config(folder)) is not None
 
 
 def load_fine_tuned(path: str | Path) -> FineTuned:
-    """A fine-tuned model from the folder of its run.
+    """A fine-tuned model from the folder of its run, or from a folder of one of Hugging Face's classes for tasks.
 
     Raises:
         ModelFileError: there is none, or a file is damaged.
     """
     folder = resolve(find_folder(str(path)))
-    saved = _saved_task(folder, path)
+    if not is_fine_tuned(folder):
+        raise ModelFileError("task.not_fine_tuned", path=path)
     model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
-    if isinstance(saved, config.Tagging) and saved.units == "auto":  # from before units were kept
-        if model.decoder is not None or tokenizer.kind != "wordpiece":
-            raise ModelFileError("task.older_tagger", path=path)
-        saved = replace(saved, units="spaces")
-    task = build_task(saved, tokenizer, model.config)
+    task = build_task(
+        _units_of(_saved_task(folder) or _task_of(model), model, tokenizer, path), tokenizer, model.config
+    )
     equip(model, task)
     model.load_extra(folder)
     return FineTuned(model.eval(), tokenizer, task, folder)
 
 
-def _saved_task(folder: Path, path: str | Path) -> TaskConfig:
-    """The task of a fine-tuned model in `folder`, which the user called `path`."""
+def _units_of(saved: TaskConfig, model: Transformer, tokenizer: Tokenizer, path: str | Path) -> TaskConfig:
+    """The same task; a tagger from before units were kept takes those that it was trained with."""
+    if not isinstance(saved, config.Tagging) or saved.units != "auto" or model.task_class is not None:
+        return saved
+    if model.decoder is not None or tokenizer.kind != "wordpiece":
+        raise ModelFileError("task.older_tagger", path=path)
+    return replace(saved, units="spaces")
+
+
+def _task_of(model: Transformer) -> TaskConfig:
+    """What the head of a folder of one of Hugging Face's classes does."""
+    outputs = model.outputs
+    assert outputs is not None, "the folder is of such a class"
+    longest = int(getattr(model.dials, "max_length", 512))
+    match outputs.kind:
+        case "tagging":
+            return config.Tagging(labels=outputs.labels, max_length=longest)
+        case "span_qa":
+            return config.SpanQA()
+        case _ if outputs.problem == "regression":
+            return config.Regression(mean=0.0, deviation=1.0, pairs=True, max_length=longest)
+        case _:
+            several = outputs.problem == "multi_label_classification"
+            return config.Classification(labels=outputs.labels, pairs=True, multi_label=several, max_length=longest)
+
+
+def _saved_task(folder: Path) -> TaskConfig | None:
+    """The task in a folder's `task.json`; None where it has none."""
     try:
         data = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelFileError("task.not_fine_tuned", path=path) from None
+        return None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError("checkpoint.bad_file", path=folder / FILE, problem=str(error)[:200]) from None
     return from_json(Saved, _as_meant(data), where=str(folder / FILE)).task
@@ -255,8 +273,42 @@ def _as_meant(data: Any) -> Any:
     return {**data, "task": {**task, "match": True}} if marked else data
 
 
-def keep_head(model: Transformer, task: Task, start: str) -> tuple[str, ...] | None:
-    """Go on with the head that a model was fine-tuned with, where it was the same task with the same outputs.
+def agree(wanted: TaskConfig, model: Transformer) -> TaskConfig:
+    """A task with the labels in the order that a tuned model has them in, where they are the same.
+
+    A model whose labels have no names but `LABEL_0`, `LABEL_1` takes those of data that has numbers.
+    """
+    outputs = model.outputs
+    if isinstance(wanted, config.Regression):
+        return _in_units_of(wanted, model)
+    if outputs is None or not isinstance(wanted, config.Classification | config.Tagging):
+        return wanted
+    count = len(outputs.labels)
+    unnamed = outputs.labels == tuple(f"LABEL_{number}" for number in range(count))
+    if unnamed and set(wanted.labels) == {str(number) for number in range(count)}:
+        model.outputs = replace(outputs, labels=tuple(map(str, range(count))))
+    same = model.outputs is not None and set(model.outputs.labels) == set(wanted.labels)
+    return replace(wanted, labels=model.outputs.labels) if same and model.outputs else wanted
+
+
+def _in_units_of(wanted: config.Regression, model: Transformer) -> config.Regression:
+    """Scores as a head can say them: as they are where it said so before, about 0 where it has no bias."""
+    if model.outputs is not None and model.outputs.problem == "regression":
+        return replace(wanted, mean=0.0, deviation=1.0)
+    kind = None if model.classes is None else model.classes.tasks.get("classification")
+    if kind is None or kind.build({}, 1).output_bias:
+        return wanted
+    mean, deviation = wanted.mean or 0.0, wanted.deviation or 1.0
+    return replace(wanted, mean=0.0, deviation=(mean**2 + deviation**2) ** 0.5)
+
+
+def put_on(model: Transformer, task: Task, start: str | None) -> tuple[str, ...] | None:
+    """Equip a model for a task, and go on with the head that it was tuned with, if that was for the same outputs.
+
+    Args:
+        model: to be tuned.
+        task: what for.
+        start: where the model came from; None for random weights.
 
     Returns:
         What differs, where a tuned head had to be left behind; nothing where it was kept; None where there was none.
@@ -264,12 +316,27 @@ def keep_head(model: Transformer, task: Task, start: str) -> tuple[str, ...] | N
     Raises:
         ModelFileError: the head's file is damaged, or holds another head.
     """
-    folder = find_folder(start)
-    if not is_fine_tuned(folder):
-        return None
-    before, now = _saved_task(folder, start), task.config
+    had = model.outputs
+    kept = equip(model, task)
+    folder = None if start is None else resolve(find_folder(start))
+    before = None if folder is None else _saved_task(folder)
+    if before is None or folder is None or task.head is None:
+        return () if kept else None if had is None else _differing(had, task)
+    now = task.config
     differing = tuple(name for name in OUTPUTS if getattr(before, name, None) != getattr(now, name, None))
-    if differing:
-        return differing
+    if kept or differing:
+        return () if kept else differing
     model.load_extra(folder, adapters=False)  # those of a run are merged; new ones begin
     return () if "task" in model.heads else None
+
+
+def _differing(had: Outputs, task: Task) -> tuple[str, ...]:
+    wanted = task.head
+    if wanted is None:
+        return ("kind",)
+    pairs = {
+        "kind": (had.kind, wanted.kind),
+        "labels": (had.labels, wanted.labels),
+        "problem": (had.problem, wanted.problem),
+    }
+    return tuple(name for name, (one, other) in pairs.items() if one != other) or ("pooling",)

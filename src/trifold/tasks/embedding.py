@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from trifold.batch import Batch, Loss
 from trifold.data.rows import Row
@@ -24,7 +24,7 @@ from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Embedding
 from trifold.tasks.frame import Frame
-from trifold.tasks.head import labelled_vectors
+from trifold.tasks.head import HeadWanted, labelled_vectors
 from trifold.tasks.label import listed, several_in
 from trifold.tasks.record import Placed, Record, Role, is_missing, text_of
 from trifold.tasks.regression import SCORE, scale_of, score_of
@@ -83,10 +83,11 @@ class EmbeddingTask:
 
     roles = ROLES
     needs_segments = False
+    head = HeadWanted("embedding")
 
     def __init__(self, config: Embedding, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
-        self.frame = Frame(tokenizer, model, config.max_length)
+        self.frame = Frame(tokenizer, model, config.max_length, reads="encoder")
         ranks = ("reciprocal_rank", "recall_at_1", "recall_at_5", "recall_at_20")
         self.metrics = ("spearman", "pearson") if config.scores else ranks
         self._laid: list[Laid] = []
@@ -109,9 +110,10 @@ class EmbeddingTask:
             raise MissingValueError("task.missing_value", origin=row.origin, name="score")
         return Record((query,), Partners(positives, negatives, score), row.origin)
 
-    def build_head(self, d_model: int) -> None:
+    def build_parts(self, model: Any) -> dict[str, nn.Module]:
         """None: the vectors of the body are the answer."""
-        del d_model
+        del model
+        return {}
 
     def _lay(self, texts: Sequence[str], labels: Sequence[int]) -> list[TrainingExample]:
         encoded = self.tokenizer.encode_ids(list(texts), plain=True)
@@ -135,8 +137,7 @@ class EmbeddingTask:
         return [tuple(next(flat) for _ in range(size)) for size in sizes]
 
     def _vectors(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        pooling = "mark" if self.frame.encoder and self.frame.decoder else "mean"
-        vectors, labels = labelled_vectors(hidden, batch, pooling)
+        vectors, labels = labelled_vectors(hidden, batch, "mean")
         return F.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=-1), labels
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:

@@ -22,17 +22,27 @@ from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.account import Account
 from trifold.tasks.best import Best, choose_metric
-from trifold.tasks.build import build_task, complete, keep_head, named_by_files, notes_on_labels, remarks, save_task
+from trifold.tasks.build import (
+    agree,
+    build_task,
+    complete,
+    named_by_files,
+    notes_on_labels,
+    put_on,
+    remarks,
+    save_task,
+)
 from trifold.tasks.chat_template import settle_template
 from trifold.tasks.config import Generation, Translation
+from trifold.tasks.equip import padded, portability
 from trifold.tasks.examples import Splits, read_examples
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import pack
 from trifold.tasks.generation import GenerationTask
-from trifold.tasks.head import equip
 from trifold.tasks.judge import judge
 from trifold.tasks.loader import ExampleLoader
 from trifold.tasks.record import Record
+from trifold.tasks.regression import RegressionTask
 from trifold.tasks.report import write_task_report
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
@@ -116,10 +126,11 @@ def finetune(
             wanted, model, added = settle_template(wanted, tokenizer, model)
             if added:
                 listen(Event("tokens_added", details={"count": len(added), "tokens": " ".join(added)}))
-        task = build_task(wanted, tokenizer, model.config, class_weights=weights)
+        task = build_task(agree(wanted, model), tokenizer, model.config, class_weights=weights)
         choice = choose_metric(task, experiment.metric)
+        tokenizer = tokenizer if task.head is None else padded(tokenizer)
         splits = data.records(task)
-        data.account.notes += remarks(task)
+        data.account.notes += remarks(task, portability(model, task.head))
         _tell(listen, data.account, splits)
         before = _before(task, model, splits)
         left = _prepare(experiment, task, model)
@@ -197,6 +208,8 @@ def _finish(
         if experiment.lora is not None:
             merge_adapters(exact)
         _calibrate(task, exact, splits.dev)
+        if isinstance(task, RegressionTask) and exact.task_class is not None:
+            task.fold(exact)
         publish_model(exact, tokenizer, out, also=lambda folder: save_task(task, folder))
     work.listen(Event("evaluate"))
     judged = splits.judged
@@ -213,7 +226,7 @@ def _finish(
     count = model.num_parameters()
     flops = 6.0 * _multiplied(exact, task) * work.places
     result = FineTuneResult(out, trainer.step, trainer.seconds, count, trained, flops, found, account.to_json())
-    _describe(out, experiment, result)
+    _describe(out, experiment, result, portability(exact, task.head))
     write_task_report(out)
     work.listen(Event("save", details={"folder": str(out)}))
     return result
@@ -276,7 +289,7 @@ def _exact(trainer: Trainer) -> Transformer:
     return model.eval()
 
 
-def _describe(out: Path, experiment: FineTuning, result: FineTuneResult) -> None:
+def _describe(out: Path, experiment: FineTuning, result: FineTuneResult, because: Sequence[str]) -> None:
     hashes = _hashes(experiment)
     data = {name: {"file": ", ".join(found), "sha256": hashes[name]} for name, found in experiment.data.files.items()}
     facts = {"steps": result.steps, "seconds": result.seconds, "num_parameters": result.num_parameters,
@@ -289,6 +302,8 @@ def _describe(out: Path, experiment: FineTuning, result: FineTuneResult) -> None
             "account": result.account,
             "result": facts,
             "judgement": result.judgement,
+            "portable": not because,
+            "because": list(because),
         },
     )
 
@@ -331,7 +346,7 @@ def _before(task: Task, model: Transformer, splits: Splits) -> list[Prediction]:
 
 
 def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str, ...] | None:
-    """Put on the adapters, freeze what stays, and add what the task needs; what `keep_head` says of a head tuned before."""
+    """Put on the adapters, freeze what stays, and add what the task needs; what `put_on` says of a head tuned before."""
     if experiment.lora is not None:
         lora = experiment.lora
         alpha = lora.alpha or 2.0 * lora.rank
@@ -343,8 +358,7 @@ def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> tuple[st
             raise ConfigError("config.out_of_range", where="freeze", given=experiment.freeze, allowed=f"<= {longest}")
         for part in [model.embedding, *(block for stack in stacks for block in stack.blocks[: experiment.freeze])]:
             part.requires_grad_(False)
-    equip(model, task)
-    return None if experiment.model.start is None else keep_head(model, task, experiment.model.start)
+    return put_on(model, task, experiment.model.start)
 
 
 def _trainer(experiment: FineTuning, task: Task, model: Transformer, splits: Splits) -> Trainer:

@@ -1,16 +1,22 @@
 """How texts are laid before a model of each family, and batches of examples of any length.
 
+As the tokenizer's own folder frames them; where it leaves that open, as the family is used to:
+
 | family | one text | a pair |
 |---|---|---|
 | encoder | `[cls] a [sep]` | `[cls] a [sep] b [sep]` |
-| decoder | `<s> a </s>` | `<s> a </s> b </s>` |
-| encoder-decoder | source `a </s>`, target `<pad>` | source `a </s> b </s>`, target `<pad>` |
+| decoder | `<s> a` | `<s> a </s> b` |
+| encoder-decoder | `a </s>` | `a </s> b </s>` |
+
+A decoder behind an encoder reads the same tokens, one place later and after `<pad>`, so that its last vector has read all
+that stands before the last token, and the encoder's text.
 
 Axes: N examples, B batch, S sequence.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -44,34 +50,53 @@ class Frame:
         tokenizer: the model's.
         model: its configuration.
         max_length: places for one example, special tokens included.
+        reads: `encoder` for a task that leaves the decoder of an encoder-decoder out.
 
     Raises:
         ConfigError: a special token is missing, or the model has fewer positions.
     """
 
-    def __init__(self, tokenizer: Tokenizer, model: model_config.Transformer, max_length: int) -> None:
-        special = tokenizer.special
-        self.encoder, self.decoder = model.encoder is not None, model.decoder is not None
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        model: model_config.Transformer,
+        max_length: int,
+        *,
+        reads: Literal["all", "encoder"] = "all",
+    ) -> None:
+        special, self.reads = tokenizer.special, reads
+        both = model.encoder is not None and model.decoder is not None
+        self.encoder = model.encoder is not None
+        self.decoder = model.decoder is not None and not (both and reads == "encoder")
         longest = model.max_length
         self.limit = max_length if longest is None else min(max_length, longest)
-        begins = special.cls if not self.decoder else special.bos if not self.encoder else None
-        ends = special.sep if not self.decoder else special.eos
         self.num_segments = model.embedding.num_segments
         self.pad = special.pad if special.pad is not None else 0
-        if ends is None or (begins is None and not self.decoder):  # a decoder may begin with the text itself
-            raise ConfigError("objective.no_special", objective="fine-tuning", name="sep" if ends is None else "cls")
-        self.first = [] if begins is None else [begins]
+        ends = special.sep if model.decoder is None else special.eos
+        if ends is None:
+            raise ConfigError("objective.no_special", objective="fine-tuning", name="sep")
         self.end = ends
         self.cut = Cut(self.limit)
+        self.framing = tokenizer.framing_for(encoder=self.encoder, decoder=model.decoder is not None)
 
     def take_cut(self) -> Cut:
         """How many texts were laid since the last time, and how many of them were cut."""
         taken, self.cut = self.cut, Cut(self.cut.limit, setting=self.cut.setting)
         return taken
 
+    @property
+    def first(self) -> list[int]:
+        """What stands before a text."""
+        return list(self.framing.first)
+
+    def room(self, parts: int) -> int:
+        """Places for the tokens of so many texts together."""
+        around = self.framing
+        return self.limit - len(around.first) - len(around.middle) * (parts - 1) - len(around.last)
+
     def fit(self, parts: Sequence[Ids]) -> list[Ids]:
         """The parts cut so that they fit together: always the longest loses a token."""
-        room = self.limit - len(self.first) - len(parts)
+        room = self.room(len(parts))
         sizes = [len(part) for part in parts]
         excess = sum(sizes) - room
         self.cut.count(longer=excess > 0)
@@ -85,18 +110,18 @@ class Frame:
 
     def lay(self, parts: Sequence[Ids]) -> tuple[Ids, list[int]]:
         """The ids of all parts with the special tokens around them, and where each part begins."""
-        ids, places = list(self.first), []
-        for part in parts:
+        ids, places = list(self.framing.first), []
+        for number, part in enumerate(parts):
+            ids += self.framing.middle if number else ()
             places.append(len(ids))
-            ids += [*part.tolist(), self.end]
-        return np.array(ids, dtype=np.int64), places
+            ids += part.tolist()
+        ids += self.framing.last
+        return np.array(ids or [self.end], dtype=np.int64), places
 
     def whole(self, ids: Ids, label: int) -> TrainingExample:
         """An example with one label for the whole text."""
-        if self.encoder and self.decoder:
-            return TrainingExample(labels=np.array([label]), source=ids, target=np.array([self.pad]))
         labels = np.full(len(ids), IGNORED, dtype=np.int64)
-        labels[0 if self.encoder else -1] = label
+        labels[-1 if self.decoder else 0] = label
         return self.each(ids, labels)
 
     def marked(self, batch: Batch, *, match: bool) -> Batch:
@@ -118,9 +143,10 @@ class Frame:
         return replace(batch, **layouts)
 
     def each(self, ids: Ids, labels: Ids) -> TrainingExample:
-        """An example with labels at its tokens; a decoder behind an encoder reads the same tokens."""
+        """An example with labels at its tokens."""
         source = ids if self.encoder else None
-        return TrainingExample(labels=labels, source=source, target=ids if self.decoder else None)
+        target = np.concatenate([[self.pad], ids[:-1]]) if self.encoder else ids
+        return TrainingExample(labels=labels, source=source, target=target if self.decoder else None)
 
 
 def segments(

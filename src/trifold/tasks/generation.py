@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from trifold.batch import IGNORED, Batch, Loss
 from trifold.data.rows import Row
@@ -83,6 +84,7 @@ class GenerationTask:
     roles = ROLES
     metrics = ("bits_per_byte",)
     needs_segments = False
+    head = None
 
     def __init__(self, config: Generation, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
@@ -162,9 +164,10 @@ class GenerationTask:
         parts = {"{input}": given, "{prompt}": prompt}  # put in at once: a text may itself speak of "{prompt}"
         return SLOT.sub(lambda found: parts[found[0]], template)
 
-    def build_head(self, d_model: int) -> None:
-        """None: the language-model head writes."""
-        del d_model
+    def build_parts(self, model: Any) -> dict[str, nn.Module]:
+        """None: what is written comes from the language-model head."""
+        del model
+        return {}
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Each conversation as the family reads it: a decoder all of it, an encoder-decoder once for each answer."""

@@ -3,71 +3,54 @@
 Axes: B batch, S sequence, D d_model, N labelled texts, C labels.
 """
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from trifold.batch import IGNORED, Batch, Layout
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
-from trifold.tasks.frame import SEGMENTS
+from trifold.presets.task_head import Pooling, TaskHead
 
 __all__ = [
+    "HeadWanted",
     "NGramBag",
-    "TaskHead",
     "document_keys",
     "document_means",
-    "equip",
     "labelled_runs",
     "labelled_vectors",
     "main_layout",
+    "read_labelled",
     "task_head",
 ]
 
-if TYPE_CHECKING:
-    from trifold.tasks.task import Task
-
-Pooling = Literal["mean", "mark"]
 BUCKETS, MIXER, WEIGHT = 2**17, 0x9E3779B1, 30.0
 
 
-class TaskHead(nn.Module):
-    """`output(dropout(tanh(dense(x))))`, in float32 from the last product on.
+@dataclass(frozen=True, slots=True)
+class HeadWanted:
+    """The head that a task asks for.
 
-    Args:
-        d_model: width of the body.
-        num_labels: width of the output.
-        dropout: before the output.
-        dense: whether there is a hidden layer.
-        ngrams: tokens in the longest run that is also looked at by itself; 0 for none.
+    Attributes:
+        kind: the task, as Hugging Face's classes part them; `embedding` has no head.
+        labels: names of the outputs.
+        problem: how logits become an answer (`Outputs.problem`).
+        pooling: which vectors are read; `auto`: as the family's class does.
+        apart: settings that no class can express, by name.
 
     Example:
-        >>> TaskHead(8, 3)(torch.ones(2, 8)).shape
-        torch.Size([2, 3])
+        >>> HeadWanted("tagging", ("O", "B")).pooling
+        'auto'
     """
 
-    def __init__(
-        self, d_model: int, num_labels: int, *, dropout: float = 0.1, dense: bool = True, ngrams: int = 0
-    ) -> None:
-        super().__init__()
-        self.dense = nn.Linear(d_model, d_model) if dense else None
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(d_model, num_labels)
-        self.ngrams = NGramBag(num_labels, ngrams) if ngrams else None
-        for part in (self.dense, self.output):
-            if part is not None:
-                nn.init.normal_(part.weight, std=0.02)
-                nn.init.zeros_(part.bias)
-
-    def forward(self, x: Float[Tensor, "*places d_model"]) -> Float[Tensor, "*places labels"]:
-        """Vectors to the logits of the labels."""
-        x = x.to(self.output.weight.dtype)
-        x = x if self.dense is None else torch.tanh(self.dense(x))
-        logits = F.linear(self.dropout(x), self.output.weight, self.output.bias)
-        return logits.float() if logits.dtype == torch.bfloat16 else logits
+    kind: Literal["classification", "tagging", "span_qa", "embedding"]
+    labels: tuple[str, ...] = ()
+    problem: str = "single_label_classification"
+    pooling: Literal["auto", "mean", "first", "last"] = "auto"
+    apart: tuple[str, ...] = ()
 
 
 class NGramBag(nn.Module):
@@ -108,21 +91,27 @@ class NGramBag(nn.Module):
         return WEIGHT * sums / torch.bincount(owner, minlength=count).clamp(min=1).sqrt()[:, None]
 
 
-def equip(model: Pretrained, task: "Task") -> None:
-    """Put on a model what a task needs on top of it: its head, and segments where its family has none."""
-    model.take_off()
-    head = task.build_head(model.config.d_model)
-    if head is not None:
-        model.heads["task"] = head
-    if task.needs_segments and model.embedding.segments is None:
-        model.embedding.segments = nn.Embedding(SEGMENTS, model.config.d_model)
-        nn.init.zeros_(model.embedding.segments.weight)  # at first it changes nothing
-
-
-def task_head(model: Transformer) -> nn.Module:
+def task_head(model: Transformer) -> TaskHead:
     """The head that a task put on a model."""
     assert isinstance(model, Pretrained), "only such a model has heads"
-    return model.heads["task"]
+    head = model.heads["task"]
+    assert isinstance(head, TaskHead), "the only kind there is"
+    return head
+
+
+def read_labelled(
+    model: Transformer, hidden: Float[Tensor, "batch seq d_model"], batch: Batch
+) -> tuple[Float[Tensor, "texts labels"], Int[Tensor, " texts"]]:
+    """What a model's head says at each labelled place or of the text it is in, and the labels, in the order of places."""
+    head = task_head(model)
+    vectors, labels = labelled_vectors(hidden, batch, head.shape.pooling)
+    logits = head(vectors)
+    assert isinstance(model, Pretrained), "it has a head"
+    if "ngrams" in model.heads:
+        bag = model.heads["ngrams"]
+        assert isinstance(bag, NGramBag), "so it is called"
+        logits = logits + labelled_runs(bag, batch).to(logits.dtype)
+    return logits, labels
 
 
 def main_layout(batch: Batch) -> Layout:
@@ -137,15 +126,25 @@ def labelled_vectors(
 ) -> tuple[Float[Tensor, "texts d_model"], Int[Tensor, " texts"]]:
     """A vector for each labelled place, and the labels, in the order of the places.
 
-    `mark` takes the vector at the place itself, `mean` that of the whole document that the place is in.
+    `each` takes the vector at the place itself; the others that of the whole document that the place is in.
     """
     assert batch.labels is not None, "labels mark the places"
     rows, places = (batch.labels != IGNORED).nonzero(as_tuple=True)
     labels = batch.labels[rows, places]
-    if pooling == "mark":
-        return hidden[rows, places], labels
-    means, key = document_means(hidden, main_layout(batch))
-    return means[key[rows, places]], labels
+    match pooling:
+        case "each":
+            return hidden[rows, places], labels
+        case "mean":
+            means, key = document_means(hidden, main_layout(batch))
+            return means[key[rows, places]], labels
+        case "first":
+            starts = places - main_layout(batch).positions.expand(batch.labels.shape)[rows, places]
+            return hidden[rows, starts], labels
+        case "last":
+            key = document_keys(main_layout(batch), *batch.labels.shape)
+            here = torch.arange(key.shape[1], device=key.device).expand_as(key).flatten()
+            ends = key.new_zeros(int(key.max()) + 1).scatter_reduce(0, key.flatten(), here, "amax")
+            return hidden[rows, ends[key[rows, places]]], labels
 
 
 def labelled_runs(bag: NGramBag, batch: Batch) -> Float[Tensor, "texts labels"]:

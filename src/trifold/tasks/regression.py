@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 
 from trifold.batch import Batch, Loss
@@ -21,6 +22,7 @@ from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.classification import ROLES as TEXTS
 from trifold.tasks.config import Regression
+from trifold.tasks.head import task_head
 from trifold.tasks.record import Placed, Record, Role, text_of
 from trifold.tasks.task import Prediction
 from trifold.tasks.whole_text import WholeTexts, texts_in
@@ -46,7 +48,7 @@ class RegressionTask(WholeTexts):
     metrics = ("pearson", "spearman", "mean_absolute_error")
 
     def __init__(self, config: Regression, tokenizer: Tokenizer, model: Any) -> None:
-        super().__init__(config, tokenizer, model, outputs=1)
+        super().__init__(config, tokenizer, model, labels=("score",), problem="regression")
         self.config = config
         self.mean = 0.0 if config.mean is None else config.mean
         self.deviation = 1.0 if config.deviation is None else config.deviation
@@ -74,6 +76,18 @@ class RegressionTask(WholeTexts):
         """The score of each record."""
         outputs = self.predicted(model, records)[:, 0].double()
         return [Prediction(score) for score in (self.mean + self.deviation * outputs).tolist()]
+
+    def fold(self, model: Pretrained) -> None:
+        """Let the head of a model say scores themselves, as other tools expect it to."""
+        head = task_head(model)
+        if head.output.bias is None and self.mean != 0.0:
+            return
+        with torch.no_grad():
+            head.output.weight.mul_(self.deviation)
+            if head.output.bias is not None:
+                head.output.bias.mul_(self.deviation).add_(self.mean)
+        self.mean, self.deviation = 0.0, 1.0
+        self.config = replace(self.config, mean=0.0, deviation=1.0)
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """Correlation of scores and of their ranks, and how far off they are on average."""

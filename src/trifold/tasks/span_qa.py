@@ -24,12 +24,12 @@ from trifold.tasks.account import Cut
 from trifold.tasks.answer import Answers, read_answers
 from trifold.tasks.config import SpanQA
 from trifold.tasks.frame import Frame, segments
-from trifold.tasks.head import TaskHead, document_keys, main_layout, task_head
+from trifold.tasks.head import HeadWanted, document_keys, main_layout, task_head
 from trifold.tasks.record import Record, Role, mostly_chinese, text_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
 
-__all__ = ["Nearness", "SpanHead", "SpanQATask"]
+__all__ = ["Nearness", "SpanQATask"]
 
 BASE = 2**20
 """A label is `start * BASE + end`, places in the example's own tokens."""
@@ -115,21 +115,6 @@ class Nearness(nn.Module):
         return WEIGHT * self.output(torch.stack([*near, shared], dim=-1))
 
 
-class SpanHead(nn.Module):
-    """Two logits a token, from its vector and from how near it is to what the question asks about."""
-
-    def __init__(self, d_model: int, vocab_size: int) -> None:
-        super().__init__()
-        self.deep, self.near = TaskHead(d_model, 2, dense=False), Nearness(vocab_size, 2)
-
-    def forward(
-        self, hidden: Float[Tensor, "batch seq d_model"], tokens: Int[Tensor, "batch seq"], layout: Layout, end: int
-    ) -> Float[Tensor, "batch seq 2"]:
-        """Logits of being the first and the last token of the answer."""
-        logits = self.deep(hidden)
-        return logits + self.near(tokens, layout, end).to(logits.dtype)
-
-
 class SpanQATask:
     """The first and last token of the answer, each by a softmax over the window; the first token stands for no answer.
 
@@ -144,7 +129,9 @@ class SpanQATask:
 
     def __init__(self, config: SpanQA, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer, self.needs_segments = config, tokenizer, config.match
-        self.frame, self.vocab_size = Frame(tokenizer, model, config.max_length), model.vocab_size
+        self.frame = Frame(tokenizer, model, config.max_length)
+        apart = ("task.match",) if config.match else ()
+        self.head = HeadWanted("span_qa", ("start", "end"), apart=apart)
         self.frame.cut, self.guesses = Cut(config.max_question, setting="task.max_question"), 0
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
@@ -160,9 +147,9 @@ class SpanQATask:
         """How many answers were taken to stand at the first of several places."""
         return [message("task.note_guessed", count=self.guesses)] if self.guesses else []
 
-    def build_head(self, d_model: int) -> nn.Module:
-        """Two outputs a token: begin and end."""
-        return SpanHead(d_model, self.vocab_size) if self.config.match else TaskHead(d_model, 2, dense=False)
+    def build_parts(self, model: Any) -> dict[str, nn.Module]:
+        """How near a token is to what the question asks about, where that is asked for."""
+        return {"near": Nearness(model.vocab_size, 2)} if self.config.match else {}
 
     def _windows(self, records: Sequence[Record]) -> list[Window]:
         encoded = iter(self.tokenizer.encode_batch([text for one in records for text in one.inputs], plain=True))
@@ -170,7 +157,7 @@ class SpanQATask:
         for number in range(len(records)):
             question, context = next(encoded), next(encoded)
             asked = self._asked(question.ids)
-            room = self.frame.limit - len(asked) - len(self.frame.first) - 2
+            room = self.frame.room(2) - len(asked)
             start = 0
             while True:
                 part = slice(start, start + room)
@@ -223,9 +210,12 @@ class SpanQATask:
         self, model: Transformer, hidden: Float[Tensor, "batch seq d_model"], batch: Batch
     ) -> Float[Tensor, "batch seq 2"]:
         """Log-probabilities of each token to be the first and the last, within its window."""
-        head, tokens = task_head(model), batch.source if batch.target is None else batch.target
-        near = (tokens, main_layout(batch), self.frame.end) if isinstance(head, SpanHead) else ()
-        logits = head(hidden, *near)
+        logits = task_head(model)(hidden)
+        assert isinstance(model, Pretrained), "it has a head"
+        if "near" in model.heads:
+            tokens = batch.target if batch.source is None else batch.source
+            near = model.heads["near"](tokens, batch.source_layout or batch.target_layout, self.frame.end)
+            logits = logits + near.to(logits.dtype)
         keys = document_keys(main_layout(batch), *logits.shape[:2])
         return segment_log_softmax(logits.flatten(0, 1), keys.flatten()).unflatten(0, logits.shape[:2])
 

@@ -21,7 +21,7 @@ from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Tagging
 from trifold.tasks.frame import Frame
-from trifold.tasks.head import TaskHead, labelled_vectors, task_head
+from trifold.tasks.head import HeadWanted, read_labelled
 from trifold.tasks.label import label_keys, named, sort_labels
 from trifold.tasks.record import Placed, Record, Role
 from trifold.tasks.sentence import read_sentence, windows
@@ -74,9 +74,10 @@ class TaggingTask:
         if len(config.labels) < 2:
             raise ConfigError("task.few_labels", given=", ".join(config.labels) or "-")
         self.config, self.tokenizer = config, tokenizer
-        self.frame = Frame(tokenizer, model, config.max_length)
+        self.frame = Frame(tokenizer, model, config.max_length, reads="encoder")
+        self.head = HeadWanted("tagging", config.labels)
         self.number = label_keys(config.labels, config.label_names)
-        self.room = self.frame.limit - len(self.frame.first) - 1
+        self.room = self.frame.room(1)
         self.back = not self.frame.encoder
         self.units = "words" if config.units == "auto" else config.units
         self.scheme = choose_scheme(config)
@@ -101,9 +102,10 @@ class TaggingTask:
         gold = None if tags is None else tuple(self.config.labels[self.number[tag]] for tag in tags)
         return Record(words, gold, row.origin, text=text)
 
-    def build_head(self, d_model: int) -> nn.Module:
-        """One output a tag, straight from each vector."""
-        return TaskHead(d_model, len(self.config.labels), dense=False)
+    def build_parts(self, model: Any) -> dict[str, nn.Module]:
+        """None: the head reads each vector."""
+        del model
+        return {}
 
     def _encoded(self, records: Sequence[Record]) -> list[list[Ids]]:
         """For each sentence the tokens of each word; one that the tokenizer leaves nothing of has a token all the same."""
@@ -158,14 +160,14 @@ class TaggingTask:
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the tags."""
-        vectors, labels = labelled_vectors(model(batch), batch, "mark")
-        return Loss(F.cross_entropy(task_head(model)(vectors), labels, reduction="sum"), len(labels))
+        logits, labels = read_labelled(model, model(batch), batch)
+        return Loss(F.cross_entropy(logits, labels, reduction="sum"), len(labels))
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The most probable tag of each word."""
 
         def read(hidden: Tensor, batch: Batch) -> Tensor:
-            return task_head(model)(labelled_vectors(hidden, batch, "mark")[0]).softmax(-1)
+            return read_labelled(model, hidden, batch)[0].softmax(-1)
 
         laid = self._lay(records)
         examples = [self._label(window, [0] * len(window.places)) for window in laid]

@@ -13,10 +13,12 @@ from trifold.evaluation.metric import Tally
 from trifold.example import TrainingExample
 from trifold.generation.generator import evaluating
 from trifold.model import Transformer
+from trifold.model import config as model_config
 from trifold.objective import Criterion
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import TaskConfig
 from trifold.tasks.frame import Frame, inference_batches
+from trifold.tasks.head import HeadWanted
 from trifold.tasks.record import Record, Role
 
 __all__ = ["Prediction", "Task", "run_places"]
@@ -84,8 +86,13 @@ class Task(Criterion, Protocol):
         """The record in a row."""
         ...
 
-    def build_head(self, d_model: int) -> nn.Module | None:
-        """A fresh head; None for a task that uses the language-model head."""
+    @property
+    def head(self) -> HeadWanted | None:
+        """The head that it reads; None for a task that uses the language-model head."""
+        ...
+
+    def build_parts(self, model: model_config.Transformer) -> Mapping[str, nn.Module]:
+        """Fresh parts beside the head, by name."""
         ...
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from trifold.batch import Batch, Loss
 from trifold.data.rows import Row
 from trifold.evaluation.metric import Tally, bleu, chrf
@@ -38,6 +40,7 @@ class TranslationTask:
     roles = ROLES
     metrics = ("bleu", "chrf")
     needs_segments = False
+    head = None
 
     def __init__(self, config: Translation, tokenizer: Tokenizer, model: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
@@ -48,9 +51,10 @@ class TranslationTask:
         source = text_of(row, columns["source"])
         return Record((source,), text_of(row, columns["target"]) if "target" in columns else None, row.origin)
 
-    def build_head(self, d_model: int) -> None:
-        """None: the language-model head writes."""
-        del d_model
+    def build_parts(self, model: Any) -> dict[str, nn.Module]:
+        """None: what is written comes from the language-model head."""
+        del model
+        return {}
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Source and target as the family reads them."""

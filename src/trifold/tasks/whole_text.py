@@ -16,7 +16,7 @@ from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Classification, Regression
 from trifold.tasks.frame import Frame
-from trifold.tasks.head import Pooling, TaskHead, labelled_runs, labelled_vectors, task_head
+from trifold.tasks.head import HeadWanted, NGramBag, read_labelled
 from trifold.tasks.record import Record, optional_text, text_of
 from trifold.tasks.task import run_places
 from trifold.text import Tokenizer
@@ -45,37 +45,44 @@ class WholeTexts:
         config: of the task.
         tokenizer: the model's.
         model: the model's configuration.
-        outputs: how many numbers the head says of each text.
+        labels: names of the numbers that the head says of each text.
+        problem: how they become an answer (`Outputs.problem`).
 
     Raises:
         ConfigError: the tokenizer or the model lacks what the configuration needs.
     """
 
-    def __init__(self, config: Classification | Regression, tokenizer: Tokenizer, model: Any, *, outputs: int) -> None:
+    def __init__(
+        self,
+        config: Classification | Regression,
+        tokenizer: Tokenizer,
+        model: Any,
+        *,
+        labels: Sequence[str],
+        problem: str,
+    ) -> None:
         if config.token_dropout and tokenizer.special.mask is None:
             given, allowed = config.token_dropout, "0: the tokenizer has no mask token"
             raise ConfigError("config.out_of_range", where="task.token_dropout", given=given, allowed=allowed)
-        self.tokenizer, self.outputs = tokenizer, outputs
+        self.tokenizer, self.outputs = tokenizer, len(labels)
         self.frame = Frame(tokenizer, model, config.max_length)
         self.pairs, self.match = config.pairs, config.match
         self.needs_segments = config.pairs and config.match
         self.ngrams, self.token_dropout = config.ngrams, config.token_dropout
-        self.pooling: Pooling = self._pooling(config.pooling)
+        self.head = self._head(config, labels, problem)
 
-    def _pooling(self, chosen: str) -> Pooling:
-        if self.frame.encoder and self.frame.decoder:
-            return "mark"
-        if chosen == "auto":
-            return "mark" if self.frame.decoder else "mean"
-        fits = chosen in ("mean", "last" if self.frame.decoder else "first")
-        if not fits:
-            allowed = "mean, last" if self.frame.decoder else "mean, first"
-            raise ConfigError("config.out_of_range", where="task.pooling", given=chosen, allowed=allowed)
-        return "mean" if chosen == "mean" else "mark"
+    def _head(self, config: Classification | Regression, labels: Sequence[str], problem: str) -> HeadWanted:
+        places = ("auto", "mean", "last" if self.frame.decoder else "first")
+        if config.pooling not in places:
+            allowed = ", ".join(places)
+            raise ConfigError("config.out_of_range", where="task.pooling", given=config.pooling, allowed=allowed)
+        apart = tuple(f"task.{name}" for name in ("ngrams", "match") if getattr(config, name))
+        return HeadWanted("classification", tuple(labels), problem, config.pooling, apart)
 
-    def build_head(self, d_model: int) -> nn.Module:
-        """A hidden layer and the outputs."""
-        return TaskHead(d_model, self.outputs, ngrams=self.ngrams)
+    def build_parts(self, model: Any) -> dict[str, nn.Module]:
+        """What the head looks at runs of tokens with, where that is asked for."""
+        del model
+        return {"ngrams": NGramBag(self.outputs, self.ngrams)} if self.ngrams else {}
 
     def lay(self, records: Sequence[Record], labels: Sequence[int]) -> list[TrainingExample]:
         """Each record's texts with one label for the whole."""
@@ -91,16 +98,7 @@ class WholeTexts:
         """What the head says of each labelled text, and the labels; in training some tokens are hidden."""
         if model.training and self.token_dropout:
             batch = self._with_hidden_tokens(batch)
-        return self._read(model, model(self._seen(batch)), batch)
-
-    def _read(self, model: Transformer, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        head = task_head(model)
-        assert isinstance(head, TaskHead)
-        vectors, labels = labelled_vectors(hidden, batch, self.pooling)
-        outputs = head(vectors)
-        if head.ngrams is not None:
-            outputs = outputs + labelled_runs(head.ngrams, batch).to(outputs.dtype)
-        return outputs, labels
+        return read_labelled(model, model(self._seen(batch)), batch)
 
     def _seen(self, batch: Batch) -> Batch:
         return self.frame.marked(batch, match=self.match) if self.pairs else batch
@@ -121,7 +119,7 @@ class WholeTexts:
         """What the head says of each record, whatever else was in its batch."""
 
         def read(hidden: Tensor, batch: Batch) -> Tensor:
-            return self._read(model, hidden, batch)[0]
+            return read_labelled(model, hidden, batch)[0]
 
         found = run_places(model, self.lay(records, [0] * len(records)), self.frame.pad, read, see=self._seen)
         return torch.cat(found) if found else torch.empty(0, self.outputs)

@@ -1,0 +1,85 @@
+"""Putting on a model what a task needs: the head of its family's class for the task, or one of our own."""
+
+from torch import nn
+
+from trifold.presets.pretrained import Transformer
+from trifold.presets.task_class import Outputs
+from trifold.presets.task_head import HeadShape, TaskHead
+from trifold.tasks.frame import SEGMENTS
+from trifold.tasks.head import HeadWanted
+from trifold.tasks.task import Task
+from trifold.text import Tokenizer
+
+__all__ = ["equip", "padded", "portability"]
+
+
+def portability(model: Transformer, wanted: HeadWanted | None) -> tuple[str, ...]:
+    """What of a task on a model other tools cannot express: names of settings, or the family."""
+    if wanted is None or wanted.kind == "embedding":
+        return ()
+    kind = None if model.classes is None else model.classes.tasks.get(wanted.kind)
+    if kind is None:
+        return (*wanted.apart, f"{wanted.kind} with {model.preset.name if model.preset else 'an own composition'}")
+    other = wanted.pooling not in ("auto", kind.build({}, 1).pooling, *kind.poolings)
+    return (*wanted.apart, *(["task.pooling"] if other else []))
+
+
+def equip(model: Transformer, task: Task) -> bool:
+    """Put on a model what a task needs on top of it, and take off what it does not.
+
+    Returns:
+        Whether the head was there already: the model was tuned for the same task with the same outputs.
+    """
+    wanted = task.head
+    if task.frame.reads == "encoder":
+        model.drop_decoder()
+    if wanted is None or wanted.kind == "embedding" or portability(model, wanted):
+        kept = False
+        model.take_off()
+        if wanted is not None and wanted.kind != "embedding":
+            model.heads["task"] = TaskHead(_own_shape(wanted, task), model.config.d_model)
+    else:
+        kept = _put_on(model, wanted)
+    if wanted is not None:
+        model.drop_head()
+    for name, part in task.build_parts(model.config).items():
+        model.heads[name] = part
+    model.heads.requires_grad_(True)
+    if task.needs_segments and model.embedding.segments is None:
+        model.embedding.segments = nn.Embedding(SEGMENTS, model.config.d_model)
+        nn.init.zeros_(model.embedding.segments.weight)  # at first it changes nothing
+    return kept
+
+
+def _put_on(model: Transformer, wanted: HeadWanted) -> bool:
+    """The head of the family's class; whether the model had it."""
+    assert model.classes is not None and model.preset is not None and wanted.kind != "embedding"  # noqa: PT018
+    kind = model.classes.tasks[wanted.kind]
+    outputs = Outputs(wanted.kind, wanted.labels, wanted.problem)
+    pooling = "mean" if wanted.pooling == "auto" and "mean" in kind.poolings else wanted.pooling
+    had = model.heads["task"] if model.outputs == outputs else None
+    if isinstance(had, TaskHead) and wanted.pooling in ("auto", had.shape.pooling):
+        return True
+    data = model.preset.write(model.dials)
+    model.put_on(kind, outputs, kind.build(data, len(wanted.labels), None if pooling == "auto" else pooling))
+    return False
+
+
+def _own_shape(wanted: HeadWanted, task: Task) -> HeadShape:
+    """The head of a task that no class expresses."""
+    if wanted.kind != "classification":
+        return HeadShape(outputs=len(wanted.labels), pooling="each")
+    usual = "last" if task.frame.decoder else "mean"
+    pooling = usual if wanted.pooling == "auto" else wanted.pooling
+    return HeadShape(outputs=len(wanted.labels), pooling=pooling, dense=True)
+
+
+def padded(tokenizer: Tokenizer) -> Tokenizer:
+    """A tokenizer with a padding token, without which transformers reads no batch; one that has none pads with its end."""
+    special = tokenizer.special
+    end = special.eos if special.pad is None else None
+    text = None if end is None else tokenizer.id_to_token(end)
+    if text is None:
+        return tokenizer
+    roles = {**tokenizer.roles, "pad": text}
+    return Tokenizer(tokenizer.backend, kind=tokenizer.kind, roles=roles, settings=tokenizer.settings)
