@@ -11,7 +11,7 @@ from trifold.errors import ConfigError, DataError
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import Record, Tagging, build_task
 from trifold.tasks.build import complete
-from trifold.tasks.head import equip
+from trifold.tasks.equip import equip
 from trifold.tasks.sentence import windows
 from trifold.tasks.units import cut, find_units, joined, places, spaced
 from trifold.text import train_tokenizer
