@@ -32,7 +32,7 @@ WHERE = {
     "training.cannot_halve": ("pretrain",), "training.not_in_parts": ("pretrain",),
     "training": ("pretrain", "finetune"), "checkpoint": ("pretrain", "finetune"), "evaluation": ("pretrain",),
     "objective": ("pretrain",), "retrieval.none": ("index build",), "retrieval.no_vectors": ("index build",),
-    "text": (*CORPORA[:1], CORPORA[2]), "text.template": (), "presets": ("finetune",),
+    "text": (*CORPORA[:1], CORPORA[2]), "text.template": ("finetune",), "presets": ("finetune",),
     "generation": ("generate",), "config": tuple(NAMES), "doctor.no_room": ("drill",),
     "doctor": ("pretrain",), "benchmark": ("bench",), "cli": tuple(NAMES), "cli.interrupted": ("pretrain", "finetune"),
     "cli.bad_dial": ("pretrain", *TUNING), "cli.half_pair": CORPORA, "cli.other_processes": ("pretrain",),
