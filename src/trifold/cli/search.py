@@ -22,6 +22,7 @@ KINDS = {"encoder": "bert", "decoder": "gpt2", "encoder-decoder": "vaswani"}
 def run_sweep(request: Request) -> dict[str, Any]:
     """Try settings; show each, then the best."""
     from trifold.config import to_json
+    from trifold.evaluation.language_model import describe_run
     from trifold.tasks.sweep import sweep
 
     values, console = request.values, request.console
@@ -37,7 +38,9 @@ def run_sweep(request: Request) -> dict[str, Any]:
                              listen=lambda event: tuning.show(event, progress))  # fmt: skip
     found = {"lr": best.training.optimizer.lr, "batch_size": best.training.batch_size, "epochs": best.epochs}
     console.say(message("cli.best_trial", **found))
-    return {"best": found, "trials": [asdict(one) for one in trials], "experiment": to_json(best)}
+    first = Path(values.out) / "trial-0"
+    account = describe_run(first)["account"] if (first / "trifold.json").is_file() else {}
+    return {"best": found, "account": account, "trials": [asdict(one) for one in trials], "experiment": to_json(best)}
 
 
 def run_families(request: Request) -> dict[str, Any]:
