@@ -240,8 +240,6 @@ REFUSED = {
     "empty file": ("", "classification", 3, "no example"),
     "missing column": ("words\tlabel\na\t1\n", "classification", 3, "data.columns.text"),
     "one class": ("text\tlabel\na\t1\nb\t1\nc\t1\n", "classification", 3, "same label"),
-    "empty text": ("text\tlabel\na\t1\n \t0\nb\t1\n", "classification", 3, ":3"),
-    "empty label": ("text\tlabel\na\t1\nb\t\n", "classification", 3, ":3"),
     "too many columns": ("text\tlabel\na\t1\t2\n", "classification", 3, "line 2"),
     "words and tags differ": ("tokens\ttags\na b\tO O\na b\tB-X\n", "tagging", 3, "2 words but 1 tags"),
     "no source": ("en\tde\na\tb\n", "translation", 3, "data.columns.source"),
@@ -253,7 +251,7 @@ def test_what_cannot_be_learned_is_refused_in_one_line(tmp_path, capsys, case):
     content, task, wanted, part = REFUSED[case]
     (tmp_path / "train.tsv").write_text(content, encoding="utf-8")
     code, _, err = call(capsys, "finetune", task, "--model", "bert", *SMALL, "--train", tmp_path / "train.tsv", "--out",
-                        tmp_path / "run", "data.dev_fraction=0", "--steps", 1)  # fmt: skip
+                        tmp_path / "run", "--dev", tmp_path / "train.tsv", "--steps", 1)  # fmt: skip
     assert code == wanted, err
     assert part in err and "Traceback" not in err
     assert not (tmp_path / "run").exists(), "the folder is free for the next try"

@@ -1,7 +1,6 @@
 """A label for each word or character: entities, parts of speech, Chinese word boundaries."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from trifold.batch import IGNORED, Batch, Loss
 from trifold.data.rows import Row
-from trifold.errors import ConfigError, DataError
+from trifold.errors import ConfigError, DataError, MissingValueError
 from trifold.evaluation.entity import Scheme, entities, find_scheme
 from trifold.evaluation.metric import Tally, accuracy, entity_f1
 from trifold.example import Ids, TrainingExample
@@ -222,15 +221,20 @@ def find_tags(config: Tagging, rows: Sequence[Placed]) -> Tagging:
     """The configuration with the tags of the training data, and with what they stand on.
 
     Raises:
-        DataError: all words have the same tag.
+        DataError: all words have the same tag, or would without the rows that are damaged.
     """
-    tags, sentences = set(config.labels), []
+    tags, sentences, damaged = set(config.labels), [], []
     for row, columns in rows:
-        with suppress(DataError):  # such a row is left out, or stops the run where records are made
+        try:
             words, found, _ = read_sentence(row, columns, units="words")
-            tags.update(found or ())
-            sentences.append(words)
+        except DataError as error:  # such a row is left out, or stops the run where records are made
+            damaged += [] if isinstance(error, MissingValueError) else [error]
+            continue
+        tags.update(found or ())
+        sentences.append(words)
     labels = config.labels or named(config.label_names) or sort_labels(tags)
+    if len(labels) < 2 and damaged:
+        raise damaged[0]
     if len(labels) < 2:
         raise DataError("task.one_class", given=", ".join(tags) or "-", count=len(rows))
     units = find_units(sentences) if config.units == "auto" else config.units
