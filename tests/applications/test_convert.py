@@ -114,6 +114,17 @@ def test_a_copy_is_compared_with_what_it_copies(tmp_path, name, copy, of):
         Transformer.from_pretrained(tmp_path)
 
 
+def test_stored_positions_are_compared_with_those_that_are_computed(tmp_path):
+    saved("marian", tmp_path)
+    weights, name = load_file(tmp_path / "model.safetensors"), "model.encoder.embed_positions.weight"
+    table = MODELS["marian"]().model.encoder.embed_positions.weight.detach().clone()
+    save_file({**weights, name: table}, tmp_path / "model.safetensors")
+    Transformer.from_pretrained(tmp_path)
+    save_file({**weights, name: table.flip(0).contiguous()}, tmp_path / "model.safetensors")
+    with pytest.raises(ModelFileError, match=name):
+        Transformer.from_pretrained(tmp_path)
+
+
 def test_nothing_stays_of_a_conversion_that_fails(tmp_path, capsys, monkeypatch):
     saved("gpt2", tmp_path / "theirs")
     monkeypatch.setattr("trifold.cli.convert._equal", lambda *_: False)

@@ -1,7 +1,7 @@
 """Names of weights here and elsewhere, as plain data that reads both ways."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -53,10 +53,14 @@ def numbered(entries: Sequence[Entry], count: int) -> list[Entry]:
 
 @dataclass(frozen=True, slots=True)
 class KeyMap:
-    """All entries of a model, and names elsewhere that hold nothing trained (buffers)."""
+    """All entries of a model, and names elsewhere that hold nothing trained (buffers).
+
+    `constants`: those of them that are computed here, and how to tell that a file holds the same.
+    """
 
     entries: tuple[Entry, ...]
     ignored: frozenset[str] = frozenset()
+    constants: Mapping[str, Callable[[Tensor], bool]] = field(default_factory=dict)
 
     def to_theirs(self, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights under their names elsewhere; copies of tied weights are left out."""
@@ -86,6 +90,8 @@ class KeyMap:
                 absent.append(entry)
         missing = [entry.theirs for entry in absent if not all(name in loaded.weights for name in entry.ours)]
         loaded.missing.extend(missing)
+        wrong = [name for name, same in self.constants.items() if name in theirs and not same(theirs[name])]
+        loaded.differing.extend(wrong)
         return loaded
 
     @staticmethod

@@ -155,7 +155,7 @@ class Form(Transformer):
         entries = (
             [one for one in table.entries if not one.ours[0].startswith(tuple(lacks))] if lacks else [*table.entries]
         )
-        return KeyMap((*entries, *self._head_entries()), table.ignored)
+        return replace(table, entries=(*entries, *self._head_entries()))
 
     def _head_entries(self) -> list[Entry]:
         head = self.heads["task"] if self.task_class is not None else None

@@ -15,6 +15,9 @@ Weights have Marian's names, the family under which Hugging Face knows this mode
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Chance, Config, Count, Positive, require
 from trifold.model import config
@@ -134,8 +137,16 @@ def keys(dials: Dials) -> KeyMap:
             ]
         entries += numbered(layer, layers)
         entries.append(Entry(f"model.{stack}.embed_tokens.weight", ("embedding.tokens.weight",), optional=True))
-    ignored = {f"model.{stack}.embed_positions.weight" for stack in depth}  # the same sines, stored
-    return KeyMap(tuple(entries), frozenset(ignored))
+    stored = [f"model.{stack}.embed_positions.weight" for stack in depth]
+    return KeyMap(tuple(entries), frozenset(stored), dict.fromkeys(stored, _are_sines))
+
+
+def _are_sines(table: Tensor) -> bool:
+    """Whether a stored table of positions is the one that is computed here."""
+    rows, width = table.shape
+    angle = torch.arange(rows).double()[:, None] * 10_000.0 ** (-torch.arange(0, width, 2).double() / width)
+    sines, bound = torch.cat([angle.sin(), angle.cos()], dim=1), 1e-4 if table.dtype.itemsize >= 4 else 1e-2
+    return torch.allclose(table.double(), sines, rtol=0, atol=bound)
 
 
 FIELDS = Fields(
