@@ -97,6 +97,11 @@ class Source:
         origin: its name, for messages; None for that of the file.
         part: what of the file is to be read, such as a sheet; all or the first where it is empty.
 
+    Attributes:
+        sample: the first bytes, once it is open.
+        in_items: whether its records are numbered items of a document, not lines.
+        lost: the failure of the first line that could not be decoded.
+
     Example:
         >>> Source(None, SourceOptions(), ReadReport()).origin
         '-'
@@ -115,6 +120,7 @@ class Source:
         self.origin = origin or ("-" if path is None else str(path))
         self.part = part
         self.sample = b""
+        self.lost: DataError | None = None
         self.in_items = self._recoded = self._looked = False
 
     @property
@@ -205,6 +211,7 @@ class Source:
             text = line.decode(encoding)
         except UnicodeDecodeError as error:
             self._note_looks(line)
+            self.lost = self.lost or self._not_text(error.reason, encoding, line=number, place=error.start)
             if self.options.on_error == "strict":
                 raise self._not_text(error.reason, encoding, line=number, place=error.start) from None
             text = line.decode(encoding, "replace")

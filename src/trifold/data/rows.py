@@ -54,10 +54,15 @@ def rows_of(source: Source, form: Format) -> Iterator[Row]:
     Raises:
         DataError: it cannot be read; see `read_rows`.
     """
+    empty = True
     try:
-        yield from form.rows(source)
+        for row in form.rows(source):
+            empty = False
+            yield row
     except (OSError, EOFError) as error:  # gzip reports damage as OSError, a cut-off stream as EOFError
         raise DataError("data.unreadable", path=source.origin, problem=str(error) or type(error).__name__) from None
+    if empty and source.lost is not None:  # all of it is damaged: it is of another encoding
+        raise source.lost
 
 
 def find_sources(path: str, options: SourceOptions, report: ReadReport) -> Iterator[tuple[Source, Format]]:

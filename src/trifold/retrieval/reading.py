@@ -162,26 +162,34 @@ def _read_table(file: Path, name: str, reading: Reading) -> Iterator[Found]:
             subject, relation, value = (str(row.get(column, "")).strip() for column in columns)
             if subject and relation and value:
                 yield subject, relation, value
+            else:
+                reading.report.reasons["data.left_triple"] += 1
     else:
-        yield from _read_texts(chain([first], rows), file, name)
+        yield from _read_texts(chain([first], rows), file, name, reading.report)
 
 
-def _read_texts(rows: Iterable[Mapping[str, Any]], file: Path, name: str) -> Iterator[Document]:
+def _read_texts(rows: Iterable[Mapping[str, Any]], file: Path, name: str, report: ReadReport) -> Iterator[Document]:
     """A document a row, known by its id, or by its number where it has none."""
     seen: set[str] = set()
-    source, known, given = str(file.resolve()), False, ""
+    read: set[str] = set()
+    header: dict[str, None] = {}
+    source, before = str(file.resolve()), None
     for number, row in enumerate(rows, start=1):
-        text = next((value for key in TEXT if isinstance(value := row.get(key), str) and value), "")
-        known = known or any(key in row for key in TEXT)
-        given = given or ", ".join(row)[:200]
-        if text.strip():
+        key = next((key for key in TEXT if isinstance(row.get(key), str) and row[key].strip()), "")
+        header.update(dict.fromkeys(row))
+        read.add(key)
+        if key and (key, row[key]) != before:  # the questions on a paragraph follow one another
             label = str(row.get("id") or number)
             label = f"{label}#{number}" if label in seen else label  # ids that stand twice
             seen.add(label)
             titles = (str(row[key]) for key in TITLE if row.get(key))
-            yield Document(f"{name}:{label}", f"{source}:{label}", " · ".join(dict.fromkeys(titles)), text)
-    if not known:
-        raise DataError("retrieval.no_text", path=file, given=given, known=", ".join(TEXT))
+            yield Document(f"{name}:{label}", f"{source}:{label}", " · ".join(dict.fromkeys(titles)), row[key])
+        report.reasons.update([] if key else ["data.left_field"])
+        before = (key, row.get(key)) if key == "context" else None
+    if not any(key in header for key in TEXT):
+        raise DataError("retrieval.no_text", path=file, given=", ".join(header)[:200], known=", ".join(TEXT))
+    report.texts[str(file)] = tuple(key for key in (*TITLE, *TEXT) if key in header and (key in TITLE or key in read))
+    report.unused[str(file)] = tuple(key for key in header if key not in (*report.texts[str(file)], "id"))
 
 
 def _triple_columns(row: Mapping[str, Any], given: tuple[str, ...]) -> tuple[str, ...]:

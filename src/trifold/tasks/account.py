@@ -180,7 +180,7 @@ def _reading(name: str, report: ReadReport) -> list[str]:
     counts = {"task.replaced": report.replaced, "task.blank_rows": report.blank, "task.short_rows": report.short}
     told += [message(key, split=name, count=count) for key, count in counts.items() if count]
     told += [message("task.other_encoding", path=path, name=encoding) for path, encoding in report.encodings.items()]
-    told += [message("task.ignored", path=path, reason=message(code)) for path, code in report.ignored.items()]
+    told += [message("task.ignored", path=path, reason=why) for path, why in report.ignored.items()]
     return told + [message("task.ignored", path=sheet, reason=message("task.other_sheet")) for sheet in report.sheets]
 
 

@@ -217,13 +217,17 @@ def test_bytes_are_left_out_or_replaced_and_the_report_says_so_in_words(tmp_path
     assert kept[0].values["text"] == "good \ufffd" and report.replaced == 1
 
 
+def test_a_file_of_which_nothing_can_be_decoded_is_not_passed_over(tmp_path):
+    path = put(tmp_path / "a.csv", "text,label\n中文文本,正面\n很好看,正面\n".encode("gbk"))
+    with pytest.raises(DataError, match="--encoding gb18030"):
+        values(path, on_error="skip")
+
+
 def test_a_corpus_says_which_column_it_reads_and_which_it_does_not(tmp_path):
     path = put(tmp_path / "a.jsonl", '{"title": "t", "content": "one"}\n{"content": "two", "url": "u"}\n')
     report = ReadReport()
     assert [one.texts[0] for one in read([str(path)], None, report)] == ["one", "two"]
-    assert report.lines() == [
-        f"{path}: read as text: content; not used: title, url (--text-field names another column)"
-    ]
+    assert report.lines() == [f"{path}: read as text: content; not used: title, url"]
     with pytest.raises(DataError, match=r"no column 'text'.*question.*--text-field"):
         list(read([str(put(tmp_path / "b.jsonl", '{"question": "one"}\n'))]))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from trifold.cli.main import main
+from trifold.data import SourceOptions
 from trifold.errors import DataError
 from trifold.retrieval import Embedder, KnowledgeBase, answer_from_triples, fuse, split_passages, terms_of
 from trifold.retrieval import knowledge_base as module
@@ -254,3 +255,20 @@ def test_the_command_line_builds_adds_and_searches(tmp_path, folder, capsys):
     (hit,) = json.loads(capsys.readouterr().out)["hits"]
     assert (hit["document"], hit["start"], hit["end"], hit["word_rank"]) == ("长江.txt", 0, 11, 1)
     assert main(["index", "search", str(tmp_path / "nowhere"), "a"]) == 3
+
+
+def test_what_a_knowledge_base_leaves_out_is_told_with_its_reason(tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "page.html").write_text("<title>Nile</title><script>no</script><p>It is long.", encoding="utf-8")
+    (docs / "picture.png").write_bytes(b"\x89PNG")
+    (docs / "rows.csv").write_text('text,url\none,u\n"broken" row,u\n,u\n', encoding="utf-8")
+    paragraph = {"context": "He sat.", "qas": [{"id": "1", "question": "who?"}, {"id": "2", "question": "what?"}]}
+    (docs / "squad.json").write_text(
+        json.dumps({"data": [{"title": "t", "paragraphs": [paragraph]}]}), encoding="utf-8"
+    )
+    base, report = KnowledgeBase.build([docs], tmp_path / "kb", options=SourceOptions(on_error="skip"))
+    assert report.added == 3 and [hit.title for hit in base.search("long")] == ["Nile"]
+    assert report.account["left_out"] == {"data.left_quotes": 1, "data.left_field": 1}
+    assert report.skipped == [f"{docs / 'picture.png'}: of an unknown format"]
+    assert any("not used: url" in line for line in report.told)
