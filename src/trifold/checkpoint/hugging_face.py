@@ -20,6 +20,7 @@ __all__ = [
     "find_folder",
     "read_config",
     "read_extra",
+    "read_generation",
     "read_weights",
     "stored_dtype",
     "write_config",
@@ -29,6 +30,12 @@ __all__ = [
 
 SINGLE, INDEX, EXTRA = "model.safetensors", "model.safetensors.index.json", "extra.safetensors"
 TYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+GENERATION = "generation_config.json"
+OLDER = ("bad_words_ids", "do_sample", "early_stopping", "forced_bos_token_id", "forced_eos_token_id", "length_penalty",
+         "max_length", "min_length", "no_repeat_ngram_size", "num_beams", "repetition_penalty", "suppress_tokens",
+         "temperature", "top_k", "top_p", "typical_p")  # fmt: skip
+"""Settings of generation in a `config.json` from before they had a file of their own."""
+
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 SHARD_BYTES = 5 * 10**9
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.bpe"]
@@ -48,13 +55,13 @@ def find_folder(name: str, *, revision: str | None = None, local_files_only: boo
     return fetch(name, WANTED, "checkpoint.hub", revision=revision, local_files_only=local_files_only)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The mapping in `config.json`.
+def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """The mapping in `config.json`, or in another file of the folder.
 
     Raises:
         ModelFileError: it is missing or is no JSON mapping.
     """
-    path = folder / "config.json"
+    path = folder / name
     _require_plain(folder, path.name)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -65,6 +72,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ModelFileError("checkpoint.bad_file", path=path, problem="it holds no mapping")
     return data
+
+
+def read_generation(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """How the folder's model is meant to write: `generation_config.json`, else what older folders put into `config`.
+
+    Raises:
+        ModelFileError: the file is no JSON mapping.
+    """
+    if os.path.lexists(folder / GENERATION):
+        found = read_config(folder, GENERATION)
+        return {
+            name: value for name, value in found.items() if name not in ("_from_model_config", "transformers_version")
+        }
+    return {name: config[name] for name in OLDER if config.get(name) is not None}
 
 
 def write_config(folder: Path, data: Mapping[str, Any], name: str = "config.json") -> None:

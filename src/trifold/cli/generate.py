@@ -27,12 +27,15 @@ def run(request: Request) -> dict[str, Any]:
 
     values, console = request.values, request.console
     chosen = {name: getattr(values, name) for name in SAMPLING if name in request.given}
-    sampling = _seeded(Sampling(**chosen, stop=tuple(values.stop or ())), values.n)
+    chosen["stop"] = tuple(values.stop or ())
     texts = [*(values.text or ()), *(values.prompt or ())]
     if is_fine_tuned(values.run):
-        return _answer(request, texts, sampling)
+        return _answer(request, texts, _seeded(Sampling(**chosen), values.n))
     rows = given_rows(request, texts, keep_blank=True)
     generator = Generator.from_pretrained(values.run)
+    wanted = generator.rules.sampling_with(chosen)
+    _say_rules(generator.rules, {name: value for name, value in wanted.items() if name not in chosen}, console)
+    sampling = _seeded(Sampling(**wanted), values.n)
     lower_precision(generator.model, values.precision, decoding=True)
     prompts = _prompts(generator, rows)
     if len(prompts) == values.n == sampling.beams == 1 and isinstance(prompts[0], str) and not console.as_json:
@@ -47,7 +50,7 @@ def _continue(request: Request, generator: Any, prompts: list[Any], sampling: An
     seeds = [None if sampling.seed is None else sampling.seed + number for number in range(request.values.n)]
     asked = [(prompt, seed) for prompt in prompts for seed in seeds]
     there = [(prompt, seed) for prompt, seed in asked if prompt]
-    given = None if sampling.seed is None else [seed for _, seed in there]
+    given = None if sampling.seed is None else [seed for _, seed in there if seed is not None]
     found = generator.generate([prompt for prompt, _ in there], sampling, seeds=given, special=request.values.special)
     texts, said = iter(found), []
     for prompt, seed in asked:
@@ -62,6 +65,15 @@ def _continue(request: Request, generator: Any, prompts: list[Any], sampling: An
         request.console.say(text.text if alone else shown + text.text)
         said.append({"prompt": shown, "seed": seed, **_plain(text), "tokens": _spelled(generator.tokenizer, text.ids)})
     return said
+
+
+def _say_rules(rules: Any, used: dict[str, Any], console: Console) -> None:
+    """What the model's folder decides where no option does, and what it asks for in vain."""
+    if used:
+        shown = ", ".join(f"{name}={value}" for name, value in used.items())
+        console.note(message("generation.folder_says", values=shown))
+    if rules.left_out:
+        console.warn(message("generation.folder_left_out", names=", ".join(rules.left_out)))
 
 
 def _stream(request: Request, generator: Any, prompt: str, sampling: Any) -> None:

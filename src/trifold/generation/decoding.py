@@ -57,6 +57,7 @@ class Decoding:
         sources: token ids that the encoder reads, one list a row; None for a model without encoder. Encoded once.
         prefix: whether the tokens of a prompt see each other in both directions (a prefix language model).
         vocab_size: how many first logits to give (a model may have more than its tokenizer has tokens); None for all.
+        suppressed: tokens that are never to be chosen.
     """
 
     def __init__(
@@ -67,9 +68,10 @@ class Decoding:
         *,
         prefix: bool = False,
         vocab_size: int | None = None,
+        suppressed: Sequence[int] = (),
     ) -> None:
         self.model, self.prompts, self.cache = model, prompts, model.new_cache()
-        self.vocab_size = vocab_size
+        self.vocab_size, self.suppressed = vocab_size, list(suppressed)
         self.device = model.embedding.tokens.weight.device
         self.lengths = torch.tensor([len(row) for row in prompts], device=self.device)
         self.prefix = self.lengths if prefix else None
@@ -106,7 +108,10 @@ class Decoding:
         hidden = self.model.decode(
             tokens, layout, memory=self.memory, memory_layout=self.memory_layout, cache=self.cache
         )
-        return self.model.head(hidden[:, -1])[:, : self.vocab_size]
+        logits = self.model.head(hidden[:, -1])[:, : self.vocab_size]
+        if self.suppressed:
+            logits[:, self.suppressed] = float("-inf")
+        return logits
 
     @torch.inference_mode()
     def select(self, rows: Int[Tensor, " chosen"], *, same_source: bool = False) -> None:

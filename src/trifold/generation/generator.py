@@ -14,6 +14,7 @@ from trifold.errors import UsageError
 from trifold.generation.config import Sampling
 from trifold.generation.decoding import Decoding, check_finite
 from trifold.generation.output import Generation, Growing
+from trifold.generation.rules import Rules, read_rules
 from trifold.generation.sampling import Sampler
 from trifold.generation.search import search
 from trifold.model import Transformer
@@ -55,6 +56,7 @@ class Generator:
             padding.
         ends: tokens that end a text; None for the tokenizer's.
         prefix: whether the prompt is read in both directions (a prefix language model).
+        rules: how the model is meant to write, where nothing else is asked for.
 
     Raises:
         UsageError: a model without decoder, or a tokenizer with more tokens than the model.
@@ -79,6 +81,7 @@ class Generator:
         start: int | None = None,
         ends: Collection[int] | None = None,
         prefix: bool = False,
+        rules: Rules | None = None,
     ) -> None:
         if model.config.decoder is None:
             raise UsageError("generation.no_decoder")
@@ -91,7 +94,8 @@ class Generator:
         if start is not None and not paired:
             self.framing = Framing(first=(start,))
         usual = special.pad if paired and special.pad is not None else special.bos
-        self.start = usual if start is None else start
+        self.rules = rules or Rules()
+        self.start = next((one for one in (start, self.rules.start, usual) if one is not None), None)
         own = () if special.eos is None else (special.eos,)
         self.ends = frozenset(own if ends is None else ends)
         self.longest = model.context if isinstance(model, Pretrained) else model.config.max_length
@@ -121,8 +125,14 @@ class Generator:
         """
         folder = resolve(find_folder(str(path), revision=revision, local_files_only=local_files_only))
         model, tokenizer = Pretrained.from_pretrained(folder, dtype=dtype), Tokenizer.from_pretrained(folder)
-        found = {tokenizer.special.eos, model.special.get("eos")}
-        return cls(model.to(device), tokenizer, ends={end for end in found if end is not None})
+        rules = read_rules(model.generation)
+        ends = rules.ends or (tokenizer.special.eos, model.special.get("eos"))
+        return cls(model.to(device), tokenizer, ends={end for end in ends if end is not None}, rules=rules)
+
+    @property
+    def usual(self) -> Sampling:
+        """How it writes where nothing is asked for."""
+        return Sampling(**self.rules.sampling)
 
     def generate(
         self,
@@ -137,7 +147,7 @@ class Generator:
 
         Args:
             prompts: the texts, or token ids, which are used as they are.
-            sampling: how to choose tokens; None for `Sampling()`.
+            sampling: how to choose tokens; None for what the model's folder says, else `Sampling()`.
             seeds: a seed for each prompt, in place of the one of `sampling`.
             batch_size: how many prompts are worked on at once; None for `TOGETHER`, and fewer where their keys and values
                 would take more than `ROOM`.
@@ -150,7 +160,7 @@ class Generator:
             UsageError: a prompt that is empty or too long, or seeds that do not match the prompts.
             NonFiniteError: the model gave something that is not a number.
         """
-        texts, options = [prompts] if isinstance(prompts, str) else list(prompts), sampling or Sampling()
+        texts, options = [prompts] if isinstance(prompts, str) else list(prompts), sampling or self.usual
         whole = [self._encode(text, number, special=special) for number, text in enumerate(texts, 1)]
         rows = [self._fit(row, options) for row in whole]
         limits = [self._limit(row, options) for row in rows]
@@ -187,7 +197,7 @@ class Generator:
         Raises:
             UsageError: a prompt that is empty or too long; beam search, which knows its text only at the end.
         """
-        options = sampling or Sampling()
+        options = sampling or self.usual
         row = self._fit(self._encode(prompt, 1, special=special), options)
         limit = self._limit(row, options)
         if options.beams > 1:
@@ -249,12 +259,13 @@ class Generator:
         return made
 
     def _decoding(self, rows: list[list[int]]) -> Decoding:
-        known = self.tokenizer.vocab_size
+        known, never = self.tokenizer.vocab_size, self.rules.suppressed
         if self.model.config.encoder is None:
-            return Decoding(self.model, rows, prefix=self.prefix, vocab_size=known)
+            return Decoding(self.model, rows, prefix=self.prefix, vocab_size=known, suppressed=never)
         if self.start is None:
             raise UsageError("generation.no_start")
-        return Decoding(self.model, [[self.start]] * len(rows), rows, vocab_size=known)
+        first = [[self.start, *self.rules.forced]] * len(rows)
+        return Decoding(self.model, first, rows, vocab_size=known, suppressed=never)
 
     def _encode(self, text: str | Sequence[int], number: int, *, special: bool = False) -> list[int]:
         """The ids that the decoder continues, or that the encoder reads."""
@@ -282,15 +293,16 @@ class Generator:
     def _limit(self, row: list[int], options: Sampling) -> int:
         """How many tokens may follow; the last one needs no position of its own, since nothing reads it."""
         longest, asked = self.longest, options.max_tokens
+        length = len(row) if self.model.config.encoder is None else 1 + len(self.rules.forced)
+        most = DEFAULT_TOKENS if self.rules.longest is None else max(self.rules.longest - length, 1)
         if longest is None:
-            return asked or DEFAULT_TOKENS
+            return asked or most
         if len(row) > longest:
             raise UsageError("generation.prompt_too_long", length=len(row), limit=longest)
-        length = len(row) if self.model.config.encoder is None else 1
         room = longest - length + 1
         if asked is not None and asked > room:
             raise UsageError("generation.too_long", length=length, asked=asked, limit=longest, room=room)
-        return asked or min(DEFAULT_TOKENS, room)
+        return asked or min(most, room)
 
     @staticmethod
     def _seeds(options: Sampling, seeds: Sequence[int] | None, wanted: int) -> list[int]:

@@ -13,6 +13,7 @@ from trifold.checkpoint.hugging_face import (
     find_folder,
     read_config,
     read_extra,
+    read_generation,
     read_weights,
     write_config,
     write_extra,
@@ -81,7 +82,7 @@ class Transformer(Form):
         special: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(transformer, preset=preset, dials=dials)
-        self.special = dict(special or {})
+        self.special, self.generation = dict(special or {}), dict[str, Any]()
 
     @classmethod
     def from_preset(cls, preset: str, *, size: str = "base", **dials: Any) -> "Transformer":
@@ -126,6 +127,7 @@ class Transformer(Form):
         data, weights = read_config(folder), read_weights(folder)
         with torch.device("meta"), _Undrawn():
             model = cls._empty(data, folder, weights, dials or {})
+        model.generation = read_generation(folder, data)
         model._take(weights, folder, _named(data), dtype)  # noqa: SLF001 - its own class
         return model.eval()
 
@@ -204,7 +206,7 @@ class Transformer(Form):
         write_config(folder, data)
         start = {"decoder_start_token_id": data["decoder_start_token_id"]} if "decoder_start_token_id" in data else {}
         roles = {name: data[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id") if name in data}
-        write_config(folder, {**roles, **start}, "generation_config.json")
+        write_config(folder, {**roles, **start, **self.generation}, "generation_config.json")
         write_weights(folder, weights, shard_bytes=shard_bytes)
         write_extra(folder, {name: value for name, value in self.named_parameters() if self._is_extra(name)})
         (folder / "README.md").write_text(self._card(), encoding="utf-8")

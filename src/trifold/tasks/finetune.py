@@ -358,6 +358,8 @@ def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> tuple[st
             raise ConfigError("config.out_of_range", where="freeze", given=experiment.freeze, allowed=f"<= {longest}")
         for part in [model.embedding, *(block for stack in stacks for block in stack.blocks[: experiment.freeze])]:
             part.requires_grad_(False)
+    if isinstance(task, TranslationTask):
+        model.generation = task.generation(model.generation)
     return put_on(model, task, experiment.model.start)
 
 

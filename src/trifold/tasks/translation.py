@@ -80,6 +80,15 @@ class TranslationTask:
         made = write_answers(model, self.tokenizer, self.frame, rows, sampling)
         return [Prediction(one.text.strip(), details={"finish_reason": one.finish_reason}) for one in made]
 
+    def generation(self, before: Mapping[str, Any]) -> dict[str, Any]:
+        """The same search as transformers' generation configuration says it; the start token counts in its length.
+
+        What was never to be written by the configuration `before` never is.
+        """
+        never = {name: before[name] for name in ("bad_words_ids", "suppress_tokens") if name in before}
+        return {**never, "num_beams": self.config.beams, "length_penalty": self.config.length_penalty,
+                "early_stopping": False, "do_sample": False, "max_length": self.frame.limit + 1}  # fmt: skip
+
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """SacreBLEU's BLEU and chrF."""
         said, gold = [one.answer for one in predictions], [record.gold for record in records]

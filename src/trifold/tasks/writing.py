@@ -15,6 +15,7 @@ from trifold.batch import IGNORED
 from trifold.errors import ConfigError
 from trifold.example import Ids, TrainingExample
 from trifold.generation import Generation, Generator, Sampling
+from trifold.generation.rules import Rules, read_rules
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.frame import Frame
 from trifold.text import Tokenizer
@@ -59,7 +60,9 @@ def write_answers(
     *,
     ends: Collection[int] = (),
 ) -> list[Generation]:
-    """What the model writes after each prompt; `sampling.max_tokens` None allows twice the prompt and 16 more.
+    """What the model writes after each prompt.
+
+    Where `sampling.max_tokens` is None, an encoder-decoder may fill its frame, a decoder twice the prompt and 16 more.
 
     Args:
         model: that writes.
@@ -69,14 +72,16 @@ def write_answers(
         sampling: how to choose tokens.
         ends: tokens that end an answer beside the frame's.
     """
-    generator = Generator(model, tokenizer, start=frame.pad if frame.encoder else None, ends={frame.end, *ends})
+    never = Rules(suppressed=read_rules(model.generation).suppressed)
+    first = frame.pad if frame.encoder else None
+    generator = Generator(model, tokenizer, start=first, ends={frame.end, *ends}, rules=never)
     made: list[Generation | None] = [None] * len(rows)
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]
         longest = max(len(rows[number]) for number in chosen)
         room = frame.limit if frame.encoder else frame.limit - longest
-        limit = sampling.max_tokens or 2 * longest + 16
+        limit = sampling.max_tokens or (room if frame.encoder else 2 * longest + 16)
         options = replace(sampling, max_tokens=max(min(limit, room), 1))
         for number, one in zip(chosen, generator.generate([list(rows[n]) for n in chosen], options), strict=True):
             made[number] = one

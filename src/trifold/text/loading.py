@@ -38,7 +38,7 @@ SETTINGS = ("additional_special_tokens", "extra_special_tokens", "model_max_leng
 """What `tokenizer_config.json` says beside the special tokens, and is said again when the tokenizer is saved."""
 
 SWITCHES = {"add_bos_token": "bos", "add_eos_token": "eos"}
-"""Settings that put a token around every text."""
+"""Settings that put a token around every text, where there is no `tokenizer.json` that does."""
 
 FRAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "bert": (("cls",), ("sep",), ("sep",)),
@@ -128,10 +128,10 @@ def _completed(backend: Backend, kind: str, settings: dict[str, Any], path: Path
     ]
     backend.add_special_tokens([AddedToken(text, special=True) for text in dict.fromkeys(named)
                                 if text not in _added(backend)])  # fmt: skip
-    if backend.post_processor is None or _switched(settings):
+    if backend.post_processor is None:
         family = _family(settings, path.parent, kind, whole=whole)
         ids = {role: backend.token_to_id(text) for role, text in roles.items()}
-        framing = _framing(settings, family, ids)
+        framing = _framing({} if whole else settings, family, ids)
         if framing is not None:
             write_framing(backend, framing, typed=family == "bert")
     read_framing(backend)
@@ -168,18 +168,13 @@ def _add_tokens(backend: Backend, settings: dict[str, Any], folder: Path) -> Non
             raise ValueError(f"the added token {token.content!r} cannot have the id {index}")
 
 
-def _switched(settings: dict[str, Any]) -> bool:
-    """Whether the settings themselves say which tokens stand around a text."""
-    return any(name in settings for name in SWITCHES)
-
-
 def _framing(settings: dict[str, Any], family: str | None, ids: dict[str, int | None]) -> Framing | None:
     """What stands around a text, as transformers' tokenizer of this family puts it there; None where that is open."""
 
     def known(*roles: str) -> tuple[int, ...]:
         return tuple(found for role in roles if (found := ids.get(role)) is not None)
 
-    if _switched(settings):
+    if any(name in settings for name in SWITCHES):
         first, last = (known(role) if settings.get(name) else () for name, role in SWITCHES.items())
         return Framing(first, last, (*last, *first))
     if family is None:

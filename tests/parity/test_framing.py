@@ -1,0 +1,83 @@
+"""Everybody's tokenizer gives Trifold's ids, and Trifold those of other people's folders; generation settings likewise."""
+
+import json
+from pathlib import Path
+
+import pytest
+import transformers
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers, processors
+
+from trifold.generation import Generator
+from trifold.presets import PRESETS
+from trifold.presets.pretrained import Transformer
+from trifold.text import Tokenizer, train_tokenizer
+
+TEXTS = [
+    "The quick brown fox jumps over the lazy dog.\n",
+    "研究生命的起源是生物学的重要问题。\n",
+    "x = 12345 😀\n",
+] * 20
+MIXED = ["the fox 研究生命 😀", "", "  a\n\tb  ", "Ünïcödé ☃", "</s> <mask> [MASK] x", "混排 English 也行！👩‍👩‍👧"]
+SIZES = {"num_layers": 1, "d_model": 32, "num_heads": 2}
+
+
+def small(name: str, tokenizer: Tokenizer) -> Transformer:
+    offset = {"offset": (tokenizer.special.pad or 0) + 1} if name == "roberta" else {}
+    return Transformer.from_preset(name, size="tiny", vocab_size=tokenizer.vocab_size, **SIZES, **offset)
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "wordpiece", "unigram", "character"])
+def test_transformers_frames_texts_and_pairs_as_trifold_does(tmp_path: Path, kind: str) -> None:
+    made = train_tokenizer(TEXTS, kind=kind, vocab_size=500)  # type: ignore[arg-type]
+    for name in PRESETS:
+        small(name, made).save_pretrained(tmp_path / name, tokenizer=made)
+        theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / name)
+        ours = Tokenizer.from_pretrained(tmp_path / name)
+        assert ours.fingerprint() == made.fingerprint()
+        assert ours.framing is not None
+        ids = {text: ours.encode(text).ids.tolist() for text in MIXED}
+        for text in MIXED:
+            assert theirs(text)["input_ids"] == ours.framing.around(ids[text]), name
+            for second in filter(None, MIXED):
+                assert theirs(text, second)["input_ids"] == ours.framing.around(ids[text], ids[second]), name
+        assert ("token_type_ids" in theirs("a", "b")) == (name == "bert")
+
+
+def write_folder(folder: Path, processor: object, settings: dict[str, object]) -> Path:
+    """A decoder of somebody else."""
+    learned = json.loads(train_tokenizer(TEXTS, kind="byte_bpe", vocab_size=400).backend.to_str())["model"]
+    merges = [tuple(one) if isinstance(one, list) else tuple(one.split(" ")) for one in learned["merges"]]
+    backend = Backend(models.BPE(learned["vocab"], merges))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(["<s>", "</s>"])
+    backend.post_processor = processor
+    backend.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+BOS = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 2)])
+FOLDERS = {
+    "gpt2": (processors.ByteLevel(trim_offsets=True), {"bos_token": "</s>", "eos_token": "</s>"}),
+    "llama3": (processors.Sequence([processors.ByteLevel(), BOS]), {"bos_token": "<s>", "eos_token": "</s>"}),
+    "no start": (None, {"bos_token": None, "eos_token": "</s>"}),
+    "asked for": (None, {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True}),
+    "switched off": (BOS, {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": False}),
+    "both": (BOS, {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True, "add_eos_token": True}),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_start_token_is_put_where_the_folders_own_tokenizer_puts_it(tmp_path: Path, name: str) -> None:
+    processor, settings = FOLDERS[name]
+    folder = write_folder(tmp_path, processor, {"tokenizer_class": "PreTrainedTokenizerFast", **settings})
+    theirs, ours = transformers.AutoTokenizer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
+    generator = Generator(small("gpt2", ours), ours)
+    for text in filter(None, MIXED):
+        plain = ours.encode(text).ids.tolist()
+        assert generator.framing.around(plain) == theirs(text)["input_ids"]
+        assert generator.framing.around(plain, plain) == theirs(text, text)["input_ids"]
+    if settings["bos_token"] is None:
+        assert ours.special.bos is None
