@@ -56,6 +56,8 @@ def test_columns_of_yes_and_no_are_labels_where_they_are_named(tmp_path, capsys)
     rows = [{"comment": f"w{n % 4} u{n}", "toxic": n % 2, "rude": int(n % 4 > 1)} for n in range(60)]
     train = write_csv(tmp_path / "train.csv", rows)
     options = ("--text-field", "comment", "--label-field", "toxic+rude")
+    code, _, err = tune_on(tmp_path, capsys, train, *options[:2])
+    assert code == 3 and "data.columns.label=toxic+rude" in err
     code, known, err = tune_on(tmp_path, capsys, train, *options, "task.multi_label=true")
     assert code == 0 and known.labels == ("toxic", "rude"), err
     code, out, err = call(capsys, "evaluate", tmp_path / "run", "--data", train, "--json")

@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trifold.data.rows import Row
 from trifold.errors import DataError
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "listed",
     "named",
     "names_in",
+    "refuse_marks",
     "several_in",
     "sort_labels",
 ]
@@ -221,6 +223,17 @@ def find_format(
         text, origin = next((value, origin) for value, origin in opened if isinstance(value, str) and chosen in value)
         raise DataError("task.perhaps_several_labels", origin=origin, given=text[:100], separator=chosen)
     return LabelFormat(multi, chosen)
+
+
+def refuse_marks(header: Sequence[str], rows: Sequence[Row], origin: str) -> None:
+    """Refuse a file without a label whose columns of yes and no are probably the labels.
+
+    Raises:
+        DataError: there are such columns; says how they are read.
+    """
+    marks = [name for name in header if rows and all(label_of(row.values.get(name)) in (*YES, *NO) for row in rows)]
+    if len(marks) > 1:
+        raise DataError("task.marked_columns", path=origin, given=", ".join(marks)[:300], joined="+".join(marks))
 
 
 def names_in(path: str) -> dict[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from trifold.data.rows import Row
 from trifold.errors import ConfigError, DataError, MissingValueError
 from trifold.tasks.account import Account, Count
+from trifold.tasks.label import refuse_marks
 
 __all__ = [
     "Columns",
@@ -223,6 +224,8 @@ def find_columns(
         if usual:
             found[role.name] = _choose(role, usual, rows, origin)
         elif role.needed and (labelled or not role.label):
+            if role.name == "label":
+                refuse_marks([name for name in filled if name not in taken], rows, origin)
             known = ", ".join(header)[:300]
             raise DataError("task.no_column", path=origin, role=role.name, usual=", ".join(role.names), known=known)
     _refuse_unread_texts(roles, found, filled, rows, origin)
