@@ -234,6 +234,9 @@ def test_embeddings_bring_partners_together(tmp_path, capsys):
                           tmp_path / "run", "--epochs", 4, "--json")  # fmt: skip
     assert code == 0, err
     assert json.loads(out)["judgement"]["metrics"]["recall_at_20"]["value"] > 0.9
+    peer = pytest.importorskip("sentence_transformers").SentenceTransformer(str(tmp_path / "run"), device="cpu")
+    tuned, texts = load_fine_tuned(tmp_path / "run"), ["a0 a1 a2", "b3", "c1 c2 17"]
+    np.testing.assert_allclose(peer.encode(texts), tuned.task.embed(tuned.model, texts), atol=1e-5)
 
 
 REFUSED = {

@@ -24,6 +24,7 @@ from trifold.tasks.label import names_in
 from trifold.tasks.record import Columns, Placed, Role
 from trifold.tasks.regression import RegressionTask, find_scale
 from trifold.tasks.sentence import tags_in
+from trifold.tasks.sentence_folder import write_sentence_files
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.tagging import TaggingTask, find_tags
 from trifold.tasks.task import Task
@@ -43,6 +44,7 @@ __all__ = [
     "put_on",
     "remarks",
     "roles_of",
+    "save_modules",
     "save_task",
 ]
 
@@ -191,6 +193,12 @@ def save_task(task: Task, folder: Path) -> None:
     """Write `task.json`: labels, templates, lengths, all that inference needs to render text as training did."""
     text = json.dumps({"task": to_json(task.config)}, indent=1, ensure_ascii=False)  # type: ignore[arg-type]
     (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def save_modules(task: Task, folder: Path, width: int) -> None:
+    """Make the folder of an embedder one of sentence-transformers."""
+    if isinstance(task, EmbeddingTask):
+        write_sentence_files(folder, width=width, longest=task.frame.limit)
 
 
 def remarks(task: Task, settings: Sequence[str]) -> list[str]:

@@ -30,6 +30,7 @@ from trifold.tasks.build import (
     notes_on_labels,
     put_on,
     remarks,
+    save_modules,
     save_task,
 )
 from trifold.tasks.chat_template import settle_template
@@ -211,6 +212,7 @@ def _finish(
         if isinstance(task, RegressionTask) and exact.task_class is not None:
             task.fold(exact)
         publish_model(exact, tokenizer, out, also=lambda folder: save_task(task, folder))
+        save_modules(task, out, exact.config.d_model)
     work.listen(Event("evaluate"))
     judged = splits.judged
     untuned = {"untuned": list(before)} if before else {}
