@@ -23,7 +23,9 @@ USE = ("classify", "translate", "ask", "generate")
 ROWS = (*TUNING, "evaluate", "compare", *USE)
 WHERE = {
     "data": (*CORPORA, *ROWS, "index build", "index add"), "data.no_piece": ("pretrain",), "data.too_long": ("pretrain",),
-    "data.no_column": CORPORA, "data.other_text": ("pretrain",),
+    "data.no_column": CORPORA, "data.told_unused": CORPORA,
+    "task.template_refuses": ("finetune",), "task.cannot_enlarge": ("finetune",), "task.no_chat_template": ("finetune",),
+    "text.template_answers": ("finetune",), "data.other_text": ("pretrain",),
     "task": ROWS, "task.no_group": TUNING, "task.no_rows": TUNING, "task.too_few": TUNING, "task.few_judged": TUNING,
     "task.not_fine_tuned": ("finetune",), "task.several_labels": TUNING, "task.perhaps_several_labels": TUNING,
     "task.other_scheme": TUNING, "task.note_numbered_tags": TUNING, "task.texts_cut": TUNING, "task.vector_names": TUNING,
