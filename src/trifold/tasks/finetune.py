@@ -296,18 +296,8 @@ def _describe(out: Path, experiment: FineTuning, result: FineTuneResult, because
     data = {name: {"file": ", ".join(found), "sha256": hashes[name]} for name, found in experiment.data.files.items()}
     facts = {"steps": result.steps, "seconds": result.seconds, "num_parameters": result.num_parameters,
              "trained_parameters": result.trained_parameters, "flops": result.flops}  # fmt: skip
-    write_facts(
-        out,
-        {
-            "experiment": to_json(experiment),
-            "data": data,
-            "account": result.account,
-            "result": facts,
-            "judgement": result.judgement,
-            "portable": not because,
-            "because": list(because),
-        },
-    )
+    write_facts(out, {"experiment": to_json(experiment), "data": data, "account": result.account, "result": facts,
+                      "judgement": result.judgement, "portable": not because, "because": list(because)})  # fmt: skip
 
 
 def split_records(experiment: FineTuning, task: Task) -> list[Record]:
