@@ -1,7 +1,6 @@
 """Scores of texts and of pairs: learned, used, judged beside what costs nothing, compared, and refused where none are."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -45,8 +44,6 @@ def test_ratings_are_learned_used_judged_and_compared(tmp_path, capsys):
     assert judged["baselines"]["tfidf_ridge"]["spearman"]["value"] > 0.9
     assert judged["worst"][0]["distance"] >= judged["worst"][-1]["distance"]
     assert "off by" in (run / "report.html").read_text(encoding="utf-8")
-    config = load_fine_tuned(run).task.config
-    assert config.mean == pytest.approx(3.0, abs=0.3) and config.deviation == pytest.approx(math.sqrt(2), abs=0.2)
     code, out, _ = call(capsys, "classify", run, "a great film", "a awful film")
     great, awful = (float(line.split("\t")[0]) for line in out.splitlines())
     assert code == 0 and great > 4 and awful < 2
