@@ -78,6 +78,7 @@ class Form(Transformer):
             segments that its family lacks, parts of heads) stands in `extra.safetensors`.
         task_class: Hugging Face's class that the model is saved as; None for that of the family.
         outputs: what the head of that class says.
+        reads_only: whether it is made for a task that reads whole texts and writes none.
         rest: weights of its folder that no objective here trains, by Hugging Face's names (a pooler), kept as they are.
     """
 
@@ -90,6 +91,7 @@ class Form(Transformer):
         self.task_class: TaskClass | None = None
         self.outputs: Outputs | None = None
         self.rest: dict[str, Tensor] = {}
+        self.reads_only = False
 
     @property
     def classes(self) -> FamilyClasses | None:

@@ -215,7 +215,9 @@ class Transformer(Form):
         """With the tokens that the model is used to around its texts, and as long as it may read."""
         encoder, decoder = self.config.encoder is not None, self.config.decoder is not None
         typed = self.config.embedding.num_segments > 1
-        side = "right" if encoder or self.task_class is not None else "left"  # a decoder goes on where texts end
+        side = (
+            "right" if encoder or self.task_class is not None or self.reads_only else "left"
+        )  # a decoder goes on where texts end
         names = ["input_ids", *(["token_type_ids"] if typed else []), "attention_mask"]
         settings: dict[str, Any] = {"model_input_names": names, "padding_side": side}
         if self.preset is not None and self.preset.model_type in REBUILT and not tokenizer.composes:

@@ -40,6 +40,7 @@ def equip(model: Transformer, task: Task) -> bool:
             model.heads["task"] = TaskHead(_own_shape(wanted, task), model.config.d_model)
     else:
         kept = _put_on(model, wanted)
+    model.reads_only = wanted is not None
     if wanted is not None:
         model.drop_head()
     for name, part in task.build_parts(model.config).items():
