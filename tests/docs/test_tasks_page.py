@@ -1,4 +1,4 @@
-"""Every command of the page on tasks, in both languages, runs as it stands there, on small files of the kinds it speaks of."""
+"""Every command of the page on tasks, in both languages, runs as it stands there, on small files."""
 
 import io
 import json
@@ -50,7 +50,9 @@ def files(tmp_path, monkeypatch):
     turns = [{"role": "user", "content": "Name a river."}, {"role": "assistant", "content": "The Rhine."}]
     write("chats.jsonl", [{"messages": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": str(n)},
                                         *turns]} for n in range(24)])  # fmt: skip
-    Path("names.conll").write_text("Anna B-PER\nmet O\nBob B-PER\n. O\n\nParis B-LOC\nis O\nfar O\n. O\n\n" * 10, "utf-8")
+    Path("names.conll").write_text(
+        "Anna B-PER\nmet O\nBob B-PER\n. O\n\nParis B-LOC\nis O\nfar O\n. O\n\n" * 10, "utf-8"
+    )
     asked = [{"context": f"Book {n} was written by Anna in Paris.", "qas": [
         {"id": str(n), "question": f"Who wrote book {n}?", "answers": [{"text": "Anna", "answer_start": 20 + len(str(n))}]}
     ]} for n in range(24)]  # fmt: skip
@@ -75,13 +77,13 @@ def test_every_command_of_the_page_runs(page, files, capsys, monkeypatch):
     ran = []
     for line in COMMAND.findall((ROOT / page).read_text(encoding="utf-8")):
         words = [QUICK.get(word, word) for word in shlex.split(line, comments=True)[1:]]
-        more = [word for word in SHORT.get(words[0], [])]
+        more = list(SHORT.get(words[0], []))
         if "--model" in words and words[words.index("--model") + 1].startswith("runs/"):
             more = more[: more.index("--vocab-size")] if more else []
         elif "--size" in words:
             words[words.index("--size") + 1] = "tiny"
             more = more[:-2]
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("Name a river.\n".encode()), encoding="utf-8"))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Name a river.\n"), encoding="utf-8"))
         code = main([*words, *more])
         said = capsys.readouterr()
         assert code == 0, f"{line}\n{said.err}"
