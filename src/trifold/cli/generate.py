@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from trifold.cli.console import Console
-from trifold.cli.lines import answer_lines
+from trifold.cli.lines import answer_lines, say_answer
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, text_in, tuned_for
 from trifold.errors import UsageError
@@ -28,7 +28,7 @@ def run(request: Request) -> dict[str, Any]:
     values, console = request.values, request.console
     chosen = {name: getattr(values, name) for name in SAMPLING if name in request.given}
     chosen["stop"] = tuple(values.stop or ())
-    texts = [*(values.text or ()), *(values.prompt or ())]
+    texts = _given_texts(request)
     if is_fine_tuned(values.run):
         return _answer(request, texts, _seeded(Sampling(**chosen), values.n))
     rows = given_rows(request, texts, keep_blank=True)
@@ -43,6 +43,11 @@ def run(request: Request) -> dict[str, Any]:
         return {}
     keep_memory()
     return {"generations": _continue(request, generator, prompts, sampling)}
+
+
+def _given_texts(request: Request) -> list[str]:
+    """The texts of the command line."""
+    return [*(request.values.text or ()), *(request.values.prompt or ())]
 
 
 def _continue(request: Request, generator: Any, prompts: list[Any], sampling: Any) -> list[dict[str, Any]]:
@@ -62,7 +67,7 @@ def _continue(request: Request, generator: Any, prompts: list[Any], sampling: An
             continue
         alone = generator.model.config.encoder is not None or shown is not prompt
         _say_cut(text.prompt_cut, sampling, request.console)
-        request.console.say(text.text if alone else shown + text.text)
+        say_answer(request, _given_texts(request), text.text if alone else shown + text.text)
         said.append({"prompt": shown, "seed": seed, **_plain(text), "tokens": _spelled(generator.tokenizer, text.ids)})
     return said
 
@@ -133,7 +138,7 @@ def _answer(request: Request, texts: Sequence[str], sampling: Any) -> dict[str, 
         if cut:
             request.console.warn(message("cli.chat_prompt_cut", cut=f"{cut:,}"))
         for seed, answer in zip(seeds, one.said, strict=True):
-            request.console.say(answer.answer)
+            say_answer(request, texts, answer.answer)
             prompt = one.values.get("text") or one.record.inputs[0]
             said.append({"prompt": prompt, "seed": seed, "text": answer.answer, **answer.details})
     return {"generations": said}

@@ -7,7 +7,7 @@ from typing import Any
 from trifold.cli.option import Request
 from trifold.cli.tuned import given_rows, place_given, reading_of
 
-__all__ = ["Answered", "answer_lines"]
+__all__ = ["Answered", "answer_lines", "say_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,19 @@ class Answered:
     values: Any
     record: Any
     said: Any
+
+
+def say_answer(request: Request, texts: Sequence[str], answer: str, *beside: str) -> None:
+    r"""Show an answer and what stands beside it: each on a line of its own where the texts stand on the command line.
+
+    Where a file or standard input gives them, all on one line, with line breaks written as `\n`: one line in, one line out.
+    """
+    parts = [answer, *(part for part in beside if part)]
+    if request.values.input is None and texts and list(texts) != ["-"]:
+        for part in parts:
+            request.console.say(part)
+    else:
+        request.console.say("\t".join(parts).replace("\r", "").replace("\n", "\\n"))
 
 
 def answer_lines(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trifold.cli.lines import answer_lines
+from trifold.cli.lines import answer_lines, say_answer
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, reading_of, row_options, text_in, tuned_for
 from trifold.errors import UsageError
@@ -24,7 +24,7 @@ def classify(request: Request) -> dict[str, Any]:
             answers.append({"inputs": [], "answer": None, "confidence": None})
             continue
         inputs, said = list(one.record.inputs), one.said
-        request.console.say("\t".join([*_shown(said), " ".join(inputs), *_entities(said)]))
+        say_answer(request, request.values.text or (), "\t".join([*_shown(said), " ".join(inputs), *_entities(said)]))
         answers.append({"inputs": inputs, "answer": said.answer, "confidence": said.confidence, **said.details})
     return {"answers": answers}
 
@@ -46,7 +46,7 @@ def translate(request: Request) -> dict[str, Any]:
     tuned = tuned_for(request.values.run, "translation", precision=request.values.precision)
     found = []
     for one in answer_lines(request, tuned, request.values.text or ()):
-        request.console.say("" if one.said is None else one.said.answer)
+        say_answer(request, request.values.text or (), "" if one.said is None else one.said.answer)
         source, target = ("", None) if one.said is None else (one.record.inputs[0], one.said.answer)
         found.append({"source": source, "target": target})
     return {"translations": found}
@@ -86,7 +86,7 @@ def _from_context(request: Request, tuned: Any) -> Callable[[str], dict[str, Any
         (found,) = tuned.task.predict(
             tuned.model, [tuned.task.record(row, {"question": "question", "context": "context"})]
         )
-        request.console.say(found.answer or message("cli.do_not_know"))
+        say_answer(request, request.values.question or (), found.answer or message("cli.do_not_know"))
         return {"question": question, "answer": found.answer or None, "confidence": found.confidence, **found.details}
 
     return answer
@@ -105,10 +105,11 @@ def _from_base(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
 
     def answer(question: str) -> dict[str, Any]:
         found = look_up(base, tuned, question, embedder=embedder, k=values.k, threshold=values.threshold)
-        request.console.say(found.text or message("cli.do_not_know"))
+        source = ""
         if found.text:
             place = f"{found.document}:{found.start}-{found.end}" if found.start >= 0 else found.document
-            request.console.say(message("cli.found_in", place=place, passage=found.passage, score=f"{found.score:.3f}"))
+            source = message("cli.found_in", place=place, passage=found.passage, score=f"{found.score:.3f}")
+        say_answer(request, values.question or (), found.text or message("cli.do_not_know"), source)
         return {"question": question, **asdict(found), "text": found.text or None}
 
     return answer

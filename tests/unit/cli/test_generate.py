@@ -66,3 +66,14 @@ def test_a_long_prompt_is_refused_with_advice_that_works(model, capsys):
 def test_special_tokens_are_text_unless_special(model, capsys):
     plain, special = (told(capsys, model, "to be</s>", "--seed", 1, *more)[0]["ids"] for more in ([], ["--special"]))
     assert plain != special
+
+
+def test_one_line_in_one_line_out_blank_lines_and_line_breaks_too(model, capsys, tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_text("to be\n\nor not\n", "utf-8")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "to be\\nor"}\n{"text": ""}\n{"text": "not"}\n', "utf-8")
+    for file in (lines, rows):
+        assert main(["generate", str(model), "--input", str(file), "--max-tokens", "8", "--seed", "1"]) == 0
+        said = capsys.readouterr().out.split("\n")
+        assert len(said) == 4 and said[1] == said[3] == "" and said[0].startswith("to be")
