@@ -12,8 +12,8 @@ from trifold.locale import message
 
 __all__ = ["DOCTOR", "DRILL"]
 
-NAMES = ("causal", "padding", "packed", "accumulation", "cached", "saved", "export", "round_trip", "end_of_text",
-         "template", "merged", "frozen", "resume", "machine")  # fmt: skip
+NAMES = ("causal", "padding", "packed", "accumulation", "cached", "saved", "export", "hf_tokens", "hf_logits", "hf_text",
+         "hf_task", "round_trip", "end_of_text", "template", "merged", "frozen", "resume", "machine")  # fmt: skip
 DRILLS = ("kill-resume", "disk-full", "bit-flip")
 MARKS = {True: "✓", False: "✗", None: "–"}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trifold.doctor import files, machine, numeric, resume, text
+from trifold.doctor import files, folder, machine, numeric, resume, text
 from trifold.doctor.finding import Finding
 from trifold.doctor.subject import Subject
 from trifold.locale import message
@@ -20,6 +20,10 @@ CHECKS: dict[str, Callable[[Subject], Finding]] = {
     "cached": numeric.cached,
     "saved": files.saved,
     "export": files.export,
+    "hf_tokens": folder.hf_tokens,
+    "hf_logits": folder.hf_logits,
+    "hf_text": folder.hf_text,
+    "hf_task": folder.hf_task,
     "round_trip": text.round_trip,
     "end_of_text": text.end_of_text,
     "template": text.template,

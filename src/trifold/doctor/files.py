@@ -37,6 +37,8 @@ def export(subject: Subject) -> Finding:
     """The saved folder opens in transformers, with no key missing and equal logits."""
     if subject.model.preset is None:
         return not_for("own_composition")
+    if subject.model.saved_class()[0] != subject.model.preset.architecture:
+        return not_for("no_head_class")
     try:
         import transformers
     except ImportError:

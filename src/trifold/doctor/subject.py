@@ -119,7 +119,7 @@ def open_subject(target: str, place: Path, *, size: str = "tiny", data: str | No
         model=ModelChoice(preset=target, size=size, dials={"dropout": 0.0}) if known else ModelChoice(start=target),
         data=DataChoice(paths=(str(text),), document="line", valid_fraction=0.0, on_error="replace",
                         source_field=columns[0], target_field=columns[1]),
-        tokenizer=TokenizerChoice(vocab_size=1024),
+        tokenizer=TokenizerChoice(path=_trainable(folder, place), vocab_size=1024),
         objective=wanted,
         training=Training(steps=STEPS, length=LENGTH, batch_size=2, accumulation=2, checkpoint_every=1, dtype="float32",
                           optimizer=AdamW(lr=1e-3)),
@@ -131,6 +131,26 @@ def open_subject(target: str, place: Path, *, size: str = "tiny", data: str | No
     with Path(text).open(encoding="utf-8", errors="replace") as file:
         lines = tuple(line.strip() for line in islice(file, LINES))
     return Subject(target, folder, place, experiment, prepared, tuned, lines, own)
+
+
+def _trainable(folder: Path | None, place: Path) -> str | None:
+    """Where the tokenizer lies, without roles that forbid training and with one for those that it asks for.
+
+    Many folders of decoders pad with the end of a text, and many encoders for a task have no mask: they can be examined.
+    """
+    if folder is None or (folder / "trifold.json").is_file():
+        return None
+    found = Tokenizer.from_pretrained(folder)
+    roles = {
+        role: text for role, text in found.roles.items() if role != "pad" or found.special.pad != found.special.eos
+    }
+    if Transformer.from_pretrained(folder).config.decoder is None and roles:
+        needed = [role for role in ("mask", "cls", "sep") if getattr(found.special, role) is None]
+        roles |= dict.fromkeys(needed, next(iter(roles.values())))
+    if roles == found.roles:
+        return None
+    Tokenizer(found.backend, kind=found.kind, roles=roles, settings=found.settings).save_pretrained(place / "tokenizer")
+    return str(place / "tokenizer")
 
 
 def _objective_of(target: str, folder: Path | None, *, known: bool) -> ObjectiveConfig:

@@ -69,6 +69,8 @@ def _record(subject: Subject) -> Record:
     read = next(role.name for role in task.roles if not role.label)
     values = {role.name: (labels[0] if labels else "the answer") if role.label else "the text to read, and the answer"
               for role in task.roles if role.needed or role.label or role.name == read}  # fmt: skip
+    if task.config.kind == "tagging":  # a tag for each word
+        values = {name: [value.split()[0]] for name, value in values.items()}
     return task.record(Row(values, "#1"), {name: name for name in values})
 
 
