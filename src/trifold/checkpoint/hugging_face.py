@@ -17,6 +17,7 @@ from trifold.hub import fetch
 from trifold.plain_file import is_plain_file
 
 __all__ = [
+    "WANTED",
     "find_folder",
     "read_config",
     "read_extra",

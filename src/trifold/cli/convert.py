@@ -45,7 +45,8 @@ def run(request: Request) -> dict[str, Any]:
 
 
 def _convert(given: Path, folder: Path, target: Path, request: Request) -> dict[str, Any]:
-    from trifold.checkpoint.hugging_face import read_extra, stored_dtype
+    from trifold.adapter_base import find_base, is_adapter
+    from trifold.checkpoint.hugging_face import WANTED, read_extra, stored_dtype
     from trifold.presets.pretrained import Transformer, resolve
     from trifold.text import Tokenizer
 
@@ -53,7 +54,8 @@ def _convert(given: Path, folder: Path, target: Path, request: Request) -> dict[
     extra = sorted(read_extra(source))
     if extra:
         raise UsageError("cli.cannot_convert", path=given, names=", ".join(extra[:20]))
-    model = Transformer.from_pretrained(source, dtype=stored_dtype(source))
+    base = resolve(find_base(source, WANTED)) if is_adapter(source) else source
+    model = Transformer.from_pretrained(source, dtype=stored_dtype(base))
     left: list[str] = []
     try:
         tokenizer = Tokenizer.from_pretrained(source)

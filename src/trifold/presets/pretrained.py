@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from trifold.adapter_base import find_base, is_adapter
 from trifold.checkpoint.hugging_face import (
+    WANTED,
     find_folder,
     read_config,
     read_extra,
@@ -25,6 +27,7 @@ from trifold.errors import ConfigError, ModelFileError
 from trifold.model import config
 from trifold.model.head import Head
 from trifold.presets import PRESETS, find_preset
+from trifold.presets.adapted import read_adapted
 from trifold.presets.form import REST, Form
 from trifold.presets.preset import Preset, modern_names
 from trifold.presets.task_class import find_class, read_outputs
@@ -112,6 +115,8 @@ class Transformer(Form):
     ) -> "Transformer":
         """A model from a run, a Hugging Face folder, or the hub (`owner/name`); ready for inference.
 
+        An adapter of the peft library (LoRA) is added to the model that it names.
+
         Args:
             path: where it is; of a run that is not finished, the newest whole checkpoint.
             revision: branch, tag or commit on the hub; None for the newest.
@@ -124,7 +129,12 @@ class Transformer(Form):
             ConfigError: the configuration asks for what no family here has.
         """
         folder = resolve(find_folder(str(path), revision=revision, local_files_only=local_files_only))
-        data, weights = read_config(folder), read_weights(folder)
+        base = find_base(folder, WANTED, local_files_only=local_files_only) if is_adapter(folder) else None
+        if base is not None:
+            home, folder = folder, resolve(base)
+            data, weights = read_adapted(home, folder)
+        else:
+            data, weights = read_config(folder), read_weights(folder)
         with torch.device("meta"), _Undrawn():
             model = cls._empty(data, folder, weights, dials or {})
         model.generation = read_generation(folder, data)
@@ -322,12 +332,12 @@ def _count(module: torch.nn.Module) -> int:
 
 
 def resolve(folder: Path) -> Path:
-    """The folder that holds the model itself: the run's top, or its newest whole checkpoint.
+    """The folder that holds the model itself, or an adapter: the run's top, or its newest whole checkpoint.
 
     Raises:
         ModelFileError: there is neither.
     """
-    if (folder / "config.json").is_file():
+    if (folder / "config.json").is_file() or is_adapter(folder):
         return folder
     found = newest(folder / "checkpoints") if (folder / "checkpoints").is_dir() else None
     if found is None:

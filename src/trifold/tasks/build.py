@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trifold.checkpoint.hugging_face import find_folder, read_config
+from trifold.adapter_base import find_base, is_adapter
+from trifold.checkpoint.hugging_face import WANTED, find_folder, read_config
 from trifold.config import Config, from_json, to_json
 from trifold.data.rows import Row
 from trifold.errors import DataError, ModelFileError
 from trifold.locale import message
 from trifold.model import config as model_config
+from trifold.presets.adapted import read_adapted_config
 from trifold.presets.pretrained import Transformer, resolve
 from trifold.presets.task_class import Outputs, find_class
 from trifold.tasks import config
@@ -212,6 +214,8 @@ def is_fine_tuned(path: str | Path) -> bool:
     folder = Path(path)
     if (folder / FILE).is_file():
         return True
+    if is_adapter(folder):
+        return find_class(read_adapted_config(folder, resolve(find_base(folder, WANTED)))) is not None
     return (folder / "config.json").is_file() and find_class(read_config(folder)) is not None
 
 

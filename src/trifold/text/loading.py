@@ -8,6 +8,7 @@ from typing import Any
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
+from trifold.adapter_base import ADAPTER_CONFIG, find_base, is_adapter
 from trifold.errors import ModelFileError
 from trifold.hub import fetch
 from trifold.plain_file import is_plain_file
@@ -21,6 +22,7 @@ CHAT_TEMPLATE = "chat_template.jinja"
 LARGEST_FILE = 2**28
 LARGEST_VOCABULARY = 2**22
 WANTED = [
+    ADAPTER_CONFIG,
     "tokenizer*.json",
     CHAT_TEMPLATE,
     "special_tokens_map.json",
@@ -95,6 +97,8 @@ def _load_folder(folder: Path) -> Loaded:
     ):
         if is_plain_file(folder, name):
             return _load_file(folder / name, folder)
+    if is_adapter(folder):
+        return _load_folder(find_base(folder, WANTED))
     raise ModelFileError("text.not_found", path=folder)
 
 
