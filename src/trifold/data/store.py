@@ -283,7 +283,7 @@ class StoreWriter:
                 self.num_documents += 1
                 self._mark("offsets.bin", self.counts["tokens.bin"])
         if "target_tokens.bin" in self.files:
-            for ids in self.tokenizer.encode_ids([one.texts[1] for one in waiting], plain=True):
+            for ids in self.tokenizer.for_target().encode_ids([one.texts[1] for one in waiting], plain=True):
                 self._append("target_tokens.bin", ids)
                 self._mark("target_offsets.bin", self.counts["target_tokens.bin"])
 

@@ -3,6 +3,7 @@
 Nothing that was saved here stands between the two, as in `export`: what is compared is that folder itself.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, zip_longest
 from pathlib import Path
@@ -32,7 +33,7 @@ MIXED = ("Hello, world! It's 3.14 o'clock.",
          "今天天气很好，我们去公园散步吧。", "混排 English 和中文 text，两者 mixed。",
          "  two  spaces, and one at the end ", "first line\nsecond line\n\n\tthird",
          "👩‍👩‍👧 🎉 naïve café, Ünïcödé",
-         "ａｂｃ１２３ ﬁ №", "1,234.50 € (50%) <b>a_b</b> https://x.org/?q=1#z", "don't you've I'LL", "e\u0301 한국어 العربية",
+         "ａｂｃ１２３ ﬁ №", "1,234.50 € (50%) <b>a_b</b> https://x.org/?q=1#z", "don't you've I'LL", "e\u0301 한국어",
          "a</s> b [SEP] c <|endoftext|> d", "")  # fmt: skip
 PROMPTS = ("Once upon a time there was", "从前有一座山，山里有")
 
@@ -139,8 +140,9 @@ def _continued(generator: Generator, theirs: Any, ids: Tensor, room: int) -> tup
     alone = generator.model.config.encoder is None
     with torch.no_grad():
         found = theirs.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=1,
-                                max_new_tokens=room)  # fmt: skip
-    return list(made.ids), found[0, ids.shape[1] if alone else 1 + len(generator.rules.forced) :].tolist()
+                                max_new_tokens=room + 1)  # fmt: skip
+    before = ids.shape[1] if alone else 1 + len(generator.rules.forced)  # the last token may be an end that is forced
+    return list(made.ids), found[0, before : before + room].tolist()
 
 
 def _parting(generator: Generator, prompt: Tensor, ours: Sequence[int], theirs: Sequence[int]) -> int | None:
@@ -210,7 +212,9 @@ def _folder(subject: Subject) -> tuple[Path | None, Finding]:
 def _their_tokenizer(folder: Path) -> Any:
     import transformers
 
-    return transformers.AutoTokenizer.from_pretrained(folder)
+    with warnings.catch_warnings():  # of packages that it recommends
+        warnings.simplefilter("ignore")
+        return transformers.AutoTokenizer.from_pretrained(folder)
 
 
 def _their_model(folder: Path, ours: Transformer) -> tuple[Any, str]:

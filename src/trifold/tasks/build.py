@@ -30,7 +30,7 @@ from trifold.tasks.sentence_folder import write_sentence_files
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.tagging import TaggingTask, find_tags
 from trifold.tasks.task import Task
-from trifold.tasks.translation import TranslationTask
+from trifold.tasks.translation import TranslationTask, translation_as
 from trifold.text import Tokenizer
 
 __all__ = [
@@ -222,11 +222,13 @@ def is_fine_tuned(path: str | Path) -> bool:
 def load_fine_tuned(path: str | Path) -> FineTuned:
     """A fine-tuned model from the folder of its run, or from a folder of one of Hugging Face's classes for tasks.
 
+    A folder of Marian's translates.
+
     Raises:
         ModelFileError: there is none, or a file is damaged.
     """
     folder = resolve(find_folder(str(path)))
-    if not is_fine_tuned(folder):
+    if not is_fine_tuned(folder) and not _is_translator(folder):
         raise ModelFileError("task.not_fine_tuned", path=path)
     model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
     task = build_task(
@@ -235,6 +237,12 @@ def load_fine_tuned(path: str | Path) -> FineTuned:
     equip(model, task)
     model.load_extra(folder)
     return FineTuned(model.eval(), tokenizer, task, folder)
+
+
+def _is_translator(folder: Path) -> bool:
+    """Whether it is a folder of Marian's, whose models are for nothing else; not a run in pre-training."""
+    there = (folder / "config.json").is_file() and not (folder / "trifold.json").is_file()
+    return there and read_config(folder).get("model_type") == "marian"
 
 
 def _units_of(saved: TaskConfig, model: Transformer, tokenizer: Tokenizer, path: str | Path) -> TaskConfig:
@@ -247,9 +255,10 @@ def _units_of(saved: TaskConfig, model: Transformer, tokenizer: Tokenizer, path:
 
 
 def _task_of(model: Transformer) -> TaskConfig:
-    """What the head of a folder of one of Hugging Face's classes does."""
+    """What the head of a folder of one of Hugging Face's classes does; without a head it translates."""
     outputs = model.outputs
-    assert outputs is not None, "the folder is of such a class"
+    if outputs is None:
+        return translation_as(model.generation, model.context)
     longest = int(getattr(model.dials, "max_length", 512))
     match outputs.kind:
         case "tagging":

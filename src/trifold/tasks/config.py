@@ -177,6 +177,7 @@ class Translation(Config):
         length_penalty: exponent of its length normalisation.
         label_smoothing: share of probability spread over all tokens (Szegedy et al. 2016).
         max_length: longest side in tokens.
+        max_tokens: most tokens of a translation; None for `max_length`.
         target_language: how BLEU cuts words: `zh` into characters, anything else as 13a; `auto`: from the references.
 
     Example:
@@ -189,6 +190,7 @@ class Translation(Config):
     length_penalty: Annotated[float, Interval(ge=0, le=10)] = 1.0
     label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.1
     max_length: Count = 128
+    max_tokens: Count | None = None
     target_language: str = "auto"
 
 

@@ -10,6 +10,7 @@ from trifold.data.rows import Row
 from trifold.evaluation.metric import Tally, bleu, chrf
 from trifold.example import TrainingExample
 from trifold.generation import Sampling
+from trifold.generation.rules import read_rules
 from trifold.model import Transformer
 from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
@@ -20,7 +21,7 @@ from trifold.tasks.task import Prediction
 from trifold.tasks.writing import prompt_ids, write_answers, written_example
 from trifold.text import Tokenizer
 
-__all__ = ["TranslationTask"]
+__all__ = ["TranslationTask", "translation_as"]
 
 ROLES = (
     Role("source", ("source", "src", "text")),
@@ -59,7 +60,7 @@ class TranslationTask:
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Source and target as the family reads them."""
         sources = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
-        targets = self.tokenizer.encode_ids([record.gold for record in records], plain=True)
+        targets = self.tokenizer.for_target().encode_ids([record.gold for record in records], plain=True)
         return [(written_example(self.frame, source, target),)
                 for source, target in zip(sources, targets, strict=True)]  # fmt: skip
 
@@ -73,7 +74,7 @@ class TranslationTask:
         """The best translation that beam search finds."""
         beams = self.config.beams
         penalty = {"length_penalty": self.config.length_penalty} if beams > 1 else {}
-        sampling = Sampling(temperature=0.0, beams=beams, **penalty)  # type: ignore[arg-type]
+        sampling = Sampling(temperature=0.0, beams=beams, max_tokens=self.config.max_tokens, **penalty)  # type: ignore[arg-type]
         encoded = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
         room = self.frame.limit if self.frame.encoder else max(self.frame.limit // 2, 1)
         rows = [prompt_ids(self.frame, ids, room) for ids in encoded]
@@ -86,8 +87,9 @@ class TranslationTask:
         What was never to be written by the configuration `before` never is.
         """
         never = {name: before[name] for name in ("bad_words_ids", "suppress_tokens") if name in before}
+        longest = min(self.config.max_tokens or self.frame.limit, self.frame.limit) + 1
         return {**never, "num_beams": self.config.beams, "length_penalty": self.config.length_penalty,
-                "early_stopping": False, "do_sample": False, "max_length": self.frame.limit + 1}  # fmt: skip
+                "early_stopping": False, "do_sample": False, "max_length": longest}  # fmt: skip
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """SacreBLEU's BLEU and chrF."""
@@ -99,3 +101,20 @@ class TranslationTask:
         if self.config.target_language != "auto":
             return "zh" if self.config.target_language.lower().startswith("zh") else "13a"
         return "zh" if mostly_chinese(gold[:200]) else "13a"
+
+
+def translation_as(generation: Mapping[str, Any], longest: int | None) -> Translation:
+    """Translation as a model's folder wants it to be searched for; greedily where it does not say.
+
+    Args:
+        generation: its generation configuration.
+        longest: most tokens that the model reads.
+
+    Example:
+        >>> translation_as({"num_beams": 4, "max_length": 512}, 512).beams
+        4
+    """
+    rules = read_rules(generation)
+    asked, most = rules.sampling, None if rules.longest is None else rules.longest - 1  # the start token counts
+    return Translation(beams=int(asked.get("beams", 1)), length_penalty=float(asked.get("length_penalty", 1.0)),
+                       max_length=longest or 512, max_tokens=asked.get("max_tokens", most))  # fmt: skip

@@ -14,6 +14,7 @@ from trifold.hub import fetch
 from trifold.plain_file import is_plain_file
 from trifold.text import sentencepiece
 from trifold.text.framing import Framing, read_framing, write_framing
+from trifold.text.marian import MarianTokenizer, is_marian, load_marian
 from trifold.text.pattern import patterns_in, require_bounded
 
 __all__ = ["Loaded", "load"]
@@ -71,8 +72,8 @@ class Loaded:
     chat_template: str | None
 
 
-def load(path: str) -> Loaded:
-    """A tokenizer's parts, from a folder, a file or a hub name.
+def load(path: str) -> Loaded | MarianTokenizer:
+    """A tokenizer's parts, from a folder, a file or a hub name; or a whole one that consists of two.
 
     Raises:
         ModelFileError: nothing readable is there; names the file and what is wrong with it.
@@ -87,7 +88,12 @@ def load(path: str) -> Loaded:
     raise ModelFileError("text.not_found", path=path)
 
 
-def _load_folder(folder: Path) -> Loaded:
+def _load_folder(folder: Path) -> Loaded | MarianTokenizer:
+    if is_marian(folder):
+        try:
+            return load_marian(folder, _settings(folder))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise ModelFileError("text.damaged", path=folder, problem=str(error)[:200]) from None
     for name in (
         "tokenizer.json",
         "vocab.txt",

@@ -143,10 +143,15 @@ class Tokenizer:
         """
         if framing == self.framing:
             return self
-        backend = copy.deepcopy(self.backend)
-        write_framing(backend, framing, typed=typed)
-        template, settings = self.chat_template, self.settings
-        return Tokenizer(backend, kind=self.kind, roles=self.roles, chat_template=template, settings=settings)
+        other = copy.copy(self)
+        other.backend = copy.deepcopy(self.backend)
+        write_framing(other.backend, framing, typed=typed)
+        other.__dict__.pop("framing", None)
+        return other
+
+    def for_target(self) -> "Tokenizer":
+        """The tokenizer of what an encoder-decoder writes: this one, except where the two sides have one each (Marian)."""
+        return self
 
     def framing_for(self, *, encoder: bool, decoder: bool) -> Framing:
         """The tokens around texts for a model with these stacks: its own, else the usual ones of the family."""
@@ -315,7 +320,7 @@ class Tokenizer:
         """Read a tokenizer from a folder or file, or from a hub name.
 
         Knows `tokenizer.json`, BERT's `vocab.txt`, GPT-2's `encoder.json` with `vocab.bpe` (or `vocab.json` with
-        `merges.txt`) and SentencePiece's `*.model`.
+        `merges.txt`), SentencePiece's `*.model`, and Marian's `source.spm`, `target.spm` and `vocab.json`.
 
         Raises:
             ModelFileError: nothing readable is there; names the file and what is wrong with it.
@@ -323,6 +328,8 @@ class Tokenizer:
         from trifold.text.loading import load
 
         found = load(str(path))
+        if isinstance(found, Tokenizer):
+            return found
         template, settings = found.chat_template, found.settings
         return cls(found.backend, kind=found.kind, roles=found.roles, chat_template=template, settings=settings)
 
