@@ -88,7 +88,10 @@ def open_base(family: str, folder: Path) -> nn.Module:
 PATTERNS = {"use_rslora": True, "rank_pattern": {r"\\b[a-z.]*0\\..*": 2}, "alpha_pattern": {"1\\..*": 9, "v": 3}}
 
 
-@pytest.mark.parametrize("fields", [{}, PATTERNS, {"bias": "all"}, {"bias": "lora_only", "lora_dropout": 0.2}])
+@pytest.mark.parametrize("fields", [
+    PATTERNS, *(pytest.param(case, marks=pytest.mark.slow) for case in [
+        {}, {"bias": "all"}, {"bias": "lora_only", "lora_dropout": 0.2}]),
+])  # fmt: skip
 @pytest.mark.parametrize("family", BASES)
 def test_an_adapter_says_what_peft_says(tmp_path: Path, family: str, fields: dict[str, Any]) -> None:
     base = open_base(family, their_base(family, tmp_path / "base"))
@@ -97,7 +100,7 @@ def test_an_adapter_says_what_peft_says(tmp_path: Path, family: str, fields: dic
     assert_same(model, theirs, open_base(family, tmp_path / "base"), inputs_of(family))
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ["SEQ_CLS", *(pytest.param(task, marks=pytest.mark.slow) for task in list(TASKS)[1:])])
 @pytest.mark.parametrize("family", BASES)
 def test_an_adapter_of_a_task_brings_its_head(tmp_path: Path, family: str, task: str) -> None:
     if (family, task) == ("llama", "QUESTION_ANS"):

@@ -84,6 +84,8 @@ class LowRank(Config):
         alpha: its scale; None for twice the rank.
         targets: names of the projections that get one.
         dropout: of the adapters' input.
+        keep: `adapter` also writes `adapter/` into the run, which the peft library opens on the model that it started
+            from; the run itself is the merged model either way.
 
     Example:
         >>> LowRank(rank=8).targets[0]
@@ -94,6 +96,7 @@ class LowRank(Config):
     alpha: Positive | None = None
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "gate_proj", "down_proj")
     dropout: Chance = 0.0
+    keep: Literal["merged", "adapter"] = "merged"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,3 +139,6 @@ class FineTuning(Config):
         require(drawn, where="model.embedding", given=self.model.embedding, allowed="random; pre-training can count it")
         both = self.lora is None or self.freeze == 0
         require(both, where="freeze", given=self.freeze, allowed="0 with lora, which freezes everything")
+        if self.lora is not None:
+            fits = self.lora.keep == "merged" or self.model.start is not None
+            require(fits, where="lora.keep", given=self.lora.keep, allowed="merged without --model (nothing to add to)")

@@ -21,6 +21,7 @@ from trifold.errors import ConfigError
 from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.account import Account
+from trifold.tasks.adapter_folder import learned, require_expressible, write_adapter
 from trifold.tasks.best import Best, choose_metric
 from trifold.tasks.build import (
     agree,
@@ -206,6 +207,7 @@ def _finish(
     assert isinstance(model, Transformer)
     with trainer.weights.exact_model():
         exact = _exact(trainer)
+        apart = learned(exact)
         if experiment.lora is not None:
             merge_adapters(exact)
         _calibrate(task, exact, splits.dev)
@@ -213,6 +215,7 @@ def _finish(
             task.fold(exact)
         publish_model(exact, tokenizer, out, also=lambda folder: save_task(task, folder))
         save_modules(task, out, exact.config.d_model)
+        write_adapter(out, experiment, exact, apart)
     work.listen(Event("evaluate"))
     judged = splits.judged
     untuned = {"untuned": list(before)} if before else {}
@@ -352,7 +355,9 @@ def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> tuple[st
             part.requires_grad_(False)
     if isinstance(task, TranslationTask):
         model.generation = task.generation(model.generation)
-    return put_on(model, task, experiment.model.start)
+    left = put_on(model, task, experiment.model.start)
+    require_expressible(experiment, model)
+    return left
 
 
 def _trainer(experiment: FineTuning, task: Task, model: Transformer, splits: Splits) -> Trainer:
