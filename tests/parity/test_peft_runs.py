@@ -62,7 +62,7 @@ def experiment(folder: Path, task: str, base: Path, **fields: Any) -> FineTuning
     lora = LowRank(**{"rank": 2, "alpha": 6.0, "keep": "adapter", **fields.pop("lora", {})})
     training = replace(TRAINING, steps=4, batch_size=4, optimizer=replace(TRAINING.optimizer, lr=0.05))
     return FineTuning(model=ModelChoice(start=str(base)), data=LabelledData(train=str(file), dev=str(file)),
-                      task=fields.pop("task", TASKS[task]), lora=lora, training=training, epochs=None)  # fmt: skip
+                      task=fields.pop("settings", TASKS[task]), lora=lora, training=training, epochs=None)  # fmt: skip
 
 
 def say(model: Any, ids: dict[str, Tensor]) -> Tensor:
@@ -107,10 +107,10 @@ def test_what_no_adapter_can_say_is_refused_at_the_start(tmp_path: Path) -> None
     base = start("gpt2", tmp_path / "base")
     with pytest.raises(ConfigError, match="lora.keep"):
         FineTuning(model=ModelChoice(preset="gpt2"), data=LabelledData(train="a"), lora=LowRank(rank=2, keep="adapter"))
-    hard = experiment(tmp_path, "classification", base, task=Classification(ngrams=1))
+    hard = experiment(tmp_path, "classification", base, settings=Classification(ngrams=1))
     with pytest.raises(ConfigError, match="heads"):
         finetune(hard, tmp_path / "ngrams")
-    talk = experiment(tmp_path, "generation", base, task=Generation(chat_template="chatml"))
+    talk = experiment(tmp_path, "generation", base, settings=Generation(chat_template="chatml"))
     with pytest.raises(ConfigError, match="chat_template"):
         finetune(talk, tmp_path / "talk")
     assert not (tmp_path / "talk" / "adapter").exists()

@@ -21,7 +21,14 @@ __all__ = ["COMMAND"]
 OUR_FILES = ("trifold.json", "task.json")
 """Folders with these were written here: what else they hold belongs to the run, not to the model."""
 WEIGHTS = (".bin", ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".ot", ".pt", ".pth", ".safetensors")
-OF_NO_MODEL = ("README.md", "LICENSE", "LICENSE.txt", ".gitattributes", "model.safetensors.index.json")
+OF_NO_MODEL = (
+    "adapter_config.json",
+    "README.md",
+    "LICENSE",
+    "LICENSE.txt",
+    ".gitattributes",
+    "model.safetensors.index.json",
+)
 OF_THE_FILE = frozenset({
     "_from_model_config", "_name_or_path", "architectures", "dtype", "model_type", "torch_dtype", "transformers_version",
     "use_cache",
