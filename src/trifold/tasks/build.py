@@ -232,7 +232,7 @@ def load_fine_tuned(path: str | Path) -> FineTuned:
         raise ModelFileError("task.not_fine_tuned", path=path)
     model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
     task = build_task(
-        _units_of(_saved_task(folder) or _task_of(model), model, tokenizer, path), tokenizer, model.config
+        _units_of(_saved_task(folder) or _task_of(model, tokenizer), model, tokenizer, path), tokenizer, model.config
     )
     equip(model, task)
     model.load_extra(folder)
@@ -254,12 +254,13 @@ def _units_of(saved: TaskConfig, model: Transformer, tokenizer: Tokenizer, path:
     return replace(saved, units="spaces")
 
 
-def _task_of(model: Transformer) -> TaskConfig:
+def _task_of(model: Transformer, tokenizer: Tokenizer) -> TaskConfig:
     """What the head of a folder of one of Hugging Face's classes does; without a head it translates."""
     outputs = model.outputs
     if outputs is None:
         return translation_as(model.generation, model.context)
-    longest = int(getattr(model.dials, "max_length", 512))
+    longest, told = int(getattr(model.dials, "max_length", 512)), tokenizer.settings.get("model_max_length")
+    longest = min(longest, int(told)) if isinstance(told, int | float) and told >= 1 else longest
     match outputs.kind:
         case "tagging":
             return config.Tagging(labels=outputs.labels, max_length=longest)

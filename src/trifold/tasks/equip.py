@@ -10,7 +10,7 @@ from trifold.tasks.head import HeadWanted
 from trifold.tasks.task import Task
 from trifold.text import Tokenizer
 
-__all__ = ["equip", "padded", "portability"]
+__all__ = ["equip", "portability", "suited"]
 
 
 def portability(model: Transformer, wanted: HeadWanted | None) -> tuple[str, ...]:
@@ -75,12 +75,23 @@ def _own_shape(wanted: HeadWanted, task: Task) -> HeadShape:
     return HeadShape(outputs=len(wanted.labels), pooling=pooling, dense=True)
 
 
-def padded(tokenizer: Tokenizer) -> Tokenizer:
-    """A tokenizer with a padding token, without which transformers reads no batch; one that has none pads with its end."""
-    special = tokenizer.special
+def suited(tokenizer: Tokenizer, task: Task) -> Tokenizer:
+    """A tokenizer as other tools need it beside a tuned model.
+
+    It pads, without which transformers reads no batch: one that has no such token pads with its end. Texts that are
+    classified are cut where the task cuts them, and a word that is found begins behind the space before it.
+    """
+    if task.head is None:
+        return tokenizer
+    special, roles, settings = tokenizer.special, dict(tokenizer.roles), dict(tokenizer.settings)
     end = special.eos if special.pad is None else None
     text = None if end is None else tokenizer.id_to_token(end)
-    if text is None:
-        return tokenizer
-    roles = {**tokenizer.roles, "pad": text}
-    return Tokenizer(tokenizer.backend, kind=tokenizer.kind, roles=roles, settings=tokenizer.settings)
+    if text is not None:
+        roles["pad"] = text
+    if task.head.kind == "classification":
+        settings["model_max_length"] = task.frame.limit
+    chat = tokenizer.chat_template
+    made = Tokenizer(tokenizer.backend, kind=tokenizer.kind, roles=roles, chat_template=chat, settings=settings)
+    if task.head.kind not in ("tagging", "span_qa"):
+        return made
+    return made.framed(task.frame.framing, typed=task.frame.num_segments > 1, trims=True)

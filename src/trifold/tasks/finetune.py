@@ -36,7 +36,7 @@ from trifold.tasks.build import (
 )
 from trifold.tasks.chat_template import settle_template
 from trifold.tasks.config import Generation, Translation
-from trifold.tasks.equip import padded, portability
+from trifold.tasks.equip import portability, suited
 from trifold.tasks.examples import Splits, read_examples
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import pack
@@ -130,7 +130,7 @@ def finetune(
                 listen(Event("tokens_added", details={"count": len(added), "tokens": " ".join(added)}))
         task = build_task(agree(wanted, model), tokenizer, model.config, class_weights=weights)
         choice = choose_metric(task, experiment.metric)
-        tokenizer = tokenizer if task.head is None else padded(tokenizer)
+        tokenizer = suited(tokenizer, task)
         splits = data.records(task)
         data.account.notes += remarks(task, portability(model, task.head))
         _tell(listen, data.account, splits)

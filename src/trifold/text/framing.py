@@ -104,13 +104,14 @@ def _of_template(data: Mapping[str, Any]) -> Framing:
     return Framing(first, last, around[1])
 
 
-def write_framing(backend: Backend, framing: Framing, *, typed: bool = False) -> None:
+def write_framing(backend: Backend, framing: Framing, *, typed: bool = False, trims: bool = False) -> None:
     """Let a tokenizer put these tokens around texts when it is asked for special tokens.
 
     Args:
         backend: changed in place; what its post-processor did to offsets stays.
         framing: which tokens.
         typed: the second text of a pair and what follows it have type 1.
+        trims: the space before a word is no part of the place of its first token; for a tokenizer of bytes.
 
     Example:
         >>> from tokenizers import models
@@ -129,7 +130,8 @@ def write_framing(backend: Backend, framing: Framing, *, typed: bool = False) ->
     single = [*put(framing.first, 0), "$A:0", *put(framing.last, 0)]
     pair = [*put(framing.first, 0), "$A:0", *put(framing.middle, 0), f"$B:{kind}", *put(framing.last, kind)]
     template = processors.TemplateProcessing(single=single, pair=pair, special_tokens=special)
-    before = _without_tokens(backend)
+    trimming = processors.ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=False)
+    before = trimming if trims else _without_tokens(backend)
     backend.post_processor = template if before is None else processors.Sequence([before, template])
 
 

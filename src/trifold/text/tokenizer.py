@@ -128,12 +128,13 @@ class Tokenizer:
         """The special tokens that it puts around texts when it is asked for them; None where its model decides that."""
         return read_framing(self.backend)
 
-    def framed(self, framing: Framing, *, typed: bool = False) -> "Tokenizer":
+    def framed(self, framing: Framing, *, typed: bool = False, trims: bool = False) -> "Tokenizer":
         """The same tokenizer with other tokens around texts, for those who open it elsewhere; ids of text stay the same.
 
         Args:
             framing: which tokens.
             typed: the second text of a pair has type 1, as BERT wants it.
+            trims: leave spaces out of the places of tokens, where it reads bytes.
 
         Example:
             >>> from trifold.text import train_tokenizer
@@ -141,11 +142,12 @@ class Tokenizer:
             >>> tokenizer.framed(Framing(first=(2,))).framing
             Framing(first=(2,), last=(), middle=())
         """
-        if framing == self.framing:
+        trims = trims and self.kind == "byte_bpe"
+        if framing == self.framing and not trims:
             return self
         other = copy.copy(self)
         other.backend = copy.deepcopy(self.backend)
-        write_framing(other.backend, framing, typed=typed)
+        write_framing(other.backend, framing, typed=typed, trims=trims)
         other.__dict__.pop("framing", None)
         return other
 
