@@ -72,7 +72,7 @@ def files(tmp_path, monkeypatch):
         tokenizer.save_pretrained(f"runs/{name}")
 
 
-@pytest.mark.parametrize("page", ["docs/tasks.md", "docs/zh/tasks.md"])
+@pytest.mark.parametrize("page", ["docs/tasks.md", pytest.param("docs/zh/tasks.md", marks=pytest.mark.slow)])
 def test_every_command_of_the_page_runs(page, files, capsys, monkeypatch):
     ran = []
     for line in COMMAND.findall((ROOT / page).read_text(encoding="utf-8")):

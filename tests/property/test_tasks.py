@@ -21,9 +21,11 @@ from trifold.tasks import (
     build_task,
 )
 from trifold.tasks.classification import ClassificationTask
+from trifold.tasks.conversation import Turn
 from trifold.tasks.embedding import Partners
 from trifold.tasks.equip import equip
 from trifold.tasks.frame import Frame, pack
+from trifold.tasks.generation import Conversation
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.text.tokenizer import SpecialTokens
 
@@ -47,7 +49,8 @@ CASES = {
     "matched_span_qa": (SpanQA(max_length=40, stride=9, max_question=8, match=True),
                         [Record((q, t), ((a, t.index(a)),)) for (q, a), t in zip(QUESTIONS, TEXTS, strict=True)]),
     "translation": (Translation(), [Record((t,), t[::-1]) for t in TEXTS]),
-    "generation": (Generation(), [Record((f"say {t}",), t) for t in TEXTS]),
+    "generation": (Generation(), [Conversation((f"say {t}",), t, turns=(Turn("user", f"say {t}"), Turn("assistant", t)))
+                                  for t in TEXTS]),
 }  # fmt: skip
 FAMILIES = ("bert", "modernbert", "gpt2", "llama", "t5", "vaswani")
 WRITING = ("translation", "generation")

@@ -10,7 +10,7 @@ from trifold.errors import DataError, MissingValueError
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import Record, SpanQA, build_task
 from trifold.tasks.answer import find_place, read_answers
-from trifold.tasks.head import equip
+from trifold.tasks.equip import equip
 from trifold.text import train_tokenizer
 
 CONTEXT = "Li Na came home. Then Li Na slept."
