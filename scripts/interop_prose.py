@@ -1,0 +1,169 @@
+"""The words of the two pages on interoperability."""
+
+from collections.abc import Mapping, Sequence
+
+__all__ = ["HEADS", "PROSE", "REASONS", "WHATS"]
+
+HEADS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "en": {
+        "fields": ("family", "opened equal", "refused by name", "different", "crashed", "transformers cannot itself"),
+        "total": ("**all**",),
+        "tools": ("tool: what is compared", "family", "opens", "same answers", "greatest difference", "why not"),
+        "opens": ("yes", "no"),
+    },
+    "zh": {
+        "fields": ("家族", "打开且相等", "点名拒绝", "不同", "崩溃", "transformers 自己也不能"),
+        "total": ("**合计**",),
+        "tools": ("工具：比较什么", "家族", "能打开", "答案相同", "最大差", "原因"),
+        "opens": ("能", "不能"),
+    },
+}
+WHATS: Mapping[str, Mapping[str, str]] = {
+    "labels": {"en": "labels and probabilities of texts", "zh": "文本的标签与概率"},
+    "entities": {"en": "entities of English sentences", "zh": "英文句子里的实体"},
+    "characters": {"en": "entities of Chinese sentences, by character", "zh": "中文句子里的实体（按字）"},
+    "bytes": {"en": "entities of English sentences, tokens of bytes", "zh": "英文句子里的实体（字节分词器）"},
+    "spans": {"en": "answers in contexts", "zh": "上下文中的答案"},
+    "greedy": {"en": "translations, greedy", "zh": "译文，贪心"},
+    "beams": {"en": "translations, 5 beams", "zh": "译文，束宽 5"},
+    "texts": {"en": "continuations, greedy", "zh": "续写，贪心"},
+    "chat": {"en": "answers in a conversation, greedy", "zh": "对话中的回答，贪心"},
+    "tokens": {"en": "likeliest token and its probability", "zh": "最可能的词元及其概率"},
+    "ids": {"en": "ids of texts and of pairs", "zh": "单个文本与文本对的编号"},
+    "vectors": {"en": "vectors within 1e-4", "zh": "向量之差不超过 1e-4"},
+}
+REASONS: Mapping[str, Mapping[str, str]] = {
+    "ctranslate2 greedy vaswani": {
+        "en": "its Marian loader expects `<pad>` in the last row of the vocabulary, which it drops, and lets the decoder "
+        "begin with a vector of zeros; in Trifold's models `<pad>` is the first row and is learned",
+        "zh": "它的 Marian 加载器以为词表最后一行是 `<pad>` 而把它去掉，并让解码器从零向量开始；"
+        "Trifold 的模型里 `<pad>` 是第一行，且经过学习",
+    },
+    "ctranslate2 beams vaswani": {"en": "as with greedy search", "zh": "同贪心搜索"},
+    "ctranslate2 beams": {
+        "en": "its beam search ends by a rule of its own; greedy translations are the same",
+        "zh": "它的束搜索按自己的规则结束；贪心译文相同",
+    },
+    'pipeline("token-classification") bytes': {
+        "en": "transformers takes a token that is only a space for a word of its own; train with "
+        "`--tokenizer.kind wordpiece`",
+        "zh": "transformers 把只含空格的词元当作单独的词；训练时请用 `--tokenizer.kind wordpiece`",
+    },
+    'pipeline("token-classification") entities gpt2': {
+        "en": "a decoder labels a word at its last token, transformers' pipeline reads the first",
+        "zh": "解码器在词的最后一个词元上标注，transformers 的 pipeline 读第一个",
+    },
+    "in AutoModelForCausalLM": {
+        "en": "the same tokens; eight or more tokens in a row that are no UTF-8 are shown by Trifold as they come",
+        "zh": "词元相同；连续八个以上不成 UTF-8 的词元，Trifold 逐个显示",
+    },
+    "in peft": {
+        "en": "as with `AutoModelForCausalLM`",
+        "zh": "同 `AutoModelForCausalLM`",
+    },
+}
+"""By a part of `way tool what family`; said only where not all is the same."""
+PROSE: Mapping[str, str] = {
+    "en": """# Interoperability
+
+What Trifold trained, other tools open; what others trained, Trifold opens, or refuses by name. This page is written by a
+command, with numbers measured on {date}, on {machine}; {versions}:
+
+```console
+$ {command}
+```
+
+## Models in: each field of the configuration
+
+Every field of transformers' configuration classes is changed, one at a time: booleans turned, numbers halved and doubled,
+activations, kinds of rotary positions, kinds of layers. Either the logits are those of transformers within 1e-4, or the
+folder is refused and the message names the field. A column counts the cases in which transformers itself cannot build the
+model.
+
+{fields}
+
+Refused by name: rotary positions of the kinds dynamic, yarn, longrope and proportional, `partial_rotary_factor`, BERT and
+GPT-2 with cross-attention or BERT as a decoder, relative positions of BERT, Marian with embeddings of its own for each
+side, quantized weights, and code that comes with a model (`auto_map`).
+
+## Models out
+
+Small models are trained by Trifold on generated texts, in English, Chinese and both, and opened by the tool as they are,
+with no step in between. Taggers are trained with a WordPiece tokenizer; the pipeline joins words by
+`aggregation_strategy="first"`, Chinese characters by `"simple"`.
+
+{out}
+
+Settings that no other tool can express are off unless you ask for them: `task.ngrams`, `task.match`, a `task.pooling` that
+is not the family's (the mean on BERT), classification, tagging and span answers on `vaswani`. A run with one of them says
+so at its start, `trifold.json` holds `"portable": false` with the reasons, and `trifold convert` refuses by name rather
+than drop a head.
+
+Adapters: a run with `--lora` is saved with its adapters merged, so every tool above opens it; `lora.keep=adapter` keeps the
+adapter as a folder of peft. How many answers peft gives alike is not counted here yet.
+
+## Models of others, opened by Trifold
+
+Folders that transformers writes, with random weights and a tokenizer that the `tokenizers` library trained; `trifold` reads
+them as they are (`trifold classify`, `ask`, `generate`, and `finetune --model FOLDER`).
+
+{in}
+
+A folder of a body without a head, or of sentence-transformers, opens as a model to train from. Marian's folders with
+`source.spm` and `target.spm` open too; their translations are not counted here yet.
+
+## Converting
+
+`trifold convert FOLDER --out OTHER` writes a run, an older checkpoint or a folder of Hugging Face as a folder of its
+family's class, compares what it wrote with what it read, and lists what it left out. `trifold doctor FOLDER` compares a
+folder with transformers reading that folder.
+""",
+    "zh": """# 互通
+
+Trifold 训练的模型，别的工具能打开；别人训练的模型，Trifold 要么打开，要么点名拒绝。本页由命令写成，数字测于 {date}，
+处理器 {machine}；{versions}：
+
+```console
+$ {command}
+```
+
+## 读入模型：配置的每个字段
+
+逐个改动 transformers 配置类的每个字段：布尔值取反，数字减半与加倍，激活函数、旋转位置的种类、层的种类逐一更换。
+要么 logits 与 transformers 之差不超过 1e-4，要么拒绝打开并指出字段。最后一列是 transformers 自己也建不出模型的情形。
+
+{fields}
+
+点名拒绝的有：dynamic、yarn、longrope、proportional 四种旋转位置，`partial_rotary_factor`，带交叉注意力的 BERT 与 GPT-2、
+作解码器的 BERT，BERT 的相对位置，两侧各有嵌入的 Marian，量化的权重，以及随模型附带的代码（`auto_map`）。
+
+## 交出模型
+
+Trifold 在生成的英文、中文与混合文本上训练小模型，工具直接打开，中间没有任何步骤。标注模型用 WordPiece 分词器训练；
+pipeline 用 `aggregation_strategy="first"` 合并单词，用 `"simple"` 合并汉字。
+
+{out}
+
+别的工具无法表达的设置默认关闭，除非您要求：`task.ngrams`、`task.match`、与家族不同的 `task.pooling`（BERT 用平均），
+以及 `vaswani` 上的分类、标注与片段问答。用了其中之一的训练在开始时就会说明，`trifold.json` 写有
+`"portable": false` 与原因，`trifold convert` 点名拒绝，而不会丢掉任务头。
+
+适配器：`--lora` 的训练在保存时合并适配器，因此上面的工具都能打开；`lora.keep=adapter` 把适配器另存为 peft 的文件夹。
+peft 的答案有多少相同，这里尚未统计。
+
+## 读入别人的模型
+
+transformers 写出的文件夹，权重随机，分词器由 `tokenizers` 库训练；`trifold` 直接读取
+（`trifold classify`、`ask`、`generate`，以及 `finetune --model FOLDER`）。
+
+{in}
+
+没有任务头的主体，以及 sentence-transformers 的文件夹，可以作为继续训练的起点。带 `source.spm` 与 `target.spm` 的
+Marian 文件夹也能打开，其译文这里尚未统计。
+
+## 转换
+
+`trifold convert FOLDER --out OTHER` 把训练结果、较早的检查点或 Hugging Face 文件夹写成该家族的类的文件夹，把写出的与读入的
+相比较，并列出略去了什么。`trifold doctor FOLDER` 把一个文件夹与 transformers 读取该文件夹的结果相比较。
+""",
+}
