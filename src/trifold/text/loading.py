@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from trifold.hub import fetch
 from trifold.plain_file import is_plain_file
 from trifold.text import sentencepiece
 from trifold.text.framing import Framing, read_framing, write_framing
-from trifold.text.marian import MarianTokenizer, is_marian, load_marian
 from trifold.text.pattern import patterns_in, require_bounded
 
 __all__ = ["Loaded", "load"]
@@ -72,7 +72,7 @@ class Loaded:
     chat_template: str | None
 
 
-def load(path: str) -> Loaded | MarianTokenizer:
+def load(path: str) -> Any:
     """A tokenizer's parts, from a folder, a file or a hub name; or a whole one that consists of two.
 
     Raises:
@@ -88,10 +88,11 @@ def load(path: str) -> Loaded | MarianTokenizer:
     raise ModelFileError("text.not_found", path=path)
 
 
-def _load_folder(folder: Path) -> Loaded | MarianTokenizer:
-    if is_marian(folder):
+def _load_folder(folder: Path) -> Any:
+    marian = import_module("trifold.text.marian")  # by name: its tokenizer is a Tokenizer, which is read by this module
+    if marian.is_marian(folder):
         try:
-            return load_marian(folder, _settings(folder))
+            return marian.load_marian(folder, _settings(folder))
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise ModelFileError("text.damaged", path=folder, problem=str(error)[:200]) from None
     for name in (
