@@ -20,6 +20,7 @@ from interop_folders import Folders
 from interop_prose import HEADS, PROSE, REASONS, WHATS
 
 from trifold.doctor.family import count_outcomes, examine_family
+from trifold.errors import PreemptedError
 from trifold.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +47,8 @@ def try_all(place: Path, counts: Counts, families: Sequence[str]) -> Iterator[Ou
         for family in (one for one in check.families if one in families):
             try:
                 outcome = Outcome(check, family, check.run(folders, family, counts))
+            except PreemptedError:  # a signal stopped this command, which says nothing of the tool
+                raise
             except Exception as error:  # noqa: BLE001 - that a tool cannot open a folder is a result
                 outcome = Outcome(check, family, None, f"{type(error).__name__}: {error}".splitlines()[0])
             sys.stderr.write(f"{check.way} {check.tool} {check.what} {family}: {outcome.found or outcome.error}\n")

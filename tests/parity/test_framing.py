@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import transformers
 from tokenizers import Tokenizer as Backend
@@ -11,6 +12,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 from trifold.generation import Generator
 from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
+from trifold.tasks.frame import Frame, pack
 from trifold.text import Tokenizer, train_tokenizer
 
 TEXTS = [
@@ -81,3 +83,24 @@ def test_a_start_token_is_put_where_the_folders_own_tokenizer_puts_it(tmp_path: 
         assert generator.framing.around(plain, plain) == theirs(text, text)["input_ids"]
     if settings["bos_token"] is None:
         assert ours.special.bos is None
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_pair_has_segments_where_the_folders_tokenizer_gives_types(tmp_path: Path, typed: bool) -> None:
+    made = train_tokenizer(TEXTS, kind="wordpiece", vocab_size=400)
+    small("bert", made).save_pretrained(tmp_path, tokenizer=made)
+    if not typed:
+        backend = Backend.from_file(str(tmp_path / "tokenizer.json"))
+        cls, sep = made.special.cls, made.special.sep
+        backend.post_processor = processors.RobertaProcessing(("[SEP]", sep), ("[CLS]", cls))
+        backend.save(str(tmp_path / "tokenizer.json"))
+    ours, theirs = Tokenizer.from_pretrained(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    frame = Frame(ours, Transformer.from_pretrained(tmp_path).config, 64)
+    ids, _ = frame.lay([ours.encode("the fox").ids, ours.encode("lazy dog").ids])
+    batch, _ = pack([frame.each(ids, np.zeros_like(ids))], frame.pad)
+    found = frame.marked(batch, match=False).source_layout
+    said = theirs("the fox", "lazy dog")
+    assert ids.tolist() == said["input_ids"] and found is not None
+    if typed:
+        assert found.segments is not None and found.segments[0, : len(ids)].tolist() == said["token_type_ids"]
+    assert typed == any(said["token_type_ids"]) == (found.segments is not None)

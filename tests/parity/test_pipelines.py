@@ -165,6 +165,7 @@ def test_a_pipeline_gives_several_labels_and_scores_as_the_run_does(tune: Tune, 
     compare(tune(family, name), [{"text": text} for text in [*ODD, *(text for text, _ in texts(20, 7))]])
 
 
+@pytest.mark.filterwarnings("ignore:.*fallback heuristic")  # transformers says so of every tokenizer of bytes
 @pytest.mark.parametrize("family", but_slow("roberta", others=["bert", "modernbert"]))
 def test_a_pipeline_finds_the_entities_that_the_run_finds(tune: Tune, family: str) -> None:
     folder = tune(family, "tagged")

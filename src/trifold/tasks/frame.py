@@ -70,7 +70,7 @@ class Frame:
         self.decoder = model.decoder is not None and not (both and reads == "encoder")
         longest = model.max_length
         self.limit = max_length if longest is None else min(max_length, longest)
-        self.num_segments = model.embedding.num_segments
+        self.num_segments, self.typed = model.embedding.num_segments, tokenizer.typed
         self.pad = special.pad if special.pad is not None else 0
         ends = special.sep if model.decoder is None else special.eos
         if ends is None:
@@ -125,13 +125,15 @@ class Frame:
         return self.each(ids, labels)
 
     def marked(self, batch: Batch, *, match: bool) -> Batch:
-        """The batch with a segment at each token: 0 in the first part, 1 in the others; none where the family has none.
+        """The batch with a segment at each token: 0 in the first part, 1 in the others.
+
+        There are none where the family has none, or its folder's tokenizer gives all tokens type 0.
 
         With `match` every family has them, and 2 is where the first part has the token too: what a question and a text
         have in common is what a small model would need many examples to learn to look for (Chen et al. 2017, section 3.2,
         "exact match").
         """
-        if not (self.num_segments or match):
+        if not (match or (self.num_segments and self.typed)):
             return batch
         last = (self.num_segments or SEGMENTS) - 1
         layouts = {}

@@ -128,6 +128,11 @@ class Tokenizer:
         """The special tokens that it puts around texts when it is asked for them; None where its model decides that."""
         return read_framing(self.backend)
 
+    @cached_property
+    def typed(self) -> bool:
+        """Whether the second text of a pair may have type 1; False where its own post-processor gives all tokens type 0."""
+        return self.framing is None or any(self.backend.encode("a", "a").type_ids)
+
     def framed(self, framing: Framing, *, typed: bool = False, trims: bool = False) -> "Tokenizer":
         """The same tokenizer with other tokens around texts, for those who open it elsewhere; ids of text stay the same.
 
