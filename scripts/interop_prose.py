@@ -41,8 +41,8 @@ REASONS: Mapping[str, Mapping[str, str]] = {
     },
     "ctranslate2 beams vaswani": {"en": "as with greedy search", "zh": "同贪心搜索"},
     "ctranslate2 beams": {
-        "en": "its beam search ends by a rule of its own; greedy translations are the same",
-        "zh": "它的束搜索按自己的规则结束；贪心译文相同",
+        "en": "why is not found out yet; greedy translations are the same",
+        "zh": "原因尚未查明；贪心译文相同",
     },
     'pipeline("token-classification") bytes': {
         "en": "transformers takes a token that is only a space for a word of its own; train with "
