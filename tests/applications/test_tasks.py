@@ -204,8 +204,8 @@ def test_instructions_are_learned_with_the_loss_on_the_answer(tmp_path, capsys):
     rows = [{"instruction": f"say {word}", "input": "", "output": word * 2} for word in "abcdefghij" * 20]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     code, out, err = call(capsys, "finetune", "generation", "--model", "gpt2", *SMALL, "--train",
-                          tmp_path / "train.jsonl", "--out", tmp_path / "run", "--epochs", 30, "--batch-size", 8,
-                          "--json")  # fmt: skip
+                          tmp_path / "train.jsonl", "--dev", tmp_path / "train.jsonl", "--out", tmp_path / "run",
+                          "--epochs", 30, "--batch-size", 8, "--json")  # fmt: skip
     assert code == 0, err
     judged = json.loads(out)["judgement"]
     tuned, before = (side["bits_per_byte"]["value"] for side in (judged["metrics"], judged["baselines"]["untuned"]))
@@ -314,7 +314,7 @@ def test_a_reader_learns_when_to_say_that_it_does_not_know(tmp_path, capsys):
     (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, questions(90, 1))), encoding="utf-8")
     code, out, err = call(capsys, "finetune", "span_qa", "--model", "bert", *SMALL, "--train", tmp_path / "train.jsonl",
                           "--test", tmp_path / "test.jsonl", "--out", tmp_path / "run", "--epochs", 8, "--batch-size", 16,
-                          "--json", "task.max_length=96")  # fmt: skip
+                          "--json", "task.max_length=96", "task.match=true")  # fmt: skip
     assert code == 0, err
     judged = json.loads(out)["judgement"]
     assert judged["metrics"]["f1"]["value"] > 0.9 and judged["risk_coverage"]["curve"][0][1] <= 0.1

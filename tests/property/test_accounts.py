@@ -77,7 +77,7 @@ def test_examples_accounted_are_rows_read(kind, tmp_path, models):
     tokenizer, chosen = models
     model = chosen[{"translation": "vaswani", "generation": "gpt2"}.get(kind, "bert")]
     ends = Counter()
-    for seed in range(12):
+    for seed in range(40):
         dice = random.Random(seed)
         (first, rows), (second, more) = (made_file(kind, tmp_path, dice, f"{seed}-{n}") for n in "ab")
         data = {"train": [str(first), str(second)], "on_error": dice.choice(["strict", "skip", "replace"])}

@@ -17,8 +17,9 @@ from trifold.native import keep_memory
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.build import build_task
 from trifold.tasks.config import Generation
+from trifold.tasks.conversation import Turn
+from trifold.tasks.generation import Conversation
 from trifold.tasks.loader import ExampleLoader
-from trifold.tasks.record import Record
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training import AdamW, Muon, Schedule, Training
 from trifold.training.trainer import Trainer
@@ -104,7 +105,7 @@ def sentence_writer(work: Work) -> Path:
     shape = {} if work.smoke else SMALL
     model = Transformer.from_preset("gpt2", size="tiny", vocab_size=tokenizer.vocab_size, dropout=0.0, **shape)
     task = build_task(Generation(), tokenizer, model.config)
-    examples = task.examples([Record(("",), text, "-") for text in texts])
+    examples = task.examples([Conversation(("",), text, "-", turns=(Turn("assistant", text),)) for text in texts])
     training = Training(
         steps=work.pick(full=60, smoke=2), batch_size=64, schedule=Schedule(kind="constant", warmup=0.0),
         optimizer=Muon(lr=5e-3, weight_decay=0.1, adamw=AdamW(lr=3e-3, weight_decay=0.0)),

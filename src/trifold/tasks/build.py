@@ -231,9 +231,9 @@ def load_fine_tuned(path: str | Path) -> FineTuned:
     if not is_fine_tuned(folder) and not _is_translator(folder):
         raise ModelFileError("task.not_fine_tuned", path=path)
     model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
-    task = build_task(
-        _units_of(_saved_task(folder) or _task_of(model, tokenizer), model, tokenizer, path), tokenizer, model.config
-    )
+    saved = _saved_task(folder)
+    wanted = _task_of(model, tokenizer) if saved is None else _units_of(saved, model, tokenizer, path)
+    task = build_task(wanted, tokenizer, model.config)
     equip(model, task)
     model.load_extra(folder)
     return FineTuned(model.eval(), tokenizer, task, folder)
@@ -247,7 +247,7 @@ def _is_translator(folder: Path) -> bool:
 
 def _units_of(saved: TaskConfig, model: Transformer, tokenizer: Tokenizer, path: str | Path) -> TaskConfig:
     """The same task; a tagger from before units were kept takes those that it was trained with."""
-    if not isinstance(saved, config.Tagging) or saved.units != "auto" or model.task_class is not None:
+    if not isinstance(saved, config.Tagging) or saved.units != "auto":
         return saved
     if model.decoder is not None or tokenizer.kind != "wordpiece":
         raise ModelFileError("task.older_tagger", path=path)

@@ -76,8 +76,9 @@ def train_tokenizer(  # noqa: PLR0913 - options that have nothing to do with one
     if not any(text.strip() for text in kept):
         raise DataError("text.nothing_to_train_on")
     roles = _roles(kind)
-    specials = [*roles.values(), *(f"<extra_id_{number}>" for number in range(num_sentinels)), *special_tokens]
-    _check_own_tokens([*specials, *user_tokens], vocab_size)
+    given = [*roles.values(), *(f"<extra_id_{number}>" for number in range(num_sentinels))]
+    _check_own_tokens(given, [*special_tokens, *user_tokens], vocab_size)
+    specials = [*given, *special_tokens]
     backend = _untrained(kind, roles)
     steps = _normalization(kind, lowercase=lowercase, nfc=nfc, fold_width=fold_width)
     if steps:
@@ -92,13 +93,15 @@ def train_tokenizer(  # noqa: PLR0913 - options that have nothing to do with one
     return Tokenizer(backend, kind=kind, roles=roles)
 
 
-def _check_own_tokens(tokens: list[str], vocab_size: int) -> None:
+def _check_own_tokens(given: list[str], own: list[str], vocab_size: int) -> None:
+    """Tokens of the user's own beside those that are `given`: each once, with room for the text's."""
+    tokens = [*given, *own]
     distinct = len(set(tokens)) == len(tokens) and all(token.strip() for token in tokens)
     twice = ", ".join(sorted({token for token in tokens if tokens.count(token) > 1 or not token.strip()}))
     allowed = "each token once, none of them blank"
     require(distinct, where="special_tokens, user_tokens", given=twice, allowed=allowed)
     few = f"more than the {len(tokens)} tokens with a place of their own"
-    require(len(tokens) < vocab_size, where="vocab_size", given=vocab_size, allowed=few)
+    require(not own or len(tokens) < vocab_size, where="vocab_size", given=vocab_size, allowed=few)
 
 
 def sample(texts: Iterable[str], max_characters: int) -> list[str]:
