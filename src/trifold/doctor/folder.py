@@ -18,6 +18,7 @@ from trifold.doctor.finding import Finding, difference, measured, not_for
 from trifold.doctor.subject import Subject
 from trifold.generation import Generator, Sampling
 from trifold.presets.form import NoHead
+from trifold.presets.preset import Preset
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import FineTuned, load_fine_tuned
 from trifold.tasks.build import is_fine_tuned
@@ -71,13 +72,11 @@ def _ids(subject: Subject, tokenizer: Tokenizer, texts: Sequence[str]) -> list[i
 @torch.no_grad()
 def hf_logits(subject: Subject) -> Finding:
     """The class that the folder names computes the same logits of mixed text; a body alone, the same vectors."""
-    folder, reason = _folder(subject)
+    folder, reason = _folder(subject, task=False)
     if folder is None:
         return reason
-    if is_fine_tuned(folder):
-        return not_for("hf_has_task")
     ours, worst = Transformer.from_pretrained(folder), 0.0
-    theirs, keys = _their_model(folder, ours)
+    theirs, keys = _their_model(folder, ours.preset)
     if keys:
         return Finding(False, not_for("keys", keys=keys).detail)
     for ids in _rows(subject, Tokenizer.from_pretrained(folder)):
@@ -109,15 +108,13 @@ def _their_numbers(model: Any, ids: Tensor, ours: Transformer) -> Tensor:
 
 def hf_text(subject: Subject) -> Finding:
     """Greedy decoding writes the same first tokens after a prompt in English and one in Chinese."""
-    folder, reason = _folder(subject)
+    folder, reason = _folder(subject, task=False)
     if folder is None:
         return reason
-    if is_fine_tuned(folder):
-        return not_for("hf_has_task")
     if subject.model.config.decoder is None or isinstance(Transformer.from_pretrained(folder).head, NoHead):
         return not_for("hf_writes_nothing")
     generator, tokenizer, count = Generator.from_pretrained(folder), _their_tokenizer(folder), 0
-    theirs = _their_model(folder, generator.model)[0]
+    theirs = _their_model(folder, subject.model.preset)[0]
     room = TOKENS if generator.longest is None else min(TOKENS, generator.longest // 2)
     for prompt in PROMPTS:
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"][:, :room]
@@ -164,13 +161,11 @@ def _parting(generator: Generator, prompt: Tensor, ours: Sequence[int], theirs: 
 
 def hf_task(subject: Subject) -> Finding:
     """A class for a task (ForSequenceClassification and its like) gives the same logits of texts and pairs."""
-    folder, reason = _folder(subject)
+    folder, reason = _folder(subject, task=True)
     if folder is None:
         return reason
-    if not is_fine_tuned(folder):
-        return not_for("hf_no_task")
     tuned, tokenizer, worst = load_fine_tuned(folder), _their_tokenizer(folder), 0.0
-    theirs, keys = _their_model(folder, tuned.model)
+    theirs, keys = _their_model(folder, tuned.model.preset)
     if keys:
         return Finding(False, not_for("keys", keys=keys).detail)
     plain = MIXED[:-2]  # no token is spelled out in them: whoever asks a model for a label has none
@@ -195,8 +190,8 @@ def _task_logits(tuned: FineTuned, ids: np.ndarray) -> Tensor:
                       see=lambda batch: frame.marked(batch, match=False))[0]  # fmt: skip
 
 
-def _folder(subject: Subject) -> tuple[Path | None, Finding]:
-    """The folder of another library's model; else why there is nothing to compare."""
+def _folder(subject: Subject, task: bool | None = None) -> tuple[Path | None, Finding]:
+    """The folder of another library's model, with a task or without one as wanted; else why nothing is compared."""
     folder = subject.folder
     if folder is None or any((folder / name).is_file() for name in OWN_FILES) or subject.model.preset is None:
         return None, not_for("hf_not_theirs")
@@ -206,6 +201,8 @@ def _folder(subject: Subject) -> tuple[Path | None, Finding]:
         return None, not_for("no_transformers")
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
+    if task is not None and is_fine_tuned(folder) != task:
+        return None, not_for("hf_no_task" if task else "hf_has_task")
     return folder, not_for("hf_not_theirs")
 
 
@@ -217,14 +214,14 @@ def _their_tokenizer(folder: Path) -> Any:
         return transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def _their_model(folder: Path, ours: Transformer) -> tuple[Any, str]:
+def _their_model(folder: Path, preset: Preset | None) -> tuple[Any, str]:
     """The class that the folder names with its weights, and the weights that it does not find there."""
     import transformers
 
-    assert ours.preset is not None, "only a family has such a class"
+    assert preset is not None, "only a family has such a class"
     named = [name for name in read_config(folder).get("architectures") or () if isinstance(name, str)]
     kind = next((getattr(transformers, name) for name in named if name in dir(transformers)), None)
-    kind = kind or getattr(transformers, ours.preset.architecture)
+    kind = kind or getattr(transformers, preset.architecture)
     model, report = kind.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )
