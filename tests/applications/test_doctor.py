@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,11 @@ from trifold.doctor.check import CHECKS
 from trifold.locale import catalogue
 from trifold.model import attention
 from trifold.model.cache import Slot
+from trifold.presets.pretrained import Transformer
+from trifold.tasks import FineTuned, config
+from trifold.tasks.build import build_task
+from trifold.tasks.equip import equip
+from trifold.text import train_tokenizer
 from trifold.training import Trainer
 from trifold.training.adapter import LowRankLinear, add_adapters
 
@@ -100,3 +106,28 @@ def test_what_is_broken_is_found(tmp_path, monkeypatch, name):
 def test_what_cannot_be_examined_is_refused_in_one_line(capsys, given):
     code, _, err = call(capsys, "doctor", given)
     assert code == 4 and "gpt2" in err and len(err.splitlines()) == 1
+
+
+TASKS = {
+    "classification": (config.Classification(labels=("no", "yes")), "bert"),
+    "pairs": (config.Classification(labels=("no", "yes"), pairs=True, multi_label=True), "gpt2"),
+    "regression": (config.Regression(mean=0.0, deviation=1.0), "bert"),
+    "tagging": (config.Tagging(labels=("O", "B-X")), "gpt2"),
+    "span_qa": (config.SpanQA(), "bert"),
+    "translation": (config.Translation(beams=1), "vaswani"),
+    "generation": (config.Generation(), "gpt2"),
+    "embedding": (config.Embedding(), "bert"),
+    "scores": (config.Embedding(scores=True), "bert"),
+}
+
+
+@pytest.mark.parametrize("case", TASKS)
+def test_every_task_sees_in_use_what_it_saw_in_training(tmp_path, case):
+    wanted, preset = TASKS[case]
+    tokenizer = train_tokenizer(["the text to read, and the answer is yes"] * 9, kind="byte_bpe", vocab_size=300)
+    model = Transformer.from_preset(preset, size="tiny", vocab_size=tokenizer.vocab_size)
+    task = build_task(wanted, tokenizer, model.config)
+    equip(model, task)
+    subject = open_subject("gpt2", tmp_path)
+    found = text.template(replace(subject, tuned=FineTuned(model.eval(), tokenizer, task, tmp_path)))
+    assert found.passed is True, found

@@ -6,6 +6,7 @@ from typing import Any
 
 from trifold.cli.console import Console
 from trifold.cli.option import Command, Option, Request
+from trifold.cli.sampling import SAMPLING, sampling_of
 from trifold.cli.tuned import PRECISION
 from trifold.errors import DataError
 from trifold.locale import message
@@ -17,17 +18,16 @@ RESET, QUIT = "/reset", "/quit"
 
 def run(request: Request) -> dict[str, Any]:
     """One answer for each line, until there are no more."""
-    from trifold.generation import Sampling, lower_precision
+    from trifold.generation import lower_precision
     from trifold.native import keep_memory
     from trifold.tasks.talk import Talk, open_chat_model
 
     values, console = request.values, request.console
-    names = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
-    sampling = Sampling(**{name: getattr(values, name) for name in names if name in request.given})
     keep_memory()
     model, task = open_chat_model(values.run)
     lower_precision(model, values.precision, decoding=True)
     talk = Talk(model, task, values.system or "")
+    sampling = sampling_of(request, talk.rules, beams=1)  # an answer that is shown as it comes cannot be searched for
     terminal = sys.stdin.isatty()
     if terminal and not console.as_json:
         console.note(message("cli.chat_how", reset=RESET, quit=QUIT))
@@ -85,13 +85,7 @@ COMMAND = Command(
     options=(
         Option(name="run", positional=True, required=True, help="option_chat_model"),
         Option(name="system"),
-        Option(name="max-tokens", kind="integer", low=1),
-        Option(name="temperature", kind="number", low=0),
-        Option(name="top-k", kind="integer", low=0),
-        Option(name="top-p", kind="number", above=0, high=1),
-        Option(name="min-p", kind="number", low=0, high=1),
-        Option(name="repetition-penalty", kind="number", above=0),
-        Option(name="seed", kind="integer", low=0),
+        *SAMPLING,
         PRECISION,
     ),
     run=run,

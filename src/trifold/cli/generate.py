@@ -7,6 +7,7 @@ from typing import Any
 from trifold.cli.console import Console
 from trifold.cli.lines import answer_lines, say_answer
 from trifold.cli.option import Command, Option, Request
+from trifold.cli.sampling import SAMPLING, sampling_of
 from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, text_in, tuned_for
 from trifold.errors import UsageError
 from trifold.locale import message
@@ -14,28 +15,21 @@ from trifold.locale import message
 __all__ = ["COMMAND"]
 
 RUN = Option(name="run", positional=True, required=True)
-SAMPLING = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram", "beams",
-            "length_penalty", "seed", "truncate")  # fmt: skip
-"""Options that are settings of `Sampling` under the same names."""
 
 
 def run(request: Request) -> dict[str, Any]:
     """Write text, as it comes where it is one prompt on a terminal's way."""
-    from trifold.generation import Generator, Sampling, lower_precision
+    from trifold.generation import Generator, lower_precision
     from trifold.native import keep_memory
     from trifold.tasks.build import is_fine_tuned
 
     values, console = request.values, request.console
-    chosen = {name: getattr(values, name) for name in SAMPLING if name in request.given}
-    chosen["stop"] = tuple(values.stop or ())
     texts = _given_texts(request)
     if is_fine_tuned(values.run):
-        return _answer(request, texts, _seeded(Sampling(**chosen), values.n))
+        return _answer(request, texts)
     rows = given_rows(request, texts, keep_blank=True)
     generator = Generator.from_pretrained(values.run)
-    wanted = generator.rules.sampling_with(chosen)
-    _say_rules(generator.rules, {name: value for name, value in wanted.items() if name not in chosen}, console)
-    sampling = _seeded(Sampling(**wanted), values.n)
+    sampling = _seeded(sampling_of(request, generator.rules), values.n)
     lower_precision(generator.model, values.precision, decoding=True)
     prompts = _prompts(generator, rows)
     if len(prompts) == values.n == sampling.beams == 1 and isinstance(prompts[0], str) and not console.as_json:
@@ -70,15 +64,6 @@ def _continue(request: Request, generator: Any, prompts: list[Any], sampling: An
         say_answer(request, _given_texts(request), text.text if alone else shown + text.text)
         said.append({"prompt": shown, "seed": seed, **_plain(text), "tokens": _spelled(generator.tokenizer, text.ids)})
     return said
-
-
-def _say_rules(rules: Any, used: dict[str, Any], console: Console) -> None:
-    """What the model's folder decides where no option does, and what it asks for in vain."""
-    if used:
-        shown = ", ".join(f"{name}={value}" for name, value in used.items())
-        console.note(message("generation.folder_says", values=shown))
-    if rules.left_out:
-        console.warn(message("generation.folder_left_out", names=", ".join(rules.left_out)))
 
 
 def _stream(request: Request, generator: Any, prompt: str, sampling: Any) -> None:
@@ -119,9 +104,12 @@ def _spelled(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     return [tokenizer.decode([token], skip_special=False) for token in ids]
 
 
-def _answer(request: Request, texts: Sequence[str], sampling: Any) -> dict[str, Any]:
+def _answer(request: Request, texts: Sequence[str]) -> dict[str, Any]:
     """Answers of a model tuned on instructions, which reads each prompt through its template; none to a blank line."""
+    from trifold.generation.rules import read_rules
+
     tuned = tuned_for(request.values.run, "generation", precision=request.values.precision)
+    sampling = _seeded(sampling_of(request, read_rules(tuned.model.generation)), request.values.n)
     seeds = [None if sampling.seed is None else sampling.seed + number for number in range(request.values.n)]
 
     def write(records: list[Any]) -> list[tuple[Any, ...]]:
@@ -163,17 +151,10 @@ COMMAND = Command(
         TEXTS,
         Option(name="prompt", many=True),
         *INPUT,
-        Option(name="max-tokens", kind="integer", low=1),
-        Option(name="temperature", kind="number", low=0),
-        Option(name="top-k", kind="integer", low=0),
-        Option(name="top-p", kind="number", above=0, high=1),
-        Option(name="min-p", kind="number", low=0, high=1),
-        Option(name="repetition-penalty", kind="number", above=0),
-        Option(name="no-repeat-ngram", kind="integer", low=0),
+        *SAMPLING,
         Option(name="beams", kind="integer", low=1),
         Option(name="length-penalty", kind="number", low=0),
         Option(name="n", kind="integer", low=1, high=10_000, default=1, help="option_answers"),
-        Option(name="seed", kind="integer", low=0),
         Option(name="stop", many=True),
         Option(name="special", kind="flag", default=False, help="option_special"),
         Option(name="truncate", choices=("never", "left", "right")),

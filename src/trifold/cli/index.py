@@ -30,9 +30,9 @@ class RunEmbedder:
         weights = sorted(self.tuned.folder.glob("model*.safetensors"))
         self.name = " ".join(file_digest(file)[:16] for file in weights)
 
-    def embed(self, texts: Any, *, query: bool = False) -> Any:  # noqa: ARG002 - one model for both
+    def embed(self, texts: Any, *, query: bool = False) -> Any:
         """Unit vectors."""
-        return self.tuned.task.embed(self.tuned.model, texts)
+        return self.tuned.task.embed(self.tuned.model, texts, query=query)
 
 
 def embedder_in(folder: str | None) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from trifold.data.reading import Row, Source
 from trifold.errors import DataError, MissingExtraError
 
-__all__ = ["read_hub", "read_parquet"]
+__all__ = ["class_names", "read_hub", "read_parquet"]
 
 
 def read_parquet(source: Source) -> Iterator[Row]:
@@ -24,8 +24,7 @@ def read_parquet(source: Source) -> Iterator[Row]:
         raise MissingExtraError("data.needs_extra", path=source.origin, library="pyarrow", extra="data") from None
     try:
         file = pyarrow.parquet.ParquetFile(source.content() if source.is_packed else source.path)
-        described = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
-        named = _with_names(described.get("info", {}).get("features") or {})
+        named = _with_names(_features_of(file.schema_arrow))
         number = 0
         for batch in file.iter_batches(batch_size=256):
             for record in batch.to_pylist():
@@ -57,6 +56,37 @@ def read_hub(source: Source) -> Iterator[Row]:
         raise DataError("data.hub_failed", path=name, problem=str(error)[:200]) from None
 
 
+def class_names(path: str) -> dict[str, tuple[str, ...]]:
+    """The names that a parquet file of the hub's data sets gives to integer labels, by column; of other files nothing.
+
+    Example:
+        >>> class_names("labels.csv")
+        {}
+    """
+    if not path.endswith(".parquet"):
+        return {}
+    try:
+        import pyarrow
+        import pyarrow.parquet
+
+        features = _features_of(pyarrow.parquet.read_schema(path))
+    except (ImportError, OSError, ValueError):
+        return {}
+    return {column: tuple(names) for column, feature in features.items() if (names := _class_names(feature))}
+
+
+def _features_of(schema: Any) -> Mapping[str, Any]:
+    """What `datasets` wrote into a file about its columns.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    info = described.get("info") if isinstance(described, dict) else None
+    features = info.get("features") if isinstance(info, dict) else None
+    return features if isinstance(features, dict) else {}
+
+
 def _with_names(features: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Puts the names of classes in the place of their numbers, also in lists; -1 stands for no class."""
     known = {key: names for key, feature in features.items() if (names := _class_names(feature))}
@@ -80,5 +110,5 @@ def _class_names(feature: Any) -> list[str]:
     if not isinstance(feature, Mapping):
         return []
     if feature.get("_type") == "ClassLabel":
-        return list(feature.get("names") or [])
+        return list(map(str, feature.get("names") or []))
     return _class_names(feature.get("feature"))

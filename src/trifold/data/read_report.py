@@ -92,7 +92,7 @@ class ReadReport:
         """The report as JSON data."""
         columns = {file: {"read": list(columns), "not_used": list(self.unused.get(file, ()))}
                    for file, columns in self.texts.items()}  # fmt: skip
-        return {"documents": self.documents, "left_out": dict(self.reasons), "replaced": self.replaced,
+        return {"documents": self.documents, "rows": self.rows, "left_out": dict(self.reasons), "replaced": self.replaced,
                 "blank": self.blank, "short": self.short, "columns": columns, "encodings": dict(self.encodings),
                 "looks_like": dict(self.looks), "sheets_not_read": list(self.sheets),
                 "ignored": dict(self.ignored)}  # fmt: skip

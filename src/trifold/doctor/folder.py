@@ -23,6 +23,7 @@ from trifold.presets.pretrained import Transformer
 from trifold.tasks import FineTuned, load_fine_tuned
 from trifold.tasks.build import is_fine_tuned
 from trifold.tasks.head import read_labelled
+from trifold.tasks.sentence_folder import is_sentence_folder
 from trifold.tasks.task import run_places
 from trifold.text import Tokenizer
 
@@ -201,7 +202,8 @@ def _folder(subject: Subject, task: bool | None = None) -> tuple[Path | None, Fi
         return None, not_for("no_transformers")
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-    if task is not None and is_fine_tuned(folder) != task:
+    has = is_fine_tuned(folder) and not is_sentence_folder(folder)  # which is compared as the body that it is
+    if task is not None and has != task:
         return None, not_for("hf_no_task" if task else "hf_has_task")
     return folder, not_for("hf_not_theirs")
 

@@ -247,6 +247,20 @@ MODERNBERT_POOLINGS: Mapping[Pooling, str] = {"first": "cls", "mean": "mean"}
 MODERNBERT_NAMES = {"dense": "head.dense", "norm": "head.norm", "output": "classifier"}
 
 
+def _encoder(
+    name: str, prefix: str, dense: str, output: str, *, dropout_first: bool, spare: tuple[str, ...]
+) -> FamilyClasses:
+    """The classes of an encoder; `dense` and `output` are the names of the head that classifies."""
+    dropout = "hidden_dropout_prob"
+    whole = _dense("first", dropout, dropout_first=dropout_first)
+    tasks: dict[Kind, TaskClass] = {
+        "classification": TaskClass(f"{name}ForSequenceClassification", whole, {"dense": dense, "output": output}),
+        "tagging": TaskClass(f"{name}ForTokenClassification", _with_dropout(dropout), {"output": "classifier"}),
+        "span_qa": TaskClass(f"{name}ForQuestionAnswering", _bare, {"output": "qa_outputs"}),
+    }
+    return FamilyClasses(f"{name}Model", prefix, tasks, spare=spare)
+
+
 def _decoder(name: str, prefix: str, *, asks: str | None = None, tags: str = "score") -> FamilyClasses:
     """The classes of a decoder; `asks` is the body's prefix in the class for questions, `tags` the output for tags."""
     tasks: dict[Kind, TaskClass] = {
@@ -262,37 +276,16 @@ def _pooler(prefix: str, *more: str) -> tuple[str, ...]:
 
 
 CLASSES: Mapping[str, FamilyClasses] = {
-    "bert": FamilyClasses(
-        "BertModel",
+    "bert": _encoder(
+        "Bert",
         "bert.",
-        {
-            "classification": TaskClass(
-                "BertForSequenceClassification",
-                _dense("first", "hidden_dropout_prob", dropout_first=False),
-                {"dense": "bert.pooler.dense", "output": "classifier"},
-            ),
-            "tagging": TaskClass(
-                "BertForTokenClassification", _with_dropout("hidden_dropout_prob"), {"output": "classifier"}
-            ),
-            "span_qa": TaskClass("BertForQuestionAnswering", _bare, {"output": "qa_outputs"}),
-        },
+        "bert.pooler.dense",
+        "classifier",
+        dropout_first=False,
         spare=_pooler("bert.", "cls.seq_relationship"),
     ),
-    "roberta": FamilyClasses(
-        "RobertaModel",
-        "roberta.",
-        {
-            "classification": TaskClass(
-                "RobertaForSequenceClassification",
-                _dense("first", "hidden_dropout_prob", dropout_first=True),
-                {"dense": "classifier.dense", "output": "classifier.out_proj"},
-            ),
-            "tagging": TaskClass(
-                "RobertaForTokenClassification", _with_dropout("hidden_dropout_prob"), {"output": "classifier"}
-            ),
-            "span_qa": TaskClass("RobertaForQuestionAnswering", _bare, {"output": "qa_outputs"}),
-        },
-        spare=_pooler("roberta."),
+    "roberta": _encoder(
+        "Roberta", "roberta.", "classifier.dense", "classifier.out_proj", dropout_first=True, spare=_pooler("roberta.")
     ),
     "modernbert": FamilyClasses(
         "ModernBertModel",

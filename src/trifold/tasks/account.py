@@ -136,7 +136,7 @@ class Account:
 
     def row_lines(self) -> list[str]:
         """How many rows of each split are used, and why the others are not."""
-        told = [line for name, report in self.reports.items() for line in _reading(name, report)]
+        told = [f"{name}: {line}" for name, report in self.reports.items() for line in report.lines()]
         return told + [_rows(name, count) for name, count in self.splits.items()]
 
     def cut_lines(self, split: str | None = None) -> list[str]:
@@ -155,7 +155,7 @@ class Account:
                  for file, columns in self.columns.items()}  # fmt: skip
         rows = {name: count.to_json() for name, count in self.splits.items()}
         cut = {name: asdict(one) for name, one in self.cut.items()}
-        reading = {name: _report(report) for name, report in self.reports.items()}
+        reading = {name: report.to_json() for name, report in self.reports.items()}
         return {"files": files, "rows": rows, "reading": reading, "cut": cut, "lines": self.lines()}
 
 
@@ -169,23 +169,3 @@ def _describe(columns: Mapping[str, str], unread: tuple[str, ...]) -> str:
 def _rows(name: str, count: Count) -> str:
     told = message("task.rows_used", split=name, used=count.used, rows=count.rows)
     return told + (message("task.rows_left_out", count=count.skipped, reasons=count.reasons) if count.left_out else "")
-
-
-def _reading(name: str, report: ReadReport) -> list[str]:
-    """What the reader of files left out, replaced or took for something."""
-    told = []
-    if report.skipped:
-        reasons = ", ".join(f"{message(code)} {count}" for code, count in report.reasons.most_common())
-        told.append(message("task.damaged", split=name, count=report.skipped, reasons=reasons))
-    counts = {"task.replaced": report.replaced, "task.blank_rows": report.blank, "task.short_rows": report.short}
-    told += [message(key, split=name, count=count) for key, count in counts.items() if count]
-    told += [message("task.other_encoding", path=path, name=encoding) for path, encoding in report.encodings.items()]
-    told += [message("task.ignored", path=path, reason=why) for path, why in report.ignored.items()]
-    return told + [message("task.ignored", path=sheet, reason=message("task.other_sheet")) for sheet in report.sheets]
-
-
-def _report(report: ReadReport) -> dict[str, Any]:
-    """What the reader of files says, as JSON data."""
-    return {"rows": report.rows, "skipped": dict(report.reasons), "replaced": report.replaced, "blank": report.blank,
-            "short": report.short, "ignored": dict(report.ignored), "encodings": dict(report.encodings),
-            "sheets": list(report.sheets)}  # fmt: skip

@@ -1,7 +1,5 @@
 """Answers to questions about a context as people write them, and where they stand in it."""
 
-import ast
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +8,7 @@ from typing import Any
 from trifold.data.rows import Row
 from trifold.errors import DataError, MissingValueError
 from trifold.tasks.label import label_of
+from trifold.tasks.literal import opened
 from trifold.tasks.record import is_missing, value_of
 
 __all__ = ["Answers", "find_place", "read_answers"]
@@ -17,8 +16,6 @@ __all__ = ["Answers", "find_place", "read_answers"]
 Answers = tuple[tuple[str, int], ...]
 """Gold answers: text and where it begins in the context, -1 where it does not stand there; none: unanswerable."""
 TEXTS, STARTS = ("text", "texts", "answer", "answers"), ("answer_start", "start", "answer_starts", "starts")
-ARRAY = re.compile(r"array\((\[.*?\])(?:,\s*dtype=[\w<>.']+)?\)", re.DOTALL)
-"""A list as numpy writes it inside a dictionary, as pandas exports the SQuAD of the hub."""
 
 
 def read_answers(
@@ -42,33 +39,19 @@ def read_answers(
         (('Li Na', 0),)
     """
     impossible = "impossible" in columns and label_of(value_of(row, columns["impossible"])) in ("true", "1")
-    given = _opened(row.values.get(columns["answers"], value_of(row, columns["answers"])))
+    given = opened(row.values.get(columns["answers"], value_of(row, columns["answers"])))
     if is_missing(given) and not isinstance(given, str):
         if impossible:
             return ()
         raise MissingValueError("task.missing_value", origin=row.origin, name=columns["answers"])
     starts = value_of(row, columns["start"]) if "start" in columns else None
-    pairs = [(text, start) for text, start in _pairs(row, columns["answers"], given, _opened(starts)) if text.strip()]
+    pairs = [(text, start) for text, start in _pairs(row, columns["answers"], given, opened(starts)) if text.strip()]
     if pairs and impossible:
         raise DataError("task.impossible_answer", origin=row.origin, answer=pairs[0][0][:80])
     found = tuple(_placed(context, text, start, guessed) for text, start in pairs)
     if found and all(start < 0 for _, start in found):  # to take it for unanswerable would teach the model to be silent
         raise DataError("task.answer_elsewhere", origin=row.origin, answer=found[0][0][:80])
     return found
-
-
-def _opened(value: Any) -> Any:
-    """A list or an object that was written out as text, as JSON, Python or numpy does, as what it was."""
-    if not isinstance(value, str) or value.strip()[:1] + value.strip()[-1:] not in ("[]", "{}"):
-        return value
-    text = value.strip()
-    for read in (json.loads, lambda text: ast.literal_eval(ARRAY.sub(r"\1", text))):
-        try:
-            found = read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        return found if isinstance(found, list | dict) else value
-    return value
 
 
 def _pairs(row: Row, column: str, given: Any, starts: Any) -> list[tuple[str, int | None]]:

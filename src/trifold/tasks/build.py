@@ -9,6 +9,7 @@ from typing import Any
 from trifold.adapter_base import find_base, is_adapter
 from trifold.checkpoint.hugging_face import WANTED, find_folder, read_config
 from trifold.config import Config, from_json, to_json
+from trifold.data.columnar import class_names
 from trifold.data.rows import Row
 from trifold.errors import DataError, ModelFileError
 from trifold.locale import message
@@ -22,11 +23,10 @@ from trifold.tasks.config import TaskConfig
 from trifold.tasks.embedding import EmbeddingTask, find_scores
 from trifold.tasks.equip import equip
 from trifold.tasks.generation import GenerationTask, without_questions
-from trifold.tasks.label import names_in
 from trifold.tasks.record import Columns, Placed, Role
 from trifold.tasks.regression import RegressionTask, find_scale
 from trifold.tasks.sentence import tags_in
-from trifold.tasks.sentence_folder import write_sentence_files
+from trifold.tasks.sentence_folder import is_sentence_folder, read_sentence_files, write_sentence_files
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.tagging import TaggingTask, find_tags
 from trifold.tasks.task import Task
@@ -48,6 +48,7 @@ __all__ = [
     "roles_of",
     "save_modules",
     "save_task",
+    "started_from",
 ]
 
 FILE = "task.json"
@@ -129,7 +130,7 @@ def named_by_files(wanted: TaskConfig, columns: Mapping[str, Columns]) -> TaskCo
     if not isinstance(wanted, config.Classification | config.Tagging) or wanted.label_names or wanted.labels:
         return wanted
     role = "tags" if isinstance(wanted, config.Tagging) else "label"
-    found = (names_in(file).get(of.get(role, ""), ()) for file, of in columns.items())
+    found = (class_names(file).get(of.get(role, ""), ()) for file, of in columns.items())
     return replace(wanted, label_names=next(filter(None, found), ()))
 
 
@@ -200,7 +201,7 @@ def save_task(task: Task, folder: Path) -> None:
 def save_modules(task: Task, folder: Path, width: int) -> None:
     """Make the folder of an embedder one of sentence-transformers."""
     if isinstance(task, EmbeddingTask):
-        write_sentence_files(folder, width=width, longest=task.frame.limit)
+        write_sentence_files(folder, task.config, width=width, longest=task.frame.limit)
 
 
 def remarks(task: Task, settings: Sequence[str]) -> list[str]:
@@ -212,7 +213,7 @@ def remarks(task: Task, settings: Sequence[str]) -> list[str]:
 def is_fine_tuned(path: str | Path) -> bool:
     """Whether a folder holds a fine-tuned model, of Trifold's or of anybody's."""
     folder = Path(path)
-    if (folder / FILE).is_file():
+    if (folder / FILE).is_file() or is_sentence_folder(folder):
         return True
     if is_adapter(folder):
         return find_class(read_adapted_config(folder, resolve(find_base(folder, WANTED)))) is not None
@@ -232,7 +233,7 @@ def load_fine_tuned(path: str | Path) -> FineTuned:
         raise ModelFileError("task.not_fine_tuned", path=path)
     model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
     saved = _saved_task(folder)
-    wanted = _task_of(model, tokenizer) if saved is None else _units_of(saved, model, tokenizer, path)
+    wanted = _task_of(model, tokenizer, folder) if saved is None else _units_of(saved, model, tokenizer, path)
     task = build_task(wanted, tokenizer, model.config)
     equip(model, task)
     model.load_extra(folder)
@@ -254,13 +255,15 @@ def _units_of(saved: TaskConfig, model: Transformer, tokenizer: Tokenizer, path:
     return replace(saved, units="spaces")
 
 
-def _task_of(model: Transformer, tokenizer: Tokenizer) -> TaskConfig:
-    """What the head of a folder of one of Hugging Face's classes does; without a head it translates."""
+def _task_of(model: Transformer, tokenizer: Tokenizer, folder: Path) -> TaskConfig:
+    """What the head of a folder of one of Hugging Face's classes does; without a head it embeds or translates."""
     outputs = model.outputs
-    if outputs is None:
-        return translation_as(model.generation, model.context)
     longest, told = int(getattr(model.dials, "max_length", 512)), tokenizer.settings.get("model_max_length")
     longest = min(longest, int(told)) if isinstance(told, int | float) and told >= 1 else longest
+    if is_sentence_folder(folder):
+        return read_sentence_files(folder, config.Embedding(max_length=longest))
+    if outputs is None:
+        return translation_as(model.generation, model.context)
     match outputs.kind:
         case "tagging":
             return config.Tagging(labels=outputs.labels, max_length=longest)
@@ -322,6 +325,22 @@ def _in_units_of(wanted: config.Regression, model: Transformer) -> config.Regres
         return wanted
     mean, deviation = wanted.mean or 0.0, wanted.deviation or 1.0
     return replace(wanted, mean=0.0, deviation=(mean**2 + deviation**2) ** 0.5)
+
+
+def started_from(wanted: TaskConfig, start: str | None) -> TaskConfig:
+    """The configuration with what the folder that a run starts from says of it: how an embedder pools, and its prompts.
+
+    Raises:
+        ModelFileError: the folder asks for what is not computed here.
+
+    Example:
+        >>> started_from(config.Embedding(), None).pooling
+        'auto'
+    """
+    if start is None or not isinstance(wanted, config.Embedding):
+        return wanted
+    folder = resolve(find_folder(start))
+    return read_sentence_files(folder, wanted) if is_sentence_folder(folder) else wanted
 
 
 def put_on(model: Transformer, task: Task, start: str | None) -> tuple[str, ...] | None:

@@ -237,6 +237,10 @@ class Embedding(Config):
         temperature: what cosines are divided by.
         scores: whether pairs have scores; found in the training data.
         max_length: longest text in tokens.
+        pooling: what a text's vector is: the mean over its tokens, the first or the last of them; `auto`: as the model's
+            folder says, else the mean.
+        query_prompt, passage_prompt: what stands before each text of a kind, such as `query: `; None: as the model's
+            folder says, else nothing.
 
     Example:
         >>> Embedding().temperature
@@ -247,6 +251,9 @@ class Embedding(Config):
     temperature: Positive = 0.05
     scores: bool = False
     max_length: Count = 256
+    pooling: Literal["auto", "mean", "first", "last"] = "auto"
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
 
 
 TaskConfig = Annotated[Classification | Regression | Tagging | SpanQA | Translation | Generation | Embedding, TAGGED]

@@ -22,10 +22,12 @@ from trifold.evaluation.score import pearson, spearman
 from trifold.example import TrainingExample
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.presets.task_head import Pooling
 from trifold.tasks.config import Embedding
 from trifold.tasks.frame import Frame
 from trifold.tasks.head import HeadWanted, labelled_vectors
-from trifold.tasks.label import listed, several_in
+from trifold.tasks.label import several_in
+from trifold.tasks.literal import listed
 from trifold.tasks.record import Placed, Record, Role, is_missing, text_of
 from trifold.tasks.regression import SCORE, scale_of, score_of
 from trifold.tasks.task import Prediction, run_places
@@ -73,10 +75,10 @@ class Laid:
 
 
 class EmbeddingTask:
-    """A text's vector is the mean over its tokens, of length 1; queries and passages share one model.
+    """A text's vector is the mean over its tokens or one of them, of length 1; queries and passages share one model.
 
     Args:
-        config: temperature and lengths, and whether pairs have scores.
+        config: temperature, lengths, pooling and prompts, and whether pairs have scores.
         tokenizer: the model's.
         model: the model's configuration.
     """
@@ -89,6 +91,7 @@ class EmbeddingTask:
         self.config, self.tokenizer = config, tokenizer
         self.frame = Frame(tokenizer, model, config.max_length, reads="encoder")
         ranks = ("reciprocal_rank", "recall_at_1", "recall_at_5", "recall_at_20")
+        self.pooling: Pooling = "mean" if config.pooling == "auto" else config.pooling
         self.metrics = ("spearman", "pearson") if config.scores else ranks
         self._laid: list[Laid] = []
         self._golds: list[Partners] = []
@@ -115,10 +118,13 @@ class EmbeddingTask:
         del model
         return {}
 
+    def prompted(self, text: str, *, query: bool) -> str:
+        """A text as the model reads it."""
+        return ((self.config.query_prompt if query else self.config.passage_prompt) or "") + text
+
     def _lay(self, texts: Sequence[str], labels: Sequence[int]) -> list[TrainingExample]:
         encoded = self.tokenizer.encode_ids(list(texts), plain=True)
-        return [self.frame.whole(self.frame.lay(self.frame.fit([one]))[0], label)
-                for one, label in zip(encoded, labels, strict=True)]  # fmt: skip
+        return [self.frame.fitted([one], label) for one, label in zip(encoded, labels, strict=True)]
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """The texts of each record together, each labelled with its number among all texts."""
@@ -133,11 +139,12 @@ class EmbeddingTask:
             self._laid += laid
             sizes.append(len(laid))
         numbers = range(first, len(self._laid))
-        flat = iter(self._lay([self._laid[number].text for number in numbers], numbers))
+        laid = [self._laid[number] for number in numbers]
+        flat = iter(self._lay([self.prompted(one.text, query=one.part == "query") for one in laid], numbers))
         return [tuple(next(flat) for _ in range(size)) for size in sizes]
 
     def _vectors(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        vectors, labels = labelled_vectors(hidden, batch, "mean")
+        vectors, labels = labelled_vectors(hidden, batch, self.pooling)
         return F.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=-1), labels
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
@@ -172,7 +179,7 @@ class EmbeddingTask:
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The vector of each query, and of its partners where they are known."""
-        queries = self.embed(model, [record.inputs[0] for record in records])
+        queries = self.embed(model, [record.inputs[0] for record in records], query=True)
         golds = [record.gold for record in records]
         if any(gold is None for gold in golds):
             return [Prediction(vector) for vector in queries]
@@ -180,13 +187,14 @@ class EmbeddingTask:
         table = dict(zip(texts, self.embed(model, texts), strict=True))
         return [Prediction(one, details={"texts": table}) for one in queries]
 
-    def embed(self, model: Pretrained, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors of texts, one a row."""
+    def embed(self, model: Pretrained, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+        """Unit vectors of passages, or of queries, one a row."""
 
         def read(hidden: Tensor, batch: Batch) -> Tensor:
             return self._vectors(hidden, batch)[0].float()
 
-        found = run_places(model, self._lay(texts, [0] * len(texts)), self.frame.pad, read)
+        prompted = [self.prompted(text, query=query) for text in texts]
+        found = run_places(model, self._lay(prompted, [0] * len(texts)), self.frame.pad, read)
         return np.stack([one[0].numpy() for one in found]) if found else np.zeros((0, 0), np.float32)
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:

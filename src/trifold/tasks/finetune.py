@@ -33,6 +33,7 @@ from trifold.tasks.build import (
     remarks,
     save_modules,
     save_task,
+    started_from,
 )
 from trifold.tasks.chat_template import settle_template
 from trifold.tasks.config import Generation, Translation
@@ -120,7 +121,8 @@ def finetune(
     with claimed(out, experiment, resume=resume, allow=allow) as claim:
         data = read_examples(experiment)
         _tell(listen, data.account)
-        wanted, weights = complete(named_by_files(experiment.task, data.account.columns), data.rows["train"])
+        begun = started_from(named_by_files(experiment.task, data.account.columns), experiment.model.start)
+        wanted, weights = complete(begun, data.rows["train"])
         data.account.notes += notes_on_labels(experiment.task, wanted)
         torch.manual_seed(experiment.training.seed)
         model, tokenizer = _start(experiment, [row for row, _ in data.rows["train"]], out)

@@ -118,6 +118,10 @@ class Frame:
         ids += self.framing.last
         return np.array(ids or [self.end], dtype=np.int64), places
 
+    def fitted(self, parts: Sequence[Ids], label: int) -> TrainingExample:
+        """An example of parts that are cut so that they fit, with one label for the whole."""
+        return self.whole(self.lay(self.fit(parts))[0], label)
+
     def whole(self, ids: Ids, label: int) -> TrainingExample:
         """An example with one label for the whole text."""
         labels = np.full(len(ids), IGNORED, dtype=np.int64)

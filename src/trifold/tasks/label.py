@@ -8,8 +8,6 @@
 | `null`, NaN, `""` | none: missing |
 """
 
-import ast
-import json
 import math
 import re
 import unicodedata
@@ -20,6 +18,7 @@ from typing import Any
 
 from trifold.data.rows import Row
 from trifold.errors import DataError
+from trifold.tasks.literal import listed
 
 __all__ = [
     "LabelFormat",
@@ -28,9 +27,7 @@ __all__ = [
     "find_format",
     "label_keys",
     "label_of",
-    "listed",
     "named",
-    "names_in",
     "refuse_marks",
     "several_in",
     "sort_labels",
@@ -236,31 +233,6 @@ def refuse_marks(header: Sequence[str], rows: Sequence[Row], origin: str) -> Non
         raise DataError("task.marked_columns", path=origin, given=", ".join(marks)[:300], joined="+".join(marks))
 
 
-def names_in(path: str) -> dict[str, tuple[str, ...]]:
-    """The names that a parquet file of the hub's data sets gives to integer labels, by column; of other files nothing."""
-    if not path.endswith(".parquet"):
-        return {}
-    try:
-        import pyarrow
-        import pyarrow.parquet
-
-        told = pyarrow.parquet.read_schema(path).metadata or {}
-        features = json.loads(told.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    except (ImportError, OSError, ValueError, AttributeError):
-        return {}
-    return {column: names for column, feature in features.items() if (names := _class_names(feature))}
-
-
-def _class_names(feature: Any) -> tuple[str, ...]:
-    """The names of a `ClassLabel`, alone or in a list."""
-    inner = feature[0] if isinstance(feature, list) and feature else feature
-    if not isinstance(inner, Mapping):
-        return ()
-    if isinstance(inner.get("names"), list):
-        return tuple(map(str, inner["names"]))
-    return _class_names(inner.get("feature"))
-
-
 def divide_known(text: str, known: Collection[str]) -> list[str]:
     """The known labels that a text is made of, whatever divides them; none where it has other parts.
 
@@ -284,26 +256,6 @@ def several_in(row: Mapping[str, Any], column: str) -> Any:
     if column not in row and "+" in column:
         return {part: row.get(part) for part in column.split("+")}
     return row.get(column)
-
-
-def listed(value: Any) -> Any:
-    """A list that was written out as text, as JSON, Python and numpy do, as a list again.
-
-    Example:
-        >>> listed("['a', 'b']"), listed("[0. 1.]"), listed("a [b]")
-        (['a', 'b'], ['0', '1'], 'a [b]')
-    """
-    if not isinstance(value, str) or not (value.strip().startswith("[") and value.strip().endswith("]")):
-        return list(value) if isinstance(value, tuple) else value
-    text = value.strip()
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        return found if isinstance(found, list) else value
-    inner = [part.rstrip(".") for part in text[1:-1].split()]
-    return inner if all(map(WHOLE.fullmatch, inner)) else value
 
 
 def _divided(text: str, separator: str) -> list[str]:

@@ -1,21 +1,16 @@
 """Sentences and their tags as people write them: lists, lists in writing, words between spaces, one tag a character."""
 
-import ast
-import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trifold.data.rows import Row
 from trifold.errors import DataError, MissingValueError
 from trifold.tasks.label import label_of
+from trifold.tasks.literal import listed
 from trifold.tasks.record import value_of
 from trifold.tasks.units import cut
 
 __all__ = ["read_sentence", "tags_in", "windows", "words_in"]
-
-UNDIVIDED = re.compile(r"""['"]\s+['"]""")
-"""Between elements of a list that numpy wrote: read as Python they would be one text."""
 
 
 def read_sentence(
@@ -94,30 +89,12 @@ def _listed(value: Any, row: Row, column: str) -> Any:
         MissingValueError: there is nothing.
         DataError: it is neither a list nor a text.
     """
-    if isinstance(value, str) and value.strip()[:1] == "[" and value.strip()[-1:] == "]":
-        value = _read_list(value.strip()) or value
+    value = listed(value)
     if value is None or value == []:
         raise MissingValueError("task.missing_value", origin=row.origin, name=column)
-    if not isinstance(value, str | int | float | list | tuple):
+    if not isinstance(value, str | int | float | list):
         raise DataError("task.bad_value", origin=row.origin, name=column, given=type(value).__name__)
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _read_list(text: str) -> list[Any] | None:
-    """A list in JSON's spelling or Python's."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    except RecursionError:
-        return None
-    if UNDIVIDED.search(text):
-        text = UNDIVIDED.sub("','", text)
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
-    return found if isinstance(found, list) else None
+    return value
 
 
 def _text(part: Any, row: Row, column: str) -> str:

@@ -1,39 +1,142 @@
-"""What makes a model folder one of sentence-transformers, beside the model: modules that pool and normalize."""
+"""Folders of sentence-transformers: beside the model, modules that pool its vectors and normalize them, and prompts."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_sentence_files"]
+from trifold.errors import ModelFileError
+from trifold.plain_file import is_plain_file
+from trifold.tasks.config import Embedding
 
-MODULES = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+__all__ = ["is_sentence_folder", "read_sentence_files", "write_sentence_files"]
+
+MODULES, LIBRARY = "modules.json", "config_sentence_transformers.json"
+PLACES = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+POOLINGS = {"mean": "mean", "first": "cls", "last": "lasttoken"}
+"""Ours, and theirs."""
+OLD = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max",
+       "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens": "weightedmean",
+       "pooling_mode_lasttoken": "lasttoken"}  # fmt: skip
+"""How the ways to pool were named before version 6, each with a yes or no."""
+PASSAGE = ("document", "passage", "corpus")
+"""What the prompt of a passage is called."""
 
 
-def write_sentence_files(folder: Path, *, width: int, longest: int) -> None:
-    """Say in a folder that a text's vector is the mean over its tokens, of length 1.
+def is_sentence_folder(folder: Path) -> bool:
+    """Whether a folder says how the vectors of its model are pooled.
+
+    Example:
+        >>> is_sentence_folder(Path("/nowhere"))
+        False
+    """
+    return is_plain_file(folder, MODULES)
+
+
+def read_sentence_files(folder: Path, wanted: Embedding) -> Embedding:
+    """The task with what a folder says of it, where `wanted` leaves it open.
+
+    Args:
+        folder: of sentence-transformers.
+        wanted: what was asked for.
+
+    Raises:
+        ModelFileError: a file is damaged, or asks for what is not computed here; names it.
+    """
+    modules = _read(folder / MODULES, list)
+    kinds = [str(one.get("type")).rpartition(".")[2] if isinstance(one, dict) else "-" for one in modules]
+    _require(kinds[:2] == ["Transformer", "Pooling"] and set(kinds[2:]) <= {"Normalize", "Dropout"}, folder / MODULES,
+             "modules", ", ".join(kinds), "Transformer, Pooling, Normalize")  # fmt: skip
+    first, second = (modules[place].get("path") for place in (0, 1))
+    _require(first == "" and second == PLACES[1][0], folder / MODULES, "path", f"{first}, {second}", PLACES[1][0])
+    told = _read(folder / LIBRARY) if is_plain_file(folder, LIBRARY) else {}
+    similarity = told.get("similarity_fn_name")
+    _require("Normalize" in kinds or similarity in (None, "cosine"), folder / LIBRARY, "similarity_fn_name", similarity,
+             "cosine")  # fmt: skip
+    query, passage = _prompts(told)
+    pooling = _pooling(folder / second / "config.json", prompted=bool(query or passage))
+    return replace(
+        wanted,
+        pooling=pooling if wanted.pooling == "auto" else wanted.pooling,
+        query_prompt=query if wanted.query_prompt is None else wanted.query_prompt,
+        passage_prompt=passage if wanted.passage_prompt is None else wanted.passage_prompt,
+        max_length=min([wanted.max_length, *_longest(folder)]),
+    )
+
+
+def _pooling(path: Path, *, prompted: bool) -> Any:
+    """Our name of the one way to pool that a module says."""
+    data = _read(path)
+    modes = data.get("pooling_mode", [theirs for name, theirs in OLD.items() if data.get(name) is True])
+    modes = [modes] if isinstance(modes, str) else modes
+    found = [ours for ours, theirs in POOLINGS.items() if modes == [theirs]]
+    _require(bool(found), path, "pooling_mode", modes, ", ".join(POOLINGS.values()))
+    _require(data.get("include_prompt", True) or not prompted, path, "include_prompt", False, "true beside prompts")
+    return found[0]
+
+
+def _prompts(told: Mapping[str, Any]) -> tuple[str, str]:
+    """What stands before a query and before a passage."""
+    prompts = {name: text for name, text in dict(told.get("prompts") or {}).items() if isinstance(text, str)}
+    usual = prompts.get(told.get("default_prompt_name")) or ""
+    return prompts.get("query") or usual, next(filter(None, map(prompts.get, PASSAGE)), usual)
+
+
+def _longest(folder: Path) -> list[int]:
+    """How long a text may be, as far as the folder says."""
+    found = []
+    for path in folder.glob("sentence_*_config.json"):
+        data = _read(path)
+        _require(not data.get("do_lower_case"), path, "do_lower_case", True, "false; the tokenizer's own normalizer")
+        longest = data.get("max_seq_length")
+        found += [longest] if isinstance(longest, int) and longest > 0 else []
+    return found
+
+
+def write_sentence_files(folder: Path, task: Embedding, *, width: int, longest: int) -> None:
+    """Say in a folder how a text's vector is made, and that it has length 1.
 
     Args:
         folder: that the model is in.
+        task: with its pooling and prompts.
         width: of a vector.
         longest: most tokens of a text, special ones included.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     write_sentence_files(Path(place), width=8, longest=64)
-        ...     sorted(path.name for path in Path(place).iterdir())[:3]
-        ['1_Pooling', '2_Normalize', 'config_sentence_transformers.json']
+        ...     write_sentence_files(Path(place), Embedding(query_prompt="query: "), width=8, longest=64)
+        ...     read_sentence_files(Path(place), Embedding()).query_prompt
+        'query: '
     """
     modules = [{"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
-               for number, (path, kind) in enumerate(MODULES)]  # fmt: skip
-    for path, _ in MODULES:
+               for number, (path, kind) in enumerate(PLACES)]  # fmt: skip
+    for path, _ in PLACES:
         (folder / path).mkdir(exist_ok=True)
-    pooling = {"word_embedding_dimension": width, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True,
-               "pooling_mode_max_tokens": False, "pooling_mode_mean_sqrt_len_tokens": False}  # fmt: skip
-    _write(folder / "modules.json", modules)
+    mode = POOLINGS.get(task.pooling, "mean")
+    pooling = {"word_embedding_dimension": width, **{name: theirs == mode for name, theirs in OLD.items()}}
+    prompts = {"query": task.query_prompt or "", "document": task.passage_prompt or ""}
+    _write(folder / MODULES, modules)
     _write(folder / "1_Pooling" / "config.json", pooling)
     _write(folder / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
-    _write(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine", "prompts": {}})
+    _write(folder / LIBRARY, {"similarity_fn_name": "cosine", "prompts": prompts if any(prompts.values()) else {}})
+
+
+def _read(path: Path, kind: type = dict) -> Any:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFileError("checkpoint.bad_file", path=path, problem=str(error)[:200]) from None
+    if not isinstance(data, kind):
+        problem = f"{type(data).__name__} where a {kind.__name__} was expected"
+        raise ModelFileError("checkpoint.bad_file", path=path, problem=problem)
+    return data
+
+
+def _require(fits: object, path: Path, name: str, given: object, allowed: str) -> None:
+    if not fits:
+        raise ModelFileError("task.sentence_module", path=path, name=name, given=given, allowed=allowed)
 
 
 def _write(path: Path, data: Any) -> None:

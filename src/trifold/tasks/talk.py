@@ -7,6 +7,7 @@ from trifold.checkpoint.hugging_face import find_folder
 from trifold.data.rows import Row
 from trifold.errors import UsageError
 from trifold.generation import Generator, Sampling
+from trifold.generation.rules import read_rules
 from trifold.presets.pretrained import Transformer, resolve
 from trifold.tasks.build import is_fine_tuned, load_fine_tuned
 from trifold.tasks.config import Generation
@@ -29,6 +30,7 @@ class Talk:
         system: what it is told before anything is asked; nothing for none.
 
     Attributes:
+        rules: how the model's folder wants text to be written.
         turns: what was said, as far as the model still reads it.
         dropped: how many questions, with their answers, were dropped for the last answer since there was no room.
         cut: whether the middle of the last question was left out for want of room.
@@ -44,7 +46,7 @@ class Talk:
     """
 
     def __init__(self, model: Transformer, task: GenerationTask, system: str = "") -> None:
-        self.model, self.task = model, task
+        self.model, self.task, self.rules = model, task, read_rules(model.generation)
         self.first = [Turn("system", system)] if system.strip() else []
         self.turns, self.dropped, self.cut = list(self.first), 0, False
 
@@ -66,8 +68,8 @@ class Talk:
         self.cut = cut and kept[-1] != before[-1]
         self.turns = kept
         row = task.prompt(kept, room)
-        ends = {frame.end, *task.format.ends}
-        generator = Generator(self.model, task.tokenizer, start=frame.pad if frame.encoder else None, ends=ends)
+        ends, start = {frame.end, *task.format.ends, *self.rules.ends}, frame.pad if frame.encoder else None
+        generator = Generator(self.model, task.tokenizer, start=start, ends=ends, rules=self.rules)
         pieces: list[str] = []
         try:
             for piece in generator.stream(row, sampling):

@@ -89,8 +89,7 @@ class WholeTexts:
         flat = [text for record in records for text in record.inputs]
         encoded = iter(self.tokenizer.encode_ids(flat, plain=True))
         parts = [[next(encoded) for _ in record.inputs] for record in records]
-        return [self.frame.whole(self.frame.lay(self.frame.fit(part))[0], label)
-                for part, label in zip(parts, labels, strict=True)]  # fmt: skip
+        return [self.frame.fitted(part, label) for part, label in zip(parts, labels, strict=True)]
 
     def outputs_of(
         self, model: Transformer, batch: Batch

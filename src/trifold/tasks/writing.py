@@ -72,9 +72,9 @@ def write_answers(
         sampling: how to choose tokens.
         ends: tokens that end an answer beside the frame's.
     """
-    never = Rules(suppressed=read_rules(model.generation).suppressed)
-    first = frame.pad if frame.encoder else None
-    generator = Generator(model, tokenizer, start=first, ends={frame.end, *ends}, rules=never)
+    rules, first = read_rules(model.generation), frame.pad if frame.encoder else None
+    never, stops = Rules(suppressed=rules.suppressed), {frame.end, *ends, *rules.ends}
+    generator = Generator(model, tokenizer, start=first, ends=stops, rules=never)
     made: list[Generation | None] = [None] * len(rows)
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     for start in range(0, len(order), BATCH):

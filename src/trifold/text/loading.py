@@ -215,6 +215,8 @@ def _load_json(path: Path) -> tuple[Backend, str]:
         backend = Backend.from_file(str(path))
     except Exception as error:  # noqa: BLE001 - the library raises plain Exception
         raise ValueError(str(error)) from None
+    backend.no_padding()  # what a file says of these is how somebody used it last
+    backend.no_truncation()
     kind = KINDS.get(data["model"].get("type", ""), "bpe")
     return backend, "byte_bpe" if kind == "bpe" and "ByteLevel" in json.dumps(data.get("decoder")) else kind
 

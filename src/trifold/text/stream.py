@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 __all__ = ["StreamDecoder"]
 
 UNFINISHED = "\ufffd"
+PATIENCE = 64
+"""Tokens to wait for the rest of a character before what there is of it is shown as it is."""
 
 
 class StreamDecoder:
@@ -32,9 +34,16 @@ class StreamDecoder:
         """Add a token; give the text that is now complete, often one word, sometimes nothing."""
         self.ids.append(token)
         whole = self.decode(self.ids)
-        if whole.endswith(UNFINISHED) and len(self.ids) - self.shown < 8:
-            return ""
-        return self._give(whole)
+        finished = whole.rstrip(UNFINISHED)
+        if finished == whole:
+            return self._give(whole)
+        if len(self.ids) - self.shown < PATIENCE:
+            new = finished[len(self.text) :]
+            self.text += new
+            return new
+        new = whole[len(self.text) :]
+        self.ids, self.shown, self.text = [], 0, ""
+        return new
 
     def finish(self) -> str:
         """The text of what is left, when no more tokens come."""

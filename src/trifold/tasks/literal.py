@@ -1,0 +1,63 @@
+"""Lists and objects that somebody wrote out as text, read back: in JSON, in Python's spelling, in numpy's."""
+
+import ast
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["listed", "opened"]
+
+UNDIVIDED = re.compile(r"""(?<=['"])\s+(?=['"])""")
+"""Between the texts of a list that numpy wrote: Python would read them as one text."""
+ARRAY = re.compile(r"array\((\[.*?\])(?:,\s*dtype=[\w<>.']+)?\)", re.DOTALL)
+"""A list as numpy writes it inside a dictionary, as pandas exports the SQuAD of the hub."""
+NUMBER = re.compile(r"-?\d+\.?0*")
+
+
+def opened(value: Any) -> Any:
+    """A list or an object that was written out as text as what it was; everything else as it is, tuples as lists.
+
+    Example:
+        >>> opened("['a' 'b']"), opened("[0. 1.]"), opened('{"text": ["a"]}'), opened("a [b]")
+        (['a', 'b'], ['0', '1'], {'text': ['a']}, 'a [b]')
+    """
+    if not isinstance(value, str):
+        return list(value) if isinstance(value, tuple) else value
+    text = value.strip()
+    if text[:1] + text[-1:] not in ("[]", "{}"):
+        return value
+    readers: tuple[Callable[[str], Any], ...] = (json.loads, _python, _numbers)
+    for read in readers:
+        try:
+            found = read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return found if isinstance(found, list | dict) else value
+    return value
+
+
+def listed(value: Any) -> Any:
+    """The same of lists alone: an object in writing stays a text.
+
+    Example:
+        >>> listed("['a', 'b']"), listed('{"a": 1}'), listed(("a", "b"))
+        (['a', 'b'], '{"a": 1}', ['a', 'b'])
+    """
+    return value if isinstance(value, str) and value.strip()[:1] == "{" else opened(value)
+
+
+def _python(text: str) -> Any:
+    return ast.literal_eval(UNDIVIDED.sub(",", ARRAY.sub(r"\1", text)))
+
+
+def _numbers(text: str) -> list[str]:
+    """Whole numbers between spaces.
+
+    Raises:
+        ValueError: there is something else.
+    """
+    parts = text[1:-1].split()
+    if not all(map(NUMBER.fullmatch, parts)):
+        raise ValueError(text)
+    return [part.partition(".")[0] for part in parts]
