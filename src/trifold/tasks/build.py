@@ -236,8 +236,22 @@ def load_fine_tuned(path: str | Path) -> FineTuned:
     wanted = _task_of(model, tokenizer, folder) if saved is None else _units_of(saved, model, tokenizer, path)
     task = build_task(wanted, tokenizer, model.config)
     equip(model, task)
-    model.load_extra(folder)
+    _load_heads(model, folder, task)
     return FineTuned(model.eval(), tokenizer, task, folder)
+
+
+def _load_heads(model: Transformer, folder: Path, task: Task, *, adapters: bool = True) -> None:
+    """Fill what a task has put on a model.
+
+    Raises:
+        ModelFileError: the folder has something else, as those have that an earlier version wrote.
+    """
+    try:
+        model.load_extra(folder, adapters=adapters)
+    except ModelFileError as error:
+        if error.code != "checkpoint.keys":
+            raise
+        raise ModelFileError("task.older_run", path=folder, kind=task.config.kind) from error
 
 
 def _is_translator(folder: Path) -> bool:
@@ -367,7 +381,7 @@ def put_on(model: Transformer, task: Task, start: str | None) -> tuple[str, ...]
     differing = tuple(name for name in OUTPUTS if getattr(before, name, None) != getattr(now, name, None))
     if kept or differing:
         return () if kept else differing
-    model.load_extra(folder, adapters=False)  # those of a run are merged; new ones begin
+    _load_heads(model, folder, task, adapters=False)  # those of a run are merged; new ones begin
     return () if "task" in model.heads else None
 
 
