@@ -29,7 +29,7 @@ test: $(READY)
 	$(RUN)python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
 
 test-all: $(READY)
-	$(RUN)python -m pytest -n auto --dist loadfile
+	$(RUN)python -m pytest -n auto --dist loadfile --shapes all
 
 # the workers and every program that a test starts report; those that are killed cannot
 coverage: $(READY)

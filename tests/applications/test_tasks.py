@@ -179,8 +179,8 @@ def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset, 
     assert code == 0 and found["answer"] == "kiel" and found["start"] == 17
 
 
-@pytest.mark.parametrize(("preset", "bar"), [("vaswani", 80), ("gpt2", 4)])
-def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, bar):
+@pytest.mark.parametrize(("preset", "bar", "epochs"), [("vaswani", 80, 12), ("gpt2", 4, 20)])
+def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, bar, epochs):
     dice = np.random.default_rng(0)
     words = {"one": "eins", "two": "zwei", "three": "drei", "dog": "Hund", "cat": "Katze", "sees": "sieht"}
     rows = []
@@ -189,7 +189,7 @@ def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, b
         rows.append((" ".join(chosen), " ".join(words[one] for one in chosen)))
     table = write_table(tmp_path / "pairs.tsv", "en\tde", rows)
     code, out, err = call(capsys, "finetune", "translation", "--model", preset, *SMALL, "--train", table,
-                          "--source-field", "en", "--target-field", "de", "--out", tmp_path / "run", "--epochs", 12,
+                          "--source-field", "en", "--target-field", "de", "--out", tmp_path / "run", "--epochs", epochs,
                           "--batch-size", 16, "--json")  # fmt: skip
     assert code == 0, err
     judged = json.loads(out)["judgement"]
@@ -311,10 +311,11 @@ def questions(count: int, seed: int) -> list[dict]:
 
 def test_a_reader_learns_when_to_say_that_it_does_not_know(tmp_path, capsys):
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, questions(400, 0))), encoding="utf-8")
-    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, questions(90, 1))), encoding="utf-8")
+    for seed, name in enumerate(("dev", "test"), 1):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, questions(90, seed))), encoding="utf-8")
     code, out, err = call(capsys, "finetune", "span_qa", "--model", "bert", *SMALL, "--train", tmp_path / "train.jsonl",
-                          "--test", tmp_path / "test.jsonl", "--out", tmp_path / "run", "--epochs", 8, "--batch-size", 16,
-                          "--json", "task.max_length=96", "task.match=true")  # fmt: skip
+                          "--dev", tmp_path / "dev.jsonl", "--test", tmp_path / "test.jsonl", "--out", tmp_path / "run",
+                          "--epochs", 8, "--batch-size", 16, "--json", "task.max_length=96", "task.match=true")  # fmt: skip
     assert code == 0, err
     judged = json.loads(out)["judgement"]
     assert judged["metrics"]["f1"]["value"] > 0.9 and judged["risk_coverage"]["curve"][0][1] <= 0.1

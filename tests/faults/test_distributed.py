@@ -89,7 +89,7 @@ def test_c5_saved_by_two_gone_on_with_by_one_it_ends_with_the_same_bits(tmp_path
 def test_processes_that_each_hold_a_share_of_the_weights_train_every_family_as_one_process_does(tmp_path):
     for family, (alone, *others) in play("shares", tmp_path).items():
         assert len(alone) > 8
-        assert all(other == pytest.approx(alone, rel=1e-4) for other in others), family
+        assert all(other == pytest.approx(alone, rel=1e-12) for other in others), family
 
 
 def test_c5_shares_that_two_saved_give_two_the_same_bits_and_are_read_by_any_number(tmp_path):

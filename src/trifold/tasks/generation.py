@@ -13,7 +13,7 @@ from trifold.batch import IGNORED, Batch, Loss
 from trifold.data.rows import Row
 from trifold.errors import DataError, MissingValueError
 from trifold.evaluation.metric import Tally
-from trifold.example import TrainingExample
+from trifold.example import Ids, TrainingExample
 from trifold.generation import Sampling
 from trifold.model import Transformer
 from trifold.objective import token_cross_entropy
@@ -171,25 +171,24 @@ class GenerationTask:
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Each conversation as the family reads it: a decoder all of it, an encoder-decoder once for each answer."""
-        lay = self._answers if self.frame.encoder else self._whole
-        return [lay(record) if _is_asked(record) else (self._continued(record),) for record in records]
+        asked = [_turns_of(record) for record in records if _is_asked(record)]
+        made = map(self._answers, asked) if self.frame.encoder else map(self._whole, asked, self.format.lay(asked))
+        texts = iter(self.tokenizer.encode_ids([one.gold or "" for one in records if not _is_asked(one)], plain=True))
+        return [next(made) if _is_asked(record) else (self._continued(next(texts)),) for record in records]
 
-    def _continued(self, record: Record) -> TrainingExample:
-        (text,) = self.tokenizer.encode_ids([record.gold or ""], plain=True)
-        nothing = np.zeros(0, dtype=np.int64)
-        return written_example(self.frame, nothing, text)
+    def _continued(self, text: Ids) -> TrainingExample:
+        return written_example(self.frame, np.zeros(0, dtype=np.int64), text)
 
-    def _whole(self, record: Record) -> tuple[TrainingExample, ...]:
+    def _whole(self, turns: Sequence[Turn], laid: Laid) -> tuple[TrainingExample, ...]:
         """A conversation for a decoder."""
-        turns, limit = list(_turns_of(record)), self.frame.limit + 1
-        (laid,) = self.format.lay([turns])
+        limit = self.frame.limit + 1
         longer = len(laid.ids) > limit
         self.frame.cut.count(longer=longer)
         if longer:
             answer = int((laid.answers == laid.answers.max()).sum())
             asked, _ = self.format.shorten(turns[:-1], max(limit - answer - 1, limit // 4))
-            (laid,) = self.format.lay([[*asked, turns[-1]]])
             turns = [*asked, turns[-1]]
+            (laid,) = self.format.lay([turns])
         return (self._example(laid, turns, limit),)
 
     def _example(self, laid: Laid, turns: Sequence[Turn], limit: int) -> TrainingExample:
@@ -199,9 +198,8 @@ class GenerationTask:
         learned = np.append(wanted, False)[which]
         return TrainingExample(labels=np.where(learned, ids, IGNORED)[1:], target=ids[:-1])
 
-    def _answers(self, record: Record) -> tuple[TrainingExample, ...]:
+    def _answers(self, turns: Sequence[Turn]) -> tuple[TrainingExample, ...]:
         """A conversation for an encoder-decoder, which reads all that comes before an answer."""
-        turns = _turns_of(record)
         places = [place for place, turn in enumerate(turns) if turn.role == "assistant" and turn.learned]
         chosen = places if self.config.answers == "all" else places[-1:]
         answers = self.tokenizer.encode_ids([turns[place].content for place in chosen], plain=True)

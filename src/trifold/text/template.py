@@ -86,6 +86,7 @@ class ChatTemplate:
             raise ModelFileError("text.template", problem=f"{len(source)} characters, at most {LARGEST}")
         self.source, self.tokens = source, dict(tokens)
         self._child = _Child()
+        self._own: dict[tuple[str, str], Any] = {}
 
     def render(self, messages: Sequence[Message], *, answer: bool = False) -> str:
         """The text of one conversation; with `answer`, up to where the assistant is to speak.
@@ -107,7 +108,7 @@ class ChatTemplate:
         if self.source in TRUSTED:
             from trifold.text.sandbox import Renderer
 
-            renderer = Renderer(self.source, marks)
+            renderer = self._own.get(marks) or self._own.setdefault(marks, Renderer(self.source, marks))
             return [Rendered(renderer.render(one)) for one in values]
         parts = (values[start : start + TOGETHER] for start in range(0, len(values), TOGETHER))
         return [found for part in parts for found in self._ask(part, marks)]
