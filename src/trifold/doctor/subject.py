@@ -149,7 +149,7 @@ def _trainable(folder: Path | None, place: Path) -> str | None:
         roles |= dict.fromkeys(needed, next(iter(roles.values())))
     if roles == found.roles:
         return None
-    Tokenizer(found.backend, kind=found.kind, roles=roles, settings=found.settings).save_pretrained(place / "tokenizer")
+    found.changed(roles=roles).save_pretrained(place / "tokenizer")
     return str(place / "tokenizer")
 
 

@@ -90,8 +90,7 @@ def suited(tokenizer: Tokenizer, task: Task) -> Tokenizer:
         roles["pad"] = text
     if task.head.kind == "classification":
         settings["model_max_length"] = task.frame.limit
-    chat = tokenizer.chat_template
-    made = Tokenizer(tokenizer.backend, kind=tokenizer.kind, roles=roles, chat_template=chat, settings=settings)
+    made = tokenizer.changed(roles=roles, settings=settings)
     if task.head.kind not in ("tagging", "span_qa"):
         return made
     return made.framed(task.frame.framing, typed=task.frame.num_segments > 1, trims=True)

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from trifold.hub import fetch
 from trifold.plain_file import is_plain_file
 from trifold.text import sentencepiece
 from trifold.text.framing import Framing, read_framing, write_framing
+from trifold.text.marian import LANGUAGES, MarianCodec, is_marian, load_marian
 from trifold.text.pattern import patterns_in, require_bounded
 
 __all__ = ["Loaded", "load"]
@@ -63,6 +63,7 @@ class Loaded:
         roles: texts of the special tokens.
         settings: further values of `tokenizer_config.json`.
         chat_template: how a conversation becomes one text, in jinja2; None where nobody said.
+        codec: how text becomes ids, where that is not as the backend makes them.
     """
 
     backend: Backend
@@ -70,10 +71,11 @@ class Loaded:
     roles: dict[str, str]
     settings: dict[str, Any]
     chat_template: str | None
+    codec: MarianCodec | None = None
 
 
-def load(path: str) -> Any:
-    """A tokenizer's parts, from a folder, a file or a hub name; or a whole one that consists of two.
+def load(path: str) -> Loaded:
+    """A tokenizer's parts, from a folder, a file or a hub name.
 
     Raises:
         ModelFileError: nothing readable is there; names the file and what is wrong with it.
@@ -88,11 +90,13 @@ def load(path: str) -> Any:
     raise ModelFileError("text.not_found", path=path)
 
 
-def _load_folder(folder: Path) -> Any:
-    marian = import_module("trifold.text.marian")  # by name: its tokenizer is a Tokenizer, which is read by this module
-    if marian.is_marian(folder):
+def _load_folder(folder: Path) -> Loaded:
+    if is_marian(folder):
         try:
-            return marian.load_marian(folder, _settings(folder))
+            settings = _settings(folder)
+            codec, roles = load_marian(folder, settings)
+            kept = {name: settings[name] for name in (*LANGUAGES, *SETTINGS) if settings.get(name) is not None}
+            return Loaded(codec.backend, "unigram", roles, kept, _chat_template(settings, folder), codec)
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise ModelFileError("text.damaged", path=folder, problem=str(error)[:200]) from None
     for name in (

@@ -3,10 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,15 @@ from tokenizers import Tokenizer as Backend
 
 from trifold.plain_file import is_plain_file
 from trifold.text import sentencepiece
+from trifold.text.encoding import Encoding
 from trifold.text.framing import Framing, write_framing
-from trifold.text.tokenizer import Encoding, Tokenizer
 
-__all__ = ["MarianTokenizer", "Side", "is_marian", "load_marian"]
+__all__ = ["LANGUAGES", "MarianCodec", "Side", "is_marian", "load_marian"]
 
 FILES = ("source.spm", "target.spm", "vocab.json")
 ROLES = {"eos": "</s>", "unk": "<unk>", "pad": "<pad>"}
-SETTINGS = ("source_lang", "target_lang", "model_max_length", "truncation_side")
+LANGUAGES = ("source_lang", "target_lang")
+"""Settings that only this tokenizer has."""
 LARGEST = 2**28
 HIDDEN = (sentencepiece.UNKNOWN, sentencepiece.CONTROL)
 """Pieces whose spelling in a text is read as the characters it is written with."""
@@ -56,51 +56,47 @@ class Side:
         return cls(data, sentencepiece.build(found))
 
 
-class MarianTokenizer(Tokenizer):
-    """Reads a source with one model and a target with another, as transformers' class of this name does.
+class MarianCodec:
+    """Reads a source with one model and a target with another, as transformers' `MarianTokenizer` does.
 
     Args:
-        vocabulary: ids of the pieces of both sides.
+        backend: whose vocabulary has the ids of the pieces of both sides.
         sides: of source and target.
-        roles: text of the special tokens by role.
-        settings: what else `tokenizer_config.json` shall say.
+        unknown: the token of pieces that the vocabulary lacks.
 
-    Example:
-        >>> MarianTokenizer.from_pretrained("opus-mt-en-zh").for_target().encode("你好")  # doctest: +SKIP
+    Attributes:
+        side: the one that is read.
     """
 
-    def __init__(
-        self,
-        vocabulary: Mapping[str, int],
-        sides: tuple[Side, Side],
-        *,
-        roles: Mapping[str, str],
-        settings: Mapping[str, Any] | None = None,
-    ) -> None:
-        backend = Backend(models.WordLevel(dict(vocabulary), unk_token=roles["unk"]))
-        backend.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in roles.values()])
-        backend.decoder = sides[0].backend.decoder
-        write_framing(backend, Framing(last=(vocabulary[roles["eos"]],)))
-        super().__init__(backend, kind="unigram", roles=roles, settings=settings)
-        self.sides, self.side = sides, sides[0]
+    def __init__(self, backend: Backend, sides: tuple[Side, Side], unknown: str) -> None:
+        self.backend, self.sides, self.side, self.unknown = backend, sides, sides[0], unknown
 
-    def for_target(self) -> "MarianTokenizer":
-        """The tokenizer of what is written."""
+    def for_target(self) -> "MarianCodec":
+        """The codec of what is written."""
+        return self._with(side=self.sides[1])
+
+    def on(self, backend: Backend) -> "MarianCodec":
+        """The same with that backend's vocabulary."""
+        return self._with(backend=backend)
+
+    def _with(self, *, backend: Backend | None = None, side: Side | None = None) -> "MarianCodec":
         other = copy(self)
-        other.side = self.sides[1]
+        other.backend, other.side = backend or self.backend, side or self.side
         return other
 
-    def encode_batch(self, texts: Sequence[str], *, special: bool = False, plain: bool = False) -> list[Encoding]:
+    def encode(self, texts: Sequence[str], *, plain: bool) -> list[Encoding]:
         """Ids of many texts: a language code is one token, and each piece has its id in the vocabulary of both sides."""
         laid = [list(self._parts(text, plain=plain)) for text in texts]
         asked = [part for parts in laid for _, part, known in parts if known is None]
         read = iter(self.side.backend.encode_batch(asked, add_special_tokens=False))
-        found = [self._joined(parts, read) for parts in laid]
-        return [self._between(one) for one in found] if special else found
+        return [self._joined(parts, read) for parts in laid]
 
-    def encode_ids(self, texts: Sequence[str], *, plain: bool = False) -> list[NDArray[np.int64]]:
+    def encode_ids(
+        self, texts: Sequence[str], *, plain: bool, token_bytes: Callable[[], NDArray[np.int64]]
+    ) -> list[NDArray[np.int64]]:
         """Ids alone of many texts."""
-        return [one.ids for one in self.encode_batch(texts, plain=plain)]
+        del token_bytes
+        return [one.ids for one in self.encode(texts, plain=plain)]
 
     def _parts(self, text: str, *, plain: bool) -> Iterator[tuple[int, str, int | None]]:
         """Where each part of a text begins, its text, and its id where it is a token of its own."""
@@ -110,7 +106,7 @@ class MarianTokenizer(Tokenizer):
         for part in [text] if plain else re.split(f"({'|'.join(longest)})", text):
             code = CODE.match(part)
             if part in special and not plain:
-                yield place, part, self.token_to_id(part)
+                yield place, part, self.backend.token_to_id(part)
             elif code is not None:
                 yield place, code[0], self._id(code[0])
                 yield place + code.end(), part[code.end() :], None
@@ -132,15 +128,17 @@ class MarianTokenizer(Tokenizer):
         return Encoding(np.array(ids, dtype=np.int64), np.array(places, dtype=np.int64).reshape(-1, 2))
 
     def _id(self, piece: str) -> int:
-        found = self.token_to_id(piece)
-        assert self.special.unk is not None, "the vocabulary has it"
-        return self.special.unk if found is None else found
+        found = self.backend.token_to_id(piece)
+        found = self.backend.token_to_id(self.unknown) if found is None else found
+        assert found is not None, "the vocabulary has it"
+        return found
 
-    def decode(self, ids: Iterable[int] | NDArray[np.int64], *, skip_special: bool = True) -> str:
+    def decode(self, ids: Iterable[int], *, skip_special: bool) -> str:
         """The text of ids of either side; a special token that is not left out stands before a space."""
-        special, text, run = set(self.roles.values()), "", list[str]()
+        special = {token.content for token in self.backend.get_added_tokens_decoder().values() if token.special}
+        text, run = "", list[str]()
         for index in ids:
-            piece = self.id_to_token(int(index)) or self.roles["unk"]
+            piece = self.backend.id_to_token(int(index)) or self.unknown
             if piece not in special:
                 run.append(piece)
             elif not skip_special:
@@ -151,37 +149,18 @@ class MarianTokenizer(Tokenizer):
         decoder = self.backend.decoder
         return decoder.decode(list(pieces)) if decoder is not None and pieces else ""
 
-    @cached_property
-    def _fingerprint(self) -> str:
+    def identity(self) -> str:
+        """The vocabulary, and a hash of the model of each side."""
         vocabulary = json.dumps(self.backend.get_vocab(with_added_tokens=True), sort_keys=True)
-        told = f"{vocabulary}{sorted(self.roles.items())}".encode()
-        return hashlib.sha256(told + b"".join(hashlib.sha256(side.data).digest() for side in self.sides)).hexdigest()
+        return vocabulary + "".join(hashlib.sha256(side.data).hexdigest() for side in self.sides)
 
-    def save_pretrained(self, folder: str | Path, *, settings: Mapping[str, Any] | None = None) -> None:
-        """Write the files that transformers' class of this name reads.
-
-        Args:
-            folder: made where it does not exist.
-            settings: further values of `tokenizer_config.json`.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the files that transformers' class reads."""
         for name, side in zip(FILES, self.sides, strict=False):
             (folder / name).write_bytes(side.data)
-        ids = self.backend.get_vocab(with_added_tokens=True)
-        roles = {f"{role}_token": text for role, text in self.roles.items()}
-        told = {
-            **(settings or {}),
-            **self.settings,
-            **roles,
-            "tokenizer_class": "MarianTokenizer",
-            "separate_vocabs": False,
-        }
-        for name, data in (
-            ("vocab.json", dict(sorted(ids.items(), key=lambda one: one[1]))),
-            ("tokenizer_config.json", told),
-        ):
-            (folder / name).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        ids = dict(sorted(self.backend.get_vocab(with_added_tokens=True).items(), key=lambda one: one[1]))
+        (folder / FILES[2]).write_text(json.dumps(ids, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return {"tokenizer_class": "MarianTokenizer", "separate_vocabs": False}
 
 
 def is_marian(folder: Path) -> bool:
@@ -194,8 +173,8 @@ def is_marian(folder: Path) -> bool:
     return all(is_plain_file(folder, name) for name in FILES)
 
 
-def load_marian(folder: Path, settings: Mapping[str, Any]) -> MarianTokenizer:
-    """The tokenizer in a folder that has all of Marian's files.
+def load_marian(folder: Path, settings: Mapping[str, Any]) -> tuple[MarianCodec, dict[str, str]]:
+    """The codec in a folder that has all of Marian's files, and its special tokens by role.
 
     Args:
         folder: with the files.
@@ -217,8 +196,11 @@ def load_marian(folder: Path, settings: Mapping[str, Any]) -> MarianTokenizer:
     if lacking or len(set(ids)) < len(ids) or any(not isinstance(one, int) or not 0 <= one < 2**22 for one in ids):
         raise ValueError(f"vocab.json: lacks {', '.join(lacking) or '-'}, or its ids are not whole numbers from 0 on")
     source, target = (Side.read((folder / name).read_bytes()) for name in FILES[:2])
-    kept = {name: settings[name] for name in SETTINGS if settings.get(name) is not None}
-    return MarianTokenizer(vocabulary, (source, target), roles=roles, settings=kept)
+    backend = Backend(models.WordLevel(dict(vocabulary), unk_token=roles["unk"]))
+    backend.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in roles.values()])
+    backend.decoder = source.backend.decoder
+    write_framing(backend, Framing(last=(vocabulary[roles["eos"]],)))
+    return MarianCodec(backend, (source, target), roles["unk"]), roles
 
 
 def _text(token: object) -> str | None:

@@ -3,28 +3,23 @@
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import chain
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from trifold.text.codec import BackendCodec, Codec
+from trifold.text.encoding import Encoding
 from trifold.text.framing import Framing, read_framing, write_framing
-from trifold.text.pattern import cuts
-from trifold.text.pieces import Pieces, reads_in_pieces
 from trifold.text.stream import StreamDecoder
 from trifold.text.words import word_starts
 
-__all__ = ["Encoding", "SpecialTokens", "Tokenizer"]
-
-MANY = 2**17
-"""Characters from which on a table of pieces is worth its making: 0.3 seconds for a vocabulary of 128,000."""
+__all__ = ["SpecialTokens", "Tokenizer"]
 
 UNBOUNDED = 10**30
 """What transformers takes for a length without limit."""
@@ -60,19 +55,6 @@ class SpecialTokens:
         return sorted({*(found for found in roles if found is not None), *self.sentinels})
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """Token ids and where each begins and ends in the original text, in characters.
-
-    Example:
-        >>> Encoding(np.array([7]), np.array([[0, 2]])).ids.tolist()
-        [7]
-    """
-
-    ids: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-
-
 class Tokenizer:
     """A trained tokenizer with its special tokens.
 
@@ -83,6 +65,7 @@ class Tokenizer:
             `eos` are missing, `cls` and `sep` stand in, and the other way round.
         chat_template: how a conversation becomes one text, in jinja2; None where nobody said.
         settings: what else `tokenizer_config.json` shall say.
+        codec: how text becomes ids; None for as the backend makes them.
 
     Example:
         >>> from trifold.text import train_tokenizer
@@ -99,9 +82,10 @@ class Tokenizer:
         roles: Mapping[str, str],
         chat_template: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        codec: Codec | None = None,
     ) -> None:
         self.backend, self.kind, self.roles, self.settings = backend, kind, dict(roles), dict(settings or {})
-        self.chat_template = chat_template
+        self.chat_template, self.codec = chat_template, codec or BackendCodec(backend)
         self.special = self._find_special()
 
     @property
@@ -153,12 +137,33 @@ class Tokenizer:
         other = copy.copy(self)
         other.backend = copy.deepcopy(self.backend)
         write_framing(other.backend, framing, typed=typed, trims=trims)
+        other.codec = self.codec.on(other.backend)
         other.__dict__.pop("framing", None)
         return other
 
+    def changed(
+        self, *, roles: Mapping[str, str] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> "Tokenizer":
+        """The same tokenizer with other special tokens, or with other settings beside it.
+
+        Example:
+            >>> from trifold.text import train_tokenizer
+            >>> tokenizer = train_tokenizer(["low lower lowest"] * 9, kind="byte_bpe", vocab_size=400)
+            >>> tokenizer.changed(settings={"model_max_length": 8}).settings
+            {'model_max_length': 8}
+        """
+        other = copy.copy(self)
+        other.roles = self.roles if roles is None else dict(roles)
+        other.settings = self.settings if settings is None else dict(settings)
+        other.special = other._find_special()  # noqa: SLF001 - its own class
+        other.__dict__.pop("_fingerprint", None)
+        return other
+
     def for_target(self) -> "Tokenizer":
-        """The tokenizer of what an encoder-decoder writes: this one, except where the two sides have one each (Marian)."""
-        return self
+        """The tokenizer of what an encoder-decoder writes: the same, except where the two sides have one each (Marian)."""
+        other = copy.copy(self)
+        other.codec = self.codec.for_target()
+        return other
 
     def framing_for(self, *, encoder: bool, decoder: bool) -> Framing:
         """The tokens around texts for a model with these stacks: its own, else the usual ones of the family."""
@@ -190,31 +195,12 @@ class Tokenizer:
             special: put each between the start and the end token.
             plain: read the spelling of a special token, such as `</s>`, as the characters it is written with.
         """
-        self.backend.encode_special_tokens = plain
-        found = [self._encoding(one) for one in self.backend.encode_batch(list(texts), add_special_tokens=False)]
+        found = self.codec.encode(texts, plain=plain)
         return [self._between(one) for one in found] if special else found
 
     def encode_ids(self, texts: Sequence[str], *, plain: bool = False) -> list[NDArray[np.int64]]:
         """Ids alone of many texts, as `encode_batch` gives them; faster, since places in the text are not worked out."""
-        ask = partial(_ask, self.backend, plain=plain)
-        if sum(map(len, texts)) >= MANY and (pieces := self._pieces(ask, plain=plain)) is not None:
-            return pieces.encode(texts)
-        return [np.array(ids, dtype=np.int64) for ids in ask(list(texts))]
-
-    def _pieces(self, ask: Callable[[list[str]], list[list[int]]], *, plain: bool) -> Pieces | None:
-        """The table of pieces met before; None where a text has other ids than its pieces."""
-        # a token added later may change what a piece is
-        key = (plain, self.backend.get_vocab_size(), len(self.backend.get_added_tokens_decoder()))
-        tables = _TABLES.setdefault(self, {})
-        if key not in tables:
-            apart = reads_in_pieces(json.loads(self.backend.to_str()), (cuts(32),))
-            tables[key] = Pieces(ask, self.token_bytes()) if apart else None
-        return tables[key]
-
-    @staticmethod
-    def _encoding(found: tokenizers.Encoding) -> Encoding:
-        places = np.fromiter(chain.from_iterable(found.offsets), dtype=np.int64)
-        return Encoding(np.array(found.ids, dtype=np.int64), places.reshape(-1, 2))
+        return self.codec.encode_ids(texts, plain=plain, token_bytes=self.token_bytes)
 
     def _between(self, inner: Encoding) -> Encoding:
         end = int(inner.offsets[-1, 1]) if len(inner.offsets) else 0
@@ -229,7 +215,7 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int] | NDArray[np.int64], *, skip_special: bool = True) -> str:
         """The text of ids; byte-level kinds give back exactly what was encoded."""
-        return self.backend.decode([int(one) for one in ids], skip_special_tokens=skip_special)
+        return self.codec.decode(ids, skip_special=skip_special)
 
     def stream(self, *, skip_special: bool = True) -> StreamDecoder:
         """A decoder that takes ids one at a time and never shows half a character."""
@@ -293,15 +279,14 @@ class Tokenizer:
 
     @cached_property
     def _fingerprint(self) -> str:
-        bare = _without(self.backend.to_str(), "post_processor")
-        return hashlib.sha256(f"{bare}{sorted(self.roles.items())}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.codec.identity()}{sorted(self.roles.items())}".encode()).hexdigest()
 
     def fingerprint(self) -> str:
         """A hash of everything that decides the ids of a text; not of what stands around it."""
         return self._fingerprint
 
     def save_pretrained(self, folder: str | Path, *, settings: Mapping[str, Any] | None = None) -> None:
-        """Write `tokenizer.json` and `tokenizer_config.json`, which transformers opens with equal ids.
+        """Write `tokenizer.json` (or Marian's files) and `tokenizer_config.json`, which transformers opens with equal ids.
 
         Args:
             folder: made where it does not exist.
@@ -309,14 +294,9 @@ class Tokenizer:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "tokenizer.json").write_text(self.backend.to_str(pretty=True), encoding="utf-8")
-        flags = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
-        added = {str(index): {flag: getattr(token, flag) for flag in flags}
-                 for index, token in sorted(self.backend.get_added_tokens_decoder().items())}  # fmt: skip
         longest = [one["model_max_length"] for one in (settings or {}, self.settings) if "model_max_length" in one]
         data = {**self.settings, **(settings or {}), "model_max_length": min(longest, default=UNBOUNDED),
-                **{f"{role}_token": text for role, text in self.roles.items()}, "added_tokens_decoder": added,
-                "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
+                **{f"{role}_token": text for role, text in self.roles.items()}, **self.codec.save(folder),
                 "trifold_kind": self.kind}  # fmt: skip
         (folder / "tokenizer_config.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
         if self.chat_template is not None:
@@ -335,23 +315,5 @@ class Tokenizer:
         from trifold.text.loading import load
 
         found = load(str(path))
-        if isinstance(found, Tokenizer):
-            return found
-        template, settings = found.chat_template, found.settings
-        return cls(found.backend, kind=found.kind, roles=found.roles, chat_template=template, settings=settings)
-
-
-def _without(text: str, name: str) -> str:
-    """The text of a JSON object in which one value is null."""
-    start = text.index(f'"{name}":') + len(name) + 3
-    end = json.JSONDecoder().raw_decode(text, start)[1]
-    return f"{text[:start]}null{text[end:]}"
-
-
-def _ask(backend: tokenizers.Tokenizer, texts: list[str], *, plain: bool) -> list[list[int]]:
-    """Ids of whole texts by the library."""
-    backend.encode_special_tokens = plain
-    return [one.ids for one in backend.encode_batch_fast(texts, add_special_tokens=False)]
-
-
-_TABLES: WeakKeyDictionary[Tokenizer, dict[tuple[bool, int, int], Pieces | None]] = WeakKeyDictionary()
+        return cls(found.backend, kind=found.kind, roles=found.roles, chat_template=found.chat_template,
+                   settings=found.settings, codec=found.codec)  # fmt: skip
