@@ -1,8 +1,4 @@
-"""What every test may rely on: no network, one thread, the same dice, and the folder with real data.
-
-The annotated shapes of every call are checked while the parts are tested. Tests of the whole program train for thousands of
-steps, of which two thirds would be this checking: they do without, unless `--shapes all` is given (`make test-all` does).
-"""
+"""What every test may rely on: no network, one thread, the same dice, and the folder with real data."""
 
 import os
 from pathlib import Path
@@ -15,22 +11,18 @@ import pytest
 import torch
 from jaxtyping import config
 
-import tests.shape_checker  # noqa: F401 - named by --jaxtyping-packages
+from tests.shape_checker import ALL, FIRST  # the module is named by --jaxtyping-packages
 
 torch.set_num_threads(1)  # the models are tiny: more threads only wait for each other
 
-WHOLE = {"applications", "docs", "faults", "golden"}
-"""Folders of tests of the whole program."""
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--shapes", choices=("parts", "all"), default="parts", help="where shapes of calls are checked")
+    parser.addoption("--shapes", choices=("first", "all"), default="first", help="which calls of a test are checked")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    quick = item.config.getoption("--shapes") == "parts"
-    config.update("jaxtyping_disable", quick and not WHOLE.isdisjoint(item.path.parts))
+    config.left = ALL if item.config.getoption("--shapes") == "all" else FIRST
 
 
 @pytest.fixture(autouse=True)

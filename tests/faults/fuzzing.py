@@ -1,7 +1,4 @@
-"""Run in a process of its own: model folders mutated in every way, loaded under an audit hook and limits.
-
-python -m tests.faults.fuzzing COUNT SEED FOLDER
-"""
+"""Run in a process of its own: model folders mutated in every way, loaded under an audit hook and limits."""
 
 import json
 import os
@@ -225,6 +222,9 @@ def forget_peak() -> int:
 
 def main(count: int, seed: int, root: Path) -> dict:
     """What came of so many mutated folders."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30, 16 * 2**30))
     sound, chance, watch = build(root / "sound"), random.Random(seed), Watch()
     found: dict = {"count": count, "loaded": 0, "refused": Counter(), "wrong": [], "slowest": 0.0, "largest": 0}
     for folder in sound:
@@ -254,10 +254,3 @@ def main(count: int, seed: int, root: Path) -> dict:
         found["wrong"] += [f"{number} {change}: {taken:,} bytes"] if taken > 2 * size + ROOM else []
     found["grown"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     return {**found, "refused": dict(found["refused"])}
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30, 16 * 2**30))
-    sys.stdout.write(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))))

@@ -1,17 +1,14 @@
-"""Run in a fresh process, which can be forked: runs killed at random moments, beside one that nobody kills.
-
-python -m tests.faults.killing KIND RUNS FOLDER
-"""
+"""Run in a fresh process, which can be forked: runs killed at random moments, beside one that nobody kills."""
 
 import hashlib
 import json
 import random
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch._dynamo  # which torch's optimizers load on first use, in every child anew
 
 from tests.faults.child import Child
 from trifold.checkpoint import checkpoints
@@ -57,7 +54,7 @@ def _finetune(folder: Path):
     rows = [{"text": TEXT[number % 9 :][:20], "label": str(number % 2)} for number in range(80)]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     experiment = FineTuning(
-        model=ModelChoice(start=str(pretrain_out)), task=Classification(), lora=LowRank(rank=2),
+        model=ModelChoice(start=str(pretrain_out)), task=Classification(), lora=LowRank(rank=2), epochs=None,
         data=LabelledData(train=str(folder / "rows.jsonl")), training=TRAINING,
     )  # fmt: skip
     return lambda out, resume: finetune(experiment, out, resume=resume)
@@ -78,6 +75,7 @@ def _first_save(child: Child, out: Path) -> int | None:
 
 def main(kind: str, runs: int, folder: Path) -> dict:
     """How many runs were killed how often, and which ended as another than the one that nobody killed."""
+    torch.set_num_threads(1)
     run = prepare(kind, folder)
     start = time.monotonic()
     assert Child(lambda: run(folder / "whole", False) and None).wait() == 0
@@ -102,8 +100,3 @@ def main(kind: str, runs: int, folder: Path) -> dict:
         if state(out) != expected:
             wrong.append(f"run {number} is another")
     return {"runs": runs, "kills": kills, "wrong": wrong, "seconds": length}
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    sys.stdout.write(json.dumps(main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))))

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
+from tests.faults import together
+from tests.faults.fresh import fresh
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
 
-def play(scenario, folder, before=()):
-    done = subprocess.run([*before, sys.executable, "-m", "tests.faults.together", scenario, str(folder)], check=False,
-                          capture_output=True, text=True, timeout=240)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+def play(scenario, folder):
+    return json.loads(json.dumps(fresh(together.play, scenario, folder, seconds=240)))  # as a file would have it
 
 
 @pytest.mark.parametrize("scenario", ["same", pytest.param("same_by_four", marks=pytest.mark.slow)])
@@ -136,7 +136,10 @@ def has_networks():
 
 @pytest.mark.skipif(not has_networks(), reason="this system lets nobody make networks (unshare -rn, ip link add)")
 def test_two_machines_end_when_their_cable_is_cut(tmp_path):
-    found = play("cut", tmp_path, before=("unshare", "-rn"))
+    words = ("unshare", "-rn", sys.executable, "-m", "tests.faults.together", "cut", str(tmp_path))
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
     assert found["codes"] == [7, 7]
     assert "rank 1 (process " in found["said"]
     assert "Rank 1 can no longer reach the process that started the run" in found["said"]

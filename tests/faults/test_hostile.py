@@ -6,14 +6,12 @@ import sys
 
 import pytest
 
-from tests.faults.fuzzing import build
+from tests.faults.fresh import fresh
+from tests.faults.fuzzing import build, main
 
 
 def fuzz(count, seed, folder):
-    done = subprocess.run([sys.executable, "-m", "tests.faults.fuzzing", str(count), str(seed), str(folder)], check=False,
-                          capture_output=True, text=True, timeout=1500)  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]  # a signal would show here
-    return json.loads(done.stdout.splitlines()[-1])
+    return fresh(main, count, seed, folder, seconds=1500)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -1,19 +1,13 @@
 """Killed at any moment, as often as you like, a run ends with the bits of the run that nobody killed."""
 
-import json
-import subprocess
-import sys
-
 import pytest
 
-from tests.faults.killing import KINDS
+from tests.faults.fresh import fresh
+from tests.faults.killing import KINDS, main
 
 
 def kill(kind, runs, folder):
-    done = subprocess.run([sys.executable, "-m", "tests.faults.killing", kind, str(runs), str(folder)], check=False,
-                          capture_output=True, text=True, timeout=1500)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return fresh(main, kind, runs, folder, seconds=1500)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,6 @@
 """Run in a fresh process, which can be forked: runs of several processes, and what becomes of them when one is hurt.
 
-python -m tests.faults.together SCENARIO FOLDER
+python -m tests.faults.together SCENARIO FOLDER    # for a scenario with a network of its own
 """
 
 import ctypes
@@ -437,11 +437,16 @@ SCENARIOS = (
     uneven,
 )
 
-if __name__ == "__main__":
+
+def play(name: str, folder: Path) -> dict:
+    """What came of a scenario."""
     torch.set_num_threads(1)
-    place = Path(sys.argv[2])
     chance = random.Random(0)
     lines = (" ".join(chance.choice(WORDS) for _ in range(9)) for _ in range(200))
-    (place / "text.txt").write_text("\n".join(lines), encoding="utf-8")
-    (chosen,) = (scenario for scenario in SCENARIOS if scenario.__name__ == sys.argv[1])
-    sys.stdout.write(json.dumps(chosen(place)))
+    (folder / "text.txt").write_text("\n".join(lines), encoding="utf-8")
+    (chosen,) = (scenario for scenario in SCENARIOS if scenario.__name__ == name)
+    return chosen(folder)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(play(sys.argv[1], Path(sys.argv[2]))))

@@ -60,6 +60,11 @@ class Preset:
     write: Callable[[Any], dict[str, Any]] = _nothing
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing
 
+    def __deepcopy__(self, memo: object) -> "Preset":
+        """Itself: nothing of it changes, and a copy of a model is of the same family."""
+        del memo
+        return self
+
     def choose(self, size: str, changes: Mapping[str, Any]) -> Config:
         """The dials of a size, some of them changed.
 

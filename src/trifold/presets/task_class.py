@@ -49,6 +49,11 @@ class TaskClass:
     poolings: Mapping[Pooling, str] = field(default_factory=dict)
     encoder_only: bool = False
 
+    def __deepcopy__(self, memo: object) -> "TaskClass":
+        """Itself: nothing of it changes."""
+        del memo
+        return self
+
     def build(self, data: Data, outputs: int, pooling: Pooling | None = None) -> HeadShape:
         """The head that a configuration stands for, or with another pooling than it says.
 

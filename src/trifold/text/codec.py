@@ -36,7 +36,7 @@ class Codec(Protocol):
         """Ids alone; `token_bytes` gives for each id the bytes that it stands for."""
         ...
 
-    def decode(self, ids: Iterable[int], *, skip_special: bool) -> str:
+    def decode(self, ids: Iterable[int] | NDArray[np.int64], *, skip_special: bool) -> str:
         """The text of ids."""
         ...
 
@@ -103,7 +103,7 @@ class BackendCodec:
             tables[key] = Pieces(ask, token_bytes()) if apart else None
         return tables[key]
 
-    def decode(self, ids: Iterable[int], *, skip_special: bool) -> str:
+    def decode(self, ids: Iterable[int] | NDArray[np.int64], *, skip_special: bool) -> str:
         """The text of ids; byte-level kinds give back exactly what was encoded."""
         return self.backend.decode([int(one) for one in ids], skip_special_tokens=skip_special)
 

@@ -133,7 +133,7 @@ class MarianCodec:
         assert found is not None, "the vocabulary has it"
         return found
 
-    def decode(self, ids: Iterable[int], *, skip_special: bool) -> str:
+    def decode(self, ids: Iterable[int] | NDArray[np.int64], *, skip_special: bool) -> str:
         """The text of ids of either side; a special token that is not left out stands before a space."""
         special = {token.content for token in self.backend.get_added_tokens_decoder().values() if token.special}
         text, run = "", list[str]()

@@ -38,7 +38,8 @@ def test_each_label_that_occurs_stays_in_training(labels):
 def test_each_label_is_held_out_about_as_often_as_all_are():
     rows = [(f"text {n}", "frequent" if n % 10 else "seldom") for n in range(400)]
     for shares in ({"dev": 0.1}, {"test": 0.2, "dev": 0.2}):
-        held = Counter(label for text, label in rows if sides_of(rows, shares)[text] == "dev")
+        sides = sides_of(rows, shares)
+        held = Counter(label for text, label in rows if sides[text] == "dev")
         for label, count in Counter(label for _, label in rows).items():
             assert 0.3 < held[label] / (count * shares["dev"]) < 2.0
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Backend
 
 from trifold.native import load_library
 from trifold.text import Tokenizer, pieces, train_tokenizer
-from trifold.text import tokenizer as module
+from trifold.text import codec as module
 from trifold.text.pattern import cuts
 from trifold.text.pieces import Pieces, reads_in_pieces
 
@@ -63,7 +63,7 @@ def asked(tokenizer: Tokenizer, texts: list[str], *, plain: bool) -> list[list[i
 
 def in_pieces(tokenizer: Tokenizer) -> bool:
     """Whether the last texts went that way."""
-    return any(isinstance(table, Pieces) for table in module._TABLES[tokenizer].values())
+    return any(isinstance(table, Pieces) for table in module._TABLES[tokenizer.codec].values())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -160,7 +160,7 @@ def test_a_short_text_makes_no_table(monkeypatch):
     monkeypatch.setattr(module, "MANY", 2**17)
     tokenizer = published()
     assert tokenizer.encode_ids(["so low"])[0].tolist() == asked(tokenizer, ["so low"], plain=False)[0]
-    assert tokenizer not in module._TABLES
+    assert tokenizer.codec not in module._TABLES
 
 
 def test_without_a_compiler_the_tokenizer_does_it_all(monkeypatch):
