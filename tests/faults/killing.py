@@ -7,8 +7,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import sklearn.linear_model  # noqa: F401 - loaded once here, not by the report of every child anew
 import torch
-import torch._dynamo  # which torch's optimizers load on first use, in every child anew
+import torch._dynamo  # the same, for torch's optimizers
 
 from tests.faults.child import Child
 from trifold.checkpoint import checkpoints

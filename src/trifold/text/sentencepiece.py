@@ -35,6 +35,23 @@ class Pieces:
     remove_extra_whitespaces: bool = True
 
 
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    """The number that begins at a place, and the place behind it.
+
+    Raises:
+        ValueError: it does not end.
+    """
+    value = shift = 0
+    while place < len(data) and shift <= 63:
+        byte = data[place]
+        place += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, place
+    raise ValueError("cut off inside a number")
+
+
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     """Numbers and values of the fields of one message.
 
@@ -42,27 +59,16 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
         ValueError: the bytes are no message.
     """
     place = 0
-
-    def varint() -> int:
-        nonlocal place
-        value = shift = 0
-        while True:
-            if place >= len(data) or shift > 63:
-                raise ValueError("cut off inside a number")
-            byte = data[place]
-            place += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
     while place < len(data):
-        key = varint()
+        key, place = _varint(data, place)
         number, wire = key >> 3, key & 7
         if wire == 0:
-            yield number, varint()
+            value, place = _varint(data, place)
+            yield number, value
             continue
-        length = {1: 8, 5: 4}.get(wire) or (varint() if wire == 2 else -1)
+        length = {1: 8, 5: 4}.get(wire, -1)
+        if wire == 2:
+            length, place = _varint(data, place)
         if length < 0 or place + length > len(data):
             raise ValueError(f"a field of wire type {wire} that does not fit")
         yield number, data[place : place + length]
