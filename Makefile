@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
+export PYTHONDONTWRITEBYTECODE := # hundreds of processes of the tests would compile the same files
 
 .PHONY: demo test test-all test-lowest coverage check docs bench bench-smoke release setup clean
 .DEFAULT_GOAL := help
@@ -26,15 +27,15 @@ demo: $(READY)
 	$(RUN)trifold demo
 
 test: $(READY)
-	$(RUN)python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
+	$(RUN)python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 test-all: $(READY)
-	$(RUN)python -m pytest -n auto --dist loadfile --shapes all
+	$(RUN)python -m pytest -n auto --dist loadfile --no-loadscope-reorder --shapes all
 
 # the workers and every program that a test starts report; those that are killed cannot
 coverage: $(READY)
 	rm -f .coverage .coverage.*
-	$(RUN)python -m coverage run -m pytest -n auto --dist loadfile -m "not slow and not gpu"
+	$(RUN)python -m coverage run -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 	$(RUN)python -m coverage combine -q
 	$(RUN)python -m coverage report
 	$(RUN)python -m coverage report --fail-under=100 \
@@ -59,7 +60,7 @@ test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(PYTHON) scripts/lowest.py > $(VENV)-lowest/constraints.txt
 	$(VENV)-lowest/bin/python -m pip install -q --disable-pip-version-check -c $(VENV)-lowest/constraints.txt -e ".[dev]"
-	$(VENV)-lowest/bin/python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
+	$(VENV)-lowest/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
 
 release: $(READY)
 	$(RUN)python scripts/release.py

@@ -1,5 +1,6 @@
 """What other tools answer for a folder, beside what Trifold answers."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from interop_folders import Folders, mixed_texts, questions, reviews, sentences, translations
+from interop_folders import POOLED, Folders, mixed_texts, questions, reviews, sentences, translations
 
 from trifold.generation import Generator, Sampling, fill_mask
 from trifold.presets import PRESETS
@@ -67,7 +68,7 @@ def pipeline(kind: str, folder: Path, **options: Any) -> Any:
     import transformers
 
     make: Any = transformers.pipeline
-    return make(kind, model=str(folder), device="cpu", **options)
+    return make(kind, **{"model": str(folder), "device": "cpu", **options})
 
 
 def parts(items: Sequence[Any]) -> list[Sequence[Any]]:
@@ -75,12 +76,12 @@ def parts(items: Sequence[Any]) -> list[Sequence[Any]]:
     return [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
 
 
-def classified(folder: Path, counts: Counts) -> Found:
-    """Labels and their probabilities."""
+def classified(folder: Path, counts: Counts, **opened: Any) -> Found:
+    """Labels and their probabilities; `opened` is the model for the pipeline where that is not the folder's."""
     texts = [row["text"] for row in reviews(counts.texts, seed=5)]
     tuned = load_fine_tuned(folder)
     ours = tuned.task.predict(tuned.model, [Record((text,)) for text in texts])
-    theirs = pipeline("text-classification", folder, batch_size=BATCH)(texts)
+    theirs = pipeline("text-classification", folder, batch_size=BATCH, **opened)(texts)
     apart = [abs((one.confidence or 0.0) - other["score"]) for one, other in zip(ours, theirs, strict=True)]
     return alike([one.answer for one in ours], [other["label"] for other in theirs], max(apart))
 
@@ -238,17 +239,32 @@ def framed(folders: Folders, family: str, counts: Counts) -> Found:
     return alike(ours, found)
 
 
-def embedded(folders: Folders, family: str, counts: Counts) -> Found:
-    """Vectors of texts; the same is within 1e-4 in every place."""
+def embedded(folder: Path, counts: Counts) -> Found:
+    """Vectors of texts as passages and as queries; the same is within 1e-4 in every place."""
     from sentence_transformers import SentenceTransformer
 
-    folder = folders.tuned("embedding", family)
     texts = [row["source"] for row in translations(counts.sentences, seed=5)]
-    tuned = load_fine_tuned(folder)
+    tuned, peer = load_fine_tuned(folder), SentenceTransformer(str(folder), device="cpu")
     task: Any = tuned.task
-    theirs = SentenceTransformer(str(folder), device="cpu").encode(texts)
-    apart = np.abs(task.embed(tuned.model, texts) - theirs).max(axis=1)
-    return Found(int((apart <= 1e-4).sum()), len(texts), float(apart.max()))
+    ours = np.concatenate([task.embed(tuned.model, texts, query=query) for query in (False, True)])
+    apart = np.abs(ours - np.concatenate([peer.encode_document(texts), peer.encode_query(texts)])).max(axis=1)
+    return Found(int((apart <= 1e-4).sum()), len(apart), float(apart.max()))
+
+
+def lowered(folders: Folders, family: str, counts: Counts) -> Found:
+    """Labels and their probabilities by the adapter of a run on the model that it started from."""
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    base, run = folders.low(family)
+    said = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    names = {name: said[name] for name in ("label2id", "pad_token_id")}
+    names["id2label"] = {int(number): label for number, label in said["id2label"].items()}
+    plain = AutoModelForSequenceClassification.from_pretrained(base, **names)
+    adapted: Any = PeftModel.from_pretrained(plain, run / "adapter")
+    return classified(
+        run, counts, model=adapted.merge_and_unload(), tokenizer=AutoTokenizer.from_pretrained(run / "adapter")
+    )
 
 
 def adapted(folders: Folders, family: str, counts: Counts) -> Found:
@@ -285,11 +301,14 @@ CHECKS = (
     Check("out", 'pipeline("text-generation")', "chat", DECODERS, talked),
     Check("out", 'pipeline("fill-mask")', "tokens", ENCODERS, filled),
     Check("out", "AutoTokenizer", "ids", tuple(PRESETS), framed),
-    Check("out", "SentenceTransformer", "vectors", HEADED, embedded),
+    Check("out", "SentenceTransformer", "vectors", HEADED, ours("embedding", embedded)),
+    Check("out", "peft.PeftModel.from_pretrained", "labels", ("bert", "modernbert", "gpt2", "llama"), lowered),
     Check("in", "AutoModelForSequenceClassification", "labels", HEADED, theirs("ForSequenceClassification", classified)),
     Check("in", "AutoModelForTokenClassification", "entities", HEADED, theirs("ForTokenClassification", tagged)),
     Check("in", "AutoModelForQuestionAnswering", "spans", HEADED, theirs("ForQuestionAnswering", asked)),
     Check("in", "AutoModelForCausalLM", "texts", DECODERS, theirs("ForCausalLM", continued)),
+    Check("in", "SentenceTransformer.save", "vectors", tuple(POOLED), lambda folders, family, counts:
+          embedded(folders.embedder(family), counts)),
     Check("in", "peft.PeftModel.save_pretrained", "texts", DECODERS, adapted),
 )  # fmt: skip
 """All that is tried, in the order of the page."""

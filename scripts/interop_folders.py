@@ -15,11 +15,11 @@ from trifold.objective.config import Causal, Masked
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import Classification, Embedding, FineTuning, Generation, LabelledData, SpanQA, Tagging, Translation
 from trifold.tasks import finetune as tune
-from trifold.tasks.experiment import TRAINING
+from trifold.tasks.experiment import TRAINING, LowRank
 from trifold.text import train_tokenizer
 from trifold.training import AdamW, DataChoice, Experiment, ModelChoice, TokenizerChoice, Training, pretrain
 
-__all__ = ["Folders", "mixed_texts", "questions", "reviews", "sentences", "translations"]
+__all__ = ["POOLED", "Folders", "mixed_texts", "questions", "reviews", "sentences", "translations"]
 
 GOOD, BAD = ["good", "fine", "great", "lovely", "好", "棒"], ["bad", "poor", "awful", "dull", "差", "坏"]
 PLAIN = ["the", "film", "was", "and", "it", "is", "a", "story", "with", "这部", "电影", "我们", "看过"]
@@ -190,6 +190,30 @@ class Folders:
             tokenizer.save_pretrained(out)
         return out
 
+    def low(self, family: str) -> tuple[Path, Path]:
+        """The model that a run with adapters started from, and the run, which keeps its adapter."""
+        base, out = self.empty(family), self.place / f"low-{family}"
+        if not out.exists():
+            data = self.place / "low.jsonl"
+            data.write_text("\n".join(json.dumps(row) for row in reviews(300)), encoding="utf-8")
+            training = replace(TRAINING, steps=30, batch_size=16, evaluate_every=30, optimizer=AdamW(lr=1e-2))
+            tune(FineTuning(model=ModelChoice(start=str(base)), data=LabelledData(train=str(data)), task=Classification(),
+                            lora=LowRank(rank=4, keep="adapter"), training=training, epochs=None), out)  # fmt: skip
+        return base, out
+
+    def embedder(self, family: str) -> Path:
+        """A folder of sentence-transformers, with prompts, that pools as `POOLED` says."""
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer import modules
+
+        out = self.place / f"embedder-{family}"
+        if not out.exists():
+            body = modules.Transformer(str(self.theirs(family, "Model")), max_seq_length=64)
+            parts = [body, modules.Pooling(32, pooling_mode=POOLED[family]), modules.Normalize()]
+            prompts = {"query": "the film: ", "document": "a story: "}
+            SentenceTransformer(modules=parts, prompts=prompts, device="cpu").save(str(out))
+        return out
+
     def adapted(self, family: str) -> tuple[Path, Path]:
         """An adapter of peft beside its base, and the model that peft makes of both, by itself."""
         import transformers
@@ -216,6 +240,7 @@ class Folders:
 
 NAMES = {"bert": "Bert", "roberta": "Roberta", "modernbert": "ModernBert", "gpt2": "GPT2", "llama": "Llama", "t5": "T5",
          "mistral": "Mistral", "qwen2": "Qwen2"}  # fmt: skip
+POOLED = {"bert": "cls", "roberta": "mean", "modernbert": "mean", "gpt2": "lasttoken", "llama": "lasttoken"}
 LABELS = {"SequenceClassification": ("calm", "glad", "sad"),
           "TokenClassification": ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")}  # fmt: skip
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]

@@ -53,14 +53,6 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "en": "a decoder labels a word at its last token, transformers' pipeline reads the first",
         "zh": "解码器在词的最后一个词元上标注，transformers 的 pipeline 读第一个",
     },
-    "in AutoModelForCausalLM": {
-        "en": "the same tokens; eight or more tokens in a row that are no UTF-8 are shown by Trifold as they come",
-        "zh": "词元相同；连续八个以上不成 UTF-8 的词元，Trifold 逐个显示",
-    },
-    "in peft": {
-        "en": "as with `AutoModelForCausalLM`",
-        "zh": "同 `AutoModelForCausalLM`",
-    },
 }
 """By a part of `way tool what family`; said only where not all is the same."""
 PROSE: Mapping[str, str] = {
@@ -100,7 +92,7 @@ so at its start, `trifold.json` holds `"portable": false` with the reasons, and 
 than drop a head.
 
 Adapters: a run with `--lora` is saved with its adapters merged, so every tool above opens it; `lora.keep=adapter` keeps the
-adapter as a folder of peft. How many answers peft gives alike is not counted here yet.
+adapter as a folder of peft too.
 
 ## Models of others, opened by Trifold
 
@@ -109,8 +101,10 @@ them as they are (`trifold classify`, `ask`, `generate`, and `finetune --model F
 
 {in}
 
-A folder of a body without a head, or of sentence-transformers, opens as a model to train from. Marian's folders with
-`source.spm` and `target.spm` open too; their translations are not counted here yet.
+A folder of a body without a head opens as a model to train from. One of sentence-transformers embeds as it is
+(`trifold index build --embedder FOLDER`), with its pooling (`cls`, `mean`, `lasttoken`), prompts and length; further
+modules, such as Dense, are refused by name. Marian's folders with `source.spm` and `target.spm` open too; their
+translations are not counted here yet.
 
 ## Converting
 
@@ -148,8 +142,7 @@ pipeline 用 `aggregation_strategy="first"` 合并单词，用 `"simple"` 合并
 以及 `vaswani` 上的分类、标注与片段问答。用了其中之一的训练在开始时就会说明，`trifold.json` 写有
 `"portable": false` 与原因，`trifold convert` 点名拒绝，而不会丢掉任务头。
 
-适配器：`--lora` 的训练在保存时合并适配器，因此上面的工具都能打开；`lora.keep=adapter` 把适配器另存为 peft 的文件夹。
-peft 的答案有多少相同，这里尚未统计。
+适配器：`--lora` 的训练在保存时合并适配器，因此上面的工具都能打开；`lora.keep=adapter` 还把适配器另存为 peft 的文件夹。
 
 ## 读入别人的模型
 
@@ -158,8 +151,9 @@ transformers 写出的文件夹，权重随机，分词器由 `tokenizers` 库�
 
 {in}
 
-没有任务头的主体，以及 sentence-transformers 的文件夹，可以作为继续训练的起点。带 `source.spm` 与 `target.spm` 的
-Marian 文件夹也能打开，其译文这里尚未统计。
+没有任务头的主体可以作为继续训练的起点。sentence-transformers 的文件夹可直接用于嵌入
+（`trifold index build --embedder 文件夹`），沿用其池化方式（`cls`、`mean`、`lasttoken`）、提示与长度；Dense 等
+其他模块点名拒绝。带 `source.spm` 与 `target.spm` 的 Marian 文件夹也能打开，其译文这里尚未统计。
 
 ## 转换
 

@@ -16,8 +16,17 @@ from tests.shape_checker import ALL, FIRST  # the module is named by --jaxtyping
 torch.set_num_threads(1)  # the models are tiny: more threads only wait for each other
 
 
+WHOLE = {"applications", "docs", "faults"}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shapes", choices=("first", "all"), default="first", help="which calls of a test are checked")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the whole program first, a file that takes long before one that does not, so that no worker waits alone."""
+    items.sort(key=lambda item: WHOLE.isdisjoint(item.path.parts))
 
 
 @pytest.hookimpl(tryfirst=True)

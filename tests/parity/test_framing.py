@@ -104,3 +104,19 @@ def test_a_pair_has_segments_where_the_folders_tokenizer_gives_types(tmp_path: P
     if typed:
         assert found.segments is not None and found.segments[0, : len(ids)].tolist() == said["token_type_ids"]
     assert typed == any(said["token_type_ids"]) == (found.segments is not None)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_texts_that_are_too_long_lose_the_side_that_the_folder_says(tmp_path: Path, side: str) -> None:
+    made = train_tokenizer(["the cat sat on the mat and the dog ran to the sun"] * 9, kind="wordpiece", vocab_size=200)
+    model = Transformer.from_preset("bert", size="tiny", vocab_size=made.vocab_size, num_layers=1)
+    framed = made.framed(made.usual_framing(encoder=True, decoder=False), typed=True)
+    framed.save_pretrained(tmp_path, settings={"truncation_side": side})
+    theirs, ours = transformers.AutoTokenizer.from_pretrained(tmp_path), Tokenizer.from_pretrained(tmp_path)
+    frame = Frame(ours, model.config, 10)
+    for texts in (
+        ["the cat sat on the mat and the dog ran"],
+        ["the cat sat on the mat", "the dog ran to the sun and sat"],
+    ):
+        found = frame.fitted(ours.encode_ids(texts, plain=True), 0).source
+        assert found is not None and found.tolist() == theirs(*texts, truncation=True, max_length=10)["input_ids"]

@@ -71,6 +71,7 @@ class Frame:
         longest = model.max_length
         self.limit = max_length if longest is None else min(max_length, longest)
         self.num_segments, self.typed = model.embedding.num_segments, tokenizer.typed
+        self.keeps_end = tokenizer.settings.get("truncation_side") == "left"
         self.pad = special.pad if special.pad is not None else 0
         ends = special.sep if model.decoder is None else special.eos
         if ends is None:
@@ -95,7 +96,7 @@ class Frame:
         return self.limit - len(around.first) - len(around.middle) * (parts - 1) - len(around.last)
 
     def fit(self, parts: Sequence[Ids]) -> list[Ids]:
-        """The parts cut so that they fit together: always the longest loses a token."""
+        """The parts cut so that they fit together: always the longest loses a token, at the side that the folder says."""
         room = self.room(len(parts))
         sizes = [len(part) for part in parts]
         excess = sum(sizes) - room
@@ -106,7 +107,8 @@ class Frame:
             cut = min(excess, max(sizes[at] - below, 1) if sizes.count(sizes[at]) == 1 else 1)
             sizes[at] -= cut
             excess -= cut
-        return [part[:size] for part, size in zip(parts, sizes, strict=True)]
+        return [part[len(part) - size :] if self.keeps_end else part[:size]
+                for part, size in zip(parts, sizes, strict=True)]  # fmt: skip
 
     def lay(self, parts: Sequence[Ids]) -> tuple[Ids, list[int]]:
         """The ids of all parts with the special tokens around them, and where each part begins."""
