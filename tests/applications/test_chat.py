@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 
 import pytest
@@ -153,3 +154,21 @@ def test_the_template_of_the_model_to_start_from_is_the_one_that_is_tuned_with(t
         tuned.tokenizer.id_to_token(prompt[0]) == "<|user|>"
         and tuned.tokenizer.id_to_token(prompt[-1]) == "<|assistant|>"
     )
+
+
+def test_what_the_folder_says_of_generation_holds_in_talking_and_in_answering(run, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(run, tmp_path / "run")
+    tokenizer = load_fine_tuned(run).tokenizer
+    (letter,) = tokenizer.encode("q").ids.tolist()
+    never = [one for one in range(tokenizer.vocab_size) if one != letter]
+    told = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+    more = {"do_sample": True, "temperature": 0.5, "suppress_tokens": never, "typical_p": 0.9, "max_new_tokens": 3}
+    (folder / "generation_config.json").write_text(json.dumps(told | more), encoding="utf-8")
+    for code, out, err in (talk(monkeypatch, capsys, "hello\n", folder), call(capsys, "generate", folder, "hello")):
+        assert code == 0, err
+        assert out.strip() == "qqq"
+        assert "temperature=0.5" in err and "typical_p" in err
+    ended = told | more | {"eos_token_id": [letter]}
+    (folder / "generation_config.json").write_text(json.dumps(ended), encoding="utf-8")
+    for _, out, _ in (talk(monkeypatch, capsys, "hello\n", folder), call(capsys, "generate", folder, "hello")):
+        assert out.strip() == ""
