@@ -302,7 +302,7 @@ CHECKS = (
     Check("out", 'pipeline("fill-mask")', "tokens", ENCODERS, filled),
     Check("out", "AutoTokenizer", "ids", tuple(PRESETS), framed),
     Check("out", "SentenceTransformer", "vectors", HEADED, ours("embedding", embedded)),
-    Check("out", "peft.PeftModel.from_pretrained", "labels", ("bert", "modernbert", "gpt2", "llama"), lowered),
+    Check("out", "peft.PeftModel.from_pretrained", "labels", ("bert", "gpt2", "llama"), lowered),
     Check("in", "AutoModelForSequenceClassification", "labels", HEADED, theirs("ForSequenceClassification", classified)),
     Check("in", "AutoModelForTokenClassification", "entities", HEADED, theirs("ForTokenClassification", tagged)),
     Check("in", "AutoModelForQuestionAnswering", "spans", HEADED, theirs("ForQuestionAnswering", asked)),
