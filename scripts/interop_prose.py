@@ -40,9 +40,15 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "Trifold 的模型里 `<pad>` 是第一行，且经过学习",
     },
     "ctranslate2 beams vaswani": {"en": "as with greedy search", "zh": "同贪心搜索"},
-    "ctranslate2 beams": {
-        "en": "why is not found out yet; greedy translations are the same",
-        "zh": "原因尚未查明；贪心译文相同",
+    "ctranslate2 beams t5_v1_1": {
+        "en": "under transformers 5 its converter scales the logits of every T5 v1.1, Google's too, as those of v1.0; "
+        "without that it is 100",
+        "zh": "在 transformers 5 下，它的转换器把所有 T5 v1.1（包括 Google 的）的 logits 当作 v1.0 来缩放；"
+        "不缩放则为 100",
+    },
+    "ctranslate2 beams t5": {
+        "en": "its search stops by another rule; with `patience=20` it is 97",
+        "zh": "它的搜索按另一规则停止；`patience=20` 时为 97",
     },
     'pipeline("token-classification") bytes': {
         "en": "transformers takes a token that is only a space for a word of its own; train with "
@@ -82,7 +88,8 @@ side, quantized weights, and code that comes with a model (`auto_map`).
 
 Small models are trained by Trifold on generated texts, in English, Chinese and both, and opened by the tool as they are,
 with no step in between. Taggers are trained with a WordPiece tokenizer; the pipeline joins words by
-`aggregation_strategy="first"`, Chinese characters by `"simple"`.
+`aggregation_strategy="first"`, Chinese characters by `"simple"`. CTranslate2 searches with `patience=5`: with its own 1 it
+stops at the first five finished translations, sooner than transformers does.
 
 {out}
 
@@ -134,7 +141,8 @@ $ {command}
 ## 交出模型
 
 Trifold 在生成的英文、中文与混合文本上训练小模型，工具直接打开，中间没有任何步骤。标注模型用 WordPiece 分词器训练；
-pipeline 用 `aggregation_strategy="first"` 合并单词，用 `"simple"` 合并汉字。
+pipeline 用 `aggregation_strategy="first"` 合并单词，用 `"simple"` 合并汉字。CTranslate2 以
+`patience=5` 搜索：其默认值 1 在得到前五个完整译文时即停止，早于 transformers。
 
 {out}
 
