@@ -1,15 +1,16 @@
 """Lists and objects that somebody wrote out as text, read back: in JSON, in Python's spelling, in numpy's."""
 
 import ast
+import io
 import json
 import re
+import tokenize
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 __all__ = ["listed", "opened"]
 
-UNDIVIDED = re.compile(r"""(?<=['"])\s+(?=['"])""")
-"""Between the texts of a list that numpy wrote: Python would read them as one text."""
 ARRAY = re.compile(r"array\((\[.*?\])(?:,\s*dtype=[\w<>.']+)?\)", re.DOTALL)
 """A list as numpy writes it inside a dictionary, as pandas exports the SQuAD of the hub."""
 NUMBER = re.compile(r"-?\d+\.?0*")
@@ -31,7 +32,7 @@ def opened(value: Any) -> Any:
     for read in readers:
         try:
             found = read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
             continue
         return found if isinstance(found, list | dict) else value
     return value
@@ -48,7 +49,18 @@ def listed(value: Any) -> Any:
 
 
 def _python(text: str) -> Any:
-    return ast.literal_eval(UNDIVIDED.sub(",", ARRAY.sub(r"\1", text)))
+    return ast.literal_eval(_divided(ARRAY.sub(r"\1", text)))
+
+
+def _divided(text: str) -> str:
+    """The text with a comma between texts that follow each other, as numpy writes them: Python would read them as one."""
+    lines = io.StringIO(text).readlines()
+    tokens = [one for one in tokenize.generate_tokens(iter(lines).__next__) if one.type != tokenize.NL]
+    for one, other in reversed(list(pairwise(tokens))):
+        if one.type == other.type == tokenize.STRING:
+            row, column = one.end
+            lines[row - 1] = f"{lines[row - 1][:column]},{lines[row - 1][column:]}"
+    return "".join(lines)
 
 
 def _numbers(text: str) -> list[str]:
@@ -58,6 +70,6 @@ def _numbers(text: str) -> list[str]:
         ValueError: there is something else.
     """
     parts = text[1:-1].split()
-    if not all(map(NUMBER.fullmatch, parts)):
+    if text[0] != "[" or not all(map(NUMBER.fullmatch, parts)):
         raise ValueError(text)
     return [part.partition(".")[0] for part in parts]
