@@ -28,7 +28,7 @@ def opened(value: Any) -> Any:
     text = value.strip()
     if text[:1] + text[-1:] not in ("[]", "{}"):
         return value
-    readers: tuple[Callable[[str], Any], ...] = (json.loads, _python, _numbers)
+    readers: tuple[Callable[[str], Any], ...] = (json.loads, _python, _with_arrays, _numbers)
     for read in readers:
         try:
             found = read(text)
@@ -49,7 +49,12 @@ def listed(value: Any) -> Any:
 
 
 def _python(text: str) -> Any:
-    return ast.literal_eval(_divided(ARRAY.sub(r"\1", text)))
+    return ast.literal_eval(_divided(text))
+
+
+def _with_arrays(text: str) -> Any:
+    """What Python cannot read, for there are numpy's lists in it."""
+    return _python(ARRAY.sub(r"\1", text))
 
 
 def _divided(text: str) -> str:
