@@ -10,7 +10,7 @@ import transformers
 from tests.parity.families import BERT_LIKE
 from trifold.cli.main import main
 from trifold.errors import ModelFileError
-from trifold.tasks import load_fine_tuned
+from trifold.tasks import Embedding, load_fine_tuned
 from trifold.text import Framing, train_tokenizer
 
 TEXTS = ["the cup is red", "今天天气很好 and so on", "a", "the boat " * 40]
@@ -82,6 +82,10 @@ REFUSED = {
                            "Dense"),
     "two ways to pool": ({"pooling": ("mean", "max")}, {}, "['mean', 'max']"),
     "lower case": ({}, {"sentence_bert_config.json": lambda data: {**data, "do_lower_case": True}}, "do_lower_case"),
+    "a setting of a later version": ({}, {"sentence_bert_config.json": lambda data: {**data, "query_length": 32}},
+                                     "query_length = 32"),
+    "another method": ({}, {"sentence_bert_config.json": lambda data: {
+        **data, "modality_config": {"text": {"method": "get_text_features"}}}}, "modality_config.text"),
     "products": ({"similarity_fn_name": "dot"}, {}, "similarity_fn_name = dot"),
     "another place": ({}, {"modules.json": lambda data: [data[0], {**data[1], "path": "../1_Pooling"}]}, "path = "),
     "no list": ({}, {"modules.json": lambda _: {}}, "list was expected"),
@@ -115,5 +119,11 @@ def test_a_folder_embeds_an_index_and_is_trained_on_as_it_is(modules, body, tmp_
     tuned = load_fine_tuned(tmp_path / "run")
     peer = sentence_transformers.SentenceTransformer(str(tmp_path / "run"), device="cpu")
     assert (tuned.task.config.pooling, tuned.task.config.query_prompt) == ("first", "the ")
+    assert tuned.task.config.max_length == Embedding().max_length
+    search = ["index", "search", tmp_path / "kb", "cup", "--embedder"]
+    assert main([str(word) for word in (*search, tmp_path / "theirs")]) == 0
+    told = tmp_path / "theirs" / "config_sentence_transformers.json"
+    told.write_text(told.read_text(encoding="utf-8").replace("the ", "a "), encoding="utf-8")
+    assert main([str(word) for word in (*search, tmp_path / "theirs")]) == 3, "other prompts make other vectors"
     np.testing.assert_allclose(tuned.task.embed(tuned.model, TEXTS, query=True), peer.encode_query(TEXTS), atol=1e-5)
     np.testing.assert_allclose(tuned.task.embed(tuned.model, TEXTS), peer.encode_document(TEXTS), atol=1e-5)

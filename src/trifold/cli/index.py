@@ -27,8 +27,10 @@ class RunEmbedder:
         from trifold.data.rows import file_digest
 
         self.tuned = tuned_for(folder, "embedding")
-        weights = sorted(self.tuned.folder.glob("model*.safetensors"))
-        self.name = " ".join(file_digest(file)[:16] for file in weights)
+        weights, config = sorted(self.tuned.folder.glob("model*.safetensors")), self.tuned.task.config
+        pooling = [] if config.pooling in ("auto", "mean") else [config.pooling]
+        prompts = [repr(one) for one in (config.query_prompt, config.passage_prompt) if one]
+        self.name = " ".join([*(file_digest(file)[:16] for file in weights), *pooling, *prompts])
 
     def embed(self, texts: Any, *, query: bool = False) -> Any:
         """Unit vectors."""

@@ -344,6 +344,8 @@ def _in_units_of(wanted: config.Regression, model: Transformer) -> config.Regres
 def started_from(wanted: TaskConfig, start: str | None) -> TaskConfig:
     """The configuration with what the folder that a run starts from says of it: how an embedder pools, and its prompts.
 
+    How long a text may be stays as the configuration says.
+
     Raises:
         ModelFileError: the folder asks for what is not computed here.
 
@@ -354,7 +356,8 @@ def started_from(wanted: TaskConfig, start: str | None) -> TaskConfig:
     if start is None or not isinstance(wanted, config.Embedding):
         return wanted
     folder = resolve(find_folder(start))
-    return read_sentence_files(folder, wanted) if is_sentence_folder(folder) else wanted
+    found = read_sentence_files(folder, wanted) if is_sentence_folder(folder) else wanted
+    return replace(found, max_length=wanted.max_length)
 
 
 def put_on(model: Transformer, task: Task, start: str | None) -> tuple[str, ...] | None:

@@ -107,8 +107,11 @@ class Frame:
             cut = min(excess, max(sizes[at] - below, 1) if sizes.count(sizes[at]) == 1 else 1)
             sizes[at] -= cut
             excess -= cut
-        return [part[len(part) - size :] if self.keeps_end else part[:size]
-                for part, size in zip(parts, sizes, strict=True)]  # fmt: skip
+        return [self.kept(part, size) for part, size in zip(parts, sizes, strict=True)]
+
+    def kept(self, ids: Ids, size: int) -> Ids:
+        """At most so many tokens of a text, from the side that the folder does not cut."""
+        return ids[max(len(ids) - size, 0) :] if self.keeps_end else ids[:size]
 
     def lay(self, parts: Sequence[Ids]) -> tuple[Ids, list[int]]:
         """The ids of all parts with the special tokens around them, and where each part begins."""

@@ -20,6 +20,12 @@ OLD = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "poo
        "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens": "weightedmean",
        "pooling_mode_lasttoken": "lasttoken"}  # fmt: skip
 """How the ways to pool were named before version 6, each with a yes or no."""
+NEUTRAL = {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"}
+"""Settings of the first module that say how all here are used anyway."""
+TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
+"""The same of its `modality_config` for text; what it says of other kinds of input does not matter."""
+FREE = {"max_seq_length", "modality_config", "model_name_or_path", "tokenizer_name_or_path"}
+"""Settings that are read, or that are names."""
 PASSAGE = ("document", "passage", "corpus")
 """What the prompt of a passage is called."""
 
@@ -84,11 +90,19 @@ def _prompts(told: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _longest(folder: Path) -> list[int]:
-    """How long a text may be, as far as the folder says."""
+    """How long a text may be, as far as the folder says.
+
+    Raises:
+        ModelFileError: another setting of the first module asks for what is not computed here.
+    """
     found = []
-    for path in folder.glob("sentence_*_config.json"):
+    for path in sorted(folder.glob("sentence_*_config.json")):
         data = _read(path)
-        _require(not data.get("do_lower_case"), path, "do_lower_case", True, "false; the tokenizer's own normalizer")
+        for name, value in data.items():
+            usual = NEUTRAL.get(name)
+            _require(not value or name in FREE or value == usual, path, name, value, usual or "null, false")
+        text = dict(data.get("modality_config") or {}).get("text", TEXT)
+        _require(text == TEXT, path, "modality_config.text", text, TEXT)
         longest = data.get("max_seq_length")
         found += [longest] if isinstance(longest, int) and longest > 0 else []
     return found

@@ -26,10 +26,10 @@ BATCH = 32
 
 
 def prompt_ids(frame: Frame, prompt: Ids, room: int) -> list[int]:
-    """A prompt as the model reads it, cut at the end to `room` places."""
+    """A prompt as the model reads it, cut to `room` places."""
     if frame.encoder:
-        return [*prompt[: room - 1].tolist(), frame.end]
-    return [*frame.first, *prompt[: room - len(frame.first)].tolist()]
+        return [*frame.kept(prompt, room - 1).tolist(), frame.end]
+    return [*frame.first, *frame.kept(prompt, room - len(frame.first)).tolist()]
 
 
 def written_example(frame: Frame, prompt: Ids, answer: Ids) -> TrainingExample:
