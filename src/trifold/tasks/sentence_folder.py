@@ -148,7 +148,7 @@ def _read(path: Path, kind: type = dict) -> Any:
     return data
 
 
-def _require(fits: object, path: Path, name: str, given: object, allowed: str) -> None:
+def _require(fits: object, path: Path, name: str, given: object, allowed: object) -> None:
     if not fits:
         raise ModelFileError("task.sentence_module", path=path, name=name, given=given, allowed=allowed)
 
