@@ -55,7 +55,7 @@ class Watch:
         self._heard, self._broken = time.monotonic(), False
         self._seen: dict[str, Any] | None = None
         self._end: DistributedError | None = None
-        self._written = False
+        self._writing, self._written = threading.Lock(), False
         self.host = socket.gethostname()
         self._mine = {"rank": rank, "host": self.host}
         self._store.set(f"who/{rank}", json.dumps([os.getpid(), self.host]))
@@ -106,9 +106,7 @@ class Watch:
         asking = threading.Thread(target=lambda: found.append(self._ask(error)), name="watch", daemon=True)
         asking.start()
         asking.join(LOOK + 2 * GRACE)  # where the machine with the store cannot be reached, no answer comes at all
-        alarm = found[0] if found else self._unreachable()
-        self._write_stacks(alarm)
-        self._end = self._failure(alarm)
+        self._end = self._failure(found[0] if found else self._unreachable())
         return self._end
 
     def _ask(self, error: Exception) -> dict[str, Any]:
@@ -165,6 +163,8 @@ class Watch:
             raise self._end
 
     def _failure(self, alarm: dict[str, Any]) -> DistributedError:
+        """What ends this process; before it does, its stacks are written."""
+        self._write_stacks(alarm)
         failed = DistributedError("training.together_failed", problem=alarm["text"])
         failed.exit_code = alarm["exit_code"]
         failed.told = alarm["rank"] != self.rank and alarm["host"] == self.host
@@ -176,10 +176,12 @@ class Watch:
 
     def _write_stacks(self, alarm: dict[str, Any]) -> None:
         """Where somebody waits in vain, write down where each thread of this process stands, so that one sees what for."""
-        if self._written or not alarm["hangs"] or not self.stacks.parent.is_dir():
+        if not alarm["hangs"] or not self.stacks.parent.is_dir():
             return
-        self._written = True
-        with suppress(OSError):
+        with self._writing, suppress(OSError):  # whoever comes second waits until they are there
+            if self._written:
+                return
+            self._written = True
             self.stacks.mkdir(exist_ok=True)
             with (self.stacks / f"rank-{self.rank:05d}.txt").open("w", encoding="utf-8") as file:
                 file.write(f"{self.host} {os.getpid()} {message(self.doing)}\n")
@@ -206,9 +208,9 @@ class Watch:
             alarm = self._seen or (self._unreachable() if lost else None)
             if alarm is None:
                 continue
-            self._write_stacks(alarm)
+            failure = self._failure(alarm)
             if not self._over.wait(GRACE) and self.at_risk:
-                sys.stderr.write(f"{self._failure(alarm)}\n")
+                sys.stderr.write(f"{failure}\n")
                 os._exit(alarm["exit_code"])
 
 

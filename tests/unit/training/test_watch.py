@@ -70,7 +70,7 @@ def test_where_all_live_and_nobody_is_late_the_connection_is_to_blame(both, monk
     assert "Connection closed" in str(first.explain(RuntimeError("Connection closed by peer")))
 
 
-def test_a_store_that_is_gone_is_said_to_be_gone(both, monkeypatch):
+def test_a_store_that_is_gone_is_said_to_be_gone_and_each_process_writes_where_it_stands(both, tmp_path, monkeypatch):
     monkeypatch.setattr(watch, "LOST", 60.0)
     store, first, second = both
     store.broken = True
@@ -78,6 +78,7 @@ def test_a_store_that_is_gone_is_said_to_be_gone(both, monkeypatch):
         first.put("number", 1)
     with pytest.raises(DistributedError, match="can no longer reach"):
         second.take(["number"])
+    assert sorted(path.name for path in (tmp_path / "stacks").iterdir()) == ["rank-00000.txt", "rank-00001.txt"]
     assert second.alarm("nobody hears it", 1)
 
 
