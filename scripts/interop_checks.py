@@ -162,7 +162,7 @@ def generated(beams: int) -> Callable[[Folders, str, Counts], Found]:
 
 
 def converted(beams: int) -> Callable[[Folders, str, Counts], Found]:
-    """Translations by CTranslate2, with the same number of beams and as much patience as transformers has."""
+    """Translations by CTranslate2 with the same number of beams, of the same length at most."""
 
     def run(folders: Folders, family: str, counts: Counts) -> Found:
         import ctranslate2
@@ -175,9 +175,7 @@ def converted(beams: int) -> Callable[[Folders, str, Counts], Found]:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         rows = [tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"]) for text in sources]
         translator = ctranslate2.Translator(str(place), device="cpu", inter_threads=1, intra_threads=1)
-        found = translator.translate_batch(
-            rows, beam_size=beams, patience=beams, length_penalty=1.0, max_decoding_length=24
-        )
+        found = translator.translate_batch(rows, beam_size=beams, length_penalty=1.0, max_decoding_length=24)
         ids = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]
         return alike(ours, [tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids])
 

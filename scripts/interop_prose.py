@@ -33,22 +33,15 @@ WHATS: Mapping[str, Mapping[str, str]] = {
     "vectors": {"en": "vectors within 1e-4", "zh": "向量之差不超过 1e-4"},
 }
 REASONS: Mapping[str, Mapping[str, str]] = {
-    "ctranslate2 greedy vaswani": {
-        "en": "its Marian loader expects `<pad>` in the last row of the vocabulary, which it drops, and lets the decoder "
-        "begin with a vector of zeros; in Trifold's models `<pad>` is the first row and is learned",
-        "zh": "它的 Marian 加载器以为词表最后一行是 `<pad>` 而把它去掉，并让解码器从零向量开始；"
-        "Trifold 的模型里 `<pad>` 是第一行，且经过学习",
-    },
-    "ctranslate2 beams vaswani": {"en": "as with greedy search", "zh": "同贪心搜索"},
     "ctranslate2 beams t5_v1_1": {
         "en": "under transformers 5 its converter scales the logits of every T5 v1.1, Google's too, as those of v1.0; "
-        "without that it is 100",
+        "which beams feel; without that it is 100",
         "zh": "在 transformers 5 下，它的转换器把所有 T5 v1.1（包括 Google 的）的 logits 当作 v1.0 来缩放；"
-        "不缩放则为 100",
+        "束搜索的结果随之改变；不缩放则为 100",
     },
     "ctranslate2 beams t5": {
-        "en": "its search stops by another rule; with `patience=20` it is 97",
-        "zh": "它的搜索按另一规则停止；`patience=20` 时为 97",
+        "en": "two sentences end otherwise in its search; why is not known",
+        "zh": "有两句在它的搜索中结果不同，原因未明",
     },
     'pipeline("token-classification") bytes': {
         "en": "transformers takes a token that is only a space for a word of its own; train with "

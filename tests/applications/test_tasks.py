@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from trifold.cli.main import main
 from trifold.tasks import load_fine_tuned
+from trifold.text import Tokenizer
 
 GOOD, BAD = "good fine great lovely 好 棒".split(), "bad poor awful dull 差 坏".split()
 FILL = "the film was and it is a story 这 部 电影".split()
@@ -179,7 +181,7 @@ def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset, 
     assert code == 0 and found["answer"] == "kiel" and found["start"] == 17
 
 
-@pytest.mark.parametrize(("preset", "bar", "epochs"), [("vaswani", 80, 12), ("gpt2", 4, 20)])
+@pytest.mark.parametrize(("preset", "bar", "epochs"), [("vaswani", 80, 18), ("gpt2", 4, 20)])
 def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, bar, epochs):
     dice = np.random.default_rng(0)
     words = {"one": "eins", "two": "zwei", "three": "drei", "dog": "Hund", "cat": "Katze", "sees": "sieht"}
@@ -195,6 +197,12 @@ def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, b
     judged = json.loads(out)["judgement"]
     assert judged["metrics"]["bleu"]["value"] > bar > judged["baselines"]["copy"]["bleu"]["value"]
     assert "tok:13a" in judged["signatures"]["bleu"]
+    if preset == "vaswani":  # what Marian's converters take for granted
+        tokenizer, weights = Tokenizer.from_pretrained(tmp_path / "run"), load_file(tmp_path / "run/model.safetensors")
+        assert tokenizer.special.pad == tokenizer.vocab_size - 1
+        table = weights["model.shared.weight"]
+        assert len(table) == tokenizer.vocab_size and not table[-1].any() and table.any(1).sum() == len(table) - 1
+        assert "padding is token" not in err
     for precision in ("float32", "bfloat16", "int8"):
         code, out, _ = call(capsys, "translate", tmp_path / "run", "one dog sees two cat", "--precision", precision)
         assert code == 0 and (out.strip() == "eins Hund sieht zwei Katze" or preset == "gpt2")

@@ -7,6 +7,8 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    GenerationConfig,
     GPT2Config,
     LlamaConfig,
     LogitsProcessorList,
@@ -25,6 +27,8 @@ from trifold.generation.decoding import Decoding
 from trifold.generation.sampling import Sampler, penalize
 from trifold.generation.search import search
 from trifold.presets.pretrained import Transformer
+from trifold.tasks import Record, load_fine_tuned
+from trifold.text import train_tokenizer
 
 
 @pytest.mark.parametrize(
@@ -106,22 +110,45 @@ def _theirs(kind: str) -> PreTrainedModel:
     return model
 
 
-@pytest.mark.parametrize("size", [0, 2])
-@pytest.mark.parametrize("beams", [1, 4])
+def test_a_folder_of_marians_translates_by_all_of_its_generation_settings(tmp_path: Path) -> None:
+    texts = ["the cat sat on a mat", "a dog", "on the mat sat a dog and a cat"]
+    tokenizer = train_tokenizer(texts * 9, kind="character", vocab_size=50, num_sentinels=30)
+    assert tokenizer.vocab_size == 50
+    theirs, own = _theirs("marian"), tokenizer.special
+    ids = {"pad_token_id": own.pad, "eos_token_id": own.eos, "decoder_start_token_id": own.bos}
+    theirs.config.update(ids)
+    theirs.generation_config = GenerationConfig(
+        **ids, num_beams=3, max_length=14, no_repeat_ngram_size=2, early_stopping=True, forced_bos_token_id=9,
+        bad_words_ids=[[own.pad], [10]],
+    )  # fmt: skip
+    theirs.save_pretrained(tmp_path)
+    tokenizer.framed(tokenizer.usual_framing(encoder=True, decoder=True)).save_pretrained(tmp_path)
+    tuned, auto = load_fine_tuned(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    ours = [one.answer for one in tuned.task.predict(tuned.model, [Record((text,)) for text in texts])]
+    for text, answer in zip(texts, ours, strict=True):
+        with torch.no_grad():
+            made = theirs.generate(**auto(text, return_tensors="pt"))[0].tolist()
+        assert made[:2] == [own.bos, 9] and 10 not in made
+        assert answer == tokenizer.decode(made).strip()
+
+
+@pytest.mark.parametrize(
+    ("beams", "size", "early"), [(1, 0, False), (1, 2, False), (4, 0, False), (4, 2, True), (4, 0, True)]
+)
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "marian", "t5"])
 def test_g7_greedy_and_beam_search_give_the_ids_of_transformers(
-    kind: str, beams: int, size: int, tmp_path: Path
+    kind: str, beams: int, size: int, early: bool, tmp_path: Path
 ) -> None:
     theirs = _theirs(kind)
     theirs.save_pretrained(tmp_path)
     ours = Transformer.from_pretrained(tmp_path)
     prompts = [[5, 9, 11, 30], [7], [41, 3, 17, 22, 8, 46], [20, 21]]
     options = {"num_beams": beams, "do_sample": False, "max_new_tokens": 12, "length_penalty": 0.0,
-               "no_repeat_ngram_size": size}  # fmt: skip
+               "no_repeat_ngram_size": size, **({"early_stopping": True} if early else {})}  # fmt: skip
     paired = ours.config.encoder is not None
     sides = ([[0]] * len(prompts), prompts) if paired else (prompts, None)
     found = search(Decoding(ours, *sides), beams=beams, limits=[12] * len(prompts), ends={2}, alpha=0.0,
-                   no_repeat_ngram=size)  # fmt: skip
+                   no_repeat_ngram=size, early_stopping=early)  # fmt: skip
     for row, prompt in enumerate(prompts):
         with torch.no_grad():
             made = theirs.generate(torch.tensor([prompt]), return_dict_in_generate=True, output_scores=True, **options)

@@ -29,11 +29,11 @@ def setting(work: Work, *, trained: bool) -> Setting:
     folder = work.place(f"translation_{'trained' if trained else 'random'}")
     if not (folder / "config.json").exists():
         tokenizer = train_tokenizer([text for pair in train for text in pair], kind="byte_bpe",
-                                    vocab_size=work.pick(full=8000, smoke=300))  # fmt: skip
+                                    vocab_size=work.pick(full=8000, smoke=300), pad_last=True)  # fmt: skip
         torch.manual_seed(0)
         shape = {} if work.smoke else SHAPE
         model = Transformer.from_preset("vaswani", size="tiny", vocab_size=tokenizer.vocab_size, dropout=0.0,
-                                        max_length=128, **shape)  # fmt: skip
+                                        pad=tokenizer.special.pad, max_length=128, **shape)  # fmt: skip
         if trained:
             fast = Muon(lr=5e-3, weight_decay=0.1, adamw=AdamW(lr=3e-3, weight_decay=0.0))
             loop = trainer_of(model, tokenizer, train, work, steps=work.pick(full=300, smoke=3), optimizer=fast)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -109,7 +108,8 @@ def translate_generate(work: Work) -> Measured:
             ids = [[*shared.tokenizer.encode(texts[number]).ids.tolist(), end] for number in chosen]
             batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt")
             with torch.inference_mode():
-                out = model.generate(**batch, num_beams=BEAMS, max_new_tokens=LONGEST, do_sample=False)
+                out = model.generate(**batch, num_beams=BEAMS, early_stopping=True, max_new_tokens=LONGEST,
+                                     do_sample=False)  # fmt: skip
             made |= zip(chosen, (shared.tokenizer.decode(one[1:].tolist()).strip() for one in out), strict=True)
         return [made[number] for number in range(len(texts))]
 
@@ -119,11 +119,12 @@ def translate_generate(work: Work) -> Measured:
 def translate_ctranslate2(work: Work, precision: str = "float32") -> Measured:
     """ctranslate2, which sorts and batches by itself."""
     import ctranslate2
+    from ctranslate2.converters import TransformersConverter
 
     shared = setting(work, trained=True)
     folder = work.place("translation_ctranslate2")
     if not (folder / "model.bin").exists():
-        convert(shared.folder, folder)
+        TransformersConverter(str(shared.folder)).convert(str(folder), force=True)
     translator = ctranslate2.Translator(str(folder), device="cpu", compute_type=precision,
                                         intra_threads=work.threads or torch.get_num_threads())  # fmt: skip
     tokenizer = shared.tokenizer
@@ -137,34 +138,6 @@ def translate_ctranslate2(work: Work, precision: str = "float32") -> Measured:
         return [tokenizer.decode(one).strip() for one in ids]
 
     return timed(shared, translate, precision)
-
-
-def convert(source: Path, target: Path) -> None:
-    """A Marian folder for ctranslate2, which else takes out the padding token that our decoder starts with."""
-    from ctranslate2.converters import transformers as conversion
-
-    class Loader(conversion.MarianMTLoader):
-        def set_config(self, config: Any, model: Any, tokenizer: Any) -> None:
-            super().set_config(config, model, tokenizer)
-            config.decoder_start_token = tokenizer.pad_token
-
-        def set_decoder(self, spec: Any, decoder: Any) -> None:
-            super().set_decoder(spec, decoder)
-            spec.start_from_zero_embedding = False
-
-        def get_vocabulary(self, model: Any, tokenizer: Any) -> list[str]:
-            return conversion.BartLoader.get_vocabulary(self, model, tokenizer)
-
-        def _remove_pad_weights(self, spec: Any) -> None:
-            del spec
-
-    known = conversion._MODEL_LOADERS  # noqa: SLF001 - the converter has no other door
-    usual = known["MarianConfig"]
-    known["MarianConfig"] = Loader()
-    try:
-        conversion.TransformersConverter(str(source)).convert(str(target), force=True)
-    finally:
-        known["MarianConfig"] = usual
 
 
 TRANSLATION = Benchmark(

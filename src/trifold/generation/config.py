@@ -32,6 +32,7 @@ class Sampling(Config):
             section 2.5); 0 for no such rule.
         beams: number of hypotheses kept by beam search; 1 for none.
         length_penalty: exponent of the length that beam search divides log-probabilities by; 0 for none.
+        early_stopping: beam search is over when as many hypotheses as beams have ended, even if a better one may come.
         seed: start of the random numbers of every request, whatever else is in the batch; None: a new one each time.
         stop: strings that end the text; they are not part of it.
         truncate: what happens to a prompt that is longer than the model's context: `never` refuses it; `left` drops tokens
@@ -51,6 +52,7 @@ class Sampling(Config):
     repetition_penalty: Annotated[float, Interval(gt=0, le=100)] = 1.0
     beams: Annotated[int, Interval(ge=1, le=1024)] = 1
     length_penalty: Annotated[float, Interval(ge=0, le=10)] = 0.6
+    early_stopping: bool = False
     seed: Annotated[int, Interval(ge=0, lt=2**63)] | None = None
     stop: tuple[str, ...] = ()
     no_repeat_ngram: Natural = 0

@@ -248,7 +248,7 @@ class Generator:
         with evaluating(self.model):
             decoding, alpha = self._decoding(rows), options.length_penalty
             found = search(decoding, beams=options.beams, limits=limits, ends=self.ends, alpha=alpha, wanted=1,
-                           no_repeat_ngram=options.no_repeat_ngram)  # fmt: skip
+                           no_repeat_ngram=options.no_repeat_ngram, early_stopping=options.early_stopping)  # fmt: skip
         made = []
         for row, limit, (best, *_) in zip(rows, limits, found, strict=True):
             text = self._growing(row, limit, options)

@@ -8,15 +8,19 @@ __all__ = ["Rules", "read_rules"]
 
 NAMES = {"temperature": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p", "num_beams": "beams",
          "repetition_penalty": "repetition_penalty", "no_repeat_ngram_size": "no_repeat_ngram",
-         "length_penalty": "length_penalty", "max_new_tokens": "max_tokens"}  # fmt: skip
+         "length_penalty": "length_penalty", "early_stopping": "early_stopping",
+         "max_new_tokens": "max_tokens"}  # fmt: skip
 """Fields of transformers' generation configuration, and ours of `Sampling`."""
 
 RANDOM = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 """What beam search has no use for."""
 
+BEAMS = ("beams", "length_penalty", "early_stopping")
+"""What only beam search has a use for."""
+
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "begin_suppress_tokens": ([],), "constraints": (), "diversity_penalty": (0,), "dola_layers": (),
-    "early_stopping": (False,), "encoder_no_repeat_ngram_size": (0,), "encoder_repetition_penalty": (1,),
+    "early_stopping": (False, True), "encoder_no_repeat_ngram_size": (0,), "encoder_repetition_penalty": (1,),
     "epsilon_cutoff": (0,), "eta_cutoff": (0,), "exponential_decay_length_penalty": (), "force_words_ids": (),
     "forced_decoder_ids": ([],), "guidance_scale": (1,), "min_length": (0,), "min_new_tokens": (0,),
     "num_beam_groups": (1,), "penalty_alpha": (0,), "renormalize_logits": (False,), "sequence_bias": ({},),
@@ -57,7 +61,7 @@ class Rules:
         if chosen.get("beams", 1) > 1:
             kept = {name: value for name, value in kept.items() if name not in RANDOM}
         elif "beams" in chosen or any(name in chosen for name in RANDOM):
-            kept = {name: value for name, value in kept.items() if name not in ("beams", "length_penalty")}
+            kept = {name: value for name, value in kept.items() if name not in BEAMS}
             if chosen.get("temperature") != 0 and kept.get("temperature") == 0:
                 del kept["temperature"]
         return {**kept, **chosen}
@@ -99,7 +103,7 @@ def _sampling(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         left_out = [name for name in RANDOM if found.get(name, 1) not in (0, 1) and data.get("do_sample")]
         found = {name: value for name, value in found.items() if name not in RANDOM}
         return {**found, "length_penalty": max(float(found.get("length_penalty", 1.0)), 0.0)}, left_out
-    found = {name: value for name, value in found.items() if name not in ("beams", "length_penalty")}
+    found = {name: value for name, value in found.items() if name not in BEAMS}
     if data.get("do_sample") is False:
         found = {name: value for name, value in found.items() if name not in ("temperature", "top_k", "top_p", "min_p")}
         found["temperature"] = 0.0

@@ -58,14 +58,15 @@ class _Task:
     """The search for one prompt: its live beams, the finished hypotheses, and how far it may go.
 
     A beam lives as `(ids, totals)`. The search is over when `width` hypotheses have ended and no live beam, at its
-    present length, scores above the worst of them; when no live beam can end above the worst of those that are asked
-    for; or at `limit` tokens, where live beams count as they stand.
+    present length, scores above the worst of them (`early`: in any case); when no live beam can end above the worst of
+    those that are asked for; or at `limit` tokens, where live beams count as they stand.
     """
 
     width: int
     limit: int
     alpha: float
     wanted: int
+    early: bool
     live: list[tuple[tuple[int, ...], tuple[float, ...]]]
     prompt: Sequence[int] = ()
     finished: list[Hypothesis] = field(default_factory=list)
@@ -108,7 +109,7 @@ class _Task:
             return False
         longest = normalize(totals[-1], self.limit, self.alpha)  # a total only falls, and counts least at full length
         present = normalize(totals[-1], len(ids), self.alpha)
-        full = len(self.finished) == self.width and present <= self.finished[-1].score
+        full = len(self.finished) == self.width and (self.early or present <= self.finished[-1].score)
         return full or longest < self.finished[self.wanted - 1].score
 
 
@@ -122,8 +123,11 @@ def search(
     alpha: float,
     wanted: int | None = None,
     no_repeat_ngram: int = 0,
+    early_stopping: bool = False,
 ) -> list[list[Hypothesis]]:
     """Search the best continuations of each row.
+
+    Tokens that the decoding suppresses are not written, but count when probabilities are worked out, as in transformers.
 
     Args:
         decoding: the rows, not yet started.
@@ -133,22 +137,24 @@ def search(
         alpha: exponent of the length normalisation.
         wanted: how many hypotheses are asked for, which are then the best; None for as many as there are beams.
         no_repeat_ngram: no run of so many tokens occurs twice in a text; 0 for no such rule.
+        early_stopping: whether a search is over when `beams` hypotheses have ended.
 
     Returns:
         For each row at most `beams` hypotheses, best first.
     """
+    never, decoding.suppressed = decoding.suppressed, []
     logits = decoding.start()
-    device = logits.device
+    device, silent = logits.device, torch.tensor(sorted(never), dtype=torch.int64, device=logits.device)
     logits = logits[decoding.branch(beams)]
     empty = ((), ())
-    tasks = [_Task(beams, limit, alpha, wanted or beams, [empty] * beams, prompt)
+    tasks = [_Task(beams, limit, alpha, wanted or beams, early_stopping, [empty] * beams, prompt)
              for limit, prompt in zip(limits, decoding.prompts, strict=True)]  # fmt: skip
     active = list(tasks)
     totals = torch.full((len(active), beams), float("-inf"), dtype=torch.float64, device=device)
     totals[:, 0] = 0.0  # all beams start equal: one speaks for all
     while True:
         banned = [ids for task in active for ids in task.banned(no_repeat_ngram)] if no_repeat_ngram else []
-        candidates = _rank(logits, totals, beams * (1 + len(ends)), banned)
+        candidates = _rank(logits, totals, beams * (1 + len(ends)), banned, silent)
         chosen = [task.advance(options, ends) for task, options in zip(active, candidates, strict=True)]
         kept = [place for place, task in enumerate(active) if not task.done]
         if not kept:
@@ -166,11 +172,14 @@ def _rank(
     logits: Float[Tensor, "rows vocab"],
     totals: Float[Tensor, "prompts beams"],
     count: int,
-    banned: Sequence[set[int]] = (),
+    banned: Sequence[set[int]],
+    never: Int[Tensor, " silent"],
 ) -> list[list[tuple[float, int, int]]]:
     """The best `count` continuations of each prompt as `(total, beam, token)`, best first; none that its row bans."""
-    least = min(count + max(map(len, banned), default=0), logits.shape[-1])
+    least = min(count + len(never) + max(map(len, banned), default=0), logits.shape[-1])
     values, tokens = _best(logits.float(), least)
+    if len(never):
+        values.masked_fill_(torch.isin(tokens, never), float("-inf"))
     for row, forbidden in enumerate(banned):
         if len(forbidden) >= logits.shape[-1]:
             continue  # nothing else is left

@@ -172,10 +172,14 @@ class Stack(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embedding(Config):
-    """Token vectors times `scale`, plus positions and segments, normed; `num_segments` 0 means no segments."""
+    """Token vectors times `scale`, plus positions and segments, normed; `num_segments` 0 means no segments.
+
+    `padding`: the token whose vector is zero and stays so, as Marian's decoder starts from it; None: all are trained.
+    """
 
     position: Annotated[Learned | Sinusoidal, TAGGED] | None = None
     scale: float = 1.0
+    padding: Natural | None = None
     num_segments: Natural = 0
     norm: Norm | None = None
     dropout: Chance = 0.0

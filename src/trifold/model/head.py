@@ -14,12 +14,15 @@ class Head(nn.Module):
     """`weight (norm(activation(dense x)) * scale) + bias`, with the embedding's weight where the two are tied.
 
     `transform` and `output` stand apart so that a loss can compute logits in pieces and never hold them all.
+
+    Attributes:
+        silent: the row of a tied weight that stays zero, to which a loss gives no gradient; None where there is none.
     """
 
     def __init__(self, transformer: config.Transformer, embedding: nn.Embedding) -> None:
         super().__init__()
         head, width = transformer.head, transformer.d_model
-        self.scale = head.scale
+        self.scale, self.silent = head.scale, transformer.embedding.padding if head.tied else None
         self.activation = activate(head.activation or "identity")
         self.dense = Linear(width, width, bias=head.dense_bias) if head.activation else nn.Identity()
         self.norm = build_norm(head.norm, width)

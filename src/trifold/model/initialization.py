@@ -32,6 +32,8 @@ def initialize(model: nn.Module, transformer: config.Transformer) -> None:
     for path, module in model.named_modules():  # after the heads, so that a tied weight is an embedding
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=_embedding_std(chosen, path, transformer))
+            if module.padding_idx is not None:
+                nn.init.zeros_(module.weight[module.padding_idx])
 
 
 def _std(chosen: config.Initialization, name: str, module: nn.Linear, transformer: config.Transformer) -> float:

@@ -28,7 +28,7 @@ class Embedding(nn.Module):
         super().__init__()
         embedding, width = transformer.embedding, transformer.d_model
         self.scale = embedding.scale
-        self.tokens = nn.Embedding(transformer.vocab_size, width)
+        self.tokens = nn.Embedding(transformer.vocab_size, width, padding_idx=embedding.padding)
         self.position, self.offset = None, 0
         match embedding.position:
             case config.Learned(max_length=length, offset=offset):
@@ -45,8 +45,7 @@ class Embedding(nn.Module):
         if self.position is not None:
             x = x + self.position(layout.positions + self.offset).to(x.dtype)
         if self.segments is not None:
-            segments = torch.zeros_like(tokens) if layout.segments is None else layout.segments
-            x = x + self.segments(segments)
+            x = x + self.segments(torch.zeros_like(tokens) if layout.segments is None else layout.segments)
         return self.dropout(self.norm(x))
 
 
@@ -152,8 +151,7 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "batch seq d_model"]:
         """The decoder's hidden states; with a cache, of the newest tokens only, which follow those it holds."""
         assert self.decoder is not None, "this model has no decoder"
-        start = cache.length if cache is not None else 0
-        layout = layout or Layout.whole(*tokens.shape, start=start, device=tokens.device)
+        layout = layout or Layout.whole(*tokens.shape, start=cache.length if cache else 0, device=tokens.device)
         if memory is not None and memory_layout is None:
             memory_layout = Layout.whole(*memory.shape[:2], device=memory.device)
         x = self.embedding(tokens, layout)

@@ -3,6 +3,8 @@
 Axes: N places with a label, D d_model, V vocabulary.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -58,7 +60,7 @@ def sum_cross_entropy(
     chosen, targets = _select(hidden, labels)
     if len(targets) == 0:
         return hidden.sum() * 0.0, 0
-    output, wish = head.output, (targets, smoothing)
+    output, wish = head.output, _Wish(targets, smoothing, head.silent)
     return _LinearCrossEntropy.apply(head.transform(chosen), output.weight, output.bias, wish), len(targets)
 
 
@@ -88,6 +90,14 @@ def _rows(elements: int, vocab_size: int) -> int:
 
 def _log_softmax(logits: Tensor) -> Tensor:
     return torch.log_softmax(logits, dim=-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+class _Wish(NamedTuple):
+    """The labels, how much of their probability is spread, and the row of the weight that takes no gradient."""
+
+    labels: Tensor
+    smoothing: float
+    silent: int | None
 
 
 class _Loss:
@@ -131,9 +141,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, wish: tuple[Tensor, float]
+        ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, wish: _Wish
     ) -> Tensor:
-        labels, smoothing = wish
         exact = torch.promote_types(x.dtype, torch.float32)
         wants = [part is not None and part.requires_grad for part in (x, weight, bias)]
         count, x = len(x), _fill(x)
@@ -143,15 +152,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ]
         size = min(max(_rows(SPAN_ELEMENTS, len(weight)) // GRAIN, 1) * GRAIN, SPAN_ROWS, len(x))
         room = x.new_empty(size, len(weight))
-        loss = _Loss(room, smoothing)
+        loss = _Loss(room, wish.smoothing)
         for start in range(0, len(x), size):
-            part, wanted = x[start : start + size], labels[start : start + size]
+            part, wanted = x[start : start + size], wish.labels[start : start + size]
             logits = room[: len(part)]
             _multiply(part, weight, bias, logits)
             loss.add(logits[: len(wanted)], wanted, differentiate=any(wants))
             logits[len(wanted) :] = 0.0
             _accumulate(grads, logits, part, weight, start)
         grads[0] = None if grads[0] is None else grads[0][:count]
+        if grads[1] is not None and wish.silent is not None:
+            grads[1][wish.silent] = 0.0
         ctx.save_for_backward(*grads)  # type: ignore[arg-type] - None may be saved
         ctx.dtypes = (x.dtype, weight.dtype, weight.dtype)  # type: ignore[attr-defined]
         return loss.total

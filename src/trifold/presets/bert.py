@@ -214,4 +214,5 @@ ROBERTA = replace(
     prefix="roberta.",
     table="roberta.embeddings.word_embeddings.weight",
     output="lm_head.decoder.weight",
+    of_padding=lambda pad: {"offset": pad + 1},
 )

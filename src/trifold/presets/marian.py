@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trifold.checkpoint import Entry, KeyMap, numbered
-from trifold.config import Chance, Config, Count, Positive, require
+from trifold.config import Chance, Config, Count, Natural, Positive, require
 from trifold.model import config
 from trifold.presets.field import Fields
 from trifold.presets.preset import Preset
@@ -32,7 +32,8 @@ class Dials(Config):
     """What one may turn.
 
     `d_ff` None is four times the width; what the decoder has None for is as in the encoder; `scale_embedding`
-    multiplies tokens by the root of the width; `tied` False gives the head a matrix of its own.
+    multiplies tokens by the root of the width; `tied` False gives the head a matrix of its own; the vector of token `pad`,
+    which the decoder starts from, is zero and stays so, as Marian's converters take for granted.
     """
 
     num_layers: Count = 6
@@ -44,6 +45,7 @@ class Dials(Config):
     decoder_d_ff: Count | None = None
     max_length: Count = 1024
     vocab_size: Count = 37000
+    pad: Natural | None = None
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "relu"
     scale_embedding: bool = True
     tied: bool = True
@@ -57,6 +59,8 @@ class Dials(Config):
         for name in ("num_heads", "num_decoder_heads"):
             heads = getattr(self, name) or 1
             require(self.d_model % heads == self.d_model % 2 == 0, where=name, given=heads, allowed=allowed)
+        pad = self.pad or 0
+        require(pad < self.vocab_size, where="pad", given=pad, allowed=f"less than vocab_size = {self.vocab_size}")
         deepest = max(self.num_layers, self.num_decoder_layers or 0)
         require(deepest <= 1024, where="num_layers", given=deepest, allowed="1 to 1024")
 
@@ -100,6 +104,7 @@ def build(dials: Dials) -> config.Transformer:
         embedding=config.Embedding(
             position=config.Sinusoidal(max_length=dials.max_length),
             scale=dials.d_model**0.5 if dials.scale_embedding else 1.0,
+            padding=dials.pad,
             dropout=dials.dropout,
         ),
         encoder=config.Stack(blocks=(reads,) * dials.num_layers),
@@ -154,14 +159,14 @@ FIELDS = Fields(
         "encoder_layers": 12, "decoder_layers": 12, "d_model": 1024, "encoder_attention_heads": 16,
         "decoder_attention_heads": 16, "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096,
         "max_position_embeddings": 1024, "vocab_size": 58101, "dropout": 0.1, "attention_dropout": 0.0,
-        "init_std": 0.02, "scale_embedding": False, "activation_function": "gelu",
+        "init_std": 0.02, "scale_embedding": False, "activation_function": "gelu", "pad_token_id": 58100,
     },
     plain={
         "encoder_layers": "num_layers", "decoder_layers": "num_decoder_layers", "d_model": "d_model",
         "encoder_attention_heads": "num_heads", "decoder_attention_heads": "num_decoder_heads",
         "encoder_ffn_dim": "d_ff", "decoder_ffn_dim": "decoder_d_ff", "max_position_embeddings": "max_length",
         "vocab_size": "vocab_size", "dropout": "dropout", "attention_dropout": "attention_dropout",
-        "init_std": "std", "scale_embedding": "scale_embedding",
+        "init_std": "std", "scale_embedding": "scale_embedding", "pad_token_id": "pad",
     },
     activations={"activation_function": "activation"},
     fixed={
@@ -206,4 +211,6 @@ PRESET = Preset(
     table="model.shared.weight",
     output="lm_head.weight",
     objective="sequence_to_sequence",
+    of_padding=lambda pad: {"pad": pad},
+    pad_last=True,
 )

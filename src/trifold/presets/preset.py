@@ -43,6 +43,8 @@ class Preset:
         objective: the objective it was published with.
         write: dials to the fields of that configuration that are no dial under another name, without special ids.
         read: fields, absent ones filled in, to the values of the dials that are no field under another name.
+        of_padding: the tokenizer's padding id to the dials that follow from it.
+        pad_last: whether other tools take the last token for padding, as Marian has it.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Preset:
     objective: Literal["causal", "masked", "denoising", "sequence_to_sequence"]
     write: Callable[[Any], dict[str, Any]] = _nothing
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing
+    of_padding: Callable[[int], dict[str, Any]] = _nothing
+    pad_last: bool = False
 
     def __deepcopy__(self, memo: object) -> "Preset":
         """Itself: nothing of it changes, and a copy of a model is of the same family."""

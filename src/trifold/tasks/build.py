@@ -207,7 +207,7 @@ def save_modules(task: Task, folder: Path, width: int) -> None:
 def remarks(task: Task, settings: Sequence[str]) -> list[str]:
     """What to say about a task before it is trained: what others cannot open, how tags are counted."""
     portable = [message("task.note_not_portable", settings=", ".join(settings))] if settings else []
-    return portable + (task.remarks() if isinstance(task, TaggingTask | SpanQATask) else [])
+    return portable + (task.remarks() if isinstance(task, TaggingTask | SpanQATask | TranslationTask) else [])
 
 
 def is_fine_tuned(path: str | Path) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from trifold.config import TAGGED, Config, Count, Fraction, Positive, require
+from trifold.config import TAGGED, Config, Count, Fraction, Natural, Positive, require
 
 __all__ = [
     "Classification",
@@ -175,6 +175,8 @@ class Translation(Config):
     Attributes:
         beams: hypotheses of beam search; 1 is greedy.
         length_penalty: exponent of its length normalisation.
+        early_stopping: the search is over when as many hypotheses as beams have ended, even if a better one may come.
+        no_repeat_ngram: no run of so many tokens occurs twice in a translation; 0 for no such rule.
         label_smoothing: share of probability spread over all tokens (Szegedy et al. 2016).
         max_length: longest side in tokens.
         max_tokens: most tokens of a translation; None for `max_length`.
@@ -188,6 +190,8 @@ class Translation(Config):
     kind: Literal["translation"] = "translation"
     beams: Annotated[int, Interval(ge=1, le=64)] = 5
     length_penalty: Annotated[float, Interval(ge=0, le=10)] = 1.0
+    early_stopping: bool = True
+    no_repeat_ngram: Natural = 0
     label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.1
     max_length: Count = 128
     max_tokens: Count | None = None

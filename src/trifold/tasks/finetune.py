@@ -322,7 +322,7 @@ def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Tran
         tokenizer = Tokenizer.from_pretrained(out / "tokenizer")
     else:
         texts = (text for row in rows for value in row.values.values() for text in _texts_in(value))
-        tokenizer = learn_tokenizer(texts, tokens)
+        tokenizer = learn_tokenizer(texts, tokens, choice)
         tokenizer.save_pretrained(out / "tokenizer")
     preset, dials, shape = choose_model(choice, tokenizer.vocab_size, pad=tokenizer.special.pad)
     return Transformer(shape, preset=preset, dials=dials), tokenizer

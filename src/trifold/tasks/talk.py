@@ -13,6 +13,7 @@ from trifold.tasks.build import is_fine_tuned, load_fine_tuned
 from trifold.tasks.config import Generation
 from trifold.tasks.conversation import Turn, is_conversation
 from trifold.tasks.generation import MESSAGES, GenerationTask
+from trifold.tasks.writing import open_writer
 from trifold.text import Tokenizer
 
 __all__ = ["Talk", "conversation_ids", "open_chat_model"]
@@ -60,7 +61,7 @@ class Talk:
         Raises:
             ModelFileError: the chat template refuses the conversation.
         """
-        task, frame = self.task, self.task.frame
+        task = self.task
         before = [*self.turns, Turn("user", text)]
         room = task.prompt_room(sampling)
         kept, cut = task.fit(before, room)
@@ -68,8 +69,7 @@ class Talk:
         self.cut = cut and kept[-1] != before[-1]
         self.turns = kept
         row = task.prompt(kept, room)
-        ends, start = {frame.end, *task.format.ends, *self.rules.ends}, frame.pad if frame.encoder else None
-        generator = Generator(self.model, task.tokenizer, start=start, ends=ends, rules=self.rules)
+        generator = open_writer(self.model, task.tokenizer, task.frame, task.format.ends)
         pieces: list[str] = []
         try:
             for piece in generator.stream(row, sampling):

@@ -11,6 +11,7 @@ from trifold.evaluation.metric import Tally, bleu, chrf
 from trifold.example import TrainingExample
 from trifold.generation import Sampling
 from trifold.generation.rules import read_rules
+from trifold.locale import message
 from trifold.model import Transformer
 from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
@@ -44,8 +45,13 @@ class TranslationTask:
     head = None
 
     def __init__(self, config: Translation, tokenizer: Tokenizer, model: Any) -> None:
-        self.config, self.tokenizer = config, tokenizer
+        self.config, self.tokenizer, self.model = config, tokenizer, model
         self.frame = Frame(tokenizer, model, config.max_length)
+
+    def remarks(self) -> list[str]:
+        """Where a model of Marian's kind has its padding elsewhere than its converters take it to be."""
+        pad, size = self.model.embedding.padding, self.model.vocab_size
+        return [] if pad in (None, size - 1) else [message("task.note_padding", pad=pad, size=size)]
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Source and, where the file has it, target."""
@@ -72,9 +78,10 @@ class TranslationTask:
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The best translation that beam search finds."""
-        beams = self.config.beams
-        penalty = {"length_penalty": self.config.length_penalty} if beams > 1 else {}
-        sampling = Sampling(temperature=0.0, beams=beams, max_tokens=self.config.max_tokens, **penalty)  # type: ignore[arg-type]
+        config = self.config
+        search = {"length_penalty": config.length_penalty, "early_stopping": config.early_stopping}
+        sampling = Sampling(temperature=0.0, beams=config.beams, max_tokens=config.max_tokens,
+                            no_repeat_ngram=config.no_repeat_ngram, **(search if config.beams > 1 else {}))  # type: ignore[arg-type] # fmt: skip
         encoded = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
         room = self.frame.limit if self.frame.encoder else max(self.frame.limit // 2, 1)
         rows = [prompt_ids(self.frame, ids, room) for ids in encoded]
@@ -88,8 +95,10 @@ class TranslationTask:
         """
         never = {name: before[name] for name in ("bad_words_ids", "suppress_tokens") if name in before}
         longest = min(self.config.max_tokens or self.frame.limit, self.frame.limit) + 1
-        return {**never, "num_beams": self.config.beams, "length_penalty": self.config.length_penalty,
-                "early_stopping": False, "do_sample": False, "max_length": longest}  # fmt: skip
+        early = self.config.early_stopping and self.config.beams > 1
+        once = {"no_repeat_ngram_size": self.config.no_repeat_ngram} if self.config.no_repeat_ngram else {}
+        return {**never, **once, "num_beams": self.config.beams, "length_penalty": self.config.length_penalty,
+                "early_stopping": early, "do_sample": False, "max_length": longest}  # fmt: skip
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """SacreBLEU's BLEU and chrF."""
@@ -115,6 +124,9 @@ def translation_as(generation: Mapping[str, Any], longest: int | None) -> Transl
         4
     """
     rules = read_rules(generation)
-    asked, most = rules.sampling, None if rules.longest is None else rules.longest - 1  # the start token counts
+    asked, first = rules.sampling, 1 + len(rules.forced)  # the start token counts, and what is forced
+    most = None if rules.longest is None else max(rules.longest - first, 1)
     return Translation(beams=int(asked.get("beams", 1)), length_penalty=float(asked.get("length_penalty", 1.0)),
+                       early_stopping=bool(asked.get("early_stopping", False)),
+                       no_repeat_ngram=int(asked.get("no_repeat_ngram", 0)),
                        max_length=longest or 512, max_tokens=asked.get("max_tokens", most))  # fmt: skip

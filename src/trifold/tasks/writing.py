@@ -15,12 +15,12 @@ from trifold.batch import IGNORED
 from trifold.errors import ConfigError
 from trifold.example import Ids, TrainingExample
 from trifold.generation import Generation, Generator, Sampling
-from trifold.generation.rules import Rules, read_rules
+from trifold.generation.rules import read_rules
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.frame import Frame
 from trifold.text import Tokenizer
 
-__all__ = ["prompt_ids", "write_answers", "written_example"]
+__all__ = ["open_writer", "prompt_ids", "write_answers", "written_example"]
 
 BATCH = 32
 
@@ -51,6 +51,19 @@ def written_example(frame: Frame, prompt: Ids, answer: Ids) -> TrainingExample:
     return TrainingExample(labels=labels, target=ids[:-1])
 
 
+def open_writer(model: Transformer, tokenizer: Tokenizer, frame: Frame, ends: Collection[int] = ()) -> Generator:
+    """What goes on after the prompts of a task, by the rules of the model's folder.
+
+    Args:
+        model: that writes.
+        tokenizer: of the model.
+        frame: of the task.
+        ends: tokens that end an answer beside the frame's and the folder's.
+    """
+    rules = read_rules(model.generation)
+    return Generator(model, tokenizer, ends={frame.end, *ends, *rules.ends}, rules=rules)
+
+
 def write_answers(
     model: Transformer,
     tokenizer: Tokenizer,
@@ -72,9 +85,7 @@ def write_answers(
         sampling: how to choose tokens.
         ends: tokens that end an answer beside the frame's.
     """
-    rules, first = read_rules(model.generation), frame.pad if frame.encoder else None
-    never, stops = Rules(suppressed=rules.suppressed), {frame.end, *ends, *rules.ends}
-    generator = Generator(model, tokenizer, start=first, ends=stops, rules=never)
+    generator = open_writer(model, tokenizer, frame, ends)
     made: list[Generation | None] = [None] * len(rows)
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     for start in range(0, len(order), BATCH):

@@ -41,6 +41,7 @@ def train_tokenizer(  # noqa: PLR0913 - options that have nothing to do with one
     max_characters: int | None = None,
     special_tokens: Sequence[str] = (),
     user_tokens: Sequence[str] = (),
+    pad_last: bool = False,
 ) -> Tokenizer:
     """Train a tokenizer.
 
@@ -62,6 +63,7 @@ def train_tokenizer(  # noqa: PLR0913 - options that have nothing to do with one
         max_characters: cap of the sample; None for 12 million (4 million for `unigram`).
         special_tokens: further tokens that stand for no text, such as `<|im_start|>`; their spelling in a text is text.
         user_tokens: pieces of text that are always one token, such as `GPT-4` or a product's name.
+        pad_last: padding gets the last id instead of the first, where Marian's models have it.
 
     Raises:
         DataError: there is no text, or `vocab_size` is too small for the characters of `unigram` or `character`.
@@ -78,15 +80,16 @@ def train_tokenizer(  # noqa: PLR0913 - options that have nothing to do with one
     roles = _roles(kind)
     given = [*roles.values(), *(f"<extra_id_{number}>" for number in range(num_sentinels))]
     _check_own_tokens(given, [*special_tokens, *user_tokens], vocab_size)
-    specials = [*given, *special_tokens]
+    specials = [token for token in (*given, *special_tokens) if not (pad_last and token == roles["pad"])]
     backend = _untrained(kind, roles)
     steps = _normalization(kind, lowercase=lowercase, nfc=nfc, fold_width=fold_width)
     if steps:
         backend.normalizer = normalizers.Sequence(steps)
     ways = {"character": _learn_characters, "wordpiece": _learn_pieces, "unigram": _learn_unigrams,
             "byte_bpe": _learn_byte_merges, "bpe": _learn_letter_merges}  # fmt: skip
-    ways[kind](backend, kept, vocab_size - len(user_tokens), specials)
+    ways[kind](backend, kept, vocab_size - len(user_tokens) - pad_last, specials)
     backend.add_tokens([AddedToken(token, normalized=False) for token in user_tokens])
+    backend.add_special_tokens([AddedToken(roles["pad"], normalized=False)])  # does nothing where it is there
     if kind in ("bpe", "unigram"):
         backend.decoder = decoders.Metaspace(prepend_scheme="never")
     backend = Backend.from_str(backend.to_str())  # what is saved and what is in memory are then one and the same

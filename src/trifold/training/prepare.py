@@ -149,22 +149,24 @@ def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
         return Tokenizer.from_pretrained(made)
     tell("tokenizer", {"kind": choice.kind, "vocab_size": choice.vocab_size})
     texts = (text for example in _examples(experiment.data, experiment.data.paths) for text in example)
-    tokenizer = learn_tokenizer(texts, choice)
+    tokenizer = learn_tokenizer(texts, choice, experiment.model)
     working = made.with_name(f".{made.name}.{os.getpid()}.tmp")
     tokenizer.save_pretrained(working)
     working.rename(made)  # whole or not there, should the process die
     return tokenizer
 
 
-def learn_tokenizer(texts: Iterable[str], choice: TokenizerChoice) -> Tokenizer:
-    """The tokenizer that a run asks for, trained on texts.
+def learn_tokenizer(texts: Iterable[str], choice: TokenizerChoice, model: ModelChoice) -> Tokenizer:
+    """The tokenizer that a run asks for, trained on texts, for a model of that family.
 
     Raises:
         DataError: there is no text, or the vocabulary is too small.
+        ConfigError: an unknown family.
 
     Example:
-        >>> learn_tokenizer(["to be or not to be"], TokenizerChoice(kind="character", vocab_size=200)).kind
-        'character'
+        >>> characters = TokenizerChoice(kind="character", vocab_size=200)
+        >>> learn_tokenizer(["to be or not to be"], characters, ModelChoice(preset="gpt2")).special.pad
+        0
     """
     return train_tokenizer(
         texts,
@@ -173,6 +175,7 @@ def learn_tokenizer(texts: Iterable[str], choice: TokenizerChoice) -> Tokenizer:
         lowercase=choice.lowercase,
         special_tokens=choice.special_tokens,
         user_tokens=choice.user_tokens,
+        pad_last=find_preset(model.preset or "").pad_last,
     )
 
 
@@ -192,15 +195,13 @@ def choose_model(
 ) -> tuple[Preset, Config, model_config.Transformer]:
     """Family, dials and configuration for a vocabulary of that size (unless the dials say their own).
 
-    `pad` is the tokenizer's padding id: RoBERTa counts its positions from the id after it.
+    `pad` is the tokenizer's padding id: RoBERTa counts its positions from it, Marian keeps its vector zero.
 
     Raises:
         ConfigError: an unknown family, size or dial, or a value out of range.
     """
     preset = find_preset(choice.preset or "")
-    known = {"vocab_size": vocab_size}
-    if preset.model_type == "roberta" and pad is not None:
-        known["offset"] = pad + 1
+    known = {"vocab_size": vocab_size, **(preset.of_padding(pad) if pad is not None else {})}
     dials = preset.choose(choice.size, {**known, **choice.dials})
     return preset, dials, preset.build(dials)
 

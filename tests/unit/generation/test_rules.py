@@ -19,6 +19,11 @@ def test_values_become_defaults_and_options_go_before_them() -> None:
     assert found.sampling_with({"temperature": 0.0})["temperature"] == 0.0
     assert found.sampling_with({"beams": 3}) == {"max_tokens": 7, "beams": 3}
     beams = read_rules({"num_beams": 4, "temperature": 1.0})
+    for early in (True, False):
+        asked = read_rules({"num_beams": 4, "early_stopping": early})
+        assert Sampling(**asked.sampling_with({})).early_stopping is early and not asked.left_out
+        assert "early_stopping" not in asked.sampling_with({"beams": 1})
+    assert read_rules({"num_beams": 4, "early_stopping": "never"}).left_out == ("early_stopping",)
     assert Sampling(**beams.sampling_with({})).beams == 4 and beams.sampling["length_penalty"] == 1.0
     assert Sampling(**beams.sampling_with({"top_k": 5})).beams == 1
     assert read_rules({"do_sample": False, "temperature": 0.7}).sampling == {"temperature": 0.0}

@@ -70,6 +70,21 @@ def test_bfloat16_is_near_float64_with_more_places_than_are_met_at_once(smoothin
         assert float((one.double() - other.double()).norm()) < 0.02 * float(one.norm())
 
 
+@pytest.mark.parametrize("chunk", [11, 2**22])
+def test_the_row_of_a_vector_that_stays_zero_gets_no_gradient_and_the_others_their_own(monkeypatch, chunk):
+    monkeypatch.setattr(cross_entropy, "CHUNK_ELEMENTS", chunk)
+    head, hidden = make_head(tied=True, bias=True), torch.randn(2, 30, 4, dtype=torch.float64)
+    labels = torch.randint(0, 10, (2, 30))
+    found = []
+    for silent in (None, 10):
+        head.silent = silent
+        loss, _ = sum_cross_entropy(head, hidden, labels, smoothing=0.1)
+        found.append((loss, *torch.autograd.grad(loss, [head.output.weight, head.output.bias])))
+    (whole, weight, bias), (same, spared, other) = found
+    assert same == whole and torch.equal(bias, other)
+    assert weight[10].any() and not spared[10].any() and torch.equal(spared[:10], weight[:10])
+
+
 def test_a22_no_label_at_all_is_zero_with_zero_gradient():
     head = make_head(tied=False, bias=True)
     hidden = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
