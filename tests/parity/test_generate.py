@@ -125,6 +125,9 @@ def test_a_folder_of_marians_translates_by_all_of_its_generation_settings(tmp_pa
     tokenizer.framed(tokenizer.usual_framing(encoder=True, decoder=True)).save_pretrained(tmp_path)
     tuned, auto = load_fine_tuned(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
     ours = [one.answer for one in tuned.task.predict(tuned.model, [Record((text,)) for text in texts])]
+    assert tuned.task.left_out(tuned.model) == ()
+    tuned.model.generation |= {"repetition_penalty": 1.3, "diversity_penalty": 0.5}
+    assert tuned.task.left_out(tuned.model) == ("diversity_penalty", "repetition_penalty")
     for text, answer in zip(texts, ours, strict=True):
         with torch.no_grad():
             made = theirs.generate(**auto(text, return_tensors="pt"))[0].tolist()

@@ -8,6 +8,7 @@ from trifold.cli.lines import answer_lines, say_answer
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, reading_of, row_options, text_in, tuned_for
 from trifold.errors import UsageError
+from trifold.locale import message
 
 __all__ = ["ASK", "CLASSIFY", "TRANSLATE"]
 
@@ -44,6 +45,9 @@ def _shown(said: Any) -> list[str]:
 def translate(request: Request) -> dict[str, Any]:
     """The translation of each text."""
     tuned = tuned_for(request.values.run, "translation", precision=request.values.precision)
+    left_out = tuned.task.left_out(tuned.model)
+    if left_out:
+        request.console.warn(message("generation.folder_left_out", names=", ".join(left_out)))
     found = []
     for one in answer_lines(request, tuned, request.values.text or ()):
         say_answer(request, request.values.text or (), "" if one.said is None else one.said.answer)
@@ -74,7 +78,6 @@ def _nothing(request: Request) -> dict[str, Any]:
 
 def _from_context(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
     from trifold.data.reading import ReadReport, Row, Source
-    from trifold.locale import message
 
     given = request.values.context
     place = Path(given)
@@ -96,7 +99,6 @@ def _from_base(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
     from dataclasses import asdict
 
     from trifold.cli.index import embedder_in
-    from trifold.locale import message
     from trifold.retrieval import KnowledgeBase
     from trifold.tasks.knowledge import ask as look_up
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Rules", "read_rules"]
+__all__ = ["RANDOM", "Rules", "read_rules"]
 
 NAMES = {"temperature": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p", "num_beams": "beams",
          "repetition_penalty": "repetition_penalty", "no_repeat_ngram_size": "no_repeat_ngram",
@@ -100,7 +100,8 @@ def _sampling(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     found = {ours: data[name] for name, ours in NAMES.items() if isinstance(data.get(name), int | float)}
     beams = found.get("beams", 1)
     if beams > 1:
-        left_out = [name for name in RANDOM if found.get(name, 1) not in (0, 1) and data.get("do_sample")]
+        drawn = RANDOM if data.get("do_sample") else ("repetition_penalty",)
+        left_out = [name for name in drawn if found.get(name, 1) not in (0, 1)]
         found = {name: value for name, value in found.items() if name not in RANDOM}
         return {**found, "length_penalty": max(float(found.get("length_penalty", 1.0)), 0.0)}, left_out
     found = {name: value for name, value in found.items() if name not in BEAMS}

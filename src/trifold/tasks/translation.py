@@ -10,7 +10,7 @@ from trifold.data.rows import Row
 from trifold.evaluation.metric import Tally, bleu, chrf
 from trifold.example import TrainingExample
 from trifold.generation import Sampling
-from trifold.generation.rules import read_rules
+from trifold.generation.rules import RANDOM, read_rules
 from trifold.locale import message
 from trifold.model import Transformer
 from trifold.objective import sum_cross_entropy
@@ -99,6 +99,13 @@ class TranslationTask:
         once = {"no_repeat_ngram_size": self.config.no_repeat_ngram} if self.config.no_repeat_ngram else {}
         return {**never, **once, "num_beams": self.config.beams, "length_penalty": self.config.length_penalty,
                 "early_stopping": early, "do_sample": False, "max_length": longest}  # fmt: skip
+
+    @staticmethod
+    def left_out(model: Pretrained) -> tuple[str, ...]:
+        """What the generation configuration of a model's folder asks for and a translation does not follow."""
+        rules = read_rules(model.generation)
+        names = RANDOM if model.generation.get("do_sample") else ("repetition_penalty",)
+        return (*rules.left_out, *(name for name in names if rules.sampling.get(name, 1) not in (0, 1)))
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """SacreBLEU's BLEU and chrF."""
