@@ -34,7 +34,7 @@ WHATS: Mapping[str, Mapping[str, str]] = {
 }
 REASONS: Mapping[str, Mapping[str, str]] = {
     "ctranslate2 beams t5_v1_1": {
-        "en": "under transformers 5 its converter scales the logits of every T5 v1.1, Google's too, as those of v1.0; "
+        "en": "under transformers 5 its converter scales the logits of every T5 v1.1, Google's too, as those of v1.0, "
         "which beams feel; without that it is 100",
         "zh": "在 transformers 5 下，它的转换器把所有 T5 v1.1（包括 Google 的）的 logits 当作 v1.0 来缩放；"
         "束搜索的结果随之改变；不缩放则为 100",
@@ -81,8 +81,8 @@ side, quantized weights, and code that comes with a model (`auto_map`).
 
 Small models are trained by Trifold on generated texts, in English, Chinese and both, and opened by the tool as they are,
 with no step in between. Taggers are trained with a WordPiece tokenizer; the pipeline joins words by
-`aggregation_strategy="first"`, Chinese characters by `"simple"`. CTranslate2 searches with `patience=5`: with its own 1 it
-stops at the first five finished translations, sooner than transformers does.
+`aggregation_strategy="first"`, Chinese characters by `"simple"`. CTranslate2 searches as it does by itself:
+like a translation run (`task.early_stopping`), it is done when as many translations as beams have ended.
 
 {out}
 
@@ -134,8 +134,8 @@ $ {command}
 ## 交出模型
 
 Trifold 在生成的英文、中文与混合文本上训练小模型，工具直接打开，中间没有任何步骤。标注模型用 WordPiece 分词器训练；
-pipeline 用 `aggregation_strategy="first"` 合并单词，用 `"simple"` 合并汉字。CTranslate2 以
-`patience=5` 搜索：其默认值 1 在得到前五个完整译文时即停止，早于 transformers。
+pipeline 用 `aggregation_strategy="first"` 合并单词，用 `"simple"` 合并汉字。CTranslate2 按其默认方式搜索：
+与翻译训练的模型一样（`task.early_stopping`），完整译文的数目达到束宽时即停止。
 
 {out}
 
