@@ -61,6 +61,20 @@ class TrifoldError(Exception):
         self.values = values
         super().__init__(message(code, **values))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """As another process gets it: values that are no plain data as they are written."""
+        plain = (str, int, float, bool, type(None))
+        values = {name: value if isinstance(value, plain) else str(value) for name, value in self.values.items()}
+        return _made_again, (type(self), self.code, values, {"told": self.told, "exit_code": self.exit_code})
+
+
+def _made_again(
+    kind: type[TrifoldError], code: str, values: dict[str, object], state: dict[str, object]
+) -> TrifoldError:
+    error = kind(code, **values)
+    error.__dict__.update(state)
+    return error
+
 
 class CheckFailedError(TrifoldError):
     """An examination or a rehearsal found that something does not hold."""

@@ -1,13 +1,16 @@
 """Text from a model with a decoder: greedy, sampled or by beam search, for many prompts at once."""
 
 import secrets
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import torch
+from torch import nn
 
 from trifold.checkpoint.hugging_face import find_folder
 from trifold.errors import UsageError
@@ -33,15 +36,29 @@ PRIMING = 16
 """Last tokens of the prompt shown to the text decoder, so that it knows whether a space must follow."""
 
 
+_MODES = threading.Lock()
+_EVALUATING: WeakKeyDictionary[nn.Module, tuple[int, list[nn.Module]]] = WeakKeyDictionary()
+"""How many threads use a model, and which of its parts were training before."""
+
+
 @contextmanager
 def evaluating(model: Transformer) -> Iterator[None]:
-    """Switch dropout off, and back on where it was on (generation may come in the middle of training)."""
-    training = model.training
-    model.eval()
+    """Switch dropout off, and back on where it was on when no thread uses the model any more (it may be in training)."""
+    with _MODES:
+        users, modes = _EVALUATING.get(model, (0, []))
+        if not users:
+            modes = [module for module in model.modules() if module.training]
+            model.eval()
+        _EVALUATING[model] = (users + 1, modes)
     try:
         yield
     finally:
-        model.train(training)
+        with _MODES:
+            users, modes = _EVALUATING.pop(model)
+            if users > 1:
+                _EVALUATING[model] = (users - 1, modes)
+            for module in modes if users == 1 else ():
+                module.training = True
 
 
 class Generator:

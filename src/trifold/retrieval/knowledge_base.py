@@ -272,8 +272,11 @@ class KnowledgeBase:
     def passages(self) -> Iterator[Hit]:
         """All passages, in order."""
         with self._store.reading():
-            for (number,) in self._base.execute("SELECT id FROM passages ORDER BY id").fetchall():
-                yield self._hit(number, 0.0)
+            numbers = self._base.execute("SELECT id FROM passages ORDER BY id").fetchall()
+        for (number,) in numbers:
+            with self._store.reading():
+                hit = self._hit(number, 0.0)
+            yield hit
 
     def subjects(self, names: Iterable[str]) -> Mapping[str, list[str]]:
         """Subjects of triples by those of the names that they are called by."""

@@ -1,6 +1,7 @@
 """The one SQLite file of a knowledge base: its tables, its transactions, and what its failures mean."""
 
 import sqlite3
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,9 +53,9 @@ class Store:
     """
 
     def __init__(self, path: Path, *, new: bool = False) -> None:
-        self.path = path
+        self.path, self._lock = path, threading.RLock()
         with self.reading():
-            self.base = sqlite3.connect(path, isolation_level=None)
+            self.base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)  # the lock sees to it
         weakref.finalize(self, self.base.close)
         with self.reading():
             self.base.execute(f"PRAGMA mmap_size = {MAPPED_BYTES}")
@@ -82,14 +83,15 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Turns SQLite's errors into ours.
+        """One thread at a time; turns SQLite's errors into ours.
 
         Raises:
             StorageError: the disk is full or fails.
             DataError: the file is damaged, or another process is writing it.
         """
         try:
-            yield
+            with self._lock:
+                yield
         except sqlite3.DatabaseError as error:
             raise _explain(error, self.path) from None
 

@@ -23,7 +23,6 @@ __all__ = [
     "find_columns",
     "is_missing",
     "make_records",
-    "mostly_chinese",
     "optional_text",
     "place_rows",
     "text_of",
@@ -35,25 +34,30 @@ PLAIN = {"id", "idx", "index", "uuid", "guid", "key", "number", "date", "time", 
 """Columns that no prompt stands in."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Record:
     """One example of a task.
 
     Attributes:
-        inputs: the texts that the model reads.
+        inputs: the texts that the model reads; a single text stands for itself alone.
         gold: what it should say; None where nobody knows.
         origin: file and line, for messages.
         text: what the inputs were cut from, where they are parts of one text.
 
     Example:
-        >>> Record(("a good film",), "positive").gold
-        'positive'
+        >>> Record("a good film", "positive").inputs
+        ('a good film',)
     """
 
     inputs: tuple[str, ...]
     gold: Any = None
     origin: str = ""
     text: str = ""
+
+    def __init__(self, inputs: str | Sequence[str], gold: Any = None, origin: str = "", text: str = "") -> None:
+        texts = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+        for name, value in (("inputs", texts), ("gold", gold), ("origin", origin), ("text", text)):
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,14 +388,3 @@ def make_records(
                 raise
             count.leave_out(error)
     return records
-
-
-def mostly_chinese(texts: Iterable[str]) -> bool:
-    """Whether at least a third of the characters are Han.
-
-    Example:
-        >>> mostly_chinese(["北京 is a city"]), mostly_chinese(["北京的 city"]), mostly_chinese([])
-        (False, True, False)
-    """
-    text = "".join(texts)
-    return sum("\u4e00" <= one <= "\u9fff" for one in text) * 3 >= len(text) > 0

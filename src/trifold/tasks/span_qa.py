@@ -25,9 +25,10 @@ from trifold.tasks.answer import Answers, read_answers
 from trifold.tasks.config import SpanQA
 from trifold.tasks.frame import Frame, segments
 from trifold.tasks.head import HeadWanted, document_keys, main_layout, task_head
-from trifold.tasks.record import Record, Role, mostly_chinese, text_of
+from trifold.tasks.record import Record, Role, text_of
 from trifold.tasks.task import Prediction, run_places
 from trifold.text import Tokenizer
+from trifold.text.words import mostly_chinese
 
 __all__ = ["Nearness", "SpanQATask"]
 

@@ -17,10 +17,11 @@ from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Translation
 from trifold.tasks.frame import Frame
-from trifold.tasks.record import Record, Role, mostly_chinese, text_of
+from trifold.tasks.record import Record, Role, text_of
 from trifold.tasks.task import Prediction
 from trifold.tasks.writing import prompt_ids, write_answers, written_example
 from trifold.text import Tokenizer
+from trifold.text.words import mostly_chinese
 
 __all__ = ["TranslationTask", "translation_as"]
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -75,8 +76,8 @@ class BackendCodec:
 
     def encode(self, texts: Sequence[str], *, plain: bool) -> list[Encoding]:
         """Ids and places of many texts, on all cores."""
-        self.backend.encode_special_tokens = plain
-        return [_encoding(one) for one in self.backend.encode_batch(list(texts), add_special_tokens=False)]
+        found = _reader(self.backend, plain=plain).encode_batch(list(texts), add_special_tokens=False)
+        return [_encoding(one) for one in found]
 
     def encode_ids(
         self, texts: Sequence[str], *, plain: bool, token_bytes: Callable[[], NDArray[np.int64]]
@@ -143,8 +144,29 @@ def _without(text: str, name: str) -> str:
 
 def _ask(backend: tokenizers.Tokenizer, texts: list[str], *, plain: bool) -> list[list[int]]:
     """Ids of whole texts by the library."""
-    backend.encode_special_tokens = plain
-    return [one.ids for one in backend.encode_batch_fast(texts, add_special_tokens=False)]
+    return [one.ids for one in _reader(backend, plain=plain).encode_batch_fast(texts, add_special_tokens=False)]
 
 
+def _reader(backend: tokenizers.Tokenizer, *, plain: bool) -> tokenizers.Tokenizer:
+    """A backend that reads special tokens one way for good, so that threads of different wishes do not disturb each other.
+
+    The first wish is granted by the backend itself, the other by a copy of it.
+    """
+    with _READING:
+        if _FIRST.setdefault(backend, plain) == plain:
+            if backend.encode_special_tokens != plain:
+                backend.encode_special_tokens = plain
+            return backend
+        size = (backend.get_vocab_size(), len(backend.get_added_tokens_decoder()))  # tokens may be added later
+        known, copy = _COPIES.get(backend, (None, None))
+        if copy is None or known != size:
+            copy = tokenizers.Tokenizer.from_str(backend.to_str())
+            copy.encode_special_tokens = plain
+            _COPIES[backend] = (size, copy)
+        return copy
+
+
+_READING = Lock()
+_FIRST: WeakKeyDictionary[tokenizers.Tokenizer, bool] = WeakKeyDictionary()
+_COPIES: WeakKeyDictionary[tokenizers.Tokenizer, tuple[tuple[int, int], tokenizers.Tokenizer]] = WeakKeyDictionary()
 _TABLES: WeakKeyDictionary[BackendCodec, dict[tuple[bool, int, int], Pieces | None]] = WeakKeyDictionary()

@@ -1,11 +1,12 @@
 """Where words begin, for every tokenizer: Chinese by segmentation, everything else by runs of letters and digits."""
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["word_starts"]
+__all__ = ["mostly_chinese", "word_starts"]
 
 RUNS = re.compile(r"(?P<han>[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+)|[^\W_]+|\s+|.", re.DOTALL)
 
@@ -57,3 +58,14 @@ def _segment(run: str) -> list[str]:
     import rjieba
 
     return rjieba.cut(run)
+
+
+def mostly_chinese(texts: Iterable[str]) -> bool:
+    """Whether at least a third of the characters are Han.
+
+    Example:
+        >>> mostly_chinese(["北京 is a city"]), mostly_chinese(["北京的 city"]), mostly_chinese([])
+        (False, True, False)
+    """
+    text = "".join(texts)
+    return sum("\u4e00" <= one <= "\u9fff" for one in text) * 3 >= len(text) > 0
