@@ -16,19 +16,28 @@ from trifold.version import __version__
 
 if TYPE_CHECKING:
     from trifold import presets
-    from trifold.generation import Generator
+    from trifold.generation import Generator, Sampling
     from trifold.presets.pretrained import Transformer
+    from trifold.retrieval import KnowledgeBase
+    from trifold.tasks import FineTuning, LoadedModel, Record, finetune, load
     from trifold.text import Tokenizer, train_tokenizer
     from trifold.training import Experiment, Trainer, Training, pretrain
 
 __all__ = [
     "Experiment",
+    "FineTuning",
     "Generator",
+    "KnowledgeBase",
+    "LoadedModel",
+    "Record",
+    "Sampling",
     "Tokenizer",
     "Trainer",
     "Training",
     "Transformer",
     "__version__",
+    "finetune",
+    "load",
     "presets",
     "pretrain",
     "train_tokenizer",
@@ -36,11 +45,18 @@ __all__ = [
 
 _PLACES = {
     "Experiment": "trifold.training",
+    "FineTuning": "trifold.tasks",
     "Generator": "trifold.generation",
+    "KnowledgeBase": "trifold.retrieval",
+    "LoadedModel": "trifold.tasks",
+    "Record": "trifold.tasks",
+    "Sampling": "trifold.generation",
     "Tokenizer": "trifold.text",
     "Trainer": "trifold.training",
     "Training": "trifold.training",
     "Transformer": "trifold.presets.pretrained",
+    "finetune": "trifold.tasks",
+    "load": "trifold.tasks",
     "pretrain": "trifold.training",
     "train_tokenizer": "trifold.text",
 }

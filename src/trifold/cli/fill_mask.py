@@ -10,11 +10,9 @@ __all__ = ["COMMAND"]
 
 def run(request: Request) -> dict[str, Any]:
     """Show the likeliest tokens for each mask."""
-    from trifold.evaluation.language_model import load_run
-    from trifold.generation import fill_mask
+    from trifold.tasks import load
 
-    model, tokenizer = load_run(request.values.run)
-    found = fill_mask(model, tokenizer, request.values.text, top_k=request.values.top_k)
+    found = load(request.values.run).fill_mask(request.values.text, top_k=request.values.top_k)
     for number, candidates in enumerate(found, start=1):
         for one in candidates:
             request.console.say(f"{number}  {one.probability:7.2%}  {one.token}")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.option import READING, Command, Option, Request
-from trifold.cli.tuned import row_options, tuned_for
+from trifold.cli.tuned import require_task, row_options
 from trifold.locale import message
 
 if TYPE_CHECKING:
@@ -16,30 +16,21 @@ EMBEDDER = Option(name="embedder", help="option_embedder")
 BASE = Option(name="kb", positional=True, required=True, help="option_kb_folder")
 
 
-class RunEmbedder:
-    """A model fine-tuned for embedding, as the index wants it.
-
-    Args:
-        folder: its run.
-    """
-
-    def __init__(self, folder: str) -> None:
-        from trifold.data.rows import file_digest
-
-        self.tuned = tuned_for(folder, "embedding")
-        weights, config = sorted(self.tuned.folder.glob("model*.safetensors")), self.tuned.task.config
-        pooling = [] if config.pooling in ("auto", "mean") else [config.pooling]
-        prompts = [repr(one) for one in (config.query_prompt, config.passage_prompt) if one]
-        self.name = " ".join([*(file_digest(file)[:16] for file in weights), *pooling, *prompts])
-
-    def embed(self, texts: Any, *, query: bool = False) -> Any:
-        """Unit vectors."""
-        return self.tuned.task.embed(self.tuned.model, texts, query=query)
-
-
 def embedder_in(folder: str | None) -> Any:
-    """The embedder in a folder; None for none."""
-    return None if folder is None else RunEmbedder(folder)
+    """The embedder in a folder; None for none.
+
+    Raises:
+        UsageError: the model there was fine-tuned for another task.
+    """
+    if folder is None:
+        return None
+    from trifold.native import keep_memory
+    from trifold.tasks import load
+
+    keep_memory()
+    loaded = load(folder)
+    require_task(loaded, folder, "embedding")
+    return loaded
 
 
 def build(request: Request) -> dict[str, Any]:

@@ -142,9 +142,18 @@ class Generator:
         """
         folder = resolve(find_folder(str(path), revision=revision, local_files_only=local_files_only))
         model, tokenizer = Pretrained.from_pretrained(folder, dtype=dtype), Tokenizer.from_pretrained(folder)
+        return cls.by_rules(model.to(device), tokenizer)
+
+    @classmethod
+    def by_rules(cls, model: Pretrained, tokenizer: Tokenizer) -> "Generator":
+        """A generator for a model that writes as its folder says.
+
+        Raises:
+            UsageError: the model has no decoder.
+        """
         rules = read_rules(model.generation)
         ends = rules.ends or (tokenizer.special.eos, model.special.get("eos"))
-        return cls(model.to(device), tokenizer, ends={end for end in ends if end is not None}, rules=rules)
+        return cls(model, tokenizer, ends={end for end in ends if end is not None}, rules=rules)
 
     @property
     def usual(self) -> Sampling:
@@ -178,7 +187,7 @@ class Generator:
             NonFiniteError: the model gave something that is not a number.
         """
         texts, options = [prompts] if isinstance(prompts, str) else list(prompts), sampling or self.usual
-        whole = [self._encode(text, number, special=special) for number, text in enumerate(texts, 1)]
+        whole = [self.encode(text, number, special=special) for number, text in enumerate(texts, 1)]
         rows = [self._fit(row, options) for row in whole]
         limits = [self._limit(row, options) for row in rows]
         seeds = self._seeds(options, seeds, len(rows))
@@ -203,7 +212,7 @@ class Generator:
 
     def cut(self, prompt: str, sampling: Sampling, *, special: bool = False) -> int:
         """How many tokens of a prompt are dropped, by the rule of `sampling.truncate`."""
-        row = self._encode(prompt, 1, special=special)
+        row = self.encode(prompt, 1, special=special)
         return len(row) - len(self._fit(row, sampling))
 
     def stream(
@@ -215,7 +224,7 @@ class Generator:
             UsageError: a prompt that is empty or too long; beam search, which knows its text only at the end.
         """
         options = sampling or self.usual
-        row = self._fit(self._encode(prompt, 1, special=special), options)
+        row = self._fit(self.encode(prompt, 1, special=special), options)
         limit = self._limit(row, options)
         if options.beams > 1:
             raise UsageError("generation.stream_beams", beams=options.beams)
@@ -226,6 +235,7 @@ class Generator:
         for _ in self._sample([row], [text], seeds, options):
             if text.shown[-1]:
                 yield text.shown[-1]
+        return text.result()
 
     def _batch(self, rows: list[list[int]], limits: list[int], seeds: list[int], options: Sampling) -> list[Generation]:
         if options.beams > 1:
@@ -284,7 +294,7 @@ class Generator:
         first = [[self.start, *self.rules.forced]] * len(rows)
         return Decoding(self.model, first, rows, vocab_size=known, suppressed=never)
 
-    def _encode(self, text: str | Sequence[int], number: int, *, special: bool = False) -> list[int]:
+    def encode(self, text: str | Sequence[int], number: int = 1, *, special: bool = False) -> list[int]:
         """The ids that the decoder continues, or that the encoder reads."""
         if not isinstance(text, str):
             return list(text)

@@ -13,6 +13,7 @@ from trifold.tasks.config import (
 from trifold.tasks.experiment import FineTuning, LabelledData, LowRank
 from trifold.tasks.finetune import FineTuneResult, finetune
 from trifold.tasks.judge import compare, judge
+from trifold.tasks.loaded import LoadedModel, load
 from trifold.tasks.record import Record
 from trifold.tasks.task import Prediction, Task
 
@@ -24,6 +25,7 @@ __all__ = [
     "FineTuning",
     "Generation",
     "LabelledData",
+    "LoadedModel",
     "LowRank",
     "Prediction",
     "Record",
@@ -37,5 +39,6 @@ __all__ = [
     "finetune",
     "is_fine_tuned",
     "judge",
+    "load",
     "load_fine_tuned",
 ]

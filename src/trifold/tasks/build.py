@@ -39,6 +39,7 @@ __all__ = [
     "build_task",
     "complete",
     "is_fine_tuned",
+    "is_translator",
     "labels_in_rows",
     "load_fine_tuned",
     "named_by_files",
@@ -221,15 +222,13 @@ def is_fine_tuned(path: str | Path) -> bool:
 
 
 def load_fine_tuned(path: str | Path) -> FineTuned:
-    """A fine-tuned model from the folder of its run, or from a folder of one of Hugging Face's classes for tasks.
-
-    A folder of Marian's translates.
+    """A fine-tuned model from its run, or from a folder of one of Hugging Face's classes for tasks, Marian's among them.
 
     Raises:
         ModelFileError: there is none, or a file is damaged.
     """
     folder = resolve(find_folder(str(path)))
-    if not is_fine_tuned(folder) and not _is_translator(folder):
+    if not is_fine_tuned(folder) and not is_translator(folder):
         raise ModelFileError("task.not_fine_tuned", path=path)
     model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
     saved = _saved_task(folder)
@@ -254,7 +253,7 @@ def _load_heads(model: Transformer, folder: Path, task: Task, *, adapters: bool 
         raise ModelFileError("task.older_run", path=folder, kind=task.config.kind) from error
 
 
-def _is_translator(folder: Path) -> bool:
+def is_translator(folder: Path) -> bool:
     """Whether it is a folder of Marian's, whose models are for nothing else; not a run in pre-training."""
     there = (folder / "config.json").is_file() and not (folder / "trifold.json").is_file()
     return there and read_config(folder).get("model_type") == "marian"

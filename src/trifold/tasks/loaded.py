@@ -1,0 +1,359 @@
+"""A model ready for use, whatever it was trained for: `trifold.load(path)`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trifold.checkpoint.hugging_face import find_folder
+from trifold.data.rows import Row, file_digest
+from trifold.errors import UsageError
+from trifold.generation import Candidate, Generation, Generator, Precision, Sampling, fill_mask, lower_precision
+from trifold.generation.generator import evaluating
+from trifold.presets.pretrained import Transformer, resolve
+from trifold.retrieval import Embedder, KnowledgeBase
+from trifold.tasks.build import FineTuned, is_fine_tuned, is_translator, load_fine_tuned
+from trifold.tasks.embedding import EmbeddingTask
+from trifold.tasks.generation import GenerationTask
+from trifold.tasks.judge import judge
+from trifold.tasks.knowledge import KnowledgeAnswer
+from trifold.tasks.knowledge import ask as look_up
+from trifold.tasks.record import Record, find_columns
+from trifold.tasks.task import Prediction, Task
+from trifold.tasks.writing import open_writer
+from trifold.text import Tokenizer
+
+__all__ = ["Input", "LoadedModel", "load"]
+
+Input = str | Sequence[str] | Mapping[str, Any] | Record
+"""What a task reads: a text, the texts of a pair, a row with named columns, or a record."""
+
+
+def load(path: str | Path, *, precision: Precision = "float32", device: torch.device | str = "cpu") -> "LoadedModel":
+    """A model with all that its use needs, from a run, a folder of Hugging Face's, or the hub (`owner/name`).
+
+    Args:
+        path: where it is.
+        precision: number format to compute in; `bfloat16` and `int8` are faster and less exact.
+        device: where to compute.
+
+    Raises:
+        ModelFileError: there is none, or a file is missing or damaged.
+
+    Example:
+        >>> import tempfile
+        >>> from trifold.text import train_tokenizer
+        >>> tokenizer = train_tokenizer(["to be or not to be"] * 9, kind="byte_bpe", vocab_size=300)
+        >>> model = Transformer.from_preset("gpt2", size="tiny", vocab_size=tokenizer.vocab_size)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save_pretrained(folder, tokenizer=tokenizer)
+        ...     loaded = load(folder)
+        >>> [len(answer.ids) for answer in loaded.generate("to be", max_tokens=4, n=2, seed=1)]
+        [4, 4]
+        >>> len(loaded.score("to be", " or")) == len(tokenizer.encode(" or").ids)
+        True
+    """
+    folder = resolve(find_folder(str(path)))
+    if is_fine_tuned(folder) or is_translator(folder):
+        tuned = load_fine_tuned(folder)
+        made = LoadedModel(tuned.model, tuned.tokenizer, tuned.task, folder)
+    else:
+        made = LoadedModel(Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder), None, folder)
+    lower_precision(made.model, precision, decoding=made.task is None and made.model.config.decoder is not None)
+    made.model.to(device)
+    return made
+
+
+class LoadedModel:
+    """A model ready for use; many threads may use it at once.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: that it was trained with.
+        task: what it was fine-tuned for; None for a model that was only pre-trained.
+        folder: where it came from.
+
+    Attributes:
+        kind: name of the task; `pretrained` without one.
+    """
+
+    def __init__(self, model: Transformer, tokenizer: Tokenizer, task: Task | None, folder: Path) -> None:
+        self.model, self.tokenizer, self.task, self.folder = model, tokenizer, task, folder
+        self.kind = "pretrained" if task is None else task.config.kind
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.model.embedding.tokens.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of its embedding."""
+        return self.model.embedding.tokens.weight.dtype
+
+    def predict(self, inputs: Sequence[Input], *, batch_size: int | None = None) -> list[Prediction]:
+        """What the model says about each input: a label, labels, tags, a score, an answer, a text or a vector.
+
+        Args:
+            inputs: texts, pairs of texts, rows with the columns that the task reads, or records.
+            batch_size: most inputs that are worked on at once; None for as many as fit well.
+
+        Raises:
+            UsageError: the model was only pre-trained, or `inputs` is one text.
+            DataError: a row lacks a column.
+        """
+        task = self._task()
+        if isinstance(inputs, str):
+            raise UsageError("task.one_text", given=inputs[:60])
+        records, size = [self.record(one) for one in inputs], batch_size or max(len(inputs), 1)
+        parts = [records[start : start + size] for start in range(0, len(records), size)]
+        return [said for part in parts for said in task.predict(self.model, part)]
+
+    def classify(self, texts: Sequence[Input]) -> list[Prediction]:
+        """The label of each text, or of each of its words, or its score.
+
+        Raises:
+            UsageError: the model is for something else.
+        """
+        self._task("classification", "regression", "tagging")
+        return self.predict(texts)
+
+    def translate(self, texts: Sequence[Input]) -> list[str]:
+        """The translation of each text.
+
+        Raises:
+            UsageError: the model is for something else.
+        """
+        self._task("translation")
+        return [said.answer for said in self.predict(texts)]
+
+    def ask(
+        self,
+        question: str,
+        *,
+        context: str | None = None,
+        kb: KnowledgeBase | None = None,
+        embedder: Embedder | None = None,
+        k: int = 5,
+        threshold: float | None = None,
+    ) -> KnowledgeAnswer:
+        """The answer to a question, in a text or in a knowledge base; its text is empty for "I don't know".
+
+        Args:
+            question: in plain words.
+            context: the text to look in.
+            kb: the knowledge base to look in.
+            embedder: for a search of `kb` by vectors too, such as a model that is loaded.
+            k: passages of `kb` to read.
+            threshold: least margin of an answer; None: the model's own.
+
+        Raises:
+            UsageError: the model is for something else, or not one of `context` and `kb` is given.
+        """
+        task = self._task("span_qa")
+        if (context is None) == (kb is None):
+            raise UsageError("task.context_or_kb")
+        if kb is not None:
+            reader = FineTuned(self.model, self.tokenizer, task, self.folder)
+            return look_up(kb, reader, question, embedder=embedder, k=k, threshold=threshold)
+        (said,) = self.predict([(question, context or "")])
+        start = said.details.get("start", -1) if said.answer else -1
+        margin = float(said.details.get("margin", 0.0))
+        return KnowledgeAnswer(said.answer, "", start, start + len(said.answer), margin, context or "")
+
+    def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+        """A unit vector a text, [texts, D]; `query` says that they are questions, not passages.
+
+        Raises:
+            UsageError: the model is for something else.
+        """
+        task = self._task("embedding")
+        assert isinstance(task, EmbeddingTask), "of that kind"
+        return task.embed(self.model, list(texts), query=query)
+
+    @cached_property
+    def name(self) -> str:
+        """Changes whenever the vectors of `embed` would: a knowledge base takes a loaded model for its embedder.
+
+        Raises:
+            UsageError: the model is for something else.
+        """
+        config: Any = self._task("embedding").config
+        pooling = [] if config.pooling in ("auto", "mean") else [config.pooling]
+        prompts = [repr(one) for one in (config.query_prompt, config.passage_prompt) if one]
+        weights = sorted(self.folder.glob("model*.safetensors"))
+        return " ".join([*(file_digest(file)[:16] for file in weights), *pooling, *prompts])
+
+    def fill_mask(self, text: str, *, top_k: int = 5) -> list[list[Candidate]]:
+        """The likeliest tokens for each mask in a text.
+
+        Raises:
+            UsageError: there is no mask, or the model fills none.
+        """
+        return fill_mask(self.model, self.tokenizer, text, top_k=top_k)
+
+    def generate(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        max_tokens: int | None = None,
+        n: int = 1,
+        seed: int | None = None,
+        sampling: Sampling | None = None,
+        on_token: Callable[[str], object] | None = None,
+    ) -> list[Generation]:
+        """So many texts for each prompt: continuations, or answers of a model that was tuned on instructions.
+
+        Args:
+            prompt: one text, or several.
+            max_tokens: most tokens of a text.
+            n: texts for each prompt, which stand one after another; text k is that of `seed + k`.
+            seed: start of the random numbers; None for a new one.
+            sampling: how tokens are chosen; None for what the model's folder says.
+            on_token: is told the text as it comes, where there is one prompt and `n` is 1.
+
+        Raises:
+            UsageError: the model writes no text, a prompt is empty or too long, or all `n` texts would be the same.
+        """
+        prompts, chosen = (
+            [prompt] if isinstance(prompt, str) else list(prompt),
+            self._sampling(sampling, max_tokens, seed),
+        )
+        if n > 1 and (chosen.beams > 1 or chosen.temperature == 0.0):
+            raise UsageError("task.same_texts", n=n)
+        if on_token is not None:
+            if len(prompts) * n > 1:
+                raise UsageError("task.one_stream", prompts=len(prompts), n=n)
+            return [_told(self._stream(prompts[0], chosen), on_token)]
+        seeds = None
+        if n > 1 and chosen.seed is not None:
+            seeds = [chosen.seed + number for _ in prompts for number in range(n)]
+        rows = [row for one in prompts for row in [self._read(one, chosen)] * n]
+        return self._writer.generate(rows, chosen, seeds=seeds)
+
+    def stream(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int | None = None,
+        seed: int | None = None,
+        sampling: Sampling | None = None,
+    ) -> Iterator[str]:
+        """The text of `generate`, piece by piece as it is written.
+
+        Raises:
+            UsageError: as for `generate`, or beam search, which knows its text only at the end.
+        """
+        return self._stream(prompt, self._sampling(sampling, max_tokens, seed))
+
+    @torch.inference_mode()
+    def score(self, prompt: str, continuation: str) -> tuple[float, ...]:
+        """Log-probability (nats) of each token of a continuation of a prompt, without the end token.
+
+        Raises:
+            UsageError: the model writes no text, or both together are too long for it.
+        """
+        writer, config = self._writer, self.model.config
+        read = self._read(prompt, Sampling())
+        read = read if isinstance(read, list) else writer.encode(read)
+        wanted = self.tokenizer.for_target().encode_ids([continuation], plain=True)[0].tolist()
+        if config.encoder is None:
+            before, memory = read, None
+        else:
+            assert writer.start is not None, "a decoder behind an encoder starts with something"
+            before = [writer.start, *writer.rules.forced]
+            memory = torch.tensor([read], device=self.device)
+        length, limit = len(before) + len(wanted) - 1, writer.longest
+        if limit is not None and max(length, 0 if memory is None else len(read)) > limit:
+            raise UsageError("generation.prompt_too_long", length=length, limit=limit)
+        target = torch.tensor([[*before, *wanted][:-1] or [0]], device=self.device)
+        with evaluating(self.model):
+            states = None if memory is None else self.model.encode(memory)
+            hidden = self.model.decode(target, memory=states)[:, len(before) - 1 :]
+            logprobs = self.model.head(hidden)[0].float().log_softmax(-1)
+        return tuple(logprobs[place, token].item() for place, token in enumerate(wanted))
+
+    def evaluate(self, inputs: Sequence[Input], labels: Sequence[Any]) -> dict[str, Any]:
+        """How well the model does on inputs whose labels are known: metrics with intervals, and the worst errors.
+
+        Args:
+            inputs: as for `predict`.
+            labels: what the model should say, one an input.
+
+        Raises:
+            UsageError: the model was only pre-trained, or there are not as many labels as inputs.
+            DataError: a label is none of the model's.
+        """
+        task = self._task()
+        if len(inputs) != len(labels):
+            raise UsageError("task.labels_for_inputs", inputs=len(inputs), labels=len(labels))
+        records = [self.record(one, label) for one, label in zip(inputs, labels, strict=True)]
+        return judge(task, records, task.predict(self.model, records))
+
+    def record(self, given: Input, label: Any = None) -> Record:
+        """What the task reads of an input; with a label, what it should say too.
+
+        Raises:
+            UsageError: the model was only pre-trained.
+            DataError: a row lacks a column.
+        """
+        task = self._task()
+        if isinstance(given, Record):
+            return given if label is None else replace(given, gold=label)
+        roles = [role for role in task.roles if not role.label]
+        if isinstance(given, Mapping):
+            values = dict(given)
+            columns = find_columns(task.roles, list(values), {}, "input", labelled=False)
+        else:
+            texts = [given] if isinstance(given, str) else list(given)
+            names = ["prompt"] if isinstance(task, GenerationTask) else [role.name for role in roles[: len(texts)]]
+            values = dict(zip(names, texts, strict=True))
+            columns = {name: name for name in names}
+        if label is None:
+            read = task.question if isinstance(task, GenerationTask) else task.record
+            return read(Row(values, "input"), {role.name: columns[role.name] for role in roles if role.name in columns})
+        (answer,) = [role.name for role in task.roles if role.label][:1]
+        return task.record(Row({**values, answer: label}, "input"), {**columns, answer: answer})
+
+    @cached_property
+    def _writer(self) -> Generator:
+        if isinstance(self.task, GenerationTask):
+            return open_writer(self.model, self.tokenizer, self.task.frame, self.task.format.ends)
+        return Generator.by_rules(self.model, self.tokenizer)
+
+    def _read(self, prompt: str, sampling: Sampling) -> str | list[int]:
+        """What the model reads of a prompt: through the template that it was tuned with."""
+        if not isinstance(self.task, GenerationTask):
+            return prompt
+        record = self.record(prompt)
+        room = self.task.prompt_room(sampling)
+        return self.task.prompt(self.task.fit(record.asked, room)[0], room)  # type: ignore[attr-defined]
+
+    def _stream(self, prompt: str, sampling: Sampling) -> Iterator[str]:
+        return self._writer.stream(self._read(prompt, sampling), sampling)
+
+    def _sampling(self, sampling: Sampling | None, max_tokens: int | None, seed: int | None) -> Sampling:
+        chosen = sampling or Sampling(**self._writer.rules.sampling_with({}))
+        changed = {"max_tokens": max_tokens, "seed": seed}
+        return replace(chosen, **{name: value for name, value in changed.items() if value is not None})
+
+    def _task(self, *kinds: str) -> Task:
+        if self.task is None or (kinds and self.kind not in kinds):
+            wanted = ", ".join(kinds) or "a task"
+            raise UsageError("cli.other_task", path=self.folder, given=self.kind, wanted=wanted)
+        return self.task
+
+
+def _told(pieces: Iterator[str], on_token: Callable[[str], object]) -> Generation:
+    """Pass on the pieces of a text; the whole of it."""
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            return end.value
+        on_token(piece)

@@ -1,0 +1,199 @@
+"""`trifold.load`: one face for every model, with the answers that the parts behind it give."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import trifold
+from trifold.errors import DataError, UsageError
+from trifold.tasks import (
+    Classification,
+    Embedding,
+    FineTuning,
+    Generation,
+    LabelledData,
+    Record,
+    SpanQA,
+    Translation,
+    finetune,
+    load_fine_tuned,
+)
+from trifold.tasks.experiment import TRAINING
+from trifold.text import train_tokenizer
+from trifold.training import ModelChoice, TokenizerChoice
+
+SMALL = {"num_layers": 1, "d_model": 32, "num_heads": 2}
+WORDS = ["good", "bad", "film", "story", "the", "was", "a", "dull", "fine", "river"]
+GREEDY = trifold.Sampling(temperature=0.0, max_tokens=6)
+TASKS = {
+    "classification": ("bert", Classification(max_length=32), "text\tlabel"),
+    "translation": ("vaswani", Translation(beams=2, max_length=32, max_tokens=6), "source\ttarget"),
+    "generation": ("gpt2", Generation(max_length=64), "prompt\tresponse"),
+    "span_qa": ("bert", SpanQA(max_length=48, max_question=16), "question\tcontext\tanswer"),
+    "embedding": ("bert", Embedding(max_length=32, query_prompt="ask: "), "query\tpositive"),
+}
+
+
+def row(kind, one, two):
+    if kind == "span_qa":
+        return f"where?\t{one}\t{one.split()[0]}"
+    return f"{one}\t{'yn'[len(one) % 2] if kind == 'classification' else two}"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a run of two steps, made when it is first asked for."""
+    place, made = tmp_path_factory.mktemp("loaded"), {}
+
+    def folder(kind):
+        if kind not in made:
+            family, config, header = TASKS[kind]
+            dice = np.random.default_rng(0)
+            texts = [" ".join(dice.choice(WORDS, dice.integers(2, 6))) for _ in range(80)]
+            rows = [row(kind, one, two) for one, two in pairwise(texts)]
+            (place / f"{kind}.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+            finetune(FineTuning(model=ModelChoice(preset=family, dials=SMALL), task=config,
+                                data=LabelledData(train=str(place / f"{kind}.tsv")),
+                                tokenizer=TokenizerChoice(vocab_size=380),
+                                training=trifold.Training(steps=2, batch_size=8, schedule=TRAINING.schedule),
+                                epochs=None), place / kind)  # fmt: skip
+            made[kind] = place / kind
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture(scope="module", params=["gpt2", "t5"])
+def writer(request, tmp_path_factory):
+    """A model of random weights that was never tuned."""
+    folder = tmp_path_factory.mktemp(request.param)
+    tokenizer = train_tokenizer([" ".join(WORDS)] * 9, kind="byte_bpe", vocab_size=380, num_sentinels=4)
+    model = trifold.Transformer.from_preset(request.param, size="tiny", vocab_size=tokenizer.vocab_size, **SMALL)
+    model.save_pretrained(folder, tokenizer=tokenizer)
+    return folder
+
+
+def test_a_classifier_reads_texts_pairs_rows_and_records_and_says_what_its_task_says(run):
+    loaded, tuned = trifold.load(run("classification")), load_fine_tuned(run("classification"))
+    texts = ["good film", "a dull story was", "river"]
+    wanted = [one.confidence for one in tuned.task.predict(tuned.model, [Record(text) for text in texts])]
+    given = (
+        texts,
+        [{"text": text, "more": 1} for text in texts],
+        [Record(text) for text in texts],
+        [(text,) for text in texts],
+    )
+    for inputs in given:
+        assert [one.confidence for one in loaded.predict(inputs)] == pytest.approx(wanted, abs=1e-6)
+    assert [one.confidence for one in loaded.predict(texts, batch_size=1)] == pytest.approx(wanted, abs=1e-6)
+    assert [one.answer for one in loaded.classify(texts)] == [one.answer for one in loaded.predict(texts)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: loaded.predict([texts[n % 3]])[0].confidence, range(40)))
+    assert found == pytest.approx([wanted[n % 3] for n in range(40)], abs=1e-6)
+    assert (loaded.kind, str(loaded.device), str(loaded.dtype)) == ("classification", "cpu", "torch.float32")
+
+
+def test_it_is_judged_by_labels_that_are_given_with_the_inputs(run):
+    loaded = trifold.load(run("classification"))
+    texts = ["good film", "a dull story was", "river"] * 4
+    said = [one.answer for one in loaded.predict(texts)]
+    assert loaded.evaluate(texts, said)["metrics"]["accuracy"]["value"] == 1.0
+    other = {"y": "n", "n": "y"}
+    assert loaded.evaluate(texts, [said[0], *(other[one] for one in said[1:])])["metrics"]["accuracy"][
+        "value"
+    ] == pytest.approx(1 / 12, abs=1e-5)
+    with pytest.raises(DataError, match="perhaps"):
+        loaded.evaluate(texts[:1], ["perhaps"])
+    with pytest.raises(UsageError, match="3 inputs have 1"):
+        loaded.evaluate(texts[:3], ["y"])
+
+
+def test_what_a_model_is_not_for_is_refused_by_name(run, writer):
+    loaded = trifold.load(run("classification"))
+    for use in (
+        lambda: loaded.translate(["x"]),
+        lambda: loaded.embed(["x"]),
+        lambda: loaded.ask("x", context="y"),
+        lambda: loaded.name,
+    ):
+        with pytest.raises(UsageError, match="classification"):
+            use()
+    with pytest.raises(UsageError, match="takes a list"):
+        loaded.predict("good film")
+    with pytest.raises(DataError, match="columns are: number"):
+        loaded.predict([{"number": "x"}])
+    with pytest.raises(UsageError, match="pretrained"):
+        trifold.load(writer).predict(["good"])
+
+
+def test_translations_are_those_of_the_task(run):
+    loaded, tuned = trifold.load(run("translation")), load_fine_tuned(run("translation"))
+    texts = ["good film", "the river was fine"]
+    assert loaded.translate(texts) == [
+        one.answer for one in tuned.task.predict(tuned.model, [Record(text) for text in texts])
+    ]
+    assert all(np.isfinite(loaded.score("good film", "a dull river")))
+
+
+def test_answers_come_from_a_text_or_a_knowledge_base_that_a_loaded_model_embeds(run, tmp_path):
+    reader, embedder = trifold.load(run("span_qa")), trifold.load(run("embedding"))
+    context = "the river was fine"
+    found = reader.ask("where?", context=context)
+    assert found.text == context[found.start : found.end] if found.text else found.start == -1
+    (tmp_path / "a.txt").write_text(context, encoding="utf-8")
+    base, report = trifold.KnowledgeBase.build([tmp_path / "a.txt"], tmp_path / "kb", embedder=embedder)
+    assert report.added == 1 and base.search("river", embedder=embedder)[0].vector_rank == 1
+    there = reader.ask("where was the river?", kb=base, embedder=embedder, threshold=-1e9)
+    assert there.document.endswith("a.txt") and there.text in context
+    assert np.linalg.norm(embedder.embed(["good film"]), axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert not np.allclose(embedder.embed(["good film"]), embedder.embed(["good film"], query=True))
+    with pytest.raises(UsageError, match="not both"):
+        reader.ask("where?")
+
+
+def test_texts_come_whole_or_piece_by_piece_with_the_same_seed_the_same(writer):
+    loaded = trifold.load(writer)
+    plain = trifold.Generator.from_pretrained(writer)
+    (text,) = loaded.generate("good film", sampling=GREEDY)
+    assert text.ids == plain.generate(["good film"], GREEDY)[0].ids
+    assert "".join(loaded.stream("good film", sampling=GREEDY)) == text.text
+    pieces = []
+    (heard,) = loaded.generate("good film", sampling=GREEDY, on_token=pieces.append)
+    assert "".join(pieces) == heard.text and heard.ids == text.ids
+    several = loaded.generate(["good", "bad film"], max_tokens=5, n=3, seed=7)
+    assert len(several) == 6 and several[4].ids == loaded.generate("bad film", max_tokens=5, seed=8)[0].ids
+    assert loaded.generate("good", max_tokens=5, seed=7)[0].ids == several[0].ids
+    with pytest.raises(UsageError, match="all be the same"):
+        loaded.generate("good", n=2, sampling=GREEDY)
+    with pytest.raises(UsageError, match="one text at a time"):
+        loaded.generate(["good", "bad"], on_token=pieces.append)
+
+
+def test_a_score_is_the_log_probability_that_generation_gives(writer):
+    loaded = trifold.load(writer)
+    (text,) = loaded.generate("good film", sampling=GREEDY)
+    ids = loaded.tokenizer.encode_ids([text.text], plain=True)[0].tolist()
+    if ids == list(text.ids):  # what is written reads back as it was
+        assert loaded.score("good film", text.text) == pytest.approx(text.logprobs, abs=1e-4)
+    assert len(loaded.score("good", " film")) == len(loaded.tokenizer.encode_ids([" film"], plain=True)[0])
+    whole, parts = loaded.score("the", " river was"), loaded.score("the", " river")
+    assert whole[: len(parts)] == pytest.approx(parts, abs=1e-4) and all(one < 0 for one in whole)
+
+
+def test_a_model_tuned_on_instructions_reads_prompts_through_its_template(run):
+    loaded, tuned = trifold.load(run("generation")), load_fine_tuned(run("generation"))
+    (said,) = tuned.task.write(tuned.model, [loaded.record("good film")], GREEDY)
+    (text,) = loaded.generate("good film", sampling=GREEDY)
+    assert text.text == said.answer and list(text.ids) == said.details["ids"]
+    assert "".join(loaded.stream("good film", sampling=GREEDY)) == text.text
+
+
+def test_masks_are_filled(tmp_path):
+    tokenizer = train_tokenizer([" ".join(WORDS)] * 9, kind="wordpiece", vocab_size=200, num_sentinels=0)
+    trifold.Transformer.from_preset("bert", size="tiny", vocab_size=tokenizer.vocab_size, **SMALL).save_pretrained(
+        tmp_path, tokenizer=tokenizer
+    )
+    (found,) = trifold.load(tmp_path).fill_mask("good [MASK]", top_k=3)
+    assert len(found) == 3
