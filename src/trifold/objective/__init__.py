@@ -7,7 +7,7 @@ from trifold.objective.cross_entropy import sum_cross_entropy, token_cross_entro
 from trifold.objective.denoising import Denoising
 from trifold.objective.masked import Masked
 from trifold.objective.mixture import Mixture
-from trifold.objective.objective import Criterion, Objective
+from trifold.objective.objective import Criterion, Objective, language_model_loss
 from trifold.objective.prefix import Prefix
 from trifold.objective.sequence_to_sequence import SequenceToSequence
 from trifold.text import Tokenizer
@@ -22,6 +22,7 @@ __all__ = [
     "Prefix",
     "SequenceToSequence",
     "build_objective",
+    "language_model_loss",
     "sum_cross_entropy",
     "token_cross_entropy",
 ]

@@ -6,12 +6,12 @@ from typing import Protocol, runtime_checkable
 
 from trifold.batch import IGNORED, Batch
 
-__all__ = ["Batches", "Partial", "Step", "add_up", "count_targets", "seed_of"]
+__all__ = ["Batches", "Counted", "Partial", "Step", "add_up", "count_targets", "seed_of"]
 
 
 @runtime_checkable
 class Batches(Protocol):
-    """An endless stream of batches whose place can be noted and found again."""
+    """A stream of batches whose place can be noted and found again."""
 
     def __iter__(self) -> Iterator[Batch]: ...
 
@@ -22,6 +22,42 @@ class Batches(Protocol):
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go back to a place."""
         ...
+
+
+class Counted:
+    """Batches of any iterable; their place is how many were taken, and going back to one takes as many again.
+
+    Args:
+        batches: as many as there are, such as a list or a torch `DataLoader`.
+
+    Example:
+        >>> stream = Counted([Batch(num_bytes=size) for size in (1, 2, 3)])
+        >>> next(iter(stream)).num_bytes, stream.state_dict()
+        (1, {'batches': 1})
+        >>> [batch.num_bytes for batch in stream]
+        [2, 3]
+    """
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self.batches, self.taken, self._drawn = batches, 0, 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        stream = iter(self.batches)
+        if stream is not self.batches:  # it begins anew
+            self._drawn = 0
+        for batch in stream:
+            self._drawn += 1
+            if self._drawn > self.taken:
+                self.taken = self._drawn
+                yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """How many were taken."""
+        return {"batches": self.taken}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on after so many."""
+        self.taken = state["batches"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ import statistics
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ from trifold.training.optimizer import build_optimizers, set_learning_rate
 from trifold.training.precision import Weights, choose_device, choose_dtype
 from trifold.training.schedule import learning_rate_factor
 from trifold.training.sharded import Sharded
-from trifold.training.step import Batches, Partial, Step, add_up, count_targets, seed_of
+from trifold.training.step import Batches, Counted, Partial, Step, add_up, count_targets, seed_of
 
 __all__ = ["Trainer"]
 
@@ -49,7 +50,7 @@ class Trainer:
     Args:
         model: trained in place.
         objective: prepares nothing here, only gives the loss of a batch.
-        batches: where batches come from.
+        batches: where batches come from; training ends with them, where they end.
         training: how.
         group: the processes that share the work; None for this one alone.
 
@@ -70,12 +71,13 @@ class Trainer:
         self,
         model: Transformer,
         objective: Criterion,
-        batches: Batches,
+        batches: Batches | Iterable[Batch],
         training: Training,
         *,
         group: Alone | None = None,
     ) -> None:
-        self.training, self.objective, self.batches, self.group = training, objective, batches, group or Alone()
+        self.training, self.objective, self.group = training, objective, group or Alone()
+        self.batches = batches if isinstance(batches, Batches) else Counted(batches)
         self.device = choose_device(training.device)
         self.dtype = choose_dtype(training.dtype, self.device)
         self.model = model
@@ -93,7 +95,7 @@ class Trainer:
         self.is_whole = True
         self.suspect: list[Batch] = []
         self._recent: dict[str, deque[float]] = {"loss": deque(maxlen=RECENT), "norm": deque(maxlen=RECENT)}
-        self._bad, self._parts, self._place = 0, 1, batches.state_dict()
+        self._bad, self._parts, self._place = 0, 1, self.batches.state_dict()
         for stack in (model.encoder, model.decoder):
             if stack is not None:
                 stack.checkpointing = training.gradient_checkpointing
@@ -117,7 +119,10 @@ class Trainer:
         with settled():
             while self.progress < 1.0:
                 start = time.perf_counter()
-                micro_batches = [next(stream) for _ in range(self.training.accumulation)]
+                micro_batches = list(islice(stream, self.training.accumulation))
+                if not micro_batches or (self.group.size > 1 and len(micro_batches) < self.training.accumulation):
+                    warnings.warn(message("training.data_ended", step=self.step), stacklevel=2)
+                    return
                 yield self._step(micro_batches, start)
                 if not self.model.training:  # the caller may have evaluated it
                     self.model.train()

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -156,28 +157,37 @@ def test_the_sample_is_bounded_even_and_the_same_every_time():
     assert gaps.min() == gaps.max()
 
 
+def growth(read: Callable[[str], object], part: str, whole: str, *, most: float) -> float:
+    """How many times as long the whole takes as a part of it: the least of three rounds, as the machine may be busy."""
+
+    def seconds(text: str) -> float:
+        start = time.process_time()  # of this process alone
+        read(text)
+        return time.process_time() - start
+
+    found = float("inf")
+    for _ in range(3):
+        short, long = (min(seconds(text) for _ in range(3)) for text in (part, whole))
+        found = min(found, long / max(short, 0.01))
+        if found <= most:
+            break
+    return found
+
+
 @pytest.mark.parametrize("unit", ["x", " ", "研", "^", "\u0301"])
 def test_b3_a_long_run_of_one_character_takes_linear_time(unit):
-    def seconds(count: int) -> float:
-        start = time.perf_counter()
-        assert BYTES.decode(BYTES.encode(unit * count).ids) == unit * count
-        return time.perf_counter() - start
+    def read(text: str) -> None:
+        assert BYTES.decode(BYTES.encode(text).ids) == text
 
-    seconds(1000)
-    assert seconds(200_000) < 12 * max(min(seconds(50_000), seconds(50_000)), 0.005)  # 4 times the text
+    assert growth(read, unit * 50_000, unit * 200_000, most=12) < 12  # 4 times the text
 
 
 @pytest.mark.parametrize("size", [2**18, pytest.param(2**20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("unit", ["x", " ", "研", "^", "\u0301"])
 def test_b3_twice_the_text_takes_every_kind_at_most_two_and_a_half_times_as_long(tokenizer, unit, size):
-    def seconds(text: str) -> float:
-        start = time.process_time()  # of this process alone, whatever else the machine does
-        tokenizer.encode_ids([text])
-        return time.process_time() - start
-
     text = unit * (size // len(unit.encode()))
-    quarter, whole = (min(seconds(part) for _ in range(3)) for part in (text[: len(text) // 4], text))
-    assert whole <= 2.5**2 * max(quarter, 0.01)  # two doublings
+    most = 2.5**2  # two doublings
+    assert growth(lambda part: tokenizer.encode_ids([part]), text[: len(text) // 4], text, most=most) <= most
     (ids,) = tokenizer.encode_ids([text])
     if tokenizer.kind != "wordpiece" and tokenizer.special.unk not in ids:
         assert tokenizer.decode(ids) == text

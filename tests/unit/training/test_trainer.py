@@ -90,6 +90,32 @@ def test_a22_accumulation_of_unequal_passes_is_one_big_batch():
     assert_same(weights(apart), weights(together), 1e-9)  # Adam divides by tiny numbers, which enlarges 1e-16
 
 
+@pytest.mark.parametrize("kind", [list, iter, lambda batches: torch.utils.data.DataLoader(batches, batch_size=None)])
+def test_training_ends_with_the_batches_where_they_end_and_says_so(kind):
+    batches = [Rows().make(number) for number in range(5)]
+    trainer = make_trainer(rows=kind(batches), accumulation=2)
+    with pytest.warns(UserWarning, match="ended after step 3"):
+        losses = [step.loss for step in trainer.steps()]
+    endless = make_trainer(accumulation=2).steps()
+    assert losses[:2] == [next(endless).loss for _ in range(2)] and len(losses) == 3  # the last is of one pass
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+def test_batches_of_any_iterable_are_taken_up_where_they_were_left(kind):
+    batches = [Rows().make(number) for number in range(6)]
+    whole, cut = make_trainer(rows=batches), make_trainer(rows=batches)
+    steps = cut.steps()
+    for _ in range(3):
+        next(steps)
+    again = make_trainer(rows=kind(batches))
+    with torch.no_grad():
+        for name, value in again.weights.exact.items():
+            value.copy_(cut.weights.exact[name])
+    again.weights.refresh()
+    again.load_state(*cut.state())
+    assert [step.loss for step in again.steps()] == [step.loss for step in whole.steps()][3:]
+
+
 def test_the_loss_of_a_step_is_the_mean_over_the_places_with_a_label():
     model = make_model()
     batch = Rows().make(1)
