@@ -303,9 +303,9 @@ def test_a_prompt_beyond_the_context_is_refused_or_cut_by_rule_in_every_family(
 
 def test_special_tokens_typed_in_a_prompt_are_text_unless_asked_for(tokenizer: Tokenizer) -> None:
     generator = _unending("decoder_pre_learned", tokenizer)
-    assert generator._encode("a</s>b", 1) != generator._encode("a</s>b", 1, special=True)
-    assert tokenizer.special.eos not in generator._encode("a</s>b", 1)
-    assert tokenizer.special.eos in generator._encode("a</s>b", 1, special=True)
+    assert generator.encode("a</s>b", 1) != generator.encode("a</s>b", 1, special=True)
+    assert tokenizer.special.eos not in generator.encode("a</s>b", 1)
+    assert tokenizer.special.eos in generator.encode("a</s>b", 1, special=True)
     plain, read = (generator.generate("a</s>b", GREEDY, special=special)[0].ids for special in (False, True))
     assert "".join(generator.stream("a</s>b", GREEDY, special=True)) == tokenizer.decode(read)
     assert "".join(generator.stream("a</s>b", GREEDY)) == tokenizer.decode(plain)
