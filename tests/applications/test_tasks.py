@@ -181,7 +181,7 @@ def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset, 
     assert code == 0 and found["answer"] == "kiel" and found["start"] == 17
 
 
-@pytest.mark.parametrize(("preset", "bar", "epochs"), [("vaswani", 80, 18), ("gpt2", 4, 20)])
+@pytest.mark.parametrize(("preset", "bar", "epochs"), [("vaswani", 80, 14), ("gpt2", 4, 20)])
 def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, bar, epochs):
     dice = np.random.default_rng(0)
     words = {"one": "eins", "two": "zwei", "three": "drei", "dog": "Hund", "cat": "Katze", "sees": "sieht"}
@@ -192,7 +192,7 @@ def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, b
     table = write_table(tmp_path / "pairs.tsv", "en\tde", rows)
     code, out, err = call(capsys, "finetune", "translation", "--model", preset, *SMALL, "--train", table,
                           "--source-field", "en", "--target-field", "de", "--out", tmp_path / "run", "--epochs", epochs,
-                          "--batch-size", 16, "--json")  # fmt: skip
+                          "--batch-size", 16, "--seed", 1, "--json")  # fmt: skip
     assert code == 0, err
     judged = json.loads(out)["judgement"]
     assert judged["metrics"]["bleu"]["value"] > bar > judged["baselines"]["copy"]["bleu"]["value"]
