@@ -83,12 +83,15 @@ class TaggingTask:
         self.metrics = ("tag_accuracy",) if self.scheme is None else ("entity_f1", "tag_accuracy")
 
     def remarks(self) -> list[str]:
-        """How tags are counted and what they stand on."""
+        """How tags are counted, what they stand on, and whether transformers' pipeline finds the same entities."""
         told = {"count": len(self.config.labels), "units": self.units, "scheme": str(self.scheme),
                 "tags": ", ".join(self.config.labels)[:100]}  # fmt: skip
         numbers = all(label.isdigit() for label in self.config.labels)
         if self.scheme is not None:
-            return [message("task.note_entities", **told)]
+            apart = (
+                self.tokenizer.kind == "byte_bpe"
+            )  # there a space may be a token, which the pipeline takes for a word
+            return [message("task.note_entities", **told), *([message("task.note_pipeline")] if apart else [])]
         return [message("task.note_numbered_tags", **told) if numbers else message("task.note_tags", **told)]
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
