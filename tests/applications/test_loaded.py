@@ -149,6 +149,8 @@ def test_answers_come_from_a_text_or_a_knowledge_base_that_a_loaded_model_embeds
     assert there.document.endswith("a.txt") and there.text in context
     assert np.linalg.norm(embedder.embed(["good film"]), axis=1) == pytest.approx(1.0, abs=1e-5)
     assert not np.allclose(embedder.embed(["good film"]), embedder.embed(["good film"], query=True))
+    assert reader.ask("where?", context=context, threshold=-1e9).text in context
+    assert reader.ask("where?", context=context, threshold=1e9).text == ""
     with pytest.raises(UsageError, match="not both"):
         reader.ask("where?")
 
@@ -188,6 +190,25 @@ def test_a_model_tuned_on_instructions_reads_prompts_through_its_template(run):
     (text,) = loaded.generate("good film", sampling=GREEDY)
     assert text.text == said.answer and list(text.ids) == said.details["ids"]
     assert "".join(loaded.stream("good film", sampling=GREEDY)) == text.text
+    long = "good film " * 60  # beyond its 64 places
+    (cut,) = loaded.generate(long, sampling=GREEDY)
+    (told,) = tuned.task.write(tuned.model, [loaded.record(long)], GREEDY)
+    assert cut.prompt_cut == told.details["prompt_cut"] > 0 and cut.text == told.answer
+    with pytest.warns(UserWarning, match="tokens"):
+        assert "".join(loaded.stream(long, sampling=GREEDY)) == cut.text
+    with pytest.raises(UsageError, match="model reads 64"):
+        loaded.score(long, " river")
+
+
+def test_counts_and_texts_that_make_no_sense_are_refused(run):
+    loaded = trifold.load(run("classification"))
+    for wrong in (0, -1):
+        with pytest.raises(UsageError, match="batch_size"):
+            loaded.predict(["good film"], batch_size=wrong)
+        with pytest.raises(UsageError, match="1 or more"):
+            loaded.generate("good", n=wrong)
+    with pytest.raises(UsageError, match="has 3 texts"):
+        loaded.predict([("a", "b", "c")])
 
 
 def test_masks_are_filled(tmp_path):

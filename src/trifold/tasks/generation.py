@@ -222,6 +222,12 @@ class GenerationTask:
         ids = self.format.prompt(turns)[-room:] if turns else list(self.frame.first)
         return [*ids, self.frame.end] if self.frame.encoder or not ids else ids
 
+    def lay(self, turns: Sequence[Turn], room: int) -> tuple[list[int], int]:
+        """What the model reads of a conversation in so many places, and how many of its tokens were left off for that."""
+        kept, cut = self.fit(turns, room)
+        lost = len(self.format.prompt(turns)) - len(self.format.prompt(kept)) if cut else 0
+        return self.prompt(kept, room), lost
+
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the answers."""
         return language_model_loss(model, batch)
@@ -246,12 +252,8 @@ class GenerationTask:
 
     def write(self, model: Pretrained, records: Sequence[Record], sampling: Sampling) -> list[Prediction]:
         """Answers of the model's own to the last question of each, which says how many tokens its prompt has lost."""
-        room, rows, cuts = self.prompt_room(sampling), [], []
-        for record in records:
-            asked = _asked_of(record)
-            kept, cut = self.fit(asked, room)
-            rows.append(self.prompt(kept, room))
-            cuts.append(len(self.format.prompt(asked)) - len(self.format.prompt(kept)) if cut else 0)
+        laid = [self.lay(_asked_of(record), self.prompt_room(sampling)) for record in records]
+        rows, cuts = [row for row, _ in laid], [cut for _, cut in laid]
         texts = write_answers(model, self.tokenizer, self.frame, rows, sampling, ends=self.format.ends)
         return [Prediction(one.text, details={"finish_reason": one.finish_reason, "ids": list(one.ids),
                                               "logprobs": list(one.logprobs), "prompt_cut": cut})

@@ -1,5 +1,6 @@
 """A model ready for use, whatever it was trained for: `trifold.load(path)`."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from trifold.checkpoint.hugging_face import find_folder
+from trifold.config import require
 from trifold.data.rows import Row, file_digest
 from trifold.errors import UsageError
+from trifold.evaluation.language_model import load_run
 from trifold.generation import Candidate, Generation, Generator, Precision, Sampling, fill_mask, lower_precision
 from trifold.generation.generator import evaluating
+from trifold.locale import message
 from trifold.presets.pretrained import Transformer, resolve
 from trifold.retrieval import Embedder, KnowledgeBase
 from trifold.tasks.build import FineTuned, is_fine_tuned, is_translator, load_fine_tuned
@@ -24,6 +28,7 @@ from trifold.tasks.judge import judge
 from trifold.tasks.knowledge import KnowledgeAnswer
 from trifold.tasks.knowledge import ask as look_up
 from trifold.tasks.record import Record, find_columns
+from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
 from trifold.tasks.writing import open_writer
 from trifold.text import Tokenizer
@@ -63,7 +68,7 @@ def load(path: str | Path, *, precision: Precision = "float32", device: torch.de
         tuned = load_fine_tuned(folder)
         made = LoadedModel(tuned.model, tuned.tokenizer, tuned.task, folder)
     else:
-        made = LoadedModel(Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder), None, folder)
+        made = LoadedModel(*load_run(folder), None, folder)
     lower_precision(made.model, precision, decoding=made.task is None and made.model.config.decoder is not None)
     made.model.to(device)
     return made
@@ -104,12 +109,15 @@ class LoadedModel:
             batch_size: most inputs that are worked on at once; None for as many as fit well.
 
         Raises:
-            UsageError: the model was only pre-trained, or `inputs` is one text.
+            UsageError: the model was only pre-trained, `inputs` is one text, or has more texts than the task reads.
             DataError: a row lacks a column.
         """
         task = self._task()
         if isinstance(inputs, str):
             raise UsageError("task.one_text", given=inputs[:60])
+        require(
+            batch_size is None or batch_size > 0, where="batch_size", given=batch_size, allowed="1 or more, or None"
+        )
         records, size = [self.record(one) for one in inputs], batch_size or max(len(inputs), 1)
         parts = [records[start : start + size] for start in range(0, len(records), size)]
         return [said for part in parts for said in task.predict(self.model, part)]
@@ -161,10 +169,13 @@ class LoadedModel:
         if kb is not None:
             reader = FineTuned(self.model, self.tokenizer, task, self.folder)
             return look_up(kb, reader, question, embedder=embedder, k=k, threshold=threshold)
-        (said,) = self.predict([(question, context or "")])
-        start = said.details.get("start", -1) if said.answer else -1
-        margin = float(said.details.get("margin", 0.0))
-        return KnowledgeAnswer(said.answer, "", start, start + len(said.answer), margin, context or "")
+        assert isinstance(task, SpanQATask), "of that kind"
+        (span,) = task.spans(self.model, [self.record((question, context or ""))])
+        least = task.config.threshold if threshold is None else threshold
+        if not span.text or (least is not None and span.margin < least):
+            return KnowledgeAnswer("", score=span.margin, passage=context or "")
+        place = (span.start, span.start + len(span.text))
+        return KnowledgeAnswer(span.text, "", *place, span.margin, context or "")
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """A unit vector a text, [texts, D]; `query` says that they are questions, not passages.
@@ -220,21 +231,22 @@ class LoadedModel:
         Raises:
             UsageError: the model writes no text, a prompt is empty or too long, or all `n` texts would be the same.
         """
-        prompts, chosen = (
-            [prompt] if isinstance(prompt, str) else list(prompt),
-            self._sampling(sampling, max_tokens, seed),
-        )
+        require(n > 0, where="n", given=n, allowed="1 or more")
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        chosen = self._sampling(sampling, max_tokens, seed)
         if n > 1 and (chosen.beams > 1 or chosen.temperature == 0.0):
             raise UsageError("task.same_texts", n=n)
         if on_token is not None:
             if len(prompts) * n > 1:
                 raise UsageError("task.one_stream", prompts=len(prompts), n=n)
-            return [_told(self._stream(prompts[0], chosen), on_token)]
+            row, cut = self._read(prompts[0], chosen)
+            return [_cut(_told(self._writer.stream(row, chosen), on_token), cut)]
         seeds = None
         if n > 1 and chosen.seed is not None:
             seeds = [chosen.seed + number for _ in prompts for number in range(n)]
-        rows = [row for one in prompts for row in [self._read(one, chosen)] * n]
-        return self._writer.generate(rows, chosen, seeds=seeds)
+        laid = [one for prompt in prompts for one in [self._read(prompt, chosen)] * n]
+        texts = self._writer.generate([row for row, _ in laid], chosen, seeds=seeds)
+        return [_cut(text, cut) for text, (_, cut) in zip(texts, laid, strict=True)]
 
     def stream(
         self,
@@ -244,12 +256,16 @@ class LoadedModel:
         seed: int | None = None,
         sampling: Sampling | None = None,
     ) -> Iterator[str]:
-        """The text of `generate`, piece by piece as it is written.
+        """The text of `generate`, piece by piece as it is written; a warning says where the prompt had to be cut.
 
         Raises:
             UsageError: as for `generate`, or beam search, which knows its text only at the end.
         """
-        return self._stream(prompt, self._sampling(sampling, max_tokens, seed))
+        chosen = self._sampling(sampling, max_tokens, seed)
+        row, cut = self._read(prompt, chosen)
+        if cut:
+            warnings.warn(message("cli.chat_prompt_cut", cut=f"{cut:,}"), stacklevel=2)
+        return self._writer.stream(row, chosen)
 
     @torch.inference_mode()
     def score(self, prompt: str, continuation: str) -> tuple[float, ...]:
@@ -259,8 +275,8 @@ class LoadedModel:
             UsageError: the model writes no text, or both together are too long for it.
         """
         writer, config = self._writer, self.model.config
-        read = self._read(prompt, Sampling())
-        read = read if isinstance(read, list) else writer.encode(read)
+        asked, cut = self._read(prompt, Sampling())
+        read = writer.encode(asked)
         wanted = self.tokenizer.for_target().encode_ids([continuation], plain=True)[0].tolist()
         if config.encoder is None:
             before, memory = read, None
@@ -268,10 +284,14 @@ class LoadedModel:
             assert writer.start is not None, "a decoder behind an encoder starts with something"
             before = [writer.start, *writer.rules.forced]
             memory = torch.tensor([read], device=self.device)
-        length, limit = len(before) + len(wanted) - 1, writer.longest
-        if limit is not None and max(length, 0 if memory is None else len(read)) > limit:
-            raise UsageError("generation.prompt_too_long", length=length, limit=limit)
-        target = torch.tensor([[*before, *wanted][:-1] or [0]], device=self.device)
+        length = len(before) + len(wanted) - 1
+        limit = self.task.frame.limit if isinstance(self.task, GenerationTask) else writer.longest
+        longest = max(length, len(read) + cut)
+        if limit is not None and (longest > limit or cut):
+            raise UsageError("task.score_too_long", length=longest, limit=limit)
+        if not wanted:
+            return ()
+        target = torch.tensor([[*before, *wanted][:-1]], device=self.device)
         with evaluating(self.model):
             states = None if memory is None else self.model.encode(memory)
             hidden = self.model.decode(target, memory=states)[:, len(before) - 1 :]
@@ -311,7 +331,10 @@ class LoadedModel:
             columns = find_columns(task.roles, list(values), {}, "input", labelled=False)
         else:
             texts = [given] if isinstance(given, str) else list(given)
-            names = ["prompt"] if isinstance(task, GenerationTask) else [role.name for role in roles[: len(texts)]]
+            known = ["prompt"] if isinstance(task, GenerationTask) else [role.name for role in roles]
+            if len(texts) > len(known):
+                raise UsageError("task.many_texts", given=len(texts), known=", ".join(known))
+            names = known[: len(texts)]
             values = dict(zip(names, texts, strict=True))
             columns = {name: name for name in names}
         if label is None:
@@ -326,16 +349,12 @@ class LoadedModel:
             return open_writer(self.model, self.tokenizer, self.task.frame, self.task.format.ends)
         return Generator.by_rules(self.model, self.tokenizer)
 
-    def _read(self, prompt: str, sampling: Sampling) -> str | list[int]:
-        """What the model reads of a prompt: through the template that it was tuned with."""
+    def _read(self, prompt: str, sampling: Sampling) -> tuple[str | list[int], int]:
+        """What the model reads of a prompt, through the template of its tuning, and how many tokens had no room."""
         if not isinstance(self.task, GenerationTask):
-            return prompt
-        record = self.record(prompt)
-        room = self.task.prompt_room(sampling)
-        return self.task.prompt(self.task.fit(record.asked, room)[0], room)  # type: ignore[attr-defined]
-
-    def _stream(self, prompt: str, sampling: Sampling) -> Iterator[str]:
-        return self._writer.stream(self._read(prompt, sampling), sampling)
+            return prompt, 0
+        record: Any = self.record(prompt)
+        return self.task.lay(record.asked, self.task.prompt_room(sampling))
 
     def _sampling(self, sampling: Sampling | None, max_tokens: int | None, seed: int | None) -> Sampling:
         chosen = sampling or Sampling(**self._writer.rules.sampling_with({}))
@@ -347,6 +366,11 @@ class LoadedModel:
             wanted = ", ".join(kinds) or "a task"
             raise UsageError("cli.other_task", path=self.folder, given=self.kind, wanted=wanted)
         return self.task
+
+
+def _cut(text: Generation, tokens: int) -> Generation:
+    """The text, which says that so many tokens of its prompt were dropped."""
+    return replace(text, prompt_cut=tokens) if tokens else text
 
 
 def _told(pieces: Iterator[str], on_token: Callable[[str], object]) -> Generation:

@@ -88,9 +88,7 @@ class TaggingTask:
                 "tags": ", ".join(self.config.labels)[:100]}  # fmt: skip
         numbers = all(label.isdigit() for label in self.config.labels)
         if self.scheme is not None:
-            apart = (
-                self.tokenizer.kind == "byte_bpe"
-            )  # there a space may be a token, which the pipeline takes for a word
+            apart = self.tokenizer.kind == "byte_bpe"  # a token may be a space, for the pipeline a word
             return [message("task.note_entities", **told), *([message("task.note_pipeline")] if apart else [])]
         return [message("task.note_numbered_tags", **told) if numbers else message("task.note_tags", **told)]
 

@@ -28,7 +28,8 @@ class Counted:
     """Batches of any iterable; their place is how many were taken, and going back to one takes as many again.
 
     Args:
-        batches: as many as there are, such as a list or a torch `DataLoader`.
+        batches: as many as there are, such as a list or a torch `DataLoader`; to go back to a place, they must come in the
+            same order again.
 
     Example:
         >>> stream = Counted([Batch(num_bytes=size) for size in (1, 2, 3)])
