@@ -17,6 +17,7 @@ from trifold.tasks import Classification, Embedding, FineTuning, Generation, Lab
 from trifold.tasks import finetune as tune
 from trifold.tasks.experiment import TRAINING, LowRank
 from trifold.text import train_tokenizer
+from trifold.text.training import Kind
 from trifold.training import AdamW, DataChoice, Experiment, ModelChoice, TokenizerChoice, Training, pretrain
 
 __all__ = ["POOLED", "Folders", "mixed_texts", "questions", "reviews", "sentences", "translations"]
@@ -141,7 +142,7 @@ class Folders:
             data = self.place / f"{task}.jsonl"
             data.write_text("\n".join(json.dumps(row) for row in rows(300)), encoding="utf-8")
             training = replace(TRAINING, steps=steps, batch_size=16, evaluate_every=steps, optimizer=AdamW(lr=3e-3))
-            kind = "wordpiece" if task in ("tagging", "characters") else "byte_bpe"
+            kind: Kind | None = "byte_bpe" if task == "bytes" else None
             tune(FineTuning(model=ModelChoice(preset=family, dials={**SMALL}), data=LabelledData(train=str(data)),
                             task=config, tokenizer=TokenizerChoice(kind=kind, vocab_size=400), training=training,
                             epochs=None), out)  # fmt: skip

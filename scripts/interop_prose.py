@@ -44,9 +44,10 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "zh": "有两句在它的搜索中结果不同，原因未明",
     },
     'pipeline("token-classification") bytes': {
-        "en": "transformers takes a token that is only a space for a word of its own; train with "
-        "`--tokenizer.kind wordpiece`",
-        "zh": "transformers 把只含空格的词元当作单独的词；训练时请用 `--tokenizer.kind wordpiece`",
+        "en": "transformers takes a token that is only a space for a word of its own; taggers train a WordPiece "
+        "tokenizer unless told otherwise, and a run with this one says so at its start",
+        "zh": "transformers 把只含空格的词元当作单独的词；标注模型默认训练 WordPiece 分词器，"
+        "用字节分词器的训练在开始时会说明",
     },
     'pipeline("token-classification") entities gpt2': {
         "en": "a decoder labels a word at its last token, transformers' pipeline reads the first",
@@ -80,7 +81,7 @@ side, quantized weights, and code that comes with a model (`auto_map`).
 ## Models out
 
 Small models are trained by Trifold on generated texts, in English, Chinese and both, and opened by the tool as they are,
-with no step in between. Taggers are trained with a WordPiece tokenizer; the pipeline joins words by
+with no step in between. Taggers train a WordPiece tokenizer unless told otherwise; the pipeline joins words by
 `aggregation_strategy="first"`, Chinese characters by `"simple"`. CTranslate2 searches as it does by itself:
 like a translation run (`task.early_stopping`), it is done when as many translations as beams have ended.
 
@@ -133,7 +134,7 @@ $ {command}
 
 ## 交出模型
 
-Trifold 在生成的英文、中文与混合文本上训练小模型，工具直接打开，中间没有任何步骤。标注模型用 WordPiece 分词器训练；
+Trifold 在生成的英文、中文与混合文本上训练小模型，工具直接打开，中间没有任何步骤。标注模型默认训练 WordPiece 分词器；
 pipeline 用 `aggregation_strategy="first"` 合并单词，用 `"simple"` 合并汉字。CTranslate2 按其默认方式搜索：
 与翻译训练的模型一样（`task.early_stopping`），完整译文的数目达到束宽时即停止。
 

@@ -127,6 +127,11 @@ def test_a_folder_with_a_chat_template_is_talked_with_and_one_without_is_refused
     file.write_text(json.dumps({"messages": [{"role": "user", "content": "hello"}]}), encoding="utf-8")
     code, out, err = call(capsys, "generate", tmp_path / "chat", "--input", file, "--max-tokens", 3, "--json")
     assert code == 0 and json.loads(out)["generations"][0]["prompt"] == "user: hello\nassistant:", err
+    assert json.loads(out)["generations"][0]["prompt_cut"] == 0 and "oldest turns" not in err
+    file.write_text(json.dumps({"messages": [{"role": "user", "content": "hello there " * 3000}]}), encoding="utf-8")
+    code, out, err = call(capsys, "generate", tmp_path / "chat", "--input", file, "--max-tokens", 3, "--json")
+    assert code == 0 and json.loads(out)["generations"][0]["prompt_cut"] > 1000, err
+    assert "oldest turns" in err
     tokenizer.chat_template = "{{ messages[0].__class__.__mro__ }}"
     model.save_pretrained(tmp_path / "hostile", tokenizer=tokenizer)
     code, _, err = talk(monkeypatch, capsys, "hello\n", tmp_path / "hostile")

@@ -1,5 +1,7 @@
 """`trifold.load`: one face for every model, with the answers that the parts behind it give."""
 
+import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -81,7 +83,7 @@ def test_a_classifier_reads_texts_pairs_rows_and_records_and_says_what_its_task_
     wanted = [one.confidence for one in tuned.task.predict(tuned.model, [Record(text) for text in texts])]
     given = (
         texts,
-        [{"text": text, "more": 1} for text in texts],
+        [{"text": text} for text in texts],
         [Record(text) for text in texts],
         [(text,) for text in texts],
     )
@@ -124,8 +126,26 @@ def test_what_a_model_is_not_for_is_refused_by_name(run, writer):
         loaded.predict("good film")
     with pytest.raises(DataError, match="columns are: number"):
         loaded.predict([{"number": "x"}])
-    with pytest.raises(UsageError, match="pretrained"):
+    with pytest.raises(UsageError, match="not a fine-tuned model"):
         trifold.load(writer).predict(["good"])
+
+
+def test_rows_are_read_from_the_columns_of_training_and_the_others_are_named(run, tmp_path):
+    shutil.copytree(run("classification"), tmp_path / "run")
+    known = json.loads((tmp_path / "run/trifold.json").read_text(encoding="utf-8"))
+    known["experiment"]["data"]["columns"] = {"text": "body"}
+    (tmp_path / "run/trifold.json").write_text(json.dumps(known), encoding="utf-8")
+    loaded = trifold.load(tmp_path / "run")
+    (wanted,) = loaded.predict(["good film"])
+    with pytest.warns(UserWarning, match="does not read: text, number"):
+        (said,) = loaded.predict([{"text": "a title", "body": "good film", "number": 3}])
+    assert said.confidence == pytest.approx(wanted.confidence, abs=1e-6)
+    with pytest.warns(UserWarning, match="does not read: label"):  # a column of some rows counts everywhere
+        loaded.predict([{"body": "good film"}, {"body": "river", "label": "y"}])
+    (gold, other) = loaded.records([{"body": "good film"}, "river"], ["y", "n"])
+    assert (gold.inputs, gold.gold, other.inputs, other.gold) == (("good film",), "y", ("river",), "n")
+    with pytest.raises(DataError, match="input:2"):
+        loaded.predict([{"body": "good film"}, {"body": None}])
 
 
 def test_translations_are_those_of_the_task(run):
@@ -186,13 +206,13 @@ def test_a_score_is_the_log_probability_that_generation_gives(writer):
 
 def test_a_model_tuned_on_instructions_reads_prompts_through_its_template(run):
     loaded, tuned = trifold.load(run("generation")), load_fine_tuned(run("generation"))
-    (said,) = tuned.task.write(tuned.model, [loaded.record("good film")], GREEDY)
+    (said,) = tuned.task.write(tuned.model, [loaded.records(["good film"])[0]], GREEDY)
     (text,) = loaded.generate("good film", sampling=GREEDY)
     assert text.text == said.answer and list(text.ids) == said.details["ids"]
     assert "".join(loaded.stream("good film", sampling=GREEDY)) == text.text
     long = "good film " * 60  # beyond its 64 places
     (cut,) = loaded.generate(long, sampling=GREEDY)
-    (told,) = tuned.task.write(tuned.model, [loaded.record(long)], GREEDY)
+    (told,) = tuned.task.write(tuned.model, [loaded.records([long])[0]], GREEDY)
     assert cut.prompt_cut == told.details["prompt_cut"] > 0 and cut.text == told.answer
     with pytest.warns(UserWarning, match="tokens"):
         assert "".join(loaded.stream(long, sampling=GREEDY)) == cut.text

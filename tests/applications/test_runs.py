@@ -66,6 +66,11 @@ def test_pretrain_evaluate_and_use_each_family(tmp_path, text, capsys, preset):
     assert code == 0
     one, two = (load_file(folder / "model.safetensors") for folder in (run, tmp_path / "copy"))
     assert all(torch.equal(one[name], two[name]) for name in one)
+    if preset == "vaswani":
+        call(capsys, "tokenizer", "train", text, "--vocab-size", 420, "--out", tmp_path / "own")
+        code, _, err = call(capsys, "pretrain", "--preset", preset, "--data", text, "--out", tmp_path / "padded",
+                            "--tokenizer", tmp_path / "own", "--document", "line", *SMALL, "--steps", 1)  # fmt: skip
+        assert code == 0 and "padding is token" in err, err
     code, out, _ = call(capsys, "plan", run, "--json", "--no-measure")
     assert code == 0 and json.loads(out)["parameters"] == result["num_parameters"]
     code, out, _ = call(capsys, "report", run)

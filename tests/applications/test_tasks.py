@@ -153,8 +153,12 @@ def test_tagging_learns_entities(tmp_path, capsys):
                           "--out", tmp_path / "run", "--epochs", 6, "--batch-size", 16, "--json")  # fmt: skip
     assert code == 0, err
     assert json.loads(out)["judgement"]["metrics"]["entity_f1"]["value"] > 0.95
+    assert Tokenizer.from_pretrained(tmp_path / "run").kind == "wordpiece" and "pipeline joins" not in err
     code, out, _ = call(capsys, "classify", tmp_path / "run", "Anna Meyer lives in Berlin", "--json")
     assert json.loads(out)["answers"][0]["answer"] == ["B-PER", "I-PER", "O", "O", "B-LOC"]
+    code, _, err = call(capsys, "finetune", "tagging", "--model", "bert", *SMALL, "--train", tmp_path / "train.jsonl",
+                        "--out", tmp_path / "bytes", "--steps", 1, "--tokenizer.kind", "byte_bpe")  # fmt: skip
+    assert code == 0 and "pipeline joins" in err, err
 
 
 @pytest.mark.parametrize(("preset", "epochs"), [("bert", 40), ("t5", 20)])

@@ -7,7 +7,7 @@ from typing import Any
 from trifold.cli.console import say_read, warn_unknown
 from trifold.cli.experiment import DATA_OPTIONS, source_options
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import place_given, reading_of, require_task
+from trifold.cli.tuned import reading_of, require_task
 from trifold.errors import DataError
 from trifold.locale import message
 
@@ -77,6 +77,7 @@ def labelled_records(tuned: Any, files: Sequence[str], reading: Any) -> tuple[li
     from trifold.data.rows import read_rows
     from trifold.tasks.account import Account, Count
     from trifold.tasks.record import make_records
+    from trifold.tasks.trained_columns import place_as_trained
 
     account, records = Account(), []
     tagged = tuned.task.config.kind == "tagging"
@@ -84,7 +85,7 @@ def labelled_records(tuned: Any, files: Sequence[str], reading: Any) -> tuple[li
     for file in files:
         report, count = account.reports.setdefault(file, ReadReport()), account.splits.setdefault(file, Count())
         rows = list(read_rows(file, options, report))
-        placed = place_given(tuned, rows, reading.columns, account=account)
+        placed = place_as_trained(tuned.task, tuned.folder, rows, reading.columns, account=account)
         records += make_records(placed, tuned.task.record, on_error=reading.on_error, count=count)
     if not records:
         reasons = "; ".join(filter(None, (count.reasons for count in account.splits.values()))) or "-"

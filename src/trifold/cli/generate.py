@@ -31,9 +31,10 @@ def run(request: Request) -> dict[str, Any]:
     generator = Generator.from_pretrained(values.run)
     sampling = _seeded(sampling_of(request, generator.rules), values.n)
     lower_precision(generator.model, values.precision, decoding=True)
-    prompts = _prompts(generator, rows)
-    if len(prompts) == values.n == sampling.beams == 1 and isinstance(prompts[0], str) and not console.as_json:
-        _stream(request, generator, prompts[0], sampling)
+    prompts = [_prompt(generator, row, sampling) for row in rows]
+    first, _ = prompts[0] if prompts else ("", 0)
+    if len(prompts) == values.n == sampling.beams == 1 and isinstance(first, str) and not console.as_json:
+        _stream(request, generator, first, sampling)
         return {}
     keep_memory()
     return {"generations": _continue(request, generator, prompts, sampling)}
@@ -44,15 +45,15 @@ def _given_texts(request: Request) -> list[str]:
     return [*(request.values.text or ()), *(request.values.prompt or ())]
 
 
-def _continue(request: Request, generator: Any, prompts: list[Any], sampling: Any) -> list[dict[str, Any]]:
+def _continue(request: Request, generator: Any, prompts: list[tuple[Any, int]], sampling: Any) -> list[dict[str, Any]]:
     """So many texts for each prompt; nothing for one that is blank."""
     seeds = [None if sampling.seed is None else sampling.seed + number for number in range(request.values.n)]
-    asked = [(prompt, seed) for prompt in prompts for seed in seeds]
-    there = [(prompt, seed) for prompt, seed in asked if prompt]
+    asked = [(prompt, cut, seed) for prompt, cut in prompts for seed in seeds]
+    there = [(prompt, seed) for prompt, _, seed in asked if prompt]
     given = None if sampling.seed is None else [seed for _, seed in there if seed is not None]
     found = generator.generate([prompt for prompt, _ in there], sampling, seeds=given, special=request.values.special)
     texts, said = iter(found), []
-    for prompt, seed in asked:
+    for prompt, lost, seed in asked:
         shown = prompt if isinstance(prompt, str) else generator.tokenizer.decode(prompt, skip_special=False)
         text = next(texts) if prompt else None
         if text is None:
@@ -60,7 +61,9 @@ def _continue(request: Request, generator: Any, prompts: list[Any], sampling: An
             said.append({"prompt": "", "seed": seed, "text": ""})
             continue
         alone = generator.model.config.encoder is not None or shown is not prompt
+        _say_chat_cut(lost, request.console)
         _say_cut(text.prompt_cut, sampling, request.console)
+        text = replace(text, prompt_cut=text.prompt_cut + lost)
         say_answer(request, _given_texts(request), text.text if alone else shown + text.text)
         said.append({"prompt": shown, "seed": seed, **_plain(text), "tokens": _spelled(generator.tokenizer, text.ids)})
     return said
@@ -100,6 +103,11 @@ def _say_cut(cut: int, sampling: Any, console: Console) -> None:
         console.warn(message("cli.prompt_cut", cut=f"{cut:,}", side=message(f"cli.side_{sampling.truncate}")))
 
 
+def _say_chat_cut(cut: int, console: Console) -> None:
+    if cut:
+        console.warn(message("cli.chat_prompt_cut", cut=f"{cut:,}"))
+
+
 def _spelled(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     return [tokenizer.decode([token], skip_special=False) for token in ids]
 
@@ -122,9 +130,7 @@ def _answer(request: Request, texts: Sequence[str]) -> dict[str, Any]:
             request.console.say()
             said.append({"prompt": "", "seed": None, "text": None})
             continue
-        cut = one.said[0].details.get("prompt_cut")
-        if cut:
-            request.console.warn(message("cli.chat_prompt_cut", cut=f"{cut:,}"))
+        _say_chat_cut(one.said[0].details.get("prompt_cut", 0), request.console)
         for seed, answer in zip(seeds, one.said, strict=True):
             say_answer(request, texts, answer.answer)
             prompt = one.values.get("text") or one.record.inputs[0]
@@ -132,12 +138,15 @@ def _answer(request: Request, texts: Sequence[str]) -> dict[str, Any]:
     return {"generations": said}
 
 
-def _prompts(generator: Any, rows: list[Any]) -> list[Any]:
-    """What is continued: the text of each row, or a conversation as the model's own chat template lays it out."""
+def _prompt(generator: Any, row: Any, sampling: Any) -> tuple[Any, int]:
+    """What is continued: the text of a row, or a conversation as the model's own chat template lays it out.
+
+    Also how many of the conversation's tokens had no room.
+    """
     from trifold.tasks.generation import PROMPT
     from trifold.tasks.talk import conversation_ids
 
-    return [conversation_ids(generator, row) or text_in(row, PROMPT) for row in rows]
+    return conversation_ids(generator, row, sampling) or (text_in(row, PROMPT), 0)
 
 
 def _plain(text: Any) -> dict[str, Any]:

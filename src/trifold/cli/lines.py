@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trifold.cli.option import Request
-from trifold.cli.tuned import given_rows, place_given, reading_of
+from trifold.cli.tuned import given_rows, reading_of
 
 __all__ = ["Answered", "answer_lines", "say_answer"]
 
@@ -52,10 +52,11 @@ def answer_lines(
     from trifold.tasks.account import Account, Count
     from trifold.tasks.generation import GenerationTask
     from trifold.tasks.record import make_records
+    from trifold.tasks.trained_columns import place_as_trained
 
     reading, account, count = reading_of(request), Account(), Count()
     rows = given_rows(request, texts, keep_blank=True)
-    placed = place_given(tuned, rows, reading.columns, labelled=False, account=account)
+    placed = place_as_trained(tuned.task, tuned.folder, rows, reading.columns, labelled=False, account=account)
     read = tuned.task.question if isinstance(tuned.task, GenerationTask) else tuned.task.record
     made = [make_records([one], read, on_error=reading.on_error, count=count) for one in placed]
     records = [record for some in made for record in some]

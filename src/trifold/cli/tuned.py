@@ -12,12 +12,10 @@ __all__ = [
     "PRECISION",
     "TEXTS",
     "given_rows",
-    "place_given",
     "reading_of",
     "require_task",
     "row_options",
     "text_in",
-    "trained_columns",
     "tuned_for",
 ]
 
@@ -77,50 +75,6 @@ def text_in(row: Any, role: Any, columns: Mapping[str, str] | None = None) -> st
 
     wanted = Role(role.name, ("text", *role.names))
     return optional_text(row, find_columns([wanted], list(row.values), columns or {}, row.origin)[role.name])
-
-
-def trained_columns(tuned: Any) -> dict[str, list[str]]:
-    """The columns that the model was trained with, by role: as they were asked for, then as they were found."""
-    from trifold.evaluation.language_model import describe_run
-
-    known = describe_run(tuned.folder) if (tuned.folder / "trifold.json").is_file() else {}
-    asked = known.get("experiment", {}).get("data", {}).get("columns", {})
-    read = [asked, *(file["columns"] for file in known.get("account", {}).get("files", {}).values())]
-    found: dict[str, list[str]] = {}
-    for columns in read:
-        for role, column in columns.items():
-            found.setdefault(role, []).append(column)
-    return found
-
-
-def place_given(
-    tuned: Any, rows: Sequence[Any], columns: Mapping[str, str], *, labelled: bool = True, account: Any = None
-) -> list[Any]:
-    """Rows with the columns of their files: those that were named, else those of training, else those with usual names.
-
-    Lines of plain text play the first role.
-
-    Raises:
-        DataError: a column is missing.
-    """
-    from trifold.tasks.record import check_roles, choose_column, file_of, place_rows
-
-    check_roles(tuned.task.roles, columns)
-    roles = [role for role in tuned.task.roles if labelled or not role.label]
-    trained, files = trained_columns(tuned), {}
-    for row in rows:
-        files.setdefault(file_of(row), []).append(row)
-    placed = {}
-    for part in files.values():
-        header = {name for row in part for name in row.values}
-        fitting = {role: next(filter(None, (choose_column(one, header) for one in some if one)), None)
-                   for role, some in trained.items()}  # fmt: skip
-        given = {role: column for role, column in fitting.items() if column is not None} | dict(columns)
-        if header == {"text"} and not labelled and not columns:
-            given = {roles[0].name: "text"}
-        for one in place_rows(part, roles, given, labelled=labelled, account=account):
-            placed[id(one[0])] = one
-    return [placed[id(row)] for row in rows]
 
 
 def tuned_for(folder: str, *kinds: str, precision: Any = "float32") -> Any:

@@ -1,11 +1,12 @@
 """The tasks that a model can be fine-tuned for, as frozen values."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Interval
 
 from trifold.config import TAGGED, Config, Count, Fraction, Natural, Positive, require
+from trifold.text.training import Kind
 
 __all__ = [
     "Classification",
@@ -19,8 +20,15 @@ __all__ = [
 ]
 
 
+class _Common(Config):
+    """What tasks have in common; `tokenizer_kind` is trained where none is named, for a model of random weights."""
+
+    __slots__ = ()
+    tokenizer_kind: ClassVar[Kind] = "byte_bpe"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Classification(Config):
+class Classification(_Common):
     """Which of a few labels a text, or a pair of texts, has. Sentiment is a configuration of it.
 
     Attributes:
@@ -75,7 +83,7 @@ class Classification(Config):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Regression(Config):
+class Regression(_Common):
     """A score of a text, or of how much a pair of texts has in common: ratings, quality, similarity.
 
     The model's output is a score in standard deviations from the mean of training.
@@ -106,7 +114,7 @@ class Regression(Config):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tagging(Config):
+class Tagging(_Common):
     """A label for each word or character of a sentence.
 
     Attributes:
@@ -124,6 +132,7 @@ class Tagging(Config):
         'tagging'
     """
 
+    tokenizer_kind: ClassVar[Kind] = "wordpiece"  # transformers' pipeline takes a byte token of one space for a word
     kind: Literal["tagging"] = "tagging"
     labels: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
@@ -133,7 +142,7 @@ class Tagging(Config):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SpanQA(Config):
+class SpanQA(_Common):
     """Which stretch of a context answers a question, if any (Rajpurkar et al. 2016; 2018).
 
     Attributes:
@@ -169,7 +178,7 @@ class SpanQA(Config):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Translation(Config):
+class Translation(_Common):
     """A text in, a text out (Vaswani et al. 2017): an encoder-decoder reads the source, a decoder continues it.
 
     Attributes:
@@ -199,7 +208,7 @@ class Translation(Config):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Generation(Config):
+class Generation(_Common):
     """Answers to instructions and conversations, with the loss on the answers only; without prompts, plain continuation.
 
     Attributes:
@@ -231,7 +240,7 @@ class Generation(Config):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Embedding(Config):
+class Embedding(_Common):
     """Texts to vectors whose product is large for texts that belong together: the dense retriever.
 
     Trained by telling the partners of each query from all others in its batch, and from hard negatives where there are

@@ -107,7 +107,8 @@ class FineTuning(Config):
         model: what to start from.
         data: the examples.
         task: what to learn.
-        tokenizer: for a model that starts from random weights; otherwise it is the model's own.
+        tokenizer: for a model that starts from random weights; otherwise it is the model's own. Its kind is the task's,
+            unless it is named.
         training: how; `batch_size` counts examples, `evaluate_every` 0 evaluates ten times in the run, and the length
             of the run is `epochs` unless that is None.
         epochs: how often to see each example; None: `training` says how long.
@@ -135,6 +136,7 @@ class FineTuning(Config):
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
+        object.__setattr__(self, "tokenizer", self.tokenizer.settled(self.task.tokenizer_kind))
         drawn = self.model.embedding == "random"
         require(drawn, where="model.embedding", given=self.model.embedding, allowed="random; pre-training can count it")
         both = self.lora is None or self.freeze == 0

@@ -252,7 +252,7 @@ class GenerationTask:
 
     def write(self, model: Pretrained, records: Sequence[Record], sampling: Sampling) -> list[Prediction]:
         """Answers of the model's own to the last question of each, which says how many tokens its prompt has lost."""
-        laid = [self.lay(_asked_of(record), self.prompt_room(sampling)) for record in records]
+        laid = [self.lay(asked_of(record), self.prompt_room(sampling)) for record in records]
         rows, cuts = [row for row, _ in laid], [cut for _, cut in laid]
         texts = write_answers(model, self.tokenizer, self.frame, rows, sampling, ends=self.format.ends)
         return [Prediction(one.text, details={"finish_reason": one.finish_reason, "ids": list(one.ids),
@@ -289,7 +289,8 @@ def _turns_of(record: Record) -> tuple[Turn, ...]:
     return record.turns
 
 
-def _asked_of(record: Record) -> list[Turn]:
+def asked_of(record: Record) -> list[Turn]:
+    """The turns of a conversation up to its last question."""
     assert isinstance(record, Conversation), "records of this task are conversations"
     return record.asked
 

@@ -1,7 +1,7 @@
 """A model ready for use, whatever it was trained for: `trifold.load(path)`."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,20 +23,18 @@ from trifold.presets.pretrained import Transformer, resolve
 from trifold.retrieval import Embedder, KnowledgeBase
 from trifold.tasks.build import FineTuned, is_fine_tuned, is_translator, load_fine_tuned
 from trifold.tasks.embedding import EmbeddingTask
-from trifold.tasks.generation import GenerationTask
+from trifold.tasks.generation import GenerationTask, asked_of
 from trifold.tasks.judge import judge
 from trifold.tasks.knowledge import KnowledgeAnswer
 from trifold.tasks.knowledge import ask as look_up
-from trifold.tasks.record import Record, find_columns
+from trifold.tasks.record import Record
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
+from trifold.tasks.trained_columns import Input, place_inputs
 from trifold.tasks.writing import open_writer
 from trifold.text import Tokenizer
 
 __all__ = ["Input", "LoadedModel", "load"]
-
-Input = str | Sequence[str] | Mapping[str, Any] | Record
-"""What a task reads: a text, the texts of a pair, a row with named columns, or a record."""
 
 
 def load(path: str | Path, *, precision: Precision = "float32", device: torch.device | str = "cpu") -> "LoadedModel":
@@ -118,7 +116,7 @@ class LoadedModel:
         require(
             batch_size is None or batch_size > 0, where="batch_size", given=batch_size, allowed="1 or more, or None"
         )
-        records, size = [self.record(one) for one in inputs], batch_size or max(len(inputs), 1)
+        records, size = self.records(inputs), batch_size or max(len(inputs), 1)
         parts = [records[start : start + size] for start in range(0, len(records), size)]
         return [said for part in parts for said in task.predict(self.model, part)]
 
@@ -170,7 +168,7 @@ class LoadedModel:
             reader = FineTuned(self.model, self.tokenizer, task, self.folder)
             return look_up(kb, reader, question, embedder=embedder, k=k, threshold=threshold)
         assert isinstance(task, SpanQATask), "of that kind"
-        (span,) = task.spans(self.model, [self.record((question, context or ""))])
+        (span,) = task.spans(self.model, self.records([(question, context or "")]))
         least = task.config.threshold if threshold is None else threshold
         if not span.text or (least is not None and span.margin < least):
             return KnowledgeAnswer("", score=span.margin, passage=context or "")
@@ -312,36 +310,33 @@ class LoadedModel:
         task = self._task()
         if len(inputs) != len(labels):
             raise UsageError("task.labels_for_inputs", inputs=len(inputs), labels=len(labels))
-        records = [self.record(one, label) for one, label in zip(inputs, labels, strict=True)]
+        records = self.records(inputs, labels)
         return judge(task, records, task.predict(self.model, records))
 
-    def record(self, given: Input, label: Any = None) -> Record:
-        """What the task reads of an input; with a label, what it should say too.
+    def records(self, inputs: Sequence[Input], labels: Sequence[Any] | None = None) -> list[Record]:
+        """What the task reads of each input; with labels, what it should say too.
+
+        Rows are read from the columns that the model was trained with, else from those with usual names; a warning names
+        the columns that are not read.
 
         Raises:
-            UsageError: the model was only pre-trained.
+            UsageError: the model was only pre-trained, or an input has more texts than the task reads.
             DataError: a row lacks a column.
         """
         task = self._task()
-        if isinstance(given, Record):
-            return given if label is None else replace(given, gold=label)
-        roles = [role for role in task.roles if not role.label]
-        if isinstance(given, Mapping):
-            values = dict(given)
-            columns = find_columns(task.roles, list(values), {}, "input", labelled=False)
-        else:
-            texts = [given] if isinstance(given, str) else list(given)
-            known = ["prompt"] if isinstance(task, GenerationTask) else [role.name for role in roles]
-            if len(texts) > len(known):
-                raise UsageError("task.many_texts", given=len(texts), known=", ".join(known))
-            names = known[: len(texts)]
-            values = dict(zip(names, texts, strict=True))
-            columns = {name: name for name in names}
-        if label is None:
+        placed = iter(place_inputs(task, self.folder, [one for one in inputs if not isinstance(one, Record)]))
+        if labels is None:
             read = task.question if isinstance(task, GenerationTask) else task.record
-            return read(Row(values, "input"), {role.name: columns[role.name] for role in roles if role.name in columns})
-        (answer,) = [role.name for role in task.roles if role.label][:1]
-        return task.record(Row({**values, answer: label}, "input"), {**columns, answer: answer})
+            return [one if isinstance(one, Record) else read(*next(placed)) for one in inputs]
+        answer = next(role.name for role in task.roles if role.label)
+        made = []
+        for one, label in zip(inputs, labels, strict=True):
+            if isinstance(one, Record):
+                made.append(replace(one, gold=label))
+                continue
+            row, columns = next(placed)
+            made.append(task.record(Row({**row.values, answer: label}, row.origin), {**columns, answer: answer}))
+        return made
 
     @cached_property
     def _writer(self) -> Generator:
@@ -353,8 +348,8 @@ class LoadedModel:
         """What the model reads of a prompt, through the template of its tuning, and how many tokens had no room."""
         if not isinstance(self.task, GenerationTask):
             return prompt, 0
-        record: Any = self.record(prompt)
-        return self.task.lay(record.asked, self.task.prompt_room(sampling))
+        (record,) = self.records([prompt])
+        return self.task.lay(asked_of(record), self.task.prompt_room(sampling))
 
     def _sampling(self, sampling: Sampling | None, max_tokens: int | None, seed: int | None) -> Sampling:
         chosen = sampling or Sampling(**self._writer.rules.sampling_with({}))
@@ -363,8 +358,9 @@ class LoadedModel:
 
     def _task(self, *kinds: str) -> Task:
         if self.task is None or (kinds and self.kind not in kinds):
-            wanted = ", ".join(kinds) or "a task"
-            raise UsageError("cli.other_task", path=self.folder, given=self.kind, wanted=wanted)
+            if self.task is None:
+                raise UsageError("task.not_fine_tuned", path=self.folder)
+            raise UsageError("cli.other_task", path=self.folder, given=self.kind, wanted=", ".join(kinds))
         return self.task
 
 

@@ -108,8 +108,10 @@ def _task_of(model: Transformer, tokenizer: Tokenizer) -> GenerationTask:
     return GenerationTask(Generation(max_length=model.context or LONGEST), tokenizer, model.config)
 
 
-def conversation_ids(generator: Generator, row: Row) -> list[int] | None:
-    """What a model with a chat template of its own reads of a conversation; None for a row that holds none.
+def conversation_ids(generator: Generator, row: Row, sampling: Sampling) -> tuple[list[int], int] | None:
+    """What a model with a chat template of its own reads of a conversation, and how many tokens had no room.
+
+    None for a row that holds no conversation.
 
     Raises:
         DataError: the conversation is damaged.
@@ -119,4 +121,4 @@ def conversation_ids(generator: Generator, row: Row) -> list[int] | None:
     if column is None or tokenizer.chat_template is None or not isinstance(model, Transformer):
         return None
     task = _task_of(model, tokenizer)
-    return task.prompt(task.question(row, {"messages": column}).asked, task.prompt_room(Sampling()))
+    return task.lay(task.question(row, {"messages": column}).asked, task.prompt_room(sampling))

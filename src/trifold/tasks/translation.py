@@ -11,7 +11,6 @@ from trifold.evaluation.metric import Tally, bleu, chrf
 from trifold.example import TrainingExample
 from trifold.generation import Sampling
 from trifold.generation.rules import RANDOM, read_rules
-from trifold.locale import message
 from trifold.model import Transformer
 from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
@@ -22,6 +21,7 @@ from trifold.tasks.task import Prediction
 from trifold.tasks.writing import prompt_ids, write_answers, written_example
 from trifold.text import Tokenizer
 from trifold.text.words import mostly_chinese
+from trifold.training.prepare import note_padding
 
 __all__ = ["TranslationTask", "translation_as"]
 
@@ -51,8 +51,7 @@ class TranslationTask:
 
     def remarks(self) -> list[str]:
         """Where a model of Marian's kind has its padding elsewhere than its converters take it to be."""
-        pad, size = self.model.embedding.padding, self.model.vocab_size
-        return [] if pad in (None, size - 1) else [message("task.note_padding", pad=pad, size=size)]
+        return note_padding(self.model)
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Source and, where the file has it, target."""

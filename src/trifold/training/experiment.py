@@ -3,13 +3,14 @@
 What is written here is written to `trifold.json` in the run's folder, and a run can be repeated from that file alone.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from annotated_types import Interval
 
 from trifold.config import Chance, Config, require
 from trifold.objective.config import Causal, ObjectiveConfig
+from trifold.text.training import Kind
 from trifold.training.config import Training
 
 __all__ = ["DataChoice", "Experiment", "ModelChoice", "TokenizerChoice"]
@@ -55,7 +56,8 @@ class TokenizerChoice(Config):
 
     Attributes:
         path: a tokenizer's folder or file; None to train one on the training data (or take that of `model.start`).
-        kind, vocab_size: of the one to train.
+        kind: of the one to train; None: `byte_bpe`, or what the task to fine-tune for says.
+        vocab_size: of the one to train.
         lowercase: lower-case all text first (`wordpiece` only).
         special_tokens: further tokens that stand for no text.
         user_tokens: pieces of text that are always one token.
@@ -66,7 +68,7 @@ class TokenizerChoice(Config):
     """
 
     path: str | None = None
-    kind: Literal["bpe", "byte_bpe", "wordpiece", "unigram", "character"] = "byte_bpe"
+    kind: Kind | None = None
     vocab_size: Annotated[int, Interval(ge=16, le=2**22)] = 8192
     lowercase: bool = False
     special_tokens: tuple[str, ...] = ()
@@ -74,8 +76,12 @@ class TokenizerChoice(Config):
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
-        fits = not self.lowercase or self.kind == "wordpiece"
+        fits = not self.lowercase or self.kind in (None, "wordpiece")
         require(fits, where="tokenizer.lowercase", given=f"kind={self.kind}", allowed="kind=wordpiece")
+
+    def settled(self, kind: Kind) -> "TokenizerChoice":
+        """The same choice, of this kind where none was named."""
+        return self if self.kind is not None else replace(self, kind=kind)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,3 +140,7 @@ class Experiment(Config):
     training: Training
     tokenizer: TokenizerChoice = TokenizerChoice()
     objective: ObjectiveConfig = Causal()  # noqa: RUF009 - frozen
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        object.__setattr__(self, "tokenizer", self.tokenizer.settled("byte_bpe"))

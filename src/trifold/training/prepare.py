@@ -13,6 +13,7 @@ from trifold.config import Config
 from trifold.data import Loader, ReadReport, Room, SourceOptions, TokenStore, build_stores, read
 from trifold.data.source import fingerprint
 from trifold.errors import ConfigError
+from trifold.locale import message
 from trifold.model import config as model_config
 from trifold.objective import Objective, build_objective
 from trifold.presets import find_preset
@@ -22,7 +23,7 @@ from trifold.text import Tokenizer, train_tokenizer
 from trifold.training.cooccurrence import embed_by_cooccurrence
 from trifold.training.experiment import DataChoice, Experiment, ModelChoice, TokenizerChoice
 
-__all__ = ["Corpora", "Prepared", "Tell", "choose_model", "learn_tokenizer", "prepare"]
+__all__ = ["Corpora", "Prepared", "Tell", "choose_model", "learn_tokenizer", "note_padding", "prepare"]
 
 Tell = Callable[[str, Mapping[str, float | int | str]], None]
 
@@ -89,6 +90,8 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
         stacks = {"encoder": model.config.encoder is not None, "decoder": model.config.decoder is not None}
         tokenizer = tokenizer.framed(tokenizer.usual_framing(**stacks), typed=model.config.embedding.num_segments > 1)
     tell("model", {"parameters": model.num_parameters()})
+    for line in note_padding(model.config):
+        tell("account", {"line": line})
     objective = build_objective(experiment.objective, tokenizer, model.config)
     corpora = build_corpora(experiment.data, tokenizer, out / "data", words=objective.needs_words)
     for line in corpora.report.lines():
@@ -147,13 +150,19 @@ def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
         return Tokenizer.from_pretrained(choice.path or str(start))
     if made.is_dir():
         return Tokenizer.from_pretrained(made)
-    tell("tokenizer", {"kind": choice.kind, "vocab_size": choice.vocab_size})
+    tell("tokenizer", {"kind": str(choice.kind), "vocab_size": choice.vocab_size})
     texts = (text for example in _examples(experiment.data, experiment.data.paths) for text in example)
     tokenizer = learn_tokenizer(texts, choice, experiment.model)
     working = made.with_name(f".{made.name}.{os.getpid()}.tmp")
     tokenizer.save_pretrained(working)
     working.rename(made)  # whole or not there, should the process die
     return tokenizer
+
+
+def note_padding(shape: model_config.Transformer) -> list[str]:
+    """What other tools make of a padding token that stands elsewhere than they take it to be; nothing where all is well."""
+    pad, size = shape.embedding.padding, shape.vocab_size
+    return [] if pad in (None, size - 1) else [message("training.note_padding", pad=pad, size=size)]
 
 
 def learn_tokenizer(texts: Iterable[str], choice: TokenizerChoice, model: ModelChoice) -> Tokenizer:
@@ -170,7 +179,7 @@ def learn_tokenizer(texts: Iterable[str], choice: TokenizerChoice, model: ModelC
     """
     return train_tokenizer(
         texts,
-        kind=choice.kind,
+        kind=choice.kind or "byte_bpe",
         vocab_size=choice.vocab_size,
         lowercase=choice.lowercase,
         special_tokens=choice.special_tokens,

@@ -1,0 +1,101 @@
+"""Rows for a model that is ready for use: its roles are read from the columns that it was trained with."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trifold.data.rows import Row
+from trifold.errors import UsageError
+from trifold.evaluation.language_model import describe_run
+from trifold.locale import message
+from trifold.tasks.account import Account
+from trifold.tasks.generation import GenerationTask
+from trifold.tasks.record import Placed, Record, check_roles, choose_column, file_of, place_rows
+from trifold.tasks.task import Task
+
+__all__ = ["Input", "place_as_trained", "place_inputs", "trained_columns"]
+
+Input = str | Sequence[str] | Mapping[str, Any] | Record
+"""What a task reads: a text, the texts of a pair, a row with named columns, or a record."""
+
+
+def trained_columns(folder: Path) -> dict[str, list[str]]:
+    """The columns that a run was trained with, by role: as they were asked for, then as they were found."""
+    known = describe_run(folder) if (folder / "trifold.json").is_file() else {}
+    asked = known.get("experiment", {}).get("data", {}).get("columns", {})
+    read = [asked, *(file["columns"] for file in known.get("account", {}).get("files", {}).values())]
+    found: dict[str, list[str]] = {}
+    for columns in read:
+        for role, column in columns.items():
+            found.setdefault(role, []).append(column)
+    return found
+
+
+def place_as_trained(
+    task: Task,
+    folder: Path,
+    rows: Sequence[Row],
+    columns: Mapping[str, str],
+    *,
+    labelled: bool = True,
+    account: Account | None = None,
+) -> list[Placed]:
+    """Rows with the columns of their files: those that were named, else those of training, else those with usual names.
+
+    Lines of plain text play the first role.
+
+    Args:
+        task: what the model does.
+        folder: of its run.
+        rows: of one file or several.
+        columns: by role, where the user said.
+        labelled: whether each must have its label.
+        account: is told the columns of each file.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    check_roles(task.roles, columns)
+    roles = [role for role in task.roles if labelled or not role.label]
+    trained, files = trained_columns(folder), dict[str, list[Row]]()
+    for row in rows:
+        files.setdefault(file_of(row), []).append(row)
+    placed: dict[int, Placed] = {}
+    for part in files.values():
+        header = {name for row in part for name in row.values}
+        fitting = {role: next(filter(None, (choose_column(one, header) for one in some if one)), None)
+                   for role, some in trained.items()}  # fmt: skip
+        given = {role: column for role, column in fitting.items() if column is not None} | dict(columns)
+        if header == {"text"} and not labelled and not columns:
+            given = {roles[0].name: "text"}
+        for one in place_rows(part, roles, given, labelled=labelled, account=account):
+            placed[id(one[0])] = one
+    return [placed[id(row)] for row in rows]
+
+
+def place_inputs(task: Task, folder: Path, inputs: Sequence[str | Sequence[str] | Mapping[str, Any]]) -> list[Placed]:
+    """Texts, pairs and rows from a program as rows with columns; a warning names the columns that are not read.
+
+    Raises:
+        UsageError: there are more texts than the task reads.
+        DataError: a row lacks a column.
+    """
+    rows = [Row(dict(one), f"input:{number}") for number, one in enumerate(inputs, 1) if isinstance(one, Mapping)]
+    account = Account()
+    placed = iter(place_as_trained(task, folder, rows, {}, labelled=False, account=account))
+    unread = [name for names in account.unread.values() for name in names]
+    if unread:
+        warnings.warn(message("task.inputs_unread", columns=", ".join(unread)[:300]), stacklevel=4)
+    return [next(placed) if isinstance(one, Mapping) else _place_texts(task, one, f"input:{number}")
+            for number, one in enumerate(inputs, 1)]  # fmt: skip
+
+
+def _place_texts(task: Task, given: str | Sequence[str], origin: str) -> Placed:
+    texts = [given] if isinstance(given, str) else list(given)
+    by_place = [role.name for role in task.roles if not role.label]
+    known = ["prompt"] if isinstance(task, GenerationTask) else by_place
+    if len(texts) > len(known):
+        raise UsageError("task.many_texts", given=len(texts), known=", ".join(known))
+    names = known[: len(texts)]
+    return Row(dict(zip(names, texts, strict=True)), origin), {name: name for name in names}
