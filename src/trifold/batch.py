@@ -3,17 +3,20 @@
 Axes: B batch, S sequence.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-__all__ = ["IGNORED", "Batch", "Layout", "Loss"]
+__all__ = ["IGNORED", "PER_ROW", "Batch", "Layout", "Loss"]
 
 IGNORED = -100
 """The label of a place that has no loss."""
+PER_ROW = ("source", "target", "source_layout", "target_layout", "labels")
+"""What a batch has a row of for each of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Batch:
         labels: what the head should say at each place of the decoder's tokens (of the encoder's, in a model without
             decoder), `IGNORED` where there is no loss; None at inference.
         num_bytes: how many bytes of raw text the labels stand for, for bits per byte; 0 where unknown.
+        extras: what a loss needs beside the labels, by name: a row of numbers for each document, in reading order.
     """
 
     source: Int[Tensor, "batch source"] | None = None
@@ -84,11 +88,12 @@ class Batch:
     target_layout: Layout | None = None
     labels: Int[Tensor, "batch seq"] | None = None
     num_bytes: int = 0
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
-        names = ("source", "target", "source_layout", "target_layout", "labels")
-        return replace(self, **{name: _move(getattr(self, name), device) for name in names})
+        extras = {name: value.to(device) for name, value in self.extras.items()}
+        return replace(self, **{name: _move(getattr(self, name), device) for name in PER_ROW}, extras=extras)
 
     @property
     def num_rows(self) -> int:
@@ -105,9 +110,23 @@ class Batch:
         if parts == 1:
             return [self]
         size = -(-self.num_rows // parts)
-        names = ("source", "target", "source_layout", "target_layout", "labels")
-        return [Batch(**{name: _rows(getattr(self, name), slice(start, start + size)) for name in names})
-                for start in range(0, self.num_rows, size)]  # fmt: skip
+        slices = [slice(start, start + size) for start in range(0, self.num_rows, size)]
+        return [Batch(**{name: _rows(getattr(self, name), rows) for name in PER_ROW}, extras=self._extras_of(rows))
+                for rows in slices]  # fmt: skip
+
+    def _extras_of(self, rows: slice) -> dict[str, Tensor]:
+        """The extras of the documents in some rows."""
+        layout = self.target_layout or self.source_layout
+        packed = layout is not None and layout.documents is not None
+        counts = layout.documents.amax(1) if packed else torch.ones(self.num_rows, dtype=torch.long)  # type: ignore[union-attr]
+        ends = [0, *counts.cumsum(0).tolist()]
+        first, last = ends[rows.start], ends[min(rows.stop, self.num_rows)]
+        return {name: value[first:last] for name, value in self.extras.items()}
+
+    @property
+    def num_targets(self) -> int:
+        """How many places have a label."""
+        return 0 if self.labels is None else int((self.labels != IGNORED).sum())
 
     @property
     def num_tokens(self) -> int:
@@ -117,17 +136,19 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A summed loss and how many target tokens it stands for; the trainer divides by the global count.
+    """A summed loss and what to divide it by; the trainer sums both over all passes of a step before it divides.
 
     Attributes:
-        sum: summed negative log-likelihood in nats, a scalar tensor with gradient.
-        count: number of target tokens.
-        num_bytes: bytes of raw text that they stand for, 0 where unknown.
+        sum: a scalar tensor with gradient; for language models the summed negative log-likelihood in nats. A mean over n
+            targets is `Loss(n * mean, n)`.
+        weight: what the sum is divided by: the number of target tokens, of texts, or the sum of their weights.
+        metrics: further sums over the same targets, by name; of `bytes`, the bytes of raw text that they stand for, come
+            the bits per byte.
     """
 
     sum: Tensor
-    count: int
-    num_bytes: int = 0
+    weight: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def _move(value: Tensor | Layout | None, device: torch.device | str) -> Tensor | Layout | None:

@@ -1,13 +1,15 @@
 """What an objective makes of a piece of text: arrays for one document of a batch, not yet packed."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ids", "Piece", "TrainingExample"]
+__all__ = ["Extras", "Ids", "Piece", "TrainingExample"]
 
 Ids = NDArray[np.int64]
+Extras = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class TrainingExample:
         target: what the decoder reads; None without decoder.
         prefix: how many first tokens of `target` all of it may see.
         num_bytes: bytes of raw text that the labels stand for; 0 where nobody counts.
+        extras: what the loss needs beside the labels, by name: a row of numbers.
 
     Example:
         >>> TrainingExample(labels=np.array([2]), target=np.array([1])).source_length
@@ -54,6 +57,7 @@ class TrainingExample:
     target: Ids | None = None
     prefix: int = 0
     num_bytes: int = 0
+    extras: Extras = field(default_factory=dict)
 
     @property
     def source_length(self) -> int:

@@ -1,6 +1,7 @@
 """Accidents while a run trains: bad steps, too little memory, signals, a full disk; nothing learned is lost."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -37,7 +38,7 @@ class Broken(NextToken):
     def loss(self, model, batch):
         loss = super().loss(model, batch)
         number, self.calls = self.calls, self.calls + 1
-        return Loss(loss.sum * self.factor, loss.count) if number in self.bad else loss
+        return Loss(loss.sum * self.factor, loss.weight) if number in self.bad else loss
 
 
 @pytest.fixture
@@ -79,16 +80,22 @@ def test_a20_spikes_are_only_looked_for_where_they_are_asked_for():
     assert [step.skipped for step in trainer.steps()] == [False] * 30
 
 
+def failing(plain, when):
+    """A trainer whose loss is no number where `when` says so."""
+
+    class Failing(plain):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            is_good = self.bad_steps.is_good
+            self.bad_steps.is_good = lambda *, loss, norm: is_good(loss=math.nan if when(self) else loss, norm=norm)
+
+    return Failing
+
+
 def test_a20_a_bad_step_ends_the_command_with_code_6_and_its_batches_are_kept(tmp_path, text, capsys, monkeypatch):
     from trifold.training import run as run_module
 
-    plain = run_module.Trainer
-
-    class Failing(plain):
-        def _is_good(self, total, norm):
-            return super()._is_good(float("nan") if self.step == 5 else total, norm)
-
-    monkeypatch.setattr(run_module, "Trainer", Failing)
+    monkeypatch.setattr(run_module, "Trainer", failing(run_module.Trainer, lambda trainer: trainer.step == 5))
     run = tmp_path / "run"
     code, _, err = call(
         capsys, "pretrain", "--data", text, *TINY, "--steps", 9, "--out", run, "training.checkpoint_every=2"
@@ -105,15 +112,14 @@ def test_a20_a_bad_step_ends_the_command_with_code_6_and_its_batches_are_kept(tm
 def test_a20_rolling_back_goes_to_the_last_checkpoint_and_on_with_other_batches(tmp_path, text, capsys, monkeypatch):
     from trifold.training import run as run_module
 
-    plain, bad = run_module.Trainer, []
+    bad = []
 
-    class Failing(plain):
-        def _is_good(self, total, norm):
-            hit = self._place["batch"] == 5 and self._place["sample"] == 0
-            bad.extend([self.step] if hit else [])
-            return super()._is_good(float("nan") if hit else total, norm)
+    def hit(trainer):
+        here = trainer._place["batch"] == 5 and trainer._place["sample"] == 0
+        bad.extend([trainer.step] if here else [])
+        return here
 
-    monkeypatch.setattr(run_module, "Trainer", Failing)
+    monkeypatch.setattr(run_module, "Trainer", failing(run_module.Trainer, hit))
     run = tmp_path / "run"
     with pytest.warns(UserWarning, match="Going back to step 4"):
         code, _, err = call(capsys, "pretrain", "--data", text, *TINY, "--steps", 9, "--out", run,
@@ -127,11 +133,7 @@ def test_a20_rolling_back_goes_to_the_last_checkpoint_and_on_with_other_batches(
 def test_a20_without_a_checkpoint_to_go_back_to_the_run_stops(tmp_path, text, capsys, monkeypatch):
     from trifold.training import run as run_module
 
-    class Failing(run_module.Trainer):
-        def _is_good(self, total, norm):
-            return super()._is_good(float("nan"), norm)
-
-    monkeypatch.setattr(run_module, "Trainer", Failing)
+    monkeypatch.setattr(run_module, "Trainer", failing(run_module.Trainer, lambda _: True))
     code, _, err = call(capsys, "pretrain", "--data", text, *TINY, "--steps", 3, "--out", tmp_path / "run",
                         "training.on_bad_step=rollback")  # fmt: skip
     assert code == 6 and "Step 1" in err
@@ -163,7 +165,7 @@ class Small(NextToken):
 
         hidden = model(batch)
         hidden.register_hook(fail)
-        return Loss(loss.sum + 0 * hidden.sum(), loss.count)
+        return Loss(loss.sum + 0 * hidden.sum(), loss.weight)
 
 
 @pytest.mark.parametrize("kind", ["python", "forward", "backward"])

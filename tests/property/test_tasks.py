@@ -93,7 +93,7 @@ def test_g3_packed_is_alone_in_loss_and_gradients(preset, name):
     assert packed.keys() == alone.keys() and any("heads." in key for key in packed) == (name not in WRITING)
     for key, value in alone.items():
         torch.testing.assert_close(packed[key], value, rtol=0, atol=1e-11, msg=lambda text, key=key: f"{key}: {text}")
-    assert task.loss(model, together).count == int((together.labels != -100).sum())
+    assert task.loss(model, together).weight == int((together.labels != -100).sum())
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in WRITING])
@@ -147,7 +147,7 @@ def test_embeddings_of_packed_texts_are_those_of_each_alone(preset):
     pairs = task.examples([Record((text,), Partners((text[::-1],))) for text in TEXTS])
     batch, _ = pack([one for pair in pairs for one in pair], task.frame.pad)
     loss = task.loss(model, batch)
-    assert loss.count == 2 * len(TEXTS) and 0 < loss.sum.item() < 1e3
+    assert loss.weight == 2 * len(TEXTS) and 0 < loss.sum.item() < 1e3
 
 
 @pytest.mark.parametrize("sizes", [(3, 40), (40, 3), (30, 30), (50,), (1, 1)])

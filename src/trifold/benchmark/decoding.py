@@ -113,8 +113,7 @@ def sentence_writer(work: Work) -> Path:
     trainer = Trainer(model, task, ExampleLoader(examples, batch_size=64, pad=task.frame.pad, seed=0), training)
     for _ in trainer.steps():
         pass
-    with trainer.weights.exact_model():
-        model.save_pretrained(folder, tokenizer=tokenizer)
+    model.save_pretrained(folder, tokenizer=tokenizer)
     return folder
 
 

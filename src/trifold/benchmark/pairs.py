@@ -39,10 +39,7 @@ def setting(work: Work, *, trained: bool) -> Setting:
             loop = trainer_of(model, tokenizer, train, work, steps=work.pick(full=300, smoke=3), optimizer=fast)
             for _ in loop.steps():
                 pass
-            with loop.weights.exact_model():
-                model.save_pretrained(folder, tokenizer=tokenizer)
-        else:
-            model.save_pretrained(folder, tokenizer=tokenizer)
+        model.save_pretrained(folder, tokenizer=tokenizer)
     return Setting(train, test, Tokenizer.from_pretrained(folder), folder)
 
 

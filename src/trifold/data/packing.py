@@ -4,7 +4,7 @@ Axes: R rows, S places.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -101,7 +101,18 @@ def assemble(rows: Sequence[Sequence[TrainingExample]], room: Room, *, pad: int)
         target_layout=layout,
         labels=torch.from_numpy(labels),
         num_bytes=sum(example.num_bytes for row in rows for example in row),
+        extras=_extras([example.extras for row in rows for example in row]),
     )
+
+
+def _extras(given: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, torch.Tensor]:
+    """The extras of all examples as one tensor a name, the shorter rows filled with IGNORED."""
+    found = {}
+    for name in given[0] if given else ():
+        values = [one[name] for one in given]
+        width = max(map(len, values))
+        found[name] = torch.tensor([[*value, *[IGNORED] * (width - len(value))] for value in values])
+    return found
 
 
 def _side(rows: list[list[Ids | None]], width: int, pad: int) -> tuple[torch.Tensor, Layout]:

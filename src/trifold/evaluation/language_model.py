@@ -124,7 +124,7 @@ def _score(kind: str, found: Evaluation, words: int, *, unknown: float) -> Score
         bits_per_byte=found.bits_per_byte,
         perplexity=_exp(found.loss),
         word_perplexity=_exp(whole) if kind == "causal" else None,
-        tokens=found.tokens,
+        tokens=int(found.tokens),
         num_bytes=found.num_bytes,
         words=words,
         unknown_tokens=unknown,

@@ -58,7 +58,7 @@ def language_model_loss(model: Transformer, batch: Batch) -> Loss:
     """Summed cross-entropy of the labels, for every objective that predicts tokens."""
     assert batch.labels is not None, "a loss needs labels"
     total, count = sum_cross_entropy(model.head, model(batch), batch.labels)
-    return Loss(total, count, batch.num_bytes)
+    return Loss(total, count, {"bytes": batch.num_bytes} if batch.num_bytes else {})
 
 
 @dataclass(frozen=True, slots=True)

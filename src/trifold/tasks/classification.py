@@ -87,8 +87,6 @@ class ClassificationTask(WholeTexts):
         )
         self.weights = None if weights is None else torch.tensor(list(weights))
         self.metrics = ("micro_f1", "macro_f1") if config.multi_label else ("accuracy", "macro_f1", "matthews")
-        self._sets: list[tuple[int, ...]] = []
-        self._set_numbers: dict[tuple[int, ...], int] = {}
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Text, perhaps its partner, and the label where the file has one."""
@@ -113,26 +111,18 @@ class ClassificationTask(WholeTexts):
         return [label] if label in self.keys else divide_known(label, self.keys) or [label]
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
-        """Each text with the number of its label, or of its set of labels."""
-        return [(one,) for one in self.lay(records, [self._label(record.gold) for record in records])]
-
-    def _label(self, gold: Any) -> int:
-        if not self.config.multi_label:
-            return self.number[gold]
-        members = tuple(sorted(self.number[label] for label in gold))
-        if members not in self._set_numbers:
-            self._set_numbers[members] = len(self._sets)
-            self._sets.append(members)
-        return self._set_numbers[members]
+        """Each text with the number of its label, or with 1 for each of its labels."""
+        if self.config.multi_label:
+            wanted = self._table([record.gold for record in records]).tolist()
+            return [(one,) for one in self.lay(records, extras=[{"wanted": row} for row in wanted])]
+        return [(one,) for one in self.lay(records, [self.number[record.gold] for record in records])]
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the label; for several labels, of each yes and no, averaged over the labels."""
         logits, labels = self.outputs_of(model, batch)
         weights = None if self.weights is None else self.weights.to(logits)
         if self.config.multi_label:
-            wanted = torch.zeros_like(logits)
-            for row, number in enumerate(labels.tolist()):
-                wanted[row, list(self._sets[number])] = 1.0
+            wanted = batch.extras["wanted"].to(logits)
             loss = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weights, reduction="sum")
             return Loss(loss / logits.shape[1], len(labels))
         return Loss(F.cross_entropy(logits, labels, weight=weights, reduction="sum"), len(labels))

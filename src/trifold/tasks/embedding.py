@@ -5,7 +5,8 @@ Axes: Q queries in a batch, C candidates (passages that belong to a query, and h
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from itertools import islice, zip_longest
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +15,12 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trifold.batch import Batch, Loss
+from trifold.batch import IGNORED, Batch, Loss
 from trifold.data.rows import Row
 from trifold.errors import DataError, MissingValueError
 from trifold.evaluation.metric import Tally, mean
 from trifold.evaluation.score import pearson, spearman
-from trifold.example import TrainingExample
+from trifold.example import Extras, TrainingExample
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.presets.task_head import Pooling
@@ -44,6 +45,8 @@ ROLES = (
     Role("negative", NEGATIVES, needed=False, label=True, together=True),
     Role("score", (*SCORE, "is_duplicate"), needed=False, label=True),
 )  # fmt: skip
+QUERY, POSITIVE, NEGATIVE = range(3)
+"""The part of a text in its record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +68,6 @@ class Partners:
     score: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Laid:
-    """A text of training: of which record, and as what."""
-
-    record: int
-    part: Literal["query", "positive", "negative"]
-    text: str
-
-
 class EmbeddingTask:
     """A text's vector is the mean over its tokens or one of them, of length 1; queries and passages share one model.
 
@@ -93,9 +87,6 @@ class EmbeddingTask:
         ranks = ("reciprocal_rank", "recall_at_1", "recall_at_5", "recall_at_20")
         self.pooling: Pooling = "mean" if config.pooling == "auto" else config.pooling
         self.metrics = ("spearman", "pearson") if config.scores else ranks
-        self._laid: list[Laid] = []
-        self._golds: list[Partners] = []
-        self._wanted: dict[str, set[str]] = {}
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """A query and its partners."""
@@ -122,58 +113,62 @@ class EmbeddingTask:
         """A text as the model reads it."""
         return ((self.config.query_prompt if query else self.config.passage_prompt) or "") + text
 
-    def _lay(self, texts: Sequence[str], labels: Sequence[int]) -> list[TrainingExample]:
+    def _lay(self, texts: Sequence[str], extras: Sequence[Extras] = ()) -> list[TrainingExample]:
         encoded = self.tokenizer.encode_ids(list(texts), plain=True)
-        return [self.frame.fitted([one], label) for one, label in zip(encoded, labels, strict=True)]
+        return [self.frame.fitted([ids], 0, more) for ids, more in zip_longest(encoded, extras)]
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
-        """The texts of each record together, each labelled with its number among all texts."""
-        sizes, first = [], len(self._laid)
-        for record in records:
-            gold, number = record.gold, len(self._golds)
-            self._golds.append(gold)
-            self._wanted.setdefault(record.inputs[0], set()).update(gold.positives)
-            laid = [Laid(number, "query", record.inputs[0])]
-            laid += [Laid(number, "positive", text) for text in gold.positives]
-            laid += [Laid(number, "negative", text) for text in gold.negatives]
-            self._laid += laid
-            sizes.append(len(laid))
-        numbers = range(first, len(self._laid))
-        laid = [self._laid[number] for number in numbers]
-        flat = iter(self._lay([self.prompted(one.text, query=one.part == "query") for one in laid], numbers))
-        return [tuple(next(flat) for _ in range(size)) for size in sizes]
+        """The texts of each record together, each with its part in it.
 
-    def _vectors(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        vectors, labels = labelled_vectors(hidden, batch, self.pooling)
-        return F.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=-1), labels
+        Beside the texts stand, as numbers: the record, the part, the text, for a query all texts that belong to it, and
+        the score of the pair.
+        """
+        numbers, wanted = dict[str, int](), dict[str, set[int]]()
+        for record in records:
+            for text in (*record.gold.positives, *record.gold.negatives):
+                numbers.setdefault(text, len(numbers))
+            wanted.setdefault(record.inputs[0], set()).update(numbers[text] for text in record.gold.positives)
+        texts, extras = list[str](), list[Extras]()
+        for number, record in enumerate(records):
+            gold, query = record.gold, record.inputs[0]
+            common = {"record": [number], "score": [0.0 if gold.score is None else gold.score]}
+            texts.append(self.prompted(query, query=True))
+            extras.append(common | {"part": [QUERY], "text": [IGNORED], "wanted": sorted(wanted[query])})
+            for part, some in ((POSITIVE, gold.positives), (NEGATIVE, gold.negatives)):
+                texts += [self.prompted(text, query=False) for text in some]
+                extras += [common | {"part": [part], "text": [numbers[text]], "wanted": []} for text in some]
+        laid = iter(self._lay(texts, extras))
+        sizes = [1 + len(record.gold.positives) + len(record.gold.negatives) for record in records]
+        return [tuple(islice(laid, size)) for size in sizes]
+
+    def _vectors(self, hidden: Tensor, batch: Batch) -> Tensor:
+        vectors, _ = labelled_vectors(hidden, batch, self.pooling)
+        return F.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=-1)
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Per query and positive: of scored pairs that their cosines stand in the order of the scores, else contrast.
 
         Contrast: each query must find its positives among all texts of the batch, each positive its queries.
         """
-        vectors, labels = self._vectors(model(batch), batch)
-        laid = [self._laid[number] for number in labels.tolist()]
-        at = {part: [place for place, one in enumerate(laid) if one.part == part]
-              for part in ("query", "positive", "negative")}  # fmt: skip
-        anchors = len(at["query"]) + len(at["positive"])
+        vectors, extras = self._vectors(model(batch), batch), batch.extras
+        queries, positives, negatives = (
+            (extras["part"][:, 0] == part).nonzero()[:, 0] for part in (QUERY, POSITIVE, NEGATIVE)
+        )
+        anchors = len(queries) + len(positives)
         if self.config.scores:
-            return Loss(anchors * self._order_loss(vectors, laid, at), anchors)
-        candidates = at["positive"] + at["negative"]
-        scores = vectors[at["query"]] @ vectors[candidates].T / self.config.temperature  # Q C
-        belongs = torch.tensor([[laid[c].text in self._wanted[laid[q].text] for c in candidates] for q in at["query"]],
-                               device=scores.device)  # fmt: skip
-        count = len(at["positive"])
+            return Loss(anchors * self._order_loss(vectors, extras, queries, positives), anchors)
+        candidates = torch.cat([positives, negatives])
+        scores = vectors[queries] @ vectors[candidates].T / self.config.temperature  # Q C
+        belongs = (extras["wanted"][queries][:, None, :] == extras["text"][candidates][None]).any(-1)  # Q C
+        count = len(positives)
         back = _contrast(scores[:, :count].T, belongs[:, :count].T)
         return Loss(_contrast(scores, belongs) + back, anchors)
 
-    def _order_loss(self, vectors: Tensor, laid: Sequence[Laid], at: Mapping[str, list[int]]) -> Tensor:
+    def _order_loss(self, vectors: Tensor, extras: Mapping[str, Tensor], queries: Tensor, positives: Tensor) -> Tensor:
         """CoSENT: `log(1 + sum exp((cos_j - cos_i) / temperature))` over pairs i with a higher score than pairs j."""
-        query = {laid[place].record: place for place in at["query"]}
-        pairs = [(query[laid[place].record], place) for place in at["positive"]]
-        left, right = (torch.tensor(side, device=vectors.device) for side in zip(*pairs, strict=True))
-        cosines = (vectors[left] * vectors[right]).sum(-1) / self.config.temperature
-        wanted = cosines.new_tensor([self._golds[laid[place].record].score for _, place in pairs])
+        records, wanted = extras["record"][:, 0], extras["score"][positives, 0]
+        left = queries[(records[queries][None] == records[positives][:, None]).long().argmax(1)]
+        cosines = (vectors[left] * vectors[positives]).sum(-1) / self.config.temperature
         higher = wanted[:, None] > wanted[None, :]
         return torch.cat([cosines.new_zeros(1), (cosines[None, :] - cosines[:, None])[higher]]).logsumexp(0)
 
@@ -191,10 +186,10 @@ class EmbeddingTask:
         """Unit vectors of passages, or of queries, one a row."""
 
         def read(hidden: Tensor, batch: Batch) -> Tensor:
-            return self._vectors(hidden, batch)[0].float()
+            return self._vectors(hidden, batch).float()
 
         prompted = [self.prompted(text, query=query) for text in texts]
-        found = run_places(model, self._lay(prompted, [0] * len(texts)), self.frame.pad, read)
+        found = run_places(model, self._lay(prompted), self.frame.pad, read)
         return np.stack([one[0].numpy() for one in found]) if found else np.zeros((0, 0), np.float32)
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:

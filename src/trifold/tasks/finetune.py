@@ -204,36 +204,33 @@ def _finish(
 ) -> FineTuneResult:
     """Save the model, judge it on what it has not seen, and write down both."""
     out, trainer = best.out, best.trainer
-    trained = sum(value.numel() for value in trainer.model.parameters() if value.requires_grad)
-    model = trainer.model
+    model = trainer.model.eval()
     assert isinstance(model, Transformer)
-    with trainer.weights.exact_model():
-        exact = _exact(trainer)
-        apart = learned(exact)
-        if experiment.lora is not None:
-            merge_adapters(exact)
-        _calibrate(task, exact, splits.dev)
-        if isinstance(task, RegressionTask) and exact.task_class is not None:
-            task.fold(exact)
-        publish_model(exact, tokenizer, out, also=lambda folder: save_task(task, folder))
-        save_modules(task, out, exact.config.d_model)
-        write_adapter(out, experiment, exact, apart)
+    trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
+    count, apart = model.num_parameters(), learned(model)
+    if experiment.lora is not None:
+        merge_adapters(model)
+    _calibrate(task, model, splits.dev)
+    if isinstance(task, RegressionTask) and model.task_class is not None:
+        task.fold(model)
+    publish_model(model, tokenizer, out, also=lambda folder: save_task(task, folder))
+    save_modules(task, out, model.config.d_model)
+    write_adapter(out, experiment, model, apart)
     work.listen(Event("evaluate"))
     judged = splits.judged
     untuned = {"untuned": list(before)} if before else {}
     task.frame.take_cut()
-    said = task.predict(exact, judged)
+    said = task.predict(model, judged)
     split = "test" if splits.test else "dev"
     account.cut[split] = task.frame.take_cut()
     _say(work.listen, account.cut_lines(split))
     found = judge(task, judged, said, train=splits.train, others=untuned)
-    found["samples"] = _samples(task, exact, judged, said)
+    found["samples"] = _samples(task, model, judged, said)
     found["split"] = split
     found["unknown_tokens"] = _unknown_share(tokenizer, judged)
-    count = model.num_parameters()
-    flops = 6.0 * _multiplied(exact, task) * work.places
+    flops = 6.0 * _multiplied(model, task) * work.places
     result = FineTuneResult(out, trainer.step, trainer.seconds, count, trained, flops, found, account.to_json())
-    _describe(out, experiment, result, portability(exact, task.head))
+    _describe(out, experiment, result, portability(model, task.head))
     write_task_report(out)
     work.listen(Event("save", details={"folder": str(out)}))
     return result
@@ -285,15 +282,6 @@ def _calibrate(task: Task, model: Transformer, dev: Sequence[Record]) -> None:
 def _unknown_share(tokenizer: Tokenizer, records: Sequence[Record]) -> float:
     """Part of the judged texts' tokens that the tokenizer does not know: high for a language it has never seen."""
     return tokenizer.unknown_share(" ".join(record.inputs) for record in records[:500])
-
-
-def _exact(trainer: Trainer) -> Transformer:
-    """A model of its own with the exact weights; the trainer's keeps computing in its own format."""
-    import copy
-
-    model = copy.deepcopy(trainer.model)
-    assert isinstance(model, Transformer)
-    return model.eval()
 
 
 def _describe(out: Path, experiment: FineTuning, result: FineTuneResult, because: Sequence[str]) -> None:
@@ -391,9 +379,10 @@ def _batches(task: Task, records: Sequence[Record], size: int) -> list[Batch]:
 def _evaluate(best: Best, task: Task, chosen: Sequence[Record], batches: Sequence[Batch]) -> Evaluation:
     """Loss on records of the dev set, and the metric that chooses."""
     model = best.trainer.model
-    found = evaluate_loss(model, task, batches)
-    if best.choice.name == "loss":
-        return replace(found, metric=found.loss)
     assert isinstance(model, Transformer)
-    measured = task.measure(chosen, task.predict(model, chosen))
+    with best.trainer.weights.computing():
+        found = evaluate_loss(model, task, batches)
+        if best.choice.name == "loss":
+            return replace(found, metric=found.loss)
+        measured = task.measure(chosen, task.predict(model, chosen))
     return replace(found, metric=measured[best.choice.name].score)

@@ -27,7 +27,7 @@ from trifold.batch import IGNORED, Batch, Layout
 from trifold.data import Room
 from trifold.data.packing import assemble, fill_rows
 from trifold.errors import ConfigError
-from trifold.example import Ids, TrainingExample
+from trifold.example import Extras, Ids, TrainingExample
 from trifold.model import config as model_config
 from trifold.tasks.account import Cut
 from trifold.text import Tokenizer
@@ -123,15 +123,15 @@ class Frame:
         ids += self.framing.last
         return np.array(ids or [self.end], dtype=np.int64), places
 
-    def fitted(self, parts: Sequence[Ids], label: int) -> TrainingExample:
+    def fitted(self, parts: Sequence[Ids], label: int = 0, extras: Extras | None = None) -> TrainingExample:
         """An example of parts that are cut so that they fit, with one label for the whole."""
-        return self.whole(self.lay(self.fit(parts))[0], label)
+        return self.whole(self.lay(self.fit(parts))[0], label, extras)
 
-    def whole(self, ids: Ids, label: int) -> TrainingExample:
+    def whole(self, ids: Ids, label: int = 0, extras: Extras | None = None) -> TrainingExample:
         """An example with one label for the whole text."""
         labels = np.full(len(ids), IGNORED, dtype=np.int64)
         labels[-1 if self.decoder else 0] = label
-        return self.each(ids, labels)
+        return self.each(ids, labels, extras)
 
     def marked(self, batch: Batch, *, match: bool) -> Batch:
         """The batch with a segment at each token: 0 in the first part, 1 in the others.
@@ -153,11 +153,12 @@ class Frame:
                 layouts[f"{side}_layout"] = replace(layout, segments=found.clamp(max=last))
         return replace(batch, **layouts)
 
-    def each(self, ids: Ids, labels: Ids) -> TrainingExample:
-        """An example with labels at its tokens."""
+    def each(self, ids: Ids, labels: Ids, extras: Extras | None = None) -> TrainingExample:
+        """An example with labels at its tokens, and perhaps more that the loss needs."""
         source = ids if self.encoder else None
         target = np.concatenate([[self.pad], ids[:-1]]) if self.encoder else ids
-        return TrainingExample(labels=labels, source=source, target=target if self.decoder else None)
+        target = target if self.decoder else None
+        return TrainingExample(labels=labels, source=source, target=target, extras=extras or {})
 
 
 def segments(

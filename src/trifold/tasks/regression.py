@@ -52,7 +52,6 @@ class RegressionTask(WholeTexts):
         self.config = config
         self.mean = 0.0 if config.mean is None else config.mean
         self.deviation = 1.0 if config.deviation is None else config.deviation
-        self._targets: list[float] = []
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Text, perhaps its partner, and the score where the file has one."""
@@ -61,16 +60,15 @@ class RegressionTask(WholeTexts):
         return Record(inputs, gold, row.origin)
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
-        """Each text with the number of its score."""
-        first = len(self._targets)
-        self._targets += [(record.gold - self.mean) / self.deviation for record in records]
-        return [(one,) for one in self.lay(records, range(first, len(self._targets)))]
+        """Each text with its score, in deviations from the mean."""
+        scores = [{"score": [(record.gold - self.mean) / self.deviation]} for record in records]
+        return [(one,) for one in self.lay(records, extras=scores)]
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Squared distance of output and score, in units of the training scores."""
-        outputs, labels = self.outputs_of(model, batch)
-        wanted = outputs.new_tensor([self._targets[number] for number in labels.tolist()])
-        return Loss(F.mse_loss(outputs[:, 0], wanted, reduction="sum"), len(labels))
+        outputs, _ = self.outputs_of(model, batch)
+        wanted = batch.extras["score"][:, 0].to(outputs)
+        return Loss(F.mse_loss(outputs[:, 0], wanted, reduction="sum"), len(wanted))
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The score of each record."""

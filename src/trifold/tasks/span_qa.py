@@ -16,7 +16,7 @@ from trifold.batch import IGNORED, Batch, Layout, Loss
 from trifold.data.rows import Row
 from trifold.evaluation.metric import Tally, mean
 from trifold.evaluation.metric_text import cmrc_exact, cmrc_f1, squad_exact, squad_f1
-from trifold.example import Ids, TrainingExample
+from trifold.example import Extras, Ids, TrainingExample
 from trifold.locale import message
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
@@ -32,8 +32,6 @@ from trifold.text.words import mostly_chinese
 
 __all__ = ["Nearness", "SpanQATask"]
 
-BASE = 2**20
-"""A label is `start * BASE + end`, places in the example's own tokens."""
 SCALES, WEIGHT, IN_BOTH = (2.0, 8.0, 32.0), 30.0, 2
 """Distances in tokens; how much faster the weights of nearness move than others; the segment of what both parts have."""
 ROLES = (
@@ -180,7 +178,7 @@ class SpanQATask:
         made: list[list[TrainingExample]] = [[] for _ in records]
         for window in self._windows(records):
             first, last = self._place(window, records[window.record].gold)
-            made[window.record].append(self._mark(window, first * BASE + last))
+            made[window.record].append(self._mark(window, {"span": [first, last]}))
         return [(one,) for windows in made for one in windows]
 
     def _place(self, window: Window, gold: Answers) -> tuple[int, int]:
@@ -194,18 +192,19 @@ class SpanQATask:
                 return window.begin + int(touched[0]), window.begin + int(touched[-1])
         return 0, 0
 
-    def _mark(self, window: Window, mark: int) -> TrainingExample:
+    def _mark(self, window: Window, extras: Extras | None = None) -> TrainingExample:
+        """An example that is labelled where the window begins."""
         labels = np.full(len(window.ids), IGNORED, dtype=np.int64)
-        labels[0] = mark
-        return self.frame.each(window.ids, labels)
+        labels[0] = 0
+        return self.frame.each(window.ids, labels, extras)
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Mean of the two negative log-likelihoods of each window."""
         scores = self._scores(model, model(self._seen(batch)), batch)
-        rows, places, labels = _marks(batch)
-        first, last = places + labels // BASE, places + labels % BASE
+        rows, places = _marks(batch)
+        first, last = (places + batch.extras["span"][:, side] for side in (0, 1))
         chosen = scores[rows, first, 0] + scores[rows, last, 1]
-        return Loss(-0.5 * chosen.sum(), len(labels))
+        return Loss(-0.5 * chosen.sum(), len(rows))
 
     def _scores(
         self, model: Transformer, hidden: Float[Tensor, "batch seq d_model"], batch: Batch
@@ -241,12 +240,12 @@ class SpanQATask:
 
         def read(hidden: Tensor, batch: Batch) -> Tensor:
             scores = self._scores(model, hidden, batch)
-            rows, places, _ = _marks(batch)
+            rows, places = _marks(batch)
             reach = places[:, None] + torch.arange(width, device=places.device)
             found = scores[rows[:, None], reach.clamp(max=scores.shape[1] - 1)]  # N S 2
             return found.masked_fill((reach >= scores.shape[1])[..., None], -torch.inf)
 
-        examples = [self._mark(window, 0) for window in windows]
+        examples = [self._mark(window) for window in windows]
         best = [(-np.inf, 0, 0)] * len(records)
         found = run_places(model, examples, self.frame.pad, read, see=self._seen)
         for window, scores in zip(windows, found, strict=True):
@@ -316,8 +315,7 @@ def segment_log_softmax(
     return shifted - total.clamp(min=torch.finfo(total.dtype).tiny).log()[keys]
 
 
-def _marks(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows, places and labels of the marked tokens, which begin their windows."""
+def _marks(batch: Batch) -> tuple[Tensor, ...]:
+    """Rows and places of the labelled tokens, which begin their windows."""
     assert batch.labels is not None, "labels mark the windows"
-    rows, places = (batch.labels != IGNORED).nonzero(as_tuple=True)
-    return rows, places, batch.labels[rows, places]
+    return (batch.labels != IGNORED).nonzero(as_tuple=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from trifold.batch import Batch
 from trifold.data.rows import Row
 from trifold.errors import ConfigError
-from trifold.example import TrainingExample
+from trifold.example import Extras, TrainingExample
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.config import Classification, Regression
@@ -84,12 +85,14 @@ class WholeTexts:
         del model
         return {"ngrams": NGramBag(self.outputs, self.ngrams)} if self.ngrams else {}
 
-    def lay(self, records: Sequence[Record], labels: Sequence[int]) -> list[TrainingExample]:
-        """Each record's texts with one label for the whole."""
+    def lay(
+        self, records: Sequence[Record], labels: Sequence[int] = (), extras: Sequence[Extras] = ()
+    ) -> list[TrainingExample]:
+        """Each record's texts with one label for the whole, and what else the loss needs."""
         flat = [text for record in records for text in record.inputs]
         encoded = iter(self.tokenizer.encode_ids(flat, plain=True))
         parts = [[next(encoded) for _ in record.inputs] for record in records]
-        return [self.frame.fitted(part, label) for part, label in zip(parts, labels, strict=True)]
+        return [self.frame.fitted(*one) for one in zip_longest(parts, labels or [0] * len(parts), extras)]
 
     def outputs_of(
         self, model: Transformer, batch: Batch
@@ -120,5 +123,5 @@ class WholeTexts:
         def read(hidden: Tensor, batch: Batch) -> Tensor:
             return read_labelled(model, hidden, batch)[0]
 
-        found = run_places(model, self.lay(records, [0] * len(records)), self.frame.pad, read, see=self._seen)
+        found = run_places(model, self.lay(records), self.frame.pad, read, see=self._seen)
         return torch.cat(found) if found else torch.empty(0, self.outputs)

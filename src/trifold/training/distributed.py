@@ -26,8 +26,9 @@ from torch.distributed.rendezvous import rendezvous
 from trifold.errors import ConfigError, DistributedError, PreemptedError, TrifoldError
 from trifold.locale import message
 from trifold.training.config import Training
-from trifold.training.group import Alone, Measured
+from trifold.training.group import Alone
 from trifold.training.precision import choose_device
+from trifold.training.step import Sums
 from trifold.training.watch import Watch
 
 __all__ = ["Together", "joined", "loopback", "require_split", "world_size"]
@@ -214,11 +215,12 @@ class Together(Alone):
             dist.all_gather(found, own)
         return [one.tolist() for one in found]
 
-    def exchange(self, losses: list[float], seconds: float) -> list[float]:
+    def exchange(self, losses: list[Sums], seconds: float) -> list[Sums]:
         """The losses of all passes of a step, in their order; `seconds` is what this process's own took."""
-        found = self._gather([*losses, seconds], "training.doing_losses")
+        names = sorted(losses[0].metrics)
+        found = self._gather([*_numbers(losses, names), seconds], "training.doing_losses")
         self._look_for_stragglers([one[-1] for one in found])
-        return [loss for one in found for loss in one[:-1]]
+        return [loss for one in found for loss in _sums(one[:-1], names)]
 
     def _look_for_stragglers(self, seconds: list[float]) -> None:
         for rank, taken in enumerate(seconds):
@@ -233,13 +235,20 @@ class Together(Alone):
             for recent in self._slow.values():
                 recent.clear()
 
-    def collect(self, mine: list[Measured], total: int) -> list[Measured]:
+    def collect(self, mine: list[Sums], total: int) -> list[Sums]:
         """What all processes measured on `total` held-out batches, in the order of the batches."""
-        most = -(-total // self.size)
-        flat = [value for one in mine for value in one]
-        found = self._gather([*flat, *[0.0] * (3 * most - len(flat))], "training.doing_evaluation")
-        parts = [found[number % self.size][3 * (number // self.size) :][:3] for number in range(total)]
-        return [(nats, count, num_bytes) for nats, count, num_bytes in parts]
+        most, names = -(-total // self.size), self._metrics(mine)
+        padded = [*mine, *[Sums()] * (most - len(mine))]
+        found = [_sums(one, names) for one in self._gather(_numbers(padded, names), "training.doing_evaluation")]
+        return [found[number % self.size][number // self.size] for number in range(total)]
+
+    def _metrics(self, mine: list[Sums]) -> list[str]:
+        """The names of the metrics; the first process knows them, since the first batch is its own."""
+        names = sorted({name for one in mine for name in one.metrics}) if self.is_first else []
+        text = json.dumps(names).encode()
+        size = int(self._gather([len(text)], "training.doing_evaluation")[0][0])
+        codes = self._gather([*text, *[0] * size][:size], "training.doing_evaluation")[0]
+        return json.loads(bytes(map(int, codes)))
 
     def add(self, sums: dict[str, Tensor], exact: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gradients, by the names of the exact weights, summed over all processes."""
@@ -324,6 +333,19 @@ class Together(Alone):
         text = message("training.rank_failed", rank=self.rank, problem=problem)
         if not self.watch.alarm(text, getattr(error, "exit_code", 1)) and isinstance(error, TrifoldError):
             error.told = True
+
+
+def _numbers(losses: Sequence[Sums], names: Sequence[str]) -> list[float]:
+    """Each loss as a row of numbers: sum, weight and metrics."""
+    return [value for one in losses
+            for value in (one.loss, one.weight, *(one.metrics.get(name, 0.0) for name in names))]  # fmt: skip
+
+
+def _sums(numbers: Sequence[float], names: Sequence[str]) -> list[Sums]:
+    """What `_numbers` was given."""
+    width = 2 + len(names)
+    rows = [numbers[start : start + width] for start in range(0, len(numbers), width)]
+    return [Sums(row[0], row[1], dict(zip(names, row[2:], strict=True))) for row in rows]
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from torch import Tensor
 
-__all__ = ["Alone", "Measured"]
+from trifold.training.step import Sums
+
+__all__ = ["Alone"]
 
 T = TypeVar("T")
-Measured = tuple[float, float, float]
-"""Summed loss, targets and bytes of one held-out batch."""
 
 
 class Alone:
@@ -56,12 +56,12 @@ class Alone:
         """While the passes of a step are computed."""
         yield
 
-    def exchange(self, losses: list[float], seconds: float) -> list[float]:
+    def exchange(self, losses: list[Sums], seconds: float) -> list[Sums]:
         """The losses of all passes of a step, in their order; `seconds` is what this process's own took."""
         del seconds
         return losses
 
-    def collect(self, mine: list[Measured], total: int) -> Sequence[Measured]:
+    def collect(self, mine: list[Sums], total: int) -> Sequence[Sums]:
         """What all processes measured on `total` held-out batches, in the order of the batches."""
         del total
         return mine

@@ -1,9 +1,9 @@
 """The loss on text that is held out."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -11,6 +11,7 @@ from trifold.batch import Batch
 from trifold.model import Transformer
 from trifold.objective import Criterion
 from trifold.training.group import Alone
+from trifold.training.step import Sums, add_up, whole
 
 __all__ = ["Evaluation", "evaluate_loss"]
 
@@ -20,20 +21,22 @@ class Evaluation:
     """Loss on held-out text.
 
     Attributes:
-        loss: mean nats per target token.
+        loss: summed loss over summed weight; for language models mean nats a target token.
         bits_per_byte: summed bits over the bytes of raw text that the targets stand for; None where those are unknown.
-        tokens: number of target tokens.
+        tokens: number of target tokens, or whatever else the losses give as their weight.
         num_bytes: those bytes.
         metric: what a task measured, where it is not the loss that counts; None otherwise.
         enough: whether training should stop here, because it no longer helps.
+        metrics: what else the losses say, each summed and divided by the summed weight.
     """
 
     loss: float
     bits_per_byte: float | None
-    tokens: int
+    tokens: float
     num_bytes: int
     metric: float | None = None
     enough: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -57,16 +60,14 @@ def evaluate_loss(
     with group.working() if group.in_step else nullcontext():
         for number, batch in enumerate(batches, 1):
             if group.owns(number - 1):
-                loss = objective.loss(model, batch.to(device))
-                mine.append((loss.sum.item(), loss.count, loss.num_bytes))
+                mine.append(Sums.of(objective.loss(model, batch.to(device))))
             rows += 0 if batch.labels is None else len(batch.labels)
             if max_rows and rows >= max_rows:
                 break
         if group.in_step and batch is not None and 0 < number % group.size <= group.rank:
             objective.loss(model, batch.to(device))  # no batch is left for it, but the others pass through the model
-    nats, count, num_bytes = 0.0, 0, 0
-    for one in group.collect(mine, number):
-        nats, count, num_bytes = nats + one[0], count + int(one[1]), num_bytes + int(one[2])
+    sums = add_up(group.collect(mine, number), Sums())
     model.train(was_training)
-    bits = nats / math.log(2) / num_bytes if num_bytes else None
-    return Evaluation(nats / max(count, 1), bits, count, num_bytes)
+    num_bytes = int(sums.metrics.get("bytes", 0.0))
+    bits = sums.loss / math.log(2) / num_bytes if num_bytes else None
+    return Evaluation(sums.mean, bits, whole(sums.weight), num_bytes, metrics=sums.means())

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trifold.batch import Batch, Layout
+from trifold.batch import PER_ROW, Batch, Layout
 from trifold.errors import NonFiniteError, PreemptedError
 from trifold.locale import message
 from trifold.training.held_out import Evaluation
@@ -137,14 +137,14 @@ def _keep_suspect(out: Path, trainer: Trainer, error: NonFiniteError) -> None:
 
 def _parts(batch: Batch) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
-    for name in ("source", "target", "labels", "source_layout", "target_layout"):
+    for name in PER_ROW:
         value = getattr(batch, name)
         if isinstance(value, Layout):
             parts = {f"{name}.{part}": getattr(value, part) for part in value.__slots__}
             found |= {part: one for part, one in parts.items() if one is not None}
         elif value is not None:
             found[name] = value
-    return found
+    return found | {f"extras.{name}": value for name, value in batch.extras.items()}
 
 
 def _tell(step: Step, found: Evaluation | None, log: MetricLog, listen: Listener, *, every: int) -> None:

@@ -7,12 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trifold.errors import ConfigError
 from trifold.training.adamw import AdamW as OnePass
 from trifold.training.config import AdamW, Muon, Optimizer
 from trifold.training.muon import MatrixMomentum
-from trifold.training.precision import choose_dtype
+from trifold.training.precision import Weights, choose_dtype
 
-__all__ = ["build_optimizers", "set_learning_rate", "split_parameters"]
+__all__ = [
+    "adopt_optimizer",
+    "build_optimizers",
+    "load_optimizer_state",
+    "optimizer_state",
+    "set_learning_rate",
+    "split_parameters",
+]
 
 
 def split_parameters(parameters: Mapping[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
@@ -110,3 +118,51 @@ def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float
     for group in groups:
         group["lr"] = group["peak_lr"] * factor
     return groups[0]["lr"]
+
+
+def adopt_optimizer(optimizer: torch.optim.Optimizer, weights: Weights) -> torch.optim.Optimizer:
+    """An optimizer that was built for the parameters of a model, moving its exact weights from now on.
+
+    Raises:
+        ConfigError: a parameter is not of the model.
+    """
+    exact = {id(lean): weights.exact[name] for name, lean in weights.lean.items()}
+    for group in optimizer.param_groups:
+        strangers = [value for value in group["params"] if id(value) not in exact]
+        if strangers:
+            raise ConfigError("training.foreign_weights", count=len(strangers), shape=tuple(strangers[0].shape))
+        group["params"] = [exact[id(value)] for value in group["params"]]
+        group["peak_lr"] = group["lr"]
+    states = [(exact[id(value)], state) for value, state in optimizer.state.items()]
+    optimizer.state.clear()
+    optimizer.state.update(states)
+    return optimizer
+
+
+def optimizer_state(optimizers: Iterable[torch.optim.Optimizer], weights: Weights) -> dict[str, Tensor]:
+    """What this process holds of the optimizers' state, by `weight|name`."""
+    names = {id(value): name for name, value in weights.exact.items()}
+    return {f"{names[id(parameter)]}|{key}": weights.local(torch.as_tensor(value)).contiguous()
+            for optimizer in optimizers for parameter, values in optimizer.state.items()
+            for key, value in values.items()}  # fmt: skip
+
+
+def load_optimizer_state(
+    optimizers: Iterable[torch.optim.Optimizer], weights: Weights, tensors: Mapping[str, Tensor]
+) -> None:
+    """Give optimizers back what `optimizer_state` gave."""
+    by_name: dict[str, dict[str, Tensor]] = {}
+    for full, value in tensors.items():
+        name, _, key = full.rpartition("|")
+        by_name.setdefault(name, {})[key] = value
+    for optimizer in optimizers:
+        owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        for name, parameter in weights.exact.items():
+            if id(parameter) in owned:
+                values = by_name.get(name, {})
+                optimizer.state[parameter] = {key: one.to(_device(one, parameter)) for key, one in values.items()}
+
+
+def _device(value: Tensor, parameter: Tensor) -> torch.device:
+    """Step counters stay on the CPU unless the optimizer is fused on the parameter's device."""
+    return parameter.device if value.ndim or parameter.is_cuda else torch.device("cpu")

@@ -1,12 +1,12 @@
-"""Training in bfloat16 with float32 truth: the model computes with a lean copy of weights that stay exact.
+"""Training in bfloat16 with float32 truth: the model computes with a rounded copy of weights that stay exact.
 
 A bfloat16 weight near 1 moves in steps of 1/128, so small updates would vanish. The optimizer therefore moves float32
-weights, gradients add up in float32, and after each step the model's copy is rounded anew. Unlike autocast, no weight is
-cast twice in a step.
+weights, gradients add up in float32, and after each step the copy is rounded anew. Unlike autocast, no weight is cast twice
+in a step. Whoever has the model in hand between two steps has it with its exact weights.
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
@@ -48,17 +48,22 @@ class Weights:
     """The exact weights of a model and the lean ones it computes with.
 
     Args:
-        model: taken over: its parameters become `dtype`.
+        model: whose weights they are; its floating-point buffers become `dtype`.
         dtype: of the model's computation; for float32 and float64 both sides are the same tensors.
 
     Attributes:
+        exact: what the optimizers move, by name.
+        lean: the model's parameters, by name; their numbers are the exact ones, but those of the copy in `computing`.
         rank, size: which of how many shares of the exact weights this process holds.
         followed: names of the weights whose optimizer takes gradients as they are and writes the lean weights itself.
 
     Example:
         >>> weights = Weights(nn.Linear(2, 2), torch.bfloat16)
-        >>> weights.exact["weight"].dtype, weights.model.weight.dtype
-        (torch.float32, torch.bfloat16)
+        >>> weights.model.weight.dtype
+        torch.float32
+        >>> with weights.computing():
+        ...     weights.model.weight.dtype
+        torch.bfloat16
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
@@ -71,18 +76,20 @@ class Weights:
             model.float()
             # copies, since weights that were just read are a view of their file
             self.exact = {name: value.detach().clone() for name, value in model.named_parameters()}
-            model.to(dtype)
+            for buffer in model.buffers():
+                buffer.data = buffer.to(dtype) if buffer.is_floating_point() else buffer.data
         self.lean: dict[str, Tensor] = dict(model.named_parameters())
         self.followed: frozenset[str] = frozenset()
-        self.sums: dict[str, Tensor] = {}
-        self.branches: list[dict[str, Tensor]] = []
+        self._rounded = {} if self.shared else {name: exact.to(dtype) for name, exact in self.exact.items()}
+        self._computes = False
+        self._lay(self.exact)
 
     def copies(self) -> dict[Tensor, Tensor] | None:
         """The lean weight of each exact one, for an optimizer that writes them itself; None where none could."""
-        lean = next(iter(self.lean.values()), None)
-        if self.shared or lean is None or not uses_passes(lean):
+        lean = next(iter(self._rounded.values()), None)
+        if lean is None or not uses_passes(lean):
             return None
-        return {self.exact[name]: lean for name, lean in self.lean.items()}
+        return {self.exact[name]: lean for name, lean in self._rounded.items()}
 
     def follow(self, moved: Iterable[Tensor]) -> None:
         """Leave the copies of weights to the optimizer that moves them, and the gradient of a single pass as it is."""
@@ -90,41 +97,6 @@ class Weights:
         self.followed = frozenset(name for name, exact in self.exact.items() if exact in known)
         for name in self.followed:
             self.exact[name].grad_dtype = None  # any
-
-    def collect_gradients(self) -> None:
-        """Add the gradients of the last pass to the sums of the step."""
-        for name, lean in self.lean.items():
-            if lean.grad is not None:
-                if name in self.sums:
-                    before = self.sums[name].to(self.exact[name].dtype)
-                    self.sums[name] = before.add_(lean.grad)
-                else:
-                    self.sums[name] = lean.grad if self.shared or name in self.followed else lean.grad.float()
-                lean.grad = None
-
-    def close_pass(self, number: int) -> None:
-        """Put the sums of a process's pass, the `number`-th of the step from 1, into the tree of sums.
-
-        Passes 1 and 2 are added, then 3 and 4, then these two pairs, as bits carry in a counter. So a process that has
-        half of the passes holds half of the tree, and any power of two of processes adds in the same order.
-        """
-        self.branches.append(self.sums)
-        self.sums = {}
-        while number % 2 == 0:
-            self._join_branches()
-            number //= 2
-
-    def close_tree(self) -> None:
-        """Make one sum of the tree."""
-        while len(self.branches) > 1:
-            self._join_branches()
-        self.sums = self.branches.pop() if self.branches else {}
-
-    def _join_branches(self) -> None:
-        last = self.branches.pop()
-        for name, value in last.items():
-            before = self.branches[-1].get(name)
-            self.branches[-1][name] = value if before is None else before.add_(value)
 
     def norm(self) -> Tensor:
         """Of all gradients that are placed, as one vector."""
@@ -141,10 +113,12 @@ class Weights:
         for lean in self.lean.values():
             lean.grad = None
 
-    def place_gradients(self) -> None:
-        """Make the sums of the step the gradients of the exact weights."""
-        for name, exact in self.exact.items():
-            exact.grad = self.sums.pop(name, None)
+    def scale_gradients(self, factor: float) -> None:
+        """Multiply the gradients that are placed."""
+        if factor != 1.0:
+            for exact in self.exact.values():
+                if exact.grad is not None:
+                    exact.grad.mul_(factor)
 
     def clear_gradients(self) -> None:
         """Forget the gradients of the last step."""
@@ -153,11 +127,35 @@ class Weights:
 
     @torch.no_grad()
     def refresh(self, *, after_step: bool = False) -> None:
-        """Round the exact weights into the model's copy; after a step of the optimizers, those that these did not write."""
+        """Round the exact weights into the copy; after a step of the optimizers, those that these did not write."""
+        for name, lean in self._rounded.items():
+            if not (after_step and name in self.followed):
+                lean.copy_(self.exact[name])
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """The model with its lean weights in place, as it computes in training; what was changed since is rounded first."""
+        if self.shared or self._computes:
+            yield
+            return
+        with torch.no_grad():
+            for name, lean in self._rounded.items():
+                if self.lean[name]._version != self._versions[name]:  # noqa: SLF001 - no public name says as much
+                    lean.copy_(self.exact[name])
+        self._lay(self._rounded)
+        self._computes = True
+        try:
+            yield
+        finally:
+            self._computes = False
+            self._lay(self.exact)
+
+    def _lay(self, numbers: Mapping[str, Tensor]) -> None:
+        """Put numbers in the place of the model's parameters."""
         if not self.shared:
             for name, lean in self.lean.items():
-                if not (after_step and name in self.followed):
-                    lean.copy_(self.exact[name])
+                lean.data = numbers[name].data
+            self._versions = {name: lean._version for name, lean in self.lean.items()}  # noqa: SLF001
 
     def part(self, whole: Tensor) -> Tensor:
         """What this process holds of a weight, or of a moment of its shape: here, all of it."""
@@ -177,11 +175,11 @@ class Weights:
     @contextmanager
     def exact_model(self) -> Iterator[nn.Module]:
         """The model with its exact weights in place, for saving."""
-        kept = {name: lean.data for name, lean in self.lean.items()}
-        for name, lean in self.lean.items():
-            lean.data = self.exact[name].data
+        if not self._computes:
+            yield self.model
+            return
+        self._lay(self.exact)
         try:
             yield self.model
         finally:
-            for name, lean in self.lean.items():
-                lean.data = kept[name]
+            self._lay(self._rounded)

@@ -31,6 +31,7 @@ from trifold.training.loop import Event, Listener, measures, train
 from trifold.training.memory import keep_freed_memory, return_freed_memory
 from trifold.training.prepare import Corpora, Prepared, prepare
 from trifold.training.save import Saver, load_checkpoint, publish_model, versions
+from trifold.training.step import whole
 from trifold.training.trainer import Trainer
 
 __all__ = ["Claim", "Result", "claimed", "open_saver", "pretrain", "read_experiment", "write_facts", "write_json"]
@@ -117,7 +118,7 @@ def _run(experiment: Experiment, out: Path, group: Alone, *, claim: "Claim", str
     valid = _train(trainer, prepared, out, saver=saver, listen=listen)
     count, unknown = prepared.model.num_parameters(), prepared.corpora.unknown_share
     account = prepared.corpora.report.to_json()
-    result = Result(out, trainer.step, trainer.tokens, trainer.seconds, count, valid, unknown, account)
+    result = Result(out, trainer.step, int(trainer.tokens), trainer.seconds, count, valid, unknown, account)
     with trainer.weights.exact_model() as model:
         if group.is_first:
             assert isinstance(model, Transformer)
@@ -133,15 +134,16 @@ def _train(trainer: Trainer, prepared: Prepared, out: Path, *, saver: Saver, lis
     def evaluate(max_rows: int) -> Evaluation | None:
         if prepared.valid is None:
             return None
-        return evaluate_loss(trainer.model, prepared.objective, prepared.valid.epoch(), max_rows=max_rows,
-                             group=trainer.group)  # fmt: skip
+        with trainer.weights.computing():
+            return evaluate_loss(trainer.model, prepared.objective, prepared.valid.epoch(), max_rows=max_rows,
+                                 group=trainer.group)  # fmt: skip
 
     with _open_log(trainer, out) as log:
         train(trainer, saver, log=log, listen=listen, evaluate=evaluate)
         valid = evaluate(0)
         listen(Event("evaluate", evaluation=valid))
         if valid is not None:
-            record = {"step": trainer.step, "tokens": trainer.tokens, "seconds": trainer.seconds}
+            record = {"step": trainer.step, "tokens": whole(trainer.tokens), "seconds": trainer.seconds}
             log.write({**record, **measures(valid)})
     return valid
 

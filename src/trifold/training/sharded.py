@@ -42,12 +42,6 @@ class Sharded(Weights):
         _shard(model, self.mesh, lean)
         self.exact = self.lean = dict(model.named_parameters())
 
-    def collect_gradients(self) -> None:
-        """Nothing: torch has added the gradients of the last pass to those of the passes before, row by row."""
-
-    def place_gradients(self) -> None:
-        """Nothing: they are where they belong."""
-
     def norm(self) -> Tensor:
         """Of all gradients that are placed, of all processes, as one vector."""
         return _whole(super().norm())

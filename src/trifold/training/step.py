@@ -1,12 +1,13 @@
 """What an optimizer step takes, and what it did."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import reduce
 from typing import Protocol, runtime_checkable
 
-from trifold.batch import IGNORED, Batch
+from trifold.batch import Batch, Loss
 
-__all__ = ["Batches", "Counted", "Partial", "Step", "add_up", "count_targets", "seed_of"]
+__all__ = ["Batches", "Counted", "Partial", "Step", "Sums", "add_up", "seed_of", "whole"]
 
 
 @runtime_checkable
@@ -67,8 +68,8 @@ class Step:
 
     Attributes:
         step: its number, from 1.
-        tokens: target tokens since the start of the run.
-        loss: mean negative log-likelihood of its target tokens, in nats.
+        tokens: target tokens since the start of the run, or whatever else the losses give as their weight.
+        loss: summed loss over summed weight; for language models the mean negative log-likelihood of a token, in nats.
         learning_rate: of the first parameter group.
         gradient_norm: before clipping.
         tokens_per_second: of this step, places on both sides of its batches, padding included.
@@ -76,10 +77,11 @@ class Step:
         progress: how much of the run is done, 0 to 1.
         remaining: seconds still to go, estimated.
         skipped: whether it was bad and moved no weight.
+        metrics: what else the losses say, each summed and divided by the summed weight.
     """
 
     step: int
-    tokens: int
+    tokens: float
     loss: float
     learning_rate: float
     gradient_norm: float
@@ -88,14 +90,53 @@ class Step:
     progress: float
     remaining: float
     skipped: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What losses add up to.
+
+    Attributes:
+        loss: their sums.
+        weight: their weights.
+        metrics: their metrics, by name.
+
+    Example:
+        >>> (Sums(2.0, 1.0) + Sums(4.0, 3.0)).mean
+        1.5
+    """
+
+    loss: float = 0.0
+    weight: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, loss: Loss) -> "Sums":
+        """Those of one loss."""
+        return cls(loss.sum.item(), float(loss.weight), {name: float(one) for name, one in loss.metrics.items()})
+
+    def __add__(self, other: "Sums") -> "Sums":
+        names = dict.fromkeys([*self.metrics, *other.metrics])
+        added = {name: self.metrics.get(name, 0.0) + other.metrics.get(name, 0.0) for name in names}
+        return Sums(self.loss + other.loss, self.weight + other.weight, added)
+
+    @property
+    def mean(self) -> float:
+        """The loss of one unit of weight; 0 where nothing has any."""
+        return self.loss / self.weight if self.weight else self.loss
+
+    def means(self) -> dict[str, float]:
+        """The metrics of one unit of weight."""
+        return {name: value / self.weight if self.weight else value for name, value in self.metrics.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """How far a step has come that is not done: passes behind it, and their summed loss."""
+    """How far a step has come that is not done: passes behind it, and what their losses add up to."""
 
     passes: int
-    total: float
+    sums: Sums
 
 
 def seed_of(seed: int, step: int, index: int) -> int:
@@ -109,13 +150,16 @@ def seed_of(seed: int, step: int, index: int) -> int:
     return value >> 1
 
 
-def add_up(losses: Iterable[float], start: float) -> float:
+def add_up(parts: Iterable[Sums], start: Sums) -> Sums:
     """Their sum, one after another (Python's own `sum` adds floats otherwise from 3.12 on)."""
-    for loss in losses:
-        start += loss
-    return start
+    return reduce(Sums.__add__, parts, start)
 
 
-def count_targets(batch: Batch) -> int:
-    """How many places of a batch have a label."""
-    return 0 if batch.labels is None else int((batch.labels != IGNORED).sum())
+def whole(weight: float) -> float:
+    """A sum of weights, as an integer where it is one, as numbers of tokens are.
+
+    Example:
+        >>> whole(3.0), whole(2.5)
+        (3, 2.5)
+    """
+    return int(weight) if float(weight).is_integer() else weight

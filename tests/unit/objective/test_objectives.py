@@ -153,7 +153,7 @@ def test_g3_packed_is_alone_in_loss_and_gradients(name):
         for row in rows:
             loss = objective.loss(model, assemble([row], room, pad=SPECIAL.pad))
             loss.sum.backward()
-            total, count = total + loss.sum.item(), count + loss.count
+            total, count = total + loss.sum.item(), count + loss.weight
         return total, count, [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]
 
     packed, alone = measure([examples]), measure([[one] for one in examples])

@@ -95,7 +95,7 @@ def loss_of(config: Embedding, records: list[Record]) -> tuple[float, int, np.nd
     batch, _ = pack([one for part in task.examples(records) for one in part], task.frame.pad)
     loss = task.loss(model, batch)
     texts = [text for one in records for text in (*one.inputs, *one.gold.positives, *one.gold.negatives)]
-    return loss.sum.item(), loss.count, task.embed(model, texts).astype(float)
+    return loss.sum.item(), loss.weight, task.embed(model, texts).astype(float)
 
 
 def test_a_hard_negative_is_a_rival_of_each_query_and_nobody_s_partner():

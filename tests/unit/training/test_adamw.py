@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from tests.unit.training.test_trainer import make_trainer
+from tests.unit.training.test_trainer import make_model, make_trainer
 from trifold.native import get_passes, load_passes
 from trifold.training import config, precision
 from trifold.training.adamw import AdamW
+from trifold.training.gradients import Gradients
+from trifold.training.group import Alone
 
 pytestmark = pytest.mark.skipif(load_passes() is None, reason="no compiler")
 OPTIONS = {"lr": 1e-2, "betas": (0.8, 0.95), "eps": 1e-6}
@@ -93,7 +95,9 @@ def test_a_run_goes_as_it_does_without_it(optimizer, accumulation, clip, monkeyp
 def test_several_passes_add_up_in_float32():
     weights = precision.Weights(torch.nn.Linear(1, 1, bias=False), torch.bfloat16)
     weights.follow(weights.exact.values())
+    gradients = Gradients(weights, make_model(), Alone())
     for value in (1.0, 2.0**-9):
-        weights.lean["weight"].grad = torch.tensor([[value]]).bfloat16()
-        weights.collect_gradients()
-    assert weights.sums["weight"].item() == 1.0 + 2.0**-9
+        with weights.computing():
+            weights.lean["weight"].grad = torch.tensor([[value]]).bfloat16()
+            gradients.collect()
+    assert gradients.sums["weight"].item() == 1.0 + 2.0**-9

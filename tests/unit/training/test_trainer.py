@@ -1,15 +1,16 @@
 """The trainer keeps its promises: accumulation is one big batch, resuming is going on, a bad step changes nothing."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tests.shapes import SHAPES, VOCAB
 from trifold.batch import IGNORED, Batch, Layout, Loss
-from trifold.errors import NonFiniteError
+from trifold.errors import ConfigError, NonFiniteError
 from trifold.model import Transformer
 from trifold.objective.cross_entropy import sum_cross_entropy
 from trifold.training import AdamW, Muon, Schedule, Trainer, Training, evaluate_loss
@@ -174,7 +175,7 @@ def test_a20_a_non_finite_step_stops_and_leaves_the_weights_of_the_step_before()
         def loss(self, model: Transformer, batch: Batch) -> Loss:
             Poisoned.calls += 1
             loss = super().loss(model, batch)
-            return Loss(loss.sum * float("nan"), loss.count) if Poisoned.calls == 3 else loss
+            return Loss(loss.sum * float("nan"), loss.weight) if Poisoned.calls == 3 else loss
 
     trainer = make_trainer()
     trainer.objective = Poisoned()
@@ -204,9 +205,104 @@ def test_bfloat16_keeps_small_updates_in_the_exact_weights():
     list(trainer.steps())
     moved = [name for name, value in weights(trainer).items() if not torch.equal(value, before[name])]
     assert len(moved) == len(before)
-    with trainer.weights.exact_model() as model:
-        assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
-    assert all(parameter.dtype == torch.bfloat16 for parameter in trainer.model.parameters())
+    with trainer.weights.computing():
+        assert all(parameter.dtype == torch.bfloat16 for parameter in trainer.model.parameters())
+        with trainer.weights.exact_model() as model:
+            assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+        assert all(parameter.dtype == torch.bfloat16 for parameter in trainer.model.parameters())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_the_model_in_hand_has_the_exact_weights_and_what_is_changed_between_steps_counts(dtype):
+    model = make_model()
+    block = model.decoder.blocks[0]
+    part, frozen = block.feed_forward.branch, block.attention.branch.q_proj.weight
+    frozen.requires_grad_(False)
+    kept = frozen.detach().clone()
+    trainer = make_trainer(model, dtype=dtype, schedule=Schedule(kind="constant", warmup=0.0))
+    for step in trainer.steps():
+        for name, value in model.named_parameters():
+            assert value.dtype == torch.float32 and torch.equal(value, trainer.weights.exact[name])
+        if step.step == 3:
+            before = [one.detach().clone() for one in (part.up_proj.weight, model.embedding.tokens.weight)]
+            with torch.no_grad():
+                part.up_proj.weight.mul_(2.0)
+            model.embedding.tokens.weight.data += 1.0
+        if step.step == 4:  # one step of 0.01 a weight later
+            assert (part.up_proj.weight - 2.0 * before[0]).abs().max() < 0.02
+            assert (model.embedding.tokens.weight - 1.0 - before[1]).abs().max() < 0.02
+    assert torch.equal(frozen, kept)
+
+
+def test_an_edit_is_what_the_next_pass_computes_with():
+    plain, edited = make_trainer(dtype="bfloat16", steps=2), make_trainer(dtype="bfloat16", steps=2)
+    steps = edited.steps()
+    next(steps)
+    with torch.no_grad():
+        edited.model.embedding.tokens.weight.zero_()
+    assert next(steps).loss == pytest.approx(np.log(VOCAB), abs=1e-3) != list(plain.steps())[1].loss
+
+
+class Mean(NextToken):
+    """A loss that is a mean, of labels that the batch does not have."""
+
+    def loss(self, model: Transformer, batch: Batch) -> Loss:
+        whole = super().loss(model, batch)
+        return Loss(whole.sum / max(whole.weight, 1) * batch.num_rows, batch.num_rows, {"rows": batch.num_rows})
+
+
+def test_the_weight_that_a_loss_gives_is_what_its_sum_is_divided_by():
+    class Scaled(NextToken):
+        def loss(self, model: Transformer, batch: Batch) -> Loss:
+            loss = super().loss(model, batch)
+            return Loss(loss.sum * 7.0, loss.weight * 7.0, {"twice": 2 * loss.weight})
+
+    plain, scaled = make_trainer(accumulation=2), make_trainer(accumulation=2)
+    scaled.objective = Scaled()
+    for one, other in zip(plain.steps(), scaled.steps(), strict=True):
+        assert (one.loss, one.gradient_norm) == pytest.approx((other.loss, other.gradient_norm), rel=1e-12)
+        assert other.tokens == 7 * one.tokens and other.metrics == {"twice": pytest.approx(2 / 7)}
+    assert_same(weights(plain), weights(scaled), 1e-12)
+
+
+def test_means_of_passes_weigh_as_they_say_and_labels_are_not_needed():
+    batches = [Rows().make(number) for number in (0, 4)]  # all places labelled
+    together = Batch(target=torch.cat([one.target for one in batches]), target_layout=Layout.whole(8, 12),
+                     labels=torch.cat([one.labels for one in batches]))  # fmt: skip
+    whole, parts = (Trainer(make_model(), Mean(), given, Training(steps=1, dtype="float64", accumulation=passes))
+                    for given, passes in (([together], 1), (batches, 2)))  # fmt: skip
+    one, other = next(whole.steps()), next(parts.steps())
+    assert (one.loss, one.gradient_norm) == pytest.approx((other.loss, other.gradient_norm), rel=1e-12)
+    assert one.tokens == other.tokens == 8 and one.metrics == {"rows": 1.0}
+
+    class Unlabelled(NextToken):
+        def loss(self, model: Transformer, batch: Batch) -> Loss:
+            return Loss(model(batch).square().sum(), 0.5)
+
+    bare = Batch(target=batches[0].target, target_layout=batches[0].target_layout)
+    trainer = Trainer(make_model(), Unlabelled(), [bare] * 3, Training(tokens=1, dtype="float32"))
+    assert [step.tokens for step in trainer.steps()] == [0.5, 1]
+
+
+def test_batches_without_a_label_move_nothing_and_divide_by_nothing():
+    empty = [replace(Rows().make(0), labels=torch.full((4, 12), IGNORED))] * 2
+    trainer = Trainer(make_model(), NextToken(), empty, Training(tokens=100, dtype="float32"))
+    with pytest.warns(UserWarning, match="batches ended"):
+        steps = list(trainer.steps())
+    assert [(step.loss, step.tokens, step.progress) for step in steps] == [(0.0, 0, 0.0)] * 2
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_an_optimizer_of_one_s_own_moves_the_exact_weights(dtype):
+    model, other = make_model(), make_model()
+    rate = {"schedule": Schedule(kind="constant", warmup=0.0), "dtype": dtype, "clip": None}
+    own = torch.optim.SGD(model.decoder.blocks[0].parameters(), lr=0.5)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    step = next(Trainer(model, NextToken(), Rows(), Training(steps=3, **rate), optimizer=own).steps())
+    moved = {name for name, value in model.named_parameters() if not torch.equal(value, before[name].to(value.dtype))}
+    assert moved == {name for name in before if ".blocks.0." in name} and step.learning_rate == 0.5
+    with pytest.raises(ConfigError, match=r"not the model's.*model\.parameters"):
+        Trainer(other, NextToken(), Rows(), Training(steps=3, **rate), optimizer=own)
 
 
 def test_g9_gradient_checkpointing_changes_no_bit():
