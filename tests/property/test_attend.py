@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from trifold import native
+from trifold.acceleration.attention import attend as attend_fast
 from trifold.batch import Layout
 from trifold.model import Visibility, attend
 from trifold.native.attention import DENSE_KEYS, Rule, _mix_densely
@@ -39,8 +40,9 @@ def test_attend_is_its_equation(queries: int, heads: tuple[int, int], biased: bo
         held = Layout.padded(torch.tensor([7, 2, 0 if kind == "empty" else 4]), width=7)
     view = Visibility(asked, held, causal=kind in ("causal", "window"), window=2 if kind == "window" else None)
     wanted = _slow(query, key, value, view.mask, torch.zeros(1, heads[0], queries, 7) if bias is None else bias)
-    made = attend(query, key, value, view, bias=bias)
-    torch.testing.assert_close(made, wanted, rtol=0.0, atol=1e-13)
+    for way in (attend, attend_fast):
+        made = way(query, key, value, view, bias=bias)
+        torch.testing.assert_close(made, wanted, rtol=0.0, atol=1e-13)
     if heads[0] == heads[1]:
         rule = Rule(mask=view.mask, causal=False, scale=query.shape[-1] ** -0.5)
         torch.testing.assert_close(_mix_densely(query, key, value, rule, bias), wanted, rtol=0.0, atol=1e-13)
@@ -60,8 +62,8 @@ def test_bfloat16_takes_matrix_products_where_they_are_faster_and_stays_near_flo
     query, key, value = torch.randn(3, 1, 2, length, 8, dtype=torch.float64)
     layout = Layout.whole(1, length)
     view = Visibility(layout, layout, causal=True, window=None)
-    exact = attend(query, key, value, view)
+    exact = attend_fast(query, key, value, view)
     assert not calls, "float64 keeps the exact kernel"
-    near = attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), view)
+    near = attend_fast(query.bfloat16(), key.bfloat16(), value.bfloat16(), view)
     assert bool(calls) == ((compiled and native.load_passes() is not None) or length <= DENSE_KEYS)
     torch.testing.assert_close(near.double(), exact, rtol=0.0, atol=0.05)

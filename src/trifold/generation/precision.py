@@ -63,7 +63,7 @@ def _join(layer: FeedForward) -> FeedForward:
     if layer.config.activation == "gelu":
         name = "gate_proj" if layer.config.gated else "up_proj"
         setattr(layer, name, PackedLinear(getattr(layer, name), gelu=True))
-        layer.activation = "identity"
+        layer.activation = nn.Identity()
     return layer
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from trifold.acceleration.hooks import hooks_in
 from trifold.generation.kernel import load_kernel
 from trifold.generation.structure import BlockStructure, describe
 from trifold.model import Block, Visibility
@@ -19,10 +20,10 @@ class StreamedBlock(Block):
     """A block of a decoder that computes one new token of one row in one call of our kernel, between products in float32.
 
     Calls of torch cost as much as the products where there are few numbers in each. All other passes go torch's way, as do
-    blocks that the kernel does not know (see `describe`). Hooks on parts of the block are not called: for decoding only.
+    blocks that the kernel does not know (see `describe`), and those with hooks on any of their parts.
 
     Args:
-        block: what it stands in for; the two share their parts.
+        block: what it stands in for; the two share their parts and hooks.
 
     Example:
         >>> from trifold.model import config
@@ -34,9 +35,9 @@ class StreamedBlock(Block):
 
     def __init__(self, block: Block) -> None:
         nn.Module.__init__(self)
-        self.config, self.attention, self.cross_attention = block.config, block.attention, block.cross_attention
-        self.feed_forward, self.training = block.feed_forward, block.training
+        self.__dict__.update(block.__dict__)
         self._structure: BlockStructure | None = None
+        self._hooks = hooks_in(self)
 
     def forward(
         self,
@@ -50,7 +51,7 @@ class StreamedBlock(Block):
         kernel = load_kernel() if self._is_one_token(x, visibility) else None
         if kernel is not None and slot is not None and slot.own is not None and not isinstance(place, Tensor):
             self._structure = self._structure or describe(self)
-            if self._structure is not None and _fits(self._structure, x, slot, place):
+            if self._structure is not None and not any(self._hooks) and _fits(self._structure, x, slot, place):
                 made = kernel.block(self._structure, x.contiguous(), slot.own, slot.length, place)
                 slot.length += 1
                 return made
@@ -66,7 +67,11 @@ class StreamedBlock(Block):
         return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_structure": None}  # a copy has weights of its own
+        return {**self.__dict__, "_structure": None, "_hooks": []}  # a copy has weights of its own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._hooks = hooks_in(self)
 
 
 def _fits(structure: BlockStructure, x: Tensor, slot: Slot, place: Rotation | None) -> bool:

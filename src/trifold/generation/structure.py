@@ -7,17 +7,18 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
+from trifold.acceleration.linear import FastLinear
+from trifold.acceleration.simple import FastLayerNorm, FastRMSNorm
 from trifold.generation.kernel import MOST_INPUTS
 from trifold.generation.linear import Int8Linear, StreamedLinear
 from trifold.model import Block, Residual, config
-from trifold.native import LayerNorm, Linear, RMSNorm
 
 __all__ = ["BlockStructure", "describe"]
 
 FORMATS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 ACTIVATIONS = get_args(config.Activation)
-NORMS = {nn.Identity: 0, LayerNorm: 1, RMSNorm: 2}
-LINEAR = (Linear, StreamedLinear, Int8Linear)
+NORMS = {nn.Identity: 0, nn.LayerNorm: 1, FastLayerNorm: 1, nn.RMSNorm: 2, FastRMSNorm: 2}
+LINEAR = (nn.Linear, FastLinear, StreamedLinear, Int8Linear)
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "gate_proj", "down_proj")
 
 

@@ -4,17 +4,17 @@ Axes: B batch, S or Q queries, T keys, H heads, K head size, D d_model.
 """
 
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int32
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from trifold import native
 from trifold.batch import Layout
 from trifold.model import config
 from trifold.model.cache import Slot, kept
-from trifold.model.position import Rotation
+from trifold.model.position import Rotation, rotate
 
 __all__ = ["Attention", "Visibility", "attend"]
 
@@ -65,11 +65,6 @@ class Visibility:
             seen = seen & (_documents(self.query)[:, :, None] == _documents(self.key)[:, None, :])
         return seen[:, None]
 
-    @cached_property
-    def packed(self) -> Int32[Tensor, "rows key blocks"] | None:
-        """The mask as the kernel of attention reads it, once for all layers; None where there is none."""
-        return native.pack_mask(self.mask)
-
 
 def _documents(layout: Layout) -> Tensor:
     return torch.ones_like(layout.positions) if layout.documents is None else layout.documents
@@ -105,14 +100,6 @@ def attend(
         return attend(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout).flatten(1, 2)[:, :, None]
     if groups > 1:
         key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
-    if query.shape[2] > 1 and native.mixes(query, key.shape[2]):
-        triangle = visibility.is_causal and not visibility.is_everything
-        masked = not triangle and not visibility.is_everything
-        rule = native.Rule(
-            mask=visibility.mask if masked else None, packed=visibility.packed if masked else None, causal=triangle,
-            scale=query.shape[-1] ** -0.5 if scale is None else scale, dropout=dropout,
-        )  # fmt: skip
-        return native.mix_values(query, key, value, rule, None if bias is None else bias.to(query.dtype))
     if bias is not None:
         mask = bias.to(query.dtype)
         mask = mask if visibility.is_everything else mask.masked_fill(~visibility.mask, float("-inf"))
@@ -131,6 +118,8 @@ class Attention(nn.Module):
         projections: `q_proj`, `k_proj`, `v_proj`, `o_proj`; any module from width to width may stand in for a Linear.
     """
 
+    attend, rotate = staticmethod(attend), staticmethod(rotate)
+
     def __init__(self, attention: config.Attention, projections: dict[str, nn.Module]) -> None:
         super().__init__()
         self.config = attention
@@ -141,11 +130,15 @@ class Attention(nn.Module):
     def build(cls, attention: config.Attention, d_model: int) -> "Attention":
         """Attention with plain Linear projections."""
         queries, keys = attention.num_heads * attention.head_size, attention.num_kv_heads * attention.head_size
-        linear = {name: native.Linear(d_model, queries if name == "q_proj" else keys, bias=attention.qkv_bias)
+        linear = {name: nn.Linear(d_model, queries if name == "q_proj" else keys, bias=attention.qkv_bias)
                   for name in ("q_proj", "k_proj", "v_proj")}  # fmt: skip
-        return cls(attention, {**linear, "o_proj": native.Linear(queries, d_model, bias=attention.output_bias)})
+        return cls(attention, {**linear, "o_proj": nn.Linear(queries, d_model, bias=attention.output_bias)})
 
-    def forward(
+    def forward(self, x: Float[Tensor, "batch seq d_model"], *given: Any, **named: Any) -> Tensor:
+        """Attend from `x` to itself or to a memory; takes what `mix` takes."""
+        return self.o_proj(self.mix(x, *given, **named))
+
+    def mix(
         self,
         x: Float[Tensor, "batch seq d_model"],
         visibility: Visibility,
@@ -153,9 +146,8 @@ class Attention(nn.Module):
         place: Rotation | Float[Tensor, "rows heads seq key"] | None = None,
         memory: Float[Tensor, "batch memory d_model"] | None = None,
         slot: Slot | None = None,
-        residual: Float[Tensor, "batch seq d_model"] | None = None,
-    ) -> Float[Tensor, "batch seq d_model"]:
-        """Attend from `x` to itself or, where given, to `memory`.
+    ) -> Float[Tensor, "batch seq values"]:
+        """What each head brings to each token, side by side.
 
         Args:
             x: what asks.
@@ -163,32 +155,33 @@ class Attention(nn.Module):
             place: how positions enter: rotations of queries and keys, or a bias of the scores.
             memory: what is asked, where it is not `x`.
             slot: keeps keys and values between passes.
-            residual: what the result is added to, where there is one.
         """
         if memory is None:
-            query, key, value = map(self._heads, native.project(x, self.q_proj, self.k_proj, self.v_proj))
+            query, key, value = self.project(x, self.q_proj, self.k_proj, self.v_proj)
         else:
-            query, (key, value) = self._heads(self.q_proj(x)), self._memory_keys(memory, slot)
+            (query,), (key, value) = self.project(x, self.q_proj), self._memory_keys(memory, slot)
         if isinstance(place, Rotation):
-            query, key = place.rotate(query), key if memory is not None else place.rotate(key)
+            query, key = self.rotate(query, *place), key if memory is not None else self.rotate(key, *place)
         if memory is None and slot is not None:
             key, value = slot.append(key, value)
         bias = place if isinstance(place, Tensor) else None
         dropout = self.config.dropout if self.training else 0.0
-        read = attend if slot is None or slot.read is None else slot.read
+        read = self.attend if slot is None or slot.read is None else slot.read
         mixed = read(query, key, value, visibility, bias=bias, scale=self.config.scale, dropout=dropout)
-        return native.bend_product(mixed.transpose(1, 2).flatten(2), self.o_proj, more=residual)  # B S H*K
+        return mixed.transpose(1, 2).flatten(2)  # B S H*K
+
+    def project(self, x: Tensor, *projections: nn.Module) -> list[Float[Tensor, "batch heads seq head_size"]]:
+        """`x` through each projection, cut into heads."""
+        return [self._heads(projection(x)) for projection in projections]
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.config.head_size)).transpose(1, 2)  # B H S K
 
-    def _keys(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        key, value = map(self._heads, native.project(memory, self.k_proj, self.v_proj))
-        return key, value
-
     def _memory_keys(self, memory: Tensor, slot: Slot | None) -> tuple[Tensor, Tensor]:
+        if slot is not None and slot.memory is not None:
+            return slot.memory
+        key, value = self.project(memory, self.k_proj, self.v_proj)
         if slot is None:
-            return self._keys(memory)
-        if slot.memory is None:  # once per document: the memory does not change while decoding
-            slot.memory = kept(*self._keys(memory))
+            return key, value
+        slot.memory = kept(key, value)  # once per document: the memory does not change while decoding
         return slot.memory

@@ -3,6 +3,8 @@
 Axes: B batch, S sequence, D d_model, F d_ff.
 """
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -10,18 +12,35 @@ from trifold.model import config
 from trifold.model.attention import Attention, Visibility
 from trifold.model.cache import Slot
 from trifold.model.position import Rotation
-from trifold.native import Bend, Dropout, LayerNorm, Linear, RMSNorm, activate, bend_product, gate, project
 
-__all__ = ["Block", "FeedForward", "Residual", "build_norm"]
+__all__ = ["Block", "FeedForward", "Residual", "build_activation", "build_norm"]
 
 
 def build_norm(norm: config.Norm | None, width: int) -> nn.Module:
     """The norm that a configuration asks for; the identity for None."""
     match norm:
         case config.LayerNorm():
-            return LayerNorm(width, eps=norm.eps, bias=norm.bias)
+            return nn.LayerNorm(width, eps=norm.eps, bias=norm.bias)
         case config.RMSNorm():
-            return RMSNorm(width, eps=norm.eps)
+            return nn.RMSNorm(width, eps=norm.eps)
+        case _:
+            return nn.Identity()
+
+
+def build_activation(name: config.Activation | None) -> nn.Module:
+    """The activation of that name; the identity for None.
+
+    Example:
+        >>> build_activation("gelu_tanh")
+        GELU(approximate='tanh')
+    """
+    match name:
+        case "relu":
+            return nn.ReLU()
+        case "gelu" | "gelu_tanh":
+            return nn.GELU(approximate="none" if name == "gelu" else "tanh")
+        case "silu":
+            return nn.SiLU()
         case _:
             return nn.Identity()
 
@@ -40,25 +59,17 @@ class FeedForward(nn.Module):
         super().__init__()
         self.config = feed_forward
         d_ff, bias = feed_forward.d_ff, feed_forward.bias
-        self.activation: Bend = feed_forward.activation
-        self.up_proj = Linear(d_model, d_ff, bias=bias)
-        self.gate_proj = Linear(d_model, d_ff, bias=bias) if feed_forward.gated else None
-        self.down_proj = Linear(d_ff, d_model, bias=bias)
-        self.dropout = Dropout(feed_forward.dropout)
+        self.activation = build_activation(feed_forward.activation)
+        self.up_proj = nn.Linear(d_model, d_ff, bias=bias)
+        self.gate_proj = nn.Linear(d_model, d_ff, bias=bias) if feed_forward.gated else None
+        self.down_proj = nn.Linear(d_ff, d_model, bias=bias)
+        self.dropout = nn.Dropout(feed_forward.dropout)
 
-    def forward(
-        self, x: Float[Tensor, "batch seq d_model"], residual: Float[Tensor, "batch seq d_model"] | None = None
-    ) -> Float[Tensor, "batch seq d_model"]:
-        """Each token by itself; added to `residual`, where there is one."""
-        bend = self.activation
-        if self.gate_proj is None:
-            inner = self.up_proj(x)  # B S F
-        else:
-            up, inner = project(x, self.up_proj, self.gate_proj)
-            inner, bend = gate(bend, inner, up), "identity"
-        if self.training and self.dropout.p > 0.0:
-            inner, bend = self.dropout(activate(bend)(inner)), "identity"
-        return bend_product(inner, self.down_proj, bend=bend, more=residual)
+    def forward(self, x: Float[Tensor, "batch seq d_model"]) -> Float[Tensor, "batch seq d_model"]:
+        """Each token by itself."""
+        up = self.up_proj(x)  # B S F
+        inner = self.activation(up) if self.gate_proj is None else self.activation(self.gate_proj(x)) * up
+        return self.down_proj(self.dropout(inner))
 
 
 class Residual(nn.Module):
@@ -70,26 +81,12 @@ class Residual(nn.Module):
         self.branch = branch
         self.branch_norm = build_norm(residual.branch_norm, d_model)
         self.post_norm = build_norm(residual.post_norm, d_model)
-        self.dropout = Dropout(residual.dropout)
+        self.dropout = nn.Dropout(residual.dropout)
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch seq d_model"],
-        visibility: Visibility | None = None,
-        *,
-        place: Rotation | Float[Tensor, "rows heads seq key"] | None = None,
-        memory: Float[Tensor, "batch memory d_model"] | None = None,
-        slot: Slot | None = None,
-    ) -> Float[Tensor, "batch seq d_model"]:
-        """Add what the branch makes of `x`; the keywords go to an attention branch."""
-        inner = self.pre_norm(x)
-        adds = isinstance(self.branch_norm, nn.Identity) and not (self.training and self.dropout.p > 0.0)
-        residual = x if adds else None  # the branch's last product is added to it
-        if visibility is None:
-            out = self.branch(inner, residual)
-        else:
-            out = self.branch(inner, visibility, place=place, memory=memory, slot=slot, residual=residual)
-        return self.post_norm(out if adds else self.dropout(self.branch_norm(out), x))
+    def forward(self, x: Float[Tensor, "batch seq d_model"], *given: Any, **named: Any) -> Tensor:
+        """Add what the branch makes of `x` and of whatever else it takes."""
+        out = self.branch(self.pre_norm(x), *given, **named)
+        return self.post_norm(x + self.dropout(self.branch_norm(out)))
 
 
 class Block(nn.Module):

@@ -4,8 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from trifold.model import config
-from trifold.model.block import build_norm
-from trifold.native import Linear, activate
+from trifold.model.block import build_activation, build_norm
 
 __all__ = ["Head"]
 
@@ -23,8 +22,8 @@ class Head(nn.Module):
         super().__init__()
         head, width = transformer.head, transformer.d_model
         self.scale, self.silent = head.scale, transformer.embedding.padding if head.tied else None
-        self.activation = activate(head.activation or "identity")
-        self.dense = Linear(width, width, bias=head.dense_bias) if head.activation else nn.Identity()
+        self.activation = build_activation(head.activation)
+        self.dense = nn.Linear(width, width, bias=head.dense_bias) if head.activation else nn.Identity()
         self.norm = build_norm(head.norm, width)
         self.output = nn.Linear(width, transformer.vocab_size, bias=head.bias)
         if head.tied:

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from trifold.batch import Layout
 from trifold.model import config
-from trifold.native import rotate
 
-__all__ = ["RelativeBias", "Rotary", "Rotation", "Sinusoidal", "build_position"]
+__all__ = ["RelativeBias", "Rotary", "Rotation", "Sinusoidal", "build_position", "rotate"]
 
 
 class Sinusoidal(nn.Module):
@@ -43,9 +42,21 @@ class Rotation(NamedTuple):
     cos: Float[Tensor, "rows 1 seq head_size"]
     sin: Float[Tensor, "rows 1 seq head_size"]
 
-    def rotate(self, x: Float[Tensor, "batch heads seq head_size"]) -> Float[Tensor, "batch heads seq head_size"]:
-        """`x` turned by the places of its tokens."""
-        return rotate(x, self.cos, self.sin)
+
+def rotate(
+    x: Float[Tensor, "batch heads seq head_size"],
+    cos: Float[Tensor, "rows 1 seq head_size"],
+    sin: Float[Tensor, "rows 1 seq head_size"],
+) -> Float[Tensor, "batch heads seq head_size"]:
+    """`x cos + swap(x) sin`, where swap sends the halves (a, b) to (-b, a) (Su et al. 2021, equation 34).
+
+    Example:
+        >>> zero, one = torch.zeros(1, 1, 1, 2), torch.ones(1, 1, 1, 2)
+        >>> rotate(torch.tensor([[[[2.0, 3.0]]]]), zero, one)  # a quarter turn
+        tensor([[[[-3.,  2.]]]])
+    """
+    left, right = x.chunk(2, dim=-1)
+    return x * cos.to(x.dtype) + torch.cat([-right, left], dim=-1) * sin.to(x.dtype)
 
 
 class Rotary(nn.Module):

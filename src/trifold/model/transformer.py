@@ -16,7 +16,6 @@ from trifold.model.cache import Cache
 from trifold.model.head import Head
 from trifold.model.initialization import initialize
 from trifold.model.position import Sinusoidal, build_position
-from trifold.native import Dropout
 
 __all__ = ["Embedding", "Stack", "Transformer"]
 
@@ -37,7 +36,7 @@ class Embedding(nn.Module):
                 self.position = Sinusoidal(width)
         self.segments = nn.Embedding(embedding.num_segments, width) if embedding.num_segments else None
         self.norm = build_norm(embedding.norm, width)
-        self.dropout = Dropout(embedding.dropout)
+        self.dropout = nn.Dropout(embedding.dropout)
 
     def forward(self, tokens: Int[Tensor, "batch seq"], layout: Layout) -> Float[Tensor, "batch seq d_model"]:
         """Vectors of the tokens where they stand."""
@@ -65,7 +64,7 @@ class Stack(nn.Module):
         self.positions = nn.ModuleList(build_position(owner) or nn.Identity() for owner in owners)
         self.position_of = [distinct.index(block.attention.position) for block in stack.blocks]
         self.final_norm = build_norm(stack.final_norm, d_model)
-        self.dropout = Dropout(stack.dropout)
+        self.dropout = nn.Dropout(stack.dropout)
 
     def forward(
         self,

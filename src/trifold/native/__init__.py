@@ -3,29 +3,26 @@
 from trifold.native.activation import activate, gate, gelu_tanh
 from trifold.native.attention import Rule, keeps_weights, mix_values, mixes
 from trifold.native.compiler import load_library
-from trifold.native.dropout import Dropout
+from trifold.native.dropout import dropout
 from trifold.native.heads import pack_mask
-from trifold.native.linear import Linear, bend_product, project
+from trifold.native.linear import fits_product, multiply
 from trifold.native.memory import enlarge_pages, keep_memory
-from trifold.native.norm import LayerNorm, RMSNorm
+from trifold.native.norm import norm
 from trifold.native.passes import HALF, Adam, Moved, get_passes, load_passes, uses_passes
 from trifold.native.processor import has_matrix_unit, is_intel, multiplies_bfloat16, onednn_multiplies_bfloat16
-from trifold.native.product import Bend, load_products
+from trifold.native.product import Activation, load_products
 from trifold.native.rotation import rotate
 
 __all__ = [
     "HALF",
+    "Activation",
     "Adam",
-    "Bend",
-    "Dropout",
-    "LayerNorm",
-    "Linear",
     "Moved",
-    "RMSNorm",
     "Rule",
     "activate",
-    "bend_product",
+    "dropout",
     "enlarge_pages",
+    "fits_product",
     "gate",
     "gelu_tanh",
     "get_passes",
@@ -39,9 +36,10 @@ __all__ = [
     "mix_values",
     "mixes",
     "multiplies_bfloat16",
+    "multiply",
+    "norm",
     "onednn_multiplies_bfloat16",
     "pack_mask",
-    "project",
     "rotate",
     "uses_passes",
 ]

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
 from trifold.native.passes import get_passes, uses_passes
-from trifold.native.product import Bend
+from trifold.native.product import Activation
 
 __all__ = ["activate", "gate", "gelu_tanh"]
 
 
-def activate(name: Bend) -> Callable[[Tensor], Tensor]:
+def activate(name: Activation) -> Callable[[Tensor], Tensor]:
     """The activation function of that name.
 
     Example:
@@ -21,7 +21,7 @@ def activate(name: Bend) -> Callable[[Tensor], Tensor]:
         >>> activate("relu")(torch.tensor([-1.0, 2.0]))
         tensor([0., 2.])
     """
-    functions: dict[Bend, Callable[[Tensor], Tensor]] = {
+    functions: dict[Activation, Callable[[Tensor], Tensor]] = {
         "identity": _same,
         "relu": F.relu,
         "gelu": F.gelu,
@@ -46,7 +46,7 @@ def gelu_tanh(x: Float[Tensor, "*places"]) -> Float[Tensor, "*places"]:
     return _Gelu.apply(x.contiguous()) if uses_passes(x) else F.gelu(x, approximate="tanh")
 
 
-def gate(name: Bend, x: Float[Tensor, "*places"], up: Float[Tensor, "*places"]) -> Float[Tensor, "*places"]:
+def gate(name: Activation, x: Float[Tensor, "*places"], up: Float[Tensor, "*places"]) -> Float[Tensor, "*places"]:
     """`activation(x) up` (Shazeer 2020, equation 6).
 
     Example:

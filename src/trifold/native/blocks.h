@@ -21,7 +21,7 @@ INLINE __m512 widen_low(__m512i x) { return (__m512)_mm512_slli_epi32(_mm512_cvt
 INLINE __m512 widen_high(__m512i x) { return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(x, 1)), 16); }
 INLINE __m512i narrow(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
 
-#include "bends.h"
+#include "activations.h"
 
 /* 32 numbers of a row, the first few of which are there; zeros beyond the last row. */
 INLINE __m512i row_of(const half *from, int64_t there, __mmask32 mask, int64_t kind) {

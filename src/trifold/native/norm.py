@@ -1,44 +1,24 @@
 """Layer norm and RMS norm in one pass forward and one backward."""
 
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from jaxtyping import BFloat16
+from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
-from trifold.native.passes import get_passes, uses_passes
+from trifold.native.passes import get_passes
 
-__all__ = ["LayerNorm", "RMSNorm"]
-
-
-class LayerNorm(nn.LayerNorm):
-    """`(x - mean) / sqrt(variance + eps) * weight + bias` (Ba et al. 2016, equation 4).
-
-    Example:
-        >>> LayerNorm(2)(torch.tensor([[1.0, 3.0]]))
-        tensor([[-1.0000,  1.0000]], grad_fn=<NativeLayerNormBackward0>)
-    """
-
-    def forward(self, input: Float[Tensor, "*places width"]) -> Float[Tensor, "*places width"]:  # noqa: A002
-        """Each place by itself."""
-        if not uses_passes(input) or self.weight.dtype != input.dtype:
-            return super().forward(input)
-        return _Norm.apply(input, self.weight, self.bias, (self.eps, True))
+__all__ = ["norm"]
 
 
-class RMSNorm(nn.RMSNorm):
-    """`x / sqrt(mean(x^2) + eps) * weight` (Zhang & Sennrich 2019, equation 4).
-
-    Example:
-        >>> RMSNorm(2, eps=1e-6)(torch.tensor([[1.0, 1.0]])).detach()
-        tensor([[1.0000, 1.0000]])
-    """
-
-    def forward(self, x: Float[Tensor, "*places width"]) -> Float[Tensor, "*places width"]:
-        """Each place by itself."""
-        if not uses_passes(x) or self.weight.dtype != x.dtype:
-            return super().forward(x)
-        eps = torch.finfo(x.dtype).eps if self.eps is None else self.eps
-        return _Norm.apply(x, self.weight, None, (eps, False))
+def norm(
+    x: BFloat16[Tensor, "*places width"],
+    weight: BFloat16[Tensor, " width"],
+    bias: BFloat16[Tensor, " width"] | None,
+    *,
+    eps: float,
+    centered: bool,
+) -> BFloat16[Tensor, "*places width"]:
+    """`x / sqrt(mean(x^2) + eps) * weight + bias` of each place; `centered` takes the mean from x first."""
+    return _Norm.apply(x, weight, bias, (eps, centered))
 
 
 class _Norm(Function):

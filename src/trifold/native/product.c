@@ -30,7 +30,7 @@ struct work {
   const half *bias;   /* [columns], added */
   const half *more;   /* as `made`, added */
   const half *slope;  /* as `made`; the product is multiplied by an activation's derivative there */
-  int64_t left_bend, right_bend, slope_bend; /* what is done to the sides before, and which activation slope is of (`bends.h`) */
+  int64_t left_bend, right_bend, slope_bend; /* what is done to the sides before, and which activation slope is of (`activations.h`) */
   float *left_sums, *right_sums; /* [rows] of a turned left, [columns] of a right that is not: to which sums over depth are added */
 };
 

@@ -21,13 +21,13 @@ from torch import Tensor
 from trifold.native.compiler import load_library
 from trifold.native.processor import has_matrix_unit
 
-__all__ = ["Bend", "Products", "get_products", "load_products"]
+__all__ = ["Activation", "Products", "get_products", "load_products"]
 
-SOURCES = tuple(map(Path(__file__).with_name, ("product.c", "heads.c", "blocks.h", "bends.h")))
+SOURCES = tuple(map(Path(__file__).with_name, ("product.c", "heads.c", "blocks.h", "activations.h")))
 """The first includes the others."""
-Bend = Literal["identity", "gelu_tanh", "relu", "gelu", "silu"]
-BENDS: tuple[str, ...] = get_args(Bend)
-"""In the order of `bends.h`."""
+Activation = Literal["identity", "gelu_tanh", "relu", "gelu", "silu"]
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+"""In the order of `activations.h`."""
 
 INTEGER, POINTER = ctypes.c_int64, ctypes.c_void_p
 
@@ -70,13 +70,13 @@ class Products:
         bias: BFloat16[Tensor, " outputs"] | None = None,
         more: BFloat16[Tensor, "rows outputs"] | None = None,
         *,
-        bend: Bend = "identity",
+        activation: Activation = "identity",
         out: BFloat16[Tensor, "rows outputs"] | None = None,
     ) -> BFloat16[Tensor, "rows outputs"]:
-        """`bend(x) weight^T + bias + more`."""
+        """`activation(x) weight^T + bias + more`."""
         made = x.new_empty(len(x), len(weight)) if out is None else out
         self._run(rows=len(x), columns=len(weight), depth=x.shape[1], right_turned=1, left=x, right=weight, made=made,
-                  bias=bias, more=more, left_bend=BENDS.index(bend))  # fmt: skip
+                  bias=bias, more=more, left_bend=ACTIVATIONS.index(activation))  # fmt: skip
         return made
 
     def backward(
@@ -86,14 +86,14 @@ class Products:
         x: BFloat16[Tensor, "rows inputs"] | None = None,
         more: BFloat16[Tensor, "rows inputs"] | None = None,
         *,
-        bend: Bend = "identity",
+        activation: Activation = "identity",
         out: BFloat16[Tensor, "rows inputs"] | None = None,
     ) -> BFloat16[Tensor, "rows inputs"]:
         """The gradient of x, which is asked for where it was bent, plus `more`, which may be `out`."""
         made = grad.new_empty(len(grad), weight.shape[1]) if out is None else out
-        slope = None if bend == "identity" else x
+        slope = None if activation == "identity" else x
         self._run(rows=len(grad), columns=weight.shape[1], depth=len(weight), left=grad, right=weight, made=made, more=more,
-                  slope=slope, slope_bend=BENDS.index(bend))  # fmt: skip
+                  slope=slope, slope_bend=ACTIVATIONS.index(activation))  # fmt: skip
         return made
 
     def weight_gradient(
@@ -101,7 +101,7 @@ class Products:
         grad: BFloat16[Tensor, "rows outputs"],
         x: BFloat16[Tensor, "rows inputs"],
         *,
-        bend: Bend = "identity",
+        activation: Activation = "identity",
         sums: Float32[Tensor, " outputs"] | None = None,
         total: Float32[Tensor, "outputs inputs"] | None = None,
     ) -> BFloat16[Tensor, "outputs inputs"] | None:
@@ -110,15 +110,15 @@ class Products:
         Args:
             grad: of the result.
             x: what was multiplied.
-            bend: what was done to x before.
+            activation: what was done to x before.
             sums: to which the sums of the columns of `grad` are added, the gradient of the bias.
             total: to which the gradient is added, not rounded; None is returned.
         """
         made = None if total is not None else grad.new_empty(grad.shape[1], x.shape[1])
         turned = grad.shape[1] > x.shape[1]  # the wider side is read row by row, and each thread has its own part of it
         left, right = (x, grad) if turned else (grad, x)
-        beside = {"right_sums": sums, "left_bend": BENDS.index(bend)} if turned else {
-            "left_sums": sums, "right_bend": BENDS.index(bend)}  # fmt: skip
+        beside = {"right_sums": sums, "left_bend": ACTIVATIONS.index(activation)} if turned else {
+            "left_sums": sums, "right_bend": ACTIVATIONS.index(activation)}  # fmt: skip
         self._run(rows=left.shape[1], columns=right.shape[1], depth=len(x), left_turned=1, made_turned=turned,
                   left=left, right=right, made=made, total=total, **beside)  # fmt: skip
         return made
@@ -172,20 +172,20 @@ def _is_right(products: Products) -> bool:
         torch.randn(shape, generator=draw).bfloat16() for shape in ((70, 83), (45, 83), (70, 45), (45,))
     )
     wide, exact = x.float().requires_grad_(), weight.float().requires_grad_()
-    functions: dict[Bend, Callable[[Tensor], Tensor]] = {
+    functions: dict[Activation, Callable[[Tensor], Tensor]] = {
         "identity": lambda x: x, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu, "gelu": F.gelu,
         "silu": F.silu,
     }  # fmt: skip
     pairs: list[tuple[Tensor | None, Tensor]] = []
-    for bend, function in functions.items():
+    for activation, function in functions.items():
         made = F.linear(function(wide), exact, bias.float()) + grad.float()
         to_x, to_weight = torch.autograd.grad(made, (wide, exact), grad.float())
         sums, total = torch.zeros(45), torch.zeros(45, 83)
-        products.weight_gradient(grad, x, bend=bend, total=total)
+        products.weight_gradient(grad, x, activation=activation, total=total)
         pairs += [
-            (products.forward(x, weight, bias, grad, bend=bend), made),
-            (products.backward(grad, weight, x, x, bend=bend), to_x + wide),
-            (products.weight_gradient(grad, x, bend=bend, sums=sums), to_weight),
+            (products.forward(x, weight, bias, grad, activation=activation), made),
+            (products.backward(grad, weight, x, x, activation=activation), to_x + wide),
+            (products.weight_gradient(grad, x, activation=activation, sums=sums), to_weight),
             (products.weight_gradient(x, grad), wide.T @ grad.float()),
             (total, to_weight),
             (sums, grad.float().sum(0)),

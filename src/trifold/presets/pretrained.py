@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from trifold.acceleration import accelerate
 from trifold.adapter_base import find_base, is_adapter
 from trifold.checkpoint.hugging_face import (
     WANTED,
@@ -86,6 +87,7 @@ class Transformer(Form):
     ) -> None:
         super().__init__(transformer, preset=preset, dials=dials)
         self.special, self.generation = dict(special or {}), dict[str, Any]()
+        accelerate(self)
 
     @classmethod
     def from_preset(cls, preset: str, *, size: str = "base", **dials: Any) -> "Transformer":

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from trifold.config import Chance, Config, Count
 from trifold.model import config
-from trifold.model.block import build_norm
-from trifold.native import activate
+from trifold.model.block import build_activation, build_norm
 
 __all__ = ["HeadShape", "Pooling", "TaskHead"]
 
@@ -65,6 +64,7 @@ class TaskHead(nn.Module):
         super().__init__()
         self.shape = shape
         self.dense = nn.Linear(d_model, d_model, bias=shape.dense_bias) if shape.dense else None
+        self.activation = nn.Tanh() if shape.activation == "tanh" else build_activation(shape.activation)
         self.norm = build_norm(shape.norm, d_model)
         self.dropout = nn.Dropout(shape.dropout)
         self.output = nn.Linear(d_model, shape.outputs, bias=shape.output_bias)
@@ -79,6 +79,6 @@ class TaskHead(nn.Module):
         x = x.to(self.output.weight.dtype)
         if self.dense is not None:
             x = self.dense(self.dropout(x) if self.shape.dropout_first else x)
-            x = torch.tanh(x) if self.shape.activation == "tanh" else activate(self.shape.activation)(x)
+            x = self.activation(x)
         logits = F.linear(self.dropout(self.norm(x)), self.output.weight, self.output.bias)
         return logits.float() if logits.dtype == torch.bfloat16 else logits

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trifold.acceleration import accelerate
 from trifold.batch import Batch
 from trifold.errors import NonFiniteError
 from trifold.locale import message
@@ -88,7 +89,7 @@ class Trainer:
         self.batches = batches if isinstance(batches, Batches) else Counted(batches)
         self.device = choose_device(training.device)
         self.dtype = choose_dtype(training.dtype, self.device)
-        self.model = model
+        self.model = accelerate(model)
         self.weights = (Sharded if self.group.in_step else Weights)(model.to(self.device), self.dtype)
         self.gradients = choose_gradients(training, self.weights, model, self.group)
         copies = self.weights.copies() if self.gradients.lean else None

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from trifold import native
+from trifold.acceleration import accelerate
+from trifold.acceleration.linear import FastLinear
+from trifold.acceleration.simple import FastDropout, FastLayerNorm, FastRMSNorm
 from trifold.batch import Batch, Layout
 from trifold.model import Transformer
 from trifold.native import passes as module
@@ -71,10 +74,10 @@ def test_gelu_far_from_zero_and_where_there_is_no_number():
 def test_norms_are_right_for_every_shape(rows, width, centered):
     x = drawn(2, rows, width) + (1.0 if centered else 0.0)
     if centered:
-        ours, plain = native.LayerNorm(width, eps=1e-5), nn.LayerNorm(width, eps=1e-5)
+        ours, plain = FastLayerNorm(width, eps=1e-5), nn.LayerNorm(width, eps=1e-5)
         nn.init.normal_(plain.bias)
     else:
-        ours, plain = native.RMSNorm(width, eps=1e-5), nn.RMSNorm(width, eps=1e-5)
+        ours, plain = FastRMSNorm(width, eps=1e-5), nn.RMSNorm(width, eps=1e-5)
     nn.init.normal_(plain.weight)
     found = compare(ours, plain, x)
     assert max(found) < 2 * NEAR, found
@@ -82,8 +85,8 @@ def test_norms_are_right_for_every_shape(rows, width, centered):
 
 @compiled
 def test_a_norm_without_bias_and_one_of_another_number_format():
-    assert max(compare(native.LayerNorm(8, bias=False), nn.LayerNorm(8, bias=False), drawn(5, 8))) < NEAR
-    layer = native.LayerNorm(8)  # float32 weights
+    assert max(compare(FastLayerNorm(8, bias=False), nn.LayerNorm(8, bias=False), drawn(5, 8))) < NEAR
+    layer = FastLayerNorm(8)  # float32 weights
     torch.testing.assert_close(layer(drawn(5, 8).float()), F.layer_norm(drawn(5, 8).float(), (8,)))
 
 
@@ -91,15 +94,13 @@ def test_a_norm_without_bias_and_one_of_another_number_format():
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 80), st.integers(1, 70), st.integers(1, 70), st.booleans())
 def test_a_linear_is_right_for_every_shape(rows, inputs, outputs, bias):
-    found = compare(
-        native.Linear(inputs, outputs, bias=bias), nn.Linear(inputs, outputs, bias=bias), drawn(rows, inputs)
-    )
+    found = compare(FastLinear(inputs, outputs, bias=bias), nn.Linear(inputs, outputs, bias=bias), drawn(rows, inputs))
     assert max(found) < 1.5 * NEAR, found
 
 
 @compiled
 def test_a_linear_that_is_partly_frozen_gives_the_gradients_asked_for():
-    layer, x = native.Linear(4, 3).bfloat16(), drawn(2, 5, 4)
+    layer, x = FastLinear(4, 3).bfloat16(), drawn(2, 5, 4)
     layer.weight.requires_grad_(requires_grad=False)
     layer(x).sum().backward()
     assert layer.weight.grad is None
@@ -138,7 +139,7 @@ def test_any_number_of_threads_gives_the_same_bits():
         for count in (1, 2, 3):
             torch.set_num_threads(count)
             parts = []
-            for layer in (native.LayerNorm(96).bfloat16(), native.Linear(96, 96).bfloat16()):
+            for layer in (FastLayerNorm(96).bfloat16(), FastLinear(96, 96).bfloat16()):
                 for parameter in layer.parameters():
                     nn.init.constant_(parameter, 0.5)
                 layer(x.clone().requires_grad_()).backward(grad)
@@ -153,7 +154,7 @@ def test_any_number_of_threads_gives_the_same_bits():
 @compiled
 def test_a_row_alone_gives_what_it_gives_among_others():
     x = drawn(7, 50)
-    for part in (native.gelu_tanh, native.LayerNorm(50).bfloat16(), native.RMSNorm(50).bfloat16()):
+    for part in (native.gelu_tanh, FastLayerNorm(50).bfloat16(), FastRMSNorm(50).bfloat16()):
         assert torch.equal(part(x)[3:4], part(x[3:4]))
 
 
@@ -193,7 +194,7 @@ def test_a_rotation_is_right_both_ways_wherever_the_heads_lie(rows, angles, size
 @compiled
 def test_dropout_leaves_out_its_share_lets_the_rest_grow_and_finds_the_same_on_the_way_back():
     x, more = (drawn(300, 100, seed=seed).requires_grad_() for seed in (0, 1))
-    dropout = native.Dropout(0.25)
+    dropout = FastDropout(0.25)
     left = dropout(torch.ones_like(x))
     assert 0.24 < (left == 0).float().mean() < 0.26
     assert torch.allclose(left[left > 0], torch.tensor(4 / 3).bfloat16())
@@ -204,7 +205,7 @@ def test_dropout_leaves_out_its_share_lets_the_rest_grow_and_finds_the_same_on_t
     assert 0.03 < rows.std() < 0.06  # sqrt(0.25 * 0.75 / 100) is 0.043
     assert 0.015 < columns.std() < 0.035  # and of 300 numbers 0.025
     torch.manual_seed(5)
-    made = dropout(x, more)
+    made = dropout.add(more, x)
     torch.manual_seed(5)
     stays = dropout(torch.ones_like(x))
     assert distance(made.detach(), (more.double() + x.double() * (stays > 0) / 0.75).detach()) < NEAR
@@ -218,18 +219,20 @@ def test_dropout_leaves_out_its_share_lets_the_rest_grow_and_finds_the_same_on_t
 @pytest.mark.parametrize("preset", ["bert", "llama"])
 def test_gradients_of_a_model_with_dropout_are_those_of_leaving_out_the_same_numbers(preset, monkeypatch):
     torch.manual_seed(0)
-    model = Transformer(build_config(preset, size="tiny", dials={"vocab_size": 300, "dropout": 0.2})).bfloat16()
+    model = accelerate(
+        Transformer(build_config(preset, size="tiny", dials={"vocab_size": 300, "dropout": 0.2})).bfloat16()
+    )
     ids, layout = torch.randint(300, (4, 40)), Layout.whole(4, 40)
     batch = Batch(ids, source_layout=layout) if preset == "bert" else Batch(target=ids, target_layout=layout)
 
-    def leave_out(dropout, x, more=None):
+    def leave_out(dropout, more, x):
         left, seed = torch.ones_like(x), int(torch.randint(2**31, ()))
         left = x * module.get_passes().dropout(left, None, seed=seed, chance=dropout.p)
         return left if more is None else more + left
 
     found = []
-    for forward in (native.Dropout.forward, leave_out):
-        monkeypatch.setattr(native.Dropout, "forward", forward)
+    for add in (FastDropout.add, leave_out):
+        monkeypatch.setattr(FastDropout, "add", add)
         torch.manual_seed(1)
         model.zero_grad()
         (made := model(batch)).backward(drawn(*made.shape))
@@ -240,9 +243,9 @@ def test_gradients_of_a_model_with_dropout_are_those_of_leaving_out_the_same_num
 @compiled
 def test_dropout_of_everything_of_nothing_and_while_judging():
     x, more = drawn(3, 8), drawn(3, 8, seed=1)
-    assert not native.Dropout(1.0)(x).any()
-    assert torch.equal(native.Dropout(0.0)(x, more), x + more)
-    assert torch.equal(native.Dropout(0.5).eval()(x, more), x + more)
+    assert not FastDropout(1.0)(x).any()
+    assert torch.equal(FastDropout(0.0).add(more, x), x + more)
+    assert torch.equal(FastDropout(0.5).eval().add(more, x), x + more)
 
 
 def test_without_them_torch_does_the_work(monkeypatch):
@@ -252,12 +255,12 @@ def test_without_them_torch_does_the_work(monkeypatch):
     x = drawn(3, 8)
     assert torch.equal(native.gelu_tanh(x), F.gelu(x, approximate="tanh"))
     torch.manual_seed(0)
-    left = native.Dropout(0.5)(x, x)
+    left = FastDropout(0.5).add(x, x)
     torch.manual_seed(0)
     assert torch.equal(left, x + F.dropout(x, 0.5))
     assert torch.equal(native.gate("silu", x, x), F.silu(x) * x)
-    assert torch.equal(native.LayerNorm(8).bfloat16()(x), nn.LayerNorm(8).bfloat16()(x))
-    assert torch.equal(native.RMSNorm(8).bfloat16()(x), nn.RMSNorm(8).bfloat16()(x))
+    assert torch.equal(FastLayerNorm(8).bfloat16()(x), nn.LayerNorm(8).bfloat16()(x))
+    assert torch.equal(FastRMSNorm(8).bfloat16()(x), nn.RMSNorm(8).bfloat16()(x))
 
 
 @compiled
