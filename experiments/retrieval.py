@@ -28,7 +28,7 @@ from trifold.cli.index import embedder_in
 from trifold.evaluation.metric import average_precision, mean, ndcg
 from trifold.evaluation.statistics import bootstrap
 from trifold.retrieval import KnowledgeBase, answer_from_triples, meaning_scores
-from trifold.tasks import load_fine_tuned
+from trifold.tasks import load
 from trifold.tasks.experiment import Reading
 from trifold.tasks.knowledge import judge_knowledge
 
@@ -143,7 +143,7 @@ def paragraphs(place: Path, file: str, embedder: Any) -> None:
 def answers(place: Path, reader: str, embedder: Any) -> None:
     """Search and read: answers of a reader to every fourth question of CMRC, from the five best passages of the base."""
     base, _ = base_of(place, "cmrc2018_dev", embedder)
-    tuned = load_fine_tuned(reader)
+    tuned = load(reader)
     asked = labelled_records(tuned, [str(DATA / "qa_zh/cmrc2018_dev.jsonl.gz")], Reading())[0][::4]
     whole = judge_knowledge(base, tuned, asked, embedder=embedder)["metrics"]
     given = {name: asdict(bootstrap(tally))

@@ -12,7 +12,7 @@ from interop_folders import POOLED, Folders, mixed_texts, questions, reviews, se
 
 from trifold.generation import Generator, Sampling, fill_mask
 from trifold.presets import PRESETS
-from trifold.tasks import Record, load_fine_tuned
+from trifold.tasks import Record, load
 from trifold.text import Tokenizer
 
 __all__ = ["CHECKS", "Check", "Counts", "Found"]
@@ -79,7 +79,7 @@ def parts(items: Sequence[Any]) -> list[Sequence[Any]]:
 def classified(folder: Path, counts: Counts, **opened: Any) -> Found:
     """Labels and their probabilities; `opened` is the model for the pipeline where that is not the folder's."""
     texts = [row["text"] for row in reviews(counts.texts, seed=5)]
-    tuned = load_fine_tuned(folder)
+    tuned = load(folder)
     ours = tuned.task.predict(tuned.model, [Record((text,)) for text in texts])
     theirs = pipeline("text-classification", folder, batch_size=BATCH, **opened)(texts)
     apart = [abs((one.confidence or 0.0) - other["score"]) for one, other in zip(ours, theirs, strict=True)]
@@ -90,7 +90,7 @@ def tagged(folder: Path, counts: Counts, *, chinese: bool = False) -> Found:
     """The entities of sentences: kind, first and last character."""
     rows = [tuple(row["tokens"]) for row in sentences(counts.sentences, seed=5, chinese=chinese)]
     texts = [("" if chinese else " ").join(words) for words in rows]
-    tuned = load_fine_tuned(folder)
+    tuned = load(folder)
     said = tuned.task.predict(tuned.model, [Record(row, text=text) for row, text in zip(rows, texts, strict=True)])
     ours = [[(one["type"], one["start"], one["end"]) for one in each.details["entities"]] for each in said]
     found = pipeline("token-classification", folder, aggregation_strategy="simple" if chinese else "first")(texts)
@@ -103,7 +103,7 @@ def asked(folder: Path, counts: Counts) -> Found:
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
     rows = questions(counts.sentences, seed=5)
-    tuned = load_fine_tuned(folder)
+    tuned = load(folder)
     records = [Record((row["question"], row["context"])) for row in rows]
     ours = [one.answer for one in tuned.task.predict(tuned.model, records)]
     model, tokenizer = (
@@ -136,7 +136,7 @@ def best_span(start: torch.Tensor, end: torch.Tensor) -> tuple[int, int]:
 def translated(folder: Path, beams: int, count: int) -> tuple[list[str], list[str]]:
     """Sources, and Trifold's translations of them."""
     sources = [row["source"] for row in translations(count, seed=5)]
-    tuned = load_fine_tuned(folder)
+    tuned = load(folder)
     config: Any = replace(tuned.task.config, beams=beams)  # type: ignore[type-var]
     task: Any = type(tuned.task)(config, tuned.tokenizer, tuned.model.config)  # type: ignore[call-arg]
     return sources, [one.answer for one in task.predict(tuned.model, [Record((text,)) for text in sources])]
@@ -195,7 +195,7 @@ def continued(folder: Path, counts: Counts, *, other: Path | None = None) -> Fou
 def talked(folders: Folders, family: str, counts: Counts) -> Found:
     """Greedy answers to questions, laid out by the chat template of the folder."""
     folder = folders.tuned("generation", family)
-    tuned = load_fine_tuned(folder)
+    tuned = load(folder)
     asked = [row["source"] for row in translations(counts.prompts, seed=6)]
     task: Any = tuned.task
     from trifold.data.rows import Row
@@ -244,7 +244,7 @@ def embedded(folder: Path, counts: Counts) -> Found:
     from sentence_transformers import SentenceTransformer
 
     texts = [row["source"] for row in translations(counts.sentences, seed=5)]
-    tuned, peer = load_fine_tuned(folder), SentenceTransformer(str(folder), device="cpu")
+    tuned, peer = load(folder), SentenceTransformer(str(folder), device="cpu")
     task: Any = tuned.task
     ours = np.concatenate([task.embed(tuned.model, texts, query=query) for query in (False, True)])
     apart = np.abs(ours - np.concatenate([peer.encode_document(texts), peer.encode_query(texts)])).max(axis=1)

@@ -9,7 +9,7 @@ import pytest
 
 from trifold.cli.main import main
 from trifold.presets.pretrained import Transformer
-from trifold.tasks import load_fine_tuned
+from trifold.tasks import load
 from trifold.tasks.conversation import Turn
 from trifold.text import train_tokenizer
 
@@ -51,7 +51,7 @@ def run(request, tmp_path_factory):
 def test_transformers_lays_the_run_s_conversations_out_as_they_were_trained(run):
     from transformers import AutoTokenizer
 
-    tuned, theirs = load_fine_tuned(run), AutoTokenizer.from_pretrained(run)
+    tuned, theirs = load(run), AutoTokenizer.from_pretrained(run)
     turns = [Turn("system", "Be short"), Turn("user", "colour of red 杯子?"), Turn("assistant", "red")]
     messages = [turn.message() for turn in turns]
     (laid,) = tuned.task.format.lay([turns])
@@ -150,7 +150,7 @@ def test_the_template_of_the_model_to_start_from_is_the_one_that_is_tuned_with(t
     code, _, err = call(capsys, "finetune", "generation", "--model", tmp_path / "base", "--train", train, "--steps", 1,
                         "--out", tmp_path / "run")  # fmt: skip
     assert code == 0 and "special tokens of the chat template" in err, err
-    tuned = load_fine_tuned(tmp_path / "run")
+    tuned = load(tmp_path / "run")
     assert tuned.tokenizer.chat_template == tokenizer.chat_template
     assert tuned.model.config.vocab_size == tuned.tokenizer.vocab_size > tokenizer.vocab_size
     assert tuned.tokenizer.token_to_id("<|end|>") in tuned.task.format.ends
@@ -163,7 +163,7 @@ def test_the_template_of_the_model_to_start_from_is_the_one_that_is_tuned_with(t
 
 def test_what_the_folder_says_of_generation_holds_in_talking_and_in_answering(run, tmp_path, monkeypatch, capsys):
     folder = shutil.copytree(run, tmp_path / "run")
-    tokenizer = load_fine_tuned(run).tokenizer
+    tokenizer = load(run).tokenizer
     (letter,) = tokenizer.encode("q").ids.tolist()
     never = [one for one in range(tokenizer.vocab_size) if one != letter]
     told = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))

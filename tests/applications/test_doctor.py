@@ -17,7 +17,7 @@ from trifold.locale import catalogue
 from trifold.model import attention
 from trifold.model.cache import Slot
 from trifold.presets.pretrained import Transformer
-from trifold.tasks import FineTuned, config
+from trifold.tasks import LoadedModel, config
 from trifold.tasks.build import build_task
 from trifold.tasks.equip import equip
 from trifold.text import train_tokenizer
@@ -129,5 +129,5 @@ def test_every_task_sees_in_use_what_it_saw_in_training(tmp_path, case):
     task = build_task(wanted, tokenizer, model.config)
     equip(model, task)
     subject = open_subject("gpt2", tmp_path)
-    found = text.template(replace(subject, tuned=FineTuned(model.eval(), tokenizer, task, tmp_path)))
+    found = text.template(replace(subject, tuned=LoadedModel(model.eval(), tokenizer, task, tmp_path)))
     assert found.passed is True, found

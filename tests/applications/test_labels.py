@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.applications.test_tasks import SMALL, call
 from tests.unit.tasks.test_label import WRITE, write_csv, write_jsonl
-from trifold.tasks import load_fine_tuned
+from trifold.tasks import load
 
 STEPS = ("--steps", 2, "--batch-size", 8)
 
@@ -23,7 +23,7 @@ def tune_on(tmp_path, capsys, train: Path, *options: object, task: str = "classi
     run = tmp_path / (f"run{number}" if number else "run")
     words = ("finetune", task, "--model", "bert", *SMALL, "--train", train, "--out", run, *STEPS, *options)
     code, _, err = call(capsys, *words)
-    known = load_fine_tuned(run).task.config if code == 0 else None
+    known = load(run).task.config if code == 0 else None
     return code, known, err
 
 

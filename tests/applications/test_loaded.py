@@ -20,7 +20,7 @@ from trifold.tasks import (
     SpanQA,
     Translation,
     finetune,
-    load_fine_tuned,
+    load,
 )
 from trifold.tasks.experiment import TRAINING
 from trifold.text import train_tokenizer
@@ -78,7 +78,7 @@ def writer(request, tmp_path_factory):
 
 
 def test_a_classifier_reads_texts_pairs_rows_and_records_and_says_what_its_task_says(run):
-    loaded, tuned = trifold.load(run("classification")), load_fine_tuned(run("classification"))
+    loaded, tuned = trifold.load(run("classification")), load(run("classification"))
     texts = ["good film", "a dull story was", "river"]
     wanted = [one.confidence for one in tuned.task.predict(tuned.model, [Record(text) for text in texts])]
     given = (
@@ -149,7 +149,7 @@ def test_rows_are_read_from_the_columns_of_training_and_the_others_are_named(run
 
 
 def test_translations_are_those_of_the_task(run):
-    loaded, tuned = trifold.load(run("translation")), load_fine_tuned(run("translation"))
+    loaded, tuned = trifold.load(run("translation")), load(run("translation"))
     texts = ["good film", "the river was fine"]
     assert loaded.translate(texts) == [
         one.answer for one in tuned.task.predict(tuned.model, [Record(text) for text in texts])
@@ -205,7 +205,7 @@ def test_a_score_is_the_log_probability_that_generation_gives(writer):
 
 
 def test_a_model_tuned_on_instructions_reads_prompts_through_its_template(run):
-    loaded, tuned = trifold.load(run("generation")), load_fine_tuned(run("generation"))
+    loaded, tuned = trifold.load(run("generation")), load(run("generation"))
     (said,) = tuned.task.write(tuned.model, [loaded.records(["good film"])[0]], GREEDY)
     (text,) = loaded.generate("good film", sampling=GREEDY)
     assert text.text == said.answer and list(text.ids) == said.details["ids"]

@@ -9,7 +9,7 @@ from scipy import stats
 from tests.applications.test_tasks import SMALL, call
 from tests.unit.tasks.test_label import write_csv, write_jsonl, write_parquet
 from trifold.evaluation.score import mean_absolute_error, pearson, spearman
-from trifold.tasks import load_fine_tuned
+from trifold.tasks import load
 
 WORDS = {"awful": 1.0, "poor": 2.0, "fair": 3.0, "good": 4.0, "great": 5.0}
 
@@ -64,7 +64,7 @@ def test_the_similarity_of_pairs_is_learned_and_rows_without_a_score_are_counted
                           "--json")  # fmt: skip
     assert code == 0 and "1 left out" in err, err
     judged = json.loads(out)["judgement"]
-    assert load_fine_tuned(tmp_path / "run").task.config.pairs and judged["baselines"].keys() == {"mean", "tfidf_ridge"}
+    assert load(tmp_path / "run").task.config.pairs and judged["baselines"].keys() == {"mean", "tfidf_ridge"}
 
 
 @pytest.mark.parametrize(("scores", "part"), [([1, 2, "much", 3], ".jsonl:3"), ([2, 2.0, "2", 2], "same score")])

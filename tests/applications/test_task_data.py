@@ -10,7 +10,7 @@ import torch
 from trifold.batch import Batch, Layout
 from trifold.cli.main import main
 from trifold.presets.pretrained import Transformer
-from trifold.tasks import Classification, FineTuning, Generation, LabelledData, load_fine_tuned
+from trifold.tasks import Classification, FineTuning, Generation, LabelledData, load
 from trifold.tasks.examples import read_examples
 from trifold.tasks.frame import Frame
 from trifold.tasks.generation import GenerationTask
@@ -67,7 +67,7 @@ def test_joined_columns_and_several_files_train_and_the_runs_of_tokens_are_saved
     assert code == 0, err
     told = json.loads(out)["judgement"]["metrics"]["accuracy"]["value"]
     assert told == 1.0
-    assert "heads.ngrams.table.weight" in dict(load_fine_tuned(run).model.named_parameters())
+    assert "heads.ngrams.table.weight" in dict(load(run).model.named_parameters())
     code, out, err = call(capsys, "evaluate", run, "--data", test, "--json")
     assert code == 0 and json.loads(out)["metrics"]["accuracy"]["value"] == told, err
     code, _, err = call(capsys, "finetune", "classification", "--model", "bert", "--train", first, "--text-field",
@@ -272,7 +272,7 @@ def test_tuning_a_tuned_model_further_goes_on_with_its_head_where_the_task_is_th
         code, _, err = call(capsys, "finetune", task, "--model", first, "--train", file, *beside, "--out", run)
         assert code == 0 and (f"going on with the head of {first}" in err) == kept, err
         assert (f"the head of {first} does not fit (kind, labels" in err) == (not kept), err
-        parts = [dict(load_fine_tuned(one).model.named_parameters()) for one in (first, run)]
+        parts = [dict(load(one).model.named_parameters()) for one in (first, run)]
         shared = [name for name in parts[0].keys() & parts[1].keys() if name.startswith("heads.")] if kept else []
         assert bool(shared) == kept
         for one in shared:
@@ -294,12 +294,12 @@ def test_marks_of_pairs_are_asked_for_and_said_not_to_be_portable(tmp_path, caps
              "--steps", 1, "--batch-size", 4)  # fmt: skip
     code, _, err = call(capsys, *words, "--out", tmp_path / "plain")
     assert code == 0 and "not portable" not in err, err
-    assert extra not in dict(load_fine_tuned(tmp_path / "plain").model.named_parameters())
+    assert extra not in dict(load(tmp_path / "plain").model.named_parameters())
     code, _, err = call(capsys, *words, "--out", tmp_path / "marked", "task.match=true")
     assert code == 0 and "not portable: task.match" in err, err
-    assert extra in dict(load_fine_tuned(tmp_path / "marked").model.named_parameters())
+    assert extra in dict(load(tmp_path / "marked").model.named_parameters())
     saved = tmp_path / "marked" / "task.json"
     before = json.loads(saved.read_text(encoding="utf-8"))
     assert before["task"].pop("match") is True
     saved.write_text(json.dumps(before), encoding="utf-8")  # as a run from before marks could be turned off
-    assert load_fine_tuned(tmp_path / "marked").task.head.apart == ("task.match",)
+    assert load(tmp_path / "marked").task.head.apart == ("task.match",)

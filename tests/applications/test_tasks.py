@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from trifold.cli.main import main
-from trifold.tasks import load_fine_tuned
+from trifold.tasks import load
 from trifold.text import Tokenizer
 
 GOOD, BAD = "good fine great lovely 好 棒".split(), "bad poor awful dull 差 坏".split()
@@ -92,7 +92,7 @@ def test_lora_trains_few_weights_merges_them_and_can_be_compared(tmp_path, revie
                           "--test", test, "--out", tmp_path / "lora", "--lora", 4, "--epochs", 2, "--json")  # fmt: skip
     assert code == 0, err
     assert json.loads(out)["trained_parameters"] < 10_000
-    one, other = (load_fine_tuned(tmp_path / name).model for name in ("whole", "lora"))
+    one, other = (load(tmp_path / name).model for name in ("whole", "lora"))
     same = dict(one.named_parameters())
     assert dict(other.named_parameters()).keys() == same.keys(), "adapters are merged"
     moved = {name for name, value in other.named_parameters() if not torch.equal(value, same[name])}
@@ -134,7 +134,7 @@ def test_a1_fine_tuning_that_stops_and_goes_on_is_the_run_that_never_stopped(tmp
     with pytest.raises(Stop):
         finetune(experiment, tmp_path / "parts", listen=stop)
     finetune(experiment, tmp_path / "parts", resume=True)
-    one, two = (load_fine_tuned(tmp_path / name).model.state_dict() for name in ("whole", "parts"))
+    one, two = (load(tmp_path / name).model.state_dict() for name in ("whole", "parts"))
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
@@ -183,6 +183,9 @@ def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset, 
     code, out, _ = call(capsys, "ask", tmp_path / "run", "where?", "--context", "then ida sang in kiel.", "--json")
     found = json.loads(out)
     assert code == 0 and found["answer"] == "kiel" and found["start"] == 17
+    code, out, _ = call(capsys, "ask", tmp_path / "run", "where?", "--context", "then ida sang in kiel.", "--threshold",
+                        1e9, "--json")  # fmt: skip
+    assert code == 0 and json.loads(out)["answer"] is None
 
 
 @pytest.mark.parametrize(("preset", "bar", "epochs"), [("vaswani", 80, 14), ("gpt2", 4, 20)])
@@ -247,7 +250,7 @@ def test_embeddings_bring_partners_together(tmp_path, capsys):
     assert code == 0, err
     assert json.loads(out)["judgement"]["metrics"]["recall_at_20"]["value"] > 0.9
     peer = pytest.importorskip("sentence_transformers").SentenceTransformer(str(tmp_path / "run"), device="cpu")
-    tuned, texts = load_fine_tuned(tmp_path / "run"), ["a0 a1 a2", "b3", "c1 c2 17"]
+    tuned, texts = load(tmp_path / "run"), ["a0 a1 a2", "b3", "c1 c2 17"]
     np.testing.assert_allclose(peer.encode(texts), tuned.task.embed(tuned.model, texts), atol=1e-5)
 
 
@@ -331,7 +334,7 @@ def test_a_reader_learns_when_to_say_that_it_does_not_know(tmp_path, capsys):
     assert code == 0, err
     judged = json.loads(out)["judgement"]
     assert judged["metrics"]["f1"]["value"] > 0.9 and judged["risk_coverage"]["curve"][0][1] <= 0.1
-    assert load_fine_tuned(tmp_path / "run").task.config.threshold is not None
+    assert load(tmp_path / "run").task.config.threshold is not None
     code, out, _ = call(capsys, "ask", tmp_path / "run", "where?", "--context", "then otto sang.", "--json")
     assert code == 0 and json.loads(out)["answer"] is None
     code, out, _ = call(capsys, "ask", tmp_path / "run", "where?", "--context", "then otto sang.")
@@ -394,10 +397,10 @@ def test_a_finished_run_that_is_resumed_keeps_its_best_weights(tmp_path, reviews
     words = ["finetune", "sentiment", "--model", "bert", *SMALL, "--train", reviews[0], "--batch-size", 16, "--steps", 30,
              "--out", tmp_path / "run", "training.evaluate_every=3", "training.checkpoint_every=10"]  # fmt: skip
     assert call(capsys, *words)[0] == 0
-    before = load_fine_tuned(tmp_path / "run").model.state_dict()
+    before = load(tmp_path / "run").model.state_dict()
     code, _, err = call(capsys, *words, "--resume")
     assert code == 0, err
-    after = load_fine_tuned(tmp_path / "run").model.state_dict()
+    after = load(tmp_path / "run").model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

@@ -27,7 +27,7 @@ from trifold.generation.decoding import Decoding
 from trifold.generation.sampling import Sampler, penalize
 from trifold.generation.search import search
 from trifold.presets.pretrained import Transformer
-from trifold.tasks import Record, load_fine_tuned
+from trifold.tasks import Record, load
 from trifold.text import train_tokenizer
 
 
@@ -123,7 +123,7 @@ def test_a_folder_of_marians_translates_by_all_of_its_generation_settings(tmp_pa
     )  # fmt: skip
     theirs.save_pretrained(tmp_path)
     tokenizer.framed(tokenizer.usual_framing(encoder=True, decoder=True)).save_pretrained(tmp_path)
-    tuned, auto = load_fine_tuned(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
+    tuned, auto = load(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
     ours = [one.answer for one in tuned.task.predict(tuned.model, [Record((text,)) for text in texts])]
     assert tuned.task.left_out(tuned.model) == ()
     tuned.model.generation |= {"repetition_penalty": 1.3, "diversity_penalty": 0.5}

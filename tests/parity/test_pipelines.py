@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from trifold.data.rows import Row
-from trifold.tasks import FineTuned, FineTuning, LabelledData, Prediction, load_fine_tuned
+from trifold.tasks import FineTuning, LabelledData, LoadedModel, Prediction, load
 from trifold.tasks.config import Classification, Regression, SpanQA, Tagging, TaskConfig
 from trifold.tasks.experiment import TRAINING
 from trifold.tasks.finetune import finetune
@@ -117,7 +117,7 @@ def tune(tmp_path_factory: pytest.TempPathFactory) -> Tune:
     return tuned
 
 
-def said(tuned: FineTuned, rows: Sequence[dict[str, str]]) -> list[Prediction]:
+def said(tuned: LoadedModel, rows: Sequence[dict[str, str]]) -> list[Prediction]:
     columns = {"tokens": "text"} if tuned.task.config.kind == "tagging" else {name: name for name in rows[0]}
     return list(tuned.task.predict(tuned.model, [tuned.task.record(Row(row, "here"), columns) for row in rows]))
 
@@ -126,7 +126,7 @@ def compare(folder: Path, rows: Sequence[dict[str, str]]) -> None:
     """The pipeline's scores of every label, and its first label, are those of the run."""
     pipe: Any = transformers.pipeline("text-classification", model=str(folder), device="cpu")
     theirs = pipe(list(rows) if len(rows[0]) > 1 else [row["text"] for row in rows], top_k=None, truncation=True)
-    tuned = load_fine_tuned(folder)
+    tuned = load(folder)
     labels, head = {one["label"] for one in theirs[0]}, tuned.task.head
     assert head is not None and labels == set(head.labels)
     for row, mine, other in zip(rows, said(tuned, rows), theirs, strict=True):
@@ -176,7 +176,7 @@ def test_a_pipeline_finds_the_entities_that_the_run_finds(tune: Tune, family: st
     pipe: Any = transformers.pipeline(
         "token-classification", model=str(folder), aggregation_strategy="first", device="cpu"
     )
-    mine = said(load_fine_tuned(folder), [{"text": text} for text in sentences])
+    mine = said(load(folder), [{"text": text} for text in sentences])
     count = 0
     for text, one, theirs in zip(sentences, mine, pipe(sentences), strict=True):
         found = {(part["type"], part["start"], part["end"]): part["score"] for part in one.details["entities"]}
@@ -192,7 +192,7 @@ def test_the_class_of_question_answering_finds_the_spans_that_the_run_finds(tune
     model = transformers.AutoModelForQuestionAnswering.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     rows = [{"question": row["question"], "context": row["context"]} for row in asked(30, 7)]
-    mine = said(load_fine_tuned(folder), rows)
+    mine = said(load(folder), rows)
     right = 0
     for row, one in zip(rows, mine, strict=True):
         given = tokenizer(row["question"], row["context"], return_tensors="pt", return_offsets_mapping=True)

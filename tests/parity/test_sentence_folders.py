@@ -10,7 +10,7 @@ import transformers
 from tests.parity.families import BERT_LIKE
 from trifold.cli.main import main
 from trifold.errors import ModelFileError
-from trifold.tasks import Embedding, load_fine_tuned
+from trifold.tasks import Embedding, load
 from trifold.text import Framing, train_tokenizer
 
 TEXTS = ["the cup is red", "今天天气很好 and so on", "a", "the boat " * 40]
@@ -58,7 +58,7 @@ def test_vectors_of_queries_and_passages_are_those_of_the_library(modules, body,
     more = [modules.Normalize()] if pooling == "cls" else []
     theirs, tuned = (
         save(modules, body, tmp_path, pooling=pooling, more=more, prompts=prompts),
-        load_fine_tuned(tmp_path),
+        load(tmp_path),
     )
     asked, told = (tuned.task.embed(tuned.model, TEXTS, query=query) for query in (True, False))
     np.testing.assert_allclose(asked, unit(theirs.encode_query(TEXTS)), atol=1e-5)
@@ -73,7 +73,7 @@ def test_folders_from_before_version_6_name_the_pooling_by_yes_and_no(modules, b
     (tmp_path / "sentence_bert_config.json").write_text(
         '{"max_seq_length": 6, "do_lower_case": false}', encoding="utf-8"
     )
-    tuned, theirs.max_seq_length = load_fine_tuned(tmp_path), 6
+    tuned, theirs.max_seq_length = load(tmp_path), 6
     np.testing.assert_allclose(tuned.task.embed(tuned.model, TEXTS), unit(theirs.encode(TEXTS)), atol=1e-5)
 
 
@@ -100,7 +100,7 @@ def test_what_is_not_computed_is_refused_by_name(modules, body, tmp_path, case):
         data = json.loads((tmp_path / name).read_text(encoding="utf-8"))
         (tmp_path / name).write_text(json.dumps(change(data)), encoding="utf-8")
     with pytest.raises(ModelFileError) as found:
-        load_fine_tuned(tmp_path)
+        load(tmp_path)
     assert named in str(found.value)
 
 
@@ -116,7 +116,7 @@ def test_a_folder_embeds_an_index_and_is_trained_on_as_it_is(modules, body, tmp_
     words = ["finetune", "embedding", "--model", tmp_path / "theirs", "--train", tmp_path / "train.jsonl", "--steps", 3,
              "--out", tmp_path / "run"]  # fmt: skip
     assert main([str(word) for word in words]) == 0, capsys.readouterr().err
-    tuned = load_fine_tuned(tmp_path / "run")
+    tuned = load(tmp_path / "run")
     peer = sentence_transformers.SentenceTransformer(str(tmp_path / "run"), device="cpu")
     assert (tuned.task.config.pooling, tuned.task.config.query_prompt) == ("first", "the ")
     assert tuned.task.config.max_length == Embedding().max_length

@@ -53,5 +53,5 @@ def _change(model: Model, kinds: dict[type[nn.Module], type[nn.Module]]) -> Mode
         for name, module in () if part is None else part.named_modules():
             kind = kinds.get(type(module))
             if kind is not None and name != "output":  # of the head: the losses compute its product
-                module.__class__ = kind
+                object.__setattr__(module, "__class__", kind)
     return model

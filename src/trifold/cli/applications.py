@@ -52,14 +52,14 @@ def _sample(name: str) -> str:
 def _tune(name: str, out: Path, request: Request, experiment: Any) -> tuple[Any, dict[str, Any]]:
     """Fine-tune; give the tuned model and its judgement."""
     from trifold.cli.finetune import say_judgement, show
-    from trifold.tasks import finetune, load_fine_tuned
+    from trifold.tasks import finetune, load
 
     request.console.say(f"\n== {message(f'cli.application_{name}')}")
     folder = out / name
     with Progress(request.console, name, every=5.0) as progress:
         found = finetune(experiment, folder, listen=lambda event: show(event, progress))
     say_judgement(found.judgement, request.console)
-    return load_fine_tuned(folder), found.judgement
+    return load(folder), found.judgement
 
 
 def _experiment(model: Any, task: Any, data: Any, minutes: float, **training: Any) -> Any:

@@ -18,14 +18,12 @@ RESET, QUIT = "/reset", "/quit"
 
 def run(request: Request) -> dict[str, Any]:
     """One answer for each line, until there are no more."""
-    from trifold.generation import lower_precision
     from trifold.native import keep_memory
     from trifold.tasks.talk import Talk, open_chat_model
 
     values, console = request.values, request.console
     keep_memory()
-    model, task = open_chat_model(values.run)
-    lower_precision(model, values.precision, decoding=True)
+    model, task = open_chat_model(values.run, precision=values.precision)
     talk = Talk(model, task, values.system or "")
     sampling = sampling_of(request, talk.rules, beams=1)  # an answer that is shown as it comes cannot be searched for
     terminal = sys.stdin.isatty()

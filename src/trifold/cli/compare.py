@@ -13,11 +13,11 @@ __all__ = ["COMMAND"]
 def run(request: Request) -> dict[str, Any]:
     """Predict with both, then compare in pairs."""
     from trifold.cli.evaluate import labelled_records
-    from trifold.tasks import compare, load_fine_tuned
+    from trifold.tasks import compare, load
 
     values, console = request.values, request.console
-    one, other = load_fine_tuned(values.first), load_fine_tuned(values.second)
-    kinds = [tuned.task.config.kind for tuned in (one, other)]
+    one, other = load(values.first), load(values.second)
+    kinds = [tuned.require().config.kind for tuned in (one, other)]
     if kinds[0] != kinds[1]:
         raise UsageError("cli.other_task", path=values.second, given=kinds[1], wanted=kinds[0])
     reading, sides = reading_of(request), []
@@ -30,8 +30,8 @@ def run(request: Request) -> dict[str, Any]:
     if not both:
         raise DataError("task.nothing_left", split=values.data, count=len(sides[0]), reasons="-")
     told = [[side[origin] for origin in both] for side in sides]
-    said = [tuned.task.predict(tuned.model, records) for tuned, records in zip((one, other), told, strict=True)]
-    found = {**compare(one.task, told[0], *said), "account": account.to_json()}
+    said = [tuned.predict(records) for tuned, records in zip((one, other), told, strict=True)]
+    found = {**compare(one.require(), told[0], *said), "account": account.to_json()}
     for name, line in found["differences"].items():
         text = f"{line['first']:.4f} - {line['second']:.4f} = {line['value']:+.4f}"
         console.say(f"{name:<20} {text}  [{line['low']:+.4f}, {line['high']:+.4f}]  p = {line['p']:.4f}")

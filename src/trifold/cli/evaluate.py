@@ -7,7 +7,7 @@ from typing import Any
 from trifold.cli.console import say_read, warn_unknown
 from trifold.cli.experiment import DATA_OPTIONS, source_options
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.tuned import reading_of, require_task
+from trifold.cli.tuned import reading_of
 from trifold.errors import DataError
 from trifold.locale import message
 
@@ -40,16 +40,17 @@ def run(request: Request) -> dict[str, Any]:
 def _judge(request: Request) -> dict[str, Any]:
     """A fine-tuned model on labelled examples."""
     from trifold.cli.finetune import say_judgement
-    from trifold.tasks import judge, load_fine_tuned
+    from trifold.tasks import judge, load
 
-    tuned = load_fine_tuned(request.values.run)
+    tuned = load(request.values.run)
+    tuned.require()
     records, account = labelled_records(tuned, request.values.data, reading_of(request))
     for line in account.lines():
         request.console.note(line)
     if request.values.kb is not None:
         found = _judge_base(request, tuned, records)
     else:
-        found = judge(tuned.task, records, tuned.task.predict(tuned.model, records))
+        found = judge(tuned.require(), records, tuned.predict(records))
     say_judgement(found, request.console)
     return {**found, "account": account.to_json()}
 
@@ -60,7 +61,7 @@ def _judge_base(request: Request, tuned: Any, records: list[Any]) -> dict[str, A
     from trifold.retrieval import KnowledgeBase
     from trifold.tasks.knowledge import judge_knowledge
 
-    require_task(tuned, request.values.run, "span_qa")
+    tuned.require("span_qa")
     embedder = embedder_in(request.values.embedder)
     return judge_knowledge(KnowledgeBase(request.values.kb), tuned, records, embedder=embedder, k=request.values.k)
 

@@ -8,7 +8,7 @@ from trifold.cli.console import Console
 from trifold.cli.lines import answer_lines, say_answer
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.sampling import SAMPLING, sampling_of
-from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, text_in, tuned_for
+from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, text_in
 from trifold.errors import UsageError
 from trifold.locale import message
 
@@ -19,18 +19,18 @@ RUN = Option(name="run", positional=True, required=True)
 
 def run(request: Request) -> dict[str, Any]:
     """Write text, as it comes where it is one prompt on a terminal's way."""
-    from trifold.generation import Generator, lower_precision
     from trifold.native import keep_memory
-    from trifold.tasks.build import is_fine_tuned
+    from trifold.tasks import load
+    from trifold.tasks.build import is_translator
 
     values, console = request.values, request.console
     texts = _given_texts(request)
-    if is_fine_tuned(values.run):
-        return _answer(request, texts)
+    loaded = load(values.run, precision=values.precision)
+    if loaded.task is not None and not is_translator(loaded.folder):
+        return _answer(request, loaded, texts)
     rows = given_rows(request, texts, keep_blank=True)
-    generator = Generator.from_pretrained(values.run)
+    generator = loaded.writer
     sampling = _seeded(sampling_of(request, generator.rules), values.n)
-    lower_precision(generator.model, values.precision, decoding=True)
     prompts = [_prompt(generator, row, sampling) for row in rows]
     first, _ = prompts[0] if prompts else ("", 0)
     if len(prompts) == values.n == sampling.beams == 1 and isinstance(first, str) and not console.as_json:
@@ -112,11 +112,11 @@ def _spelled(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     return [tokenizer.decode([token], skip_special=False) for token in ids]
 
 
-def _answer(request: Request, texts: Sequence[str]) -> dict[str, Any]:
+def _answer(request: Request, tuned: Any, texts: Sequence[str]) -> dict[str, Any]:
     """Answers of a model tuned on instructions, which reads each prompt through its template; none to a blank line."""
     from trifold.generation.rules import read_rules
 
-    tuned = tuned_for(request.values.run, "generation", precision=request.values.precision)
+    tuned.require("generation")
     sampling = _seeded(sampling_of(request, read_rules(tuned.model.generation)), request.values.n)
     seeds = [None if sampling.seed is None else sampling.seed + number for number in range(request.values.n)]
 

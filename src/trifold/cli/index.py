@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.option import READING, Command, Option, Request
-from trifold.cli.tuned import require_task, row_options
+from trifold.cli.tuned import row_options
 from trifold.locale import message
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def embedder_in(folder: str | None) -> Any:
 
     keep_memory()
     loaded = load(folder)
-    require_task(loaded, folder, "embedding")
+    loaded.require("embedding")
     return loaded
 
 

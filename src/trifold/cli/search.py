@@ -45,7 +45,7 @@ def run_sweep(request: Request) -> dict[str, Any]:
 
 def run_families(request: Request) -> dict[str, Any]:
     """The same data, the same minutes, one model of each family from random weights, and what costs nothing."""
-    from trifold.tasks import compare, finetune, load_fine_tuned
+    from trifold.tasks import compare, finetune, load
     from trifold.tasks.finetune import split_records
 
     values, console = request.values, request.console
@@ -71,13 +71,13 @@ def run_families(request: Request) -> dict[str, Any]:
             )
     first = next(iter(judged["encoder"]["metrics"]))
     best = max(judged, key=lambda family: judged[family]["metrics"][first]["value"])
-    tuned = {family: load_fine_tuned(out / family) for family in KINDS}
-    records = split_records(experiment, tuned[best].task)
-    said = {family: one.task.predict(one.model, records) for family, one in tuned.items()}
+    tuned = {family: load(out / family) for family in KINDS}
+    records = split_records(experiment, tuned[best].require())
+    said = {family: one.predict(records) for family, one in tuned.items()}
     pairs = {}
     for family in KINDS:
         if family != best:
-            found = compare(tuned[best].task, records, said[best], said[family])["differences"][first]
+            found = compare(tuned[best].require(), records, said[best], said[family])["differences"][first]
             pairs[family] = found
             difference = f"{found['value']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
             console.say(message("cli.family_pair", best=best, other=family, metric=first, difference=difference,

@@ -13,7 +13,6 @@ __all__ = [
     "TEXTS",
     "given_rows",
     "reading_of",
-    "require_task",
     "row_options",
     "text_in",
     "tuned_for",
@@ -81,26 +80,13 @@ def tuned_for(folder: str, *kinds: str, precision: Any = "float32") -> Any:
     """The fine-tuned model in a folder, with weights of that precision.
 
     Raises:
-        UsageError: it was fine-tuned for another task.
+        UsageError: it was fine-tuned for another task, or only pre-trained.
         ModelFileError: there is none.
     """
-    from trifold.generation import lower_precision
     from trifold.native import keep_memory
-    from trifold.tasks import load_fine_tuned
+    from trifold.tasks import load
 
     keep_memory()
-    tuned = load_fine_tuned(folder)
-    require_task(tuned, folder, *kinds)
-    lower_precision(tuned.model, precision)
-    return tuned
-
-
-def require_task(tuned: Any, folder: str, *kinds: str) -> None:
-    """Refuse a model that was fine-tuned for another task.
-
-    Raises:
-        UsageError: its task is none of `kinds`.
-    """
-    kind = tuned.task.config.kind
-    if kind not in kinds:
-        raise UsageError("cli.other_task", path=folder, given=kind, wanted=", ".join(kinds))
+    loaded = load(folder, precision=precision)
+    loaded.require(*kinds)
+    return loaded

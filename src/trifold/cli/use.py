@@ -77,18 +77,20 @@ def _nothing(request: Request) -> dict[str, Any]:
 
 
 def _from_context(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
-    from trifold.data.reading import ReadReport, Row, Source
+    from dataclasses import replace
+
+    from trifold.data.reading import ReadReport, Source
 
     given = request.values.context
     place = Path(given)
     file = len(given) < 256 and place.is_file()
     context = "".join(Source(place, row_options(request), ReadReport()).blocks()) if file else given
 
+    if request.values.threshold is not None:
+        tuned.task.config = replace(tuned.task.config, threshold=request.values.threshold)
+
     def answer(question: str) -> dict[str, Any]:
-        row = Row({"question": question, "context": context}, "--context")
-        (found,) = tuned.task.predict(
-            tuned.model, [tuned.task.record(row, {"question": "question", "context": "context"})]
-        )
+        (found,) = tuned.predict([(question, context)])
         say_answer(request, request.values.question or (), found.answer or message("cli.do_not_know"))
         return {"question": question, "answer": found.answer or None, "confidence": found.confidence, **found.details}
 
@@ -100,13 +102,12 @@ def _from_base(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
 
     from trifold.cli.index import embedder_in
     from trifold.retrieval import KnowledgeBase
-    from trifold.tasks.knowledge import ask as look_up
 
     values = request.values
     base, embedder = KnowledgeBase(values.kb), embedder_in(values.embedder)
 
     def answer(question: str) -> dict[str, Any]:
-        found = look_up(base, tuned, question, embedder=embedder, k=values.k, threshold=values.threshold)
+        found = tuned.ask(question, kb=base, embedder=embedder, k=values.k, threshold=values.threshold)
         source = ""
         if found.text:
             place = f"{found.document}:{found.start}-{found.end}" if found.start >= 0 else found.document

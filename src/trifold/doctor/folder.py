@@ -20,7 +20,7 @@ from trifold.generation import Generator, Sampling
 from trifold.presets.form import NoHead
 from trifold.presets.preset import Preset
 from trifold.presets.pretrained import Transformer
-from trifold.tasks import FineTuned, load_fine_tuned
+from trifold.tasks import LoadedModel, load
 from trifold.tasks.build import is_fine_tuned
 from trifold.tasks.head import read_labelled
 from trifold.tasks.sentence_folder import is_sentence_folder
@@ -165,14 +165,14 @@ def hf_task(subject: Subject) -> Finding:
     folder, reason = _folder(subject, task=True)
     if folder is None:
         return reason
-    tuned, tokenizer, worst = load_fine_tuned(folder), _their_tokenizer(folder), 0.0
+    tuned, tokenizer, worst = load(folder), _their_tokenizer(folder), 0.0
     theirs, keys = _their_model(folder, tuned.model.preset)
     if keys:
         return Finding(False, not_for("keys", keys=keys).detail)
     plain = MIXED[:-2]  # no token is spelled out in them: whoever asks a model for a label has none
     for texts in [*((text,) for text in plain), *pairwise(plain)]:
         given = tokenizer(*texts, return_tensors="pt")
-        if given["input_ids"].shape[1] > tuned.task.frame.limit:
+        if given["input_ids"].shape[1] > tuned.require().frame.limit:
             continue
         with torch.no_grad():
             said = theirs(**given)
@@ -183,9 +183,9 @@ def hf_task(subject: Subject) -> Finding:
     return measured(worst, BOUND)
 
 
-def _task_logits(tuned: FineTuned, ids: np.ndarray) -> Tensor:
-    frame = tuned.task.frame
-    whole = tuned.task.config.kind in ("classification", "regression")
+def _task_logits(tuned: LoadedModel, ids: np.ndarray) -> Tensor:
+    task, frame = tuned.require(), tuned.require().frame
+    whole = task.config.kind in ("classification", "regression")
     example = frame.whole(ids, 0) if whole else frame.each(ids, np.zeros(len(ids), dtype=np.int64))
     return run_places(tuned.model, [example], frame.pad, lambda hidden, batch: read_labelled(tuned.model, hidden, batch)[0],
                       see=lambda batch: frame.marked(batch, match=False))[0]  # fmt: skip

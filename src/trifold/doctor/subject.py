@@ -22,7 +22,7 @@ from trifold.objective import Objective
 from trifold.objective.config import Causal, Denoising, Masked, ObjectiveConfig, SequenceToSequence
 from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
-from trifold.tasks import FineTuned, load_fine_tuned
+from trifold.tasks import LoadedModel, load
 from trifold.tasks.build import is_fine_tuned
 from trifold.text import Tokenizer
 from trifold.training import AdamW, DataChoice, Experiment, ModelChoice, TokenizerChoice, Training, read_experiment
@@ -56,7 +56,7 @@ class Subject:
     place: Path
     experiment: Experiment
     prepared: Prepared
-    tuned: FineTuned | None
+    tuned: LoadedModel | None
     lines: tuple[str, ...]
     own_text: bool
 
@@ -127,7 +127,7 @@ def open_subject(target: str, place: Path, *, size: str = "tiny", data: str | No
     prepared = prepare(experiment, place / "prepared", lambda *_: None)
     small = prepared.model.num_parameters() <= LARGE
     without_dropout(prepared.model.to(torch.float64 if small else torch.float32))
-    tuned = load_fine_tuned(folder) if folder is not None and is_fine_tuned(folder) else None
+    tuned = load(folder) if folder is not None and is_fine_tuned(folder) else None
     with Path(text).open(encoding="utf-8", errors="replace") as file:
         lines = tuple(line.strip() for line in islice(file, LINES))
     return Subject(target, folder, place, experiment, prepared, tuned, lines, own)

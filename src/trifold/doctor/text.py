@@ -50,11 +50,12 @@ def template(subject: Subject) -> Finding:
     if tuned is None:
         return not_for("not_tuned")
     record = _record(subject)
-    learned = tuned.task.examples([record])[0][0]
+    task = tuned.require()
+    learned = task.examples([record])[0][0]
     seen: list[Tensor] = []
     handle = tuned.model.embedding.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().clone()))
     try:
-        tuned.task.predict(tuned.model, [record])
+        task.predict(tuned.model, [record])
     finally:
         handle.remove()
     same = bool(seen) and _agrees(learned, seen[0][0].tolist())
@@ -64,7 +65,7 @@ def template(subject: Subject) -> Finding:
 def _record(subject: Subject) -> Record:
     """One made-up record of the task, with an answer that the task knows."""
     assert subject.tuned is not None
-    task = subject.tuned.task
+    task = subject.tuned.require()
     labels = getattr(task.config, "labels", ()) or getattr(task.config, "tags", ())
     read, said = (next(role.name for role in task.roles if role.label == label) for label in (False, True))
     wanted = {read, said, *(["score"] if getattr(task.config, "scores", False) else [])}

@@ -1,6 +1,6 @@
 """Fine-tuning and using models for tasks: one protocol, one trainer, one way to judge."""
 
-from trifold.tasks.build import FineTuned, build_task, is_fine_tuned, load_fine_tuned
+from trifold.tasks.build import build_task, is_fine_tuned
 from trifold.tasks.config import (
     Classification,
     Embedding,
@@ -21,7 +21,6 @@ __all__ = [
     "Classification",
     "Embedding",
     "FineTuneResult",
-    "FineTuned",
     "FineTuning",
     "Generation",
     "LabelledData",
@@ -40,5 +39,4 @@ __all__ = [
     "is_fine_tuned",
     "judge",
     "load",
-    "load_fine_tuned",
 ]

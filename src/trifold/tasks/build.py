@@ -34,16 +34,15 @@ from trifold.tasks.translation import TranslationTask, translation_as
 from trifold.text import Tokenizer
 
 __all__ = [
-    "FineTuned",
     "agree",
     "build_task",
     "complete",
     "is_fine_tuned",
     "is_translator",
     "labels_in_rows",
-    "load_fine_tuned",
     "named_by_files",
     "notes_on_labels",
+    "open_task",
     "put_on",
     "remarks",
     "roles_of",
@@ -62,23 +61,6 @@ class Saved(Config):
     """What `task.json` holds."""
 
     task: TaskConfig
-
-
-@dataclass(frozen=True, slots=True)
-class FineTuned:
-    """A fine-tuned model, ready for use.
-
-    Attributes:
-        model: with its heads.
-        tokenizer: that it was trained with.
-        task: what it does.
-        folder: where it came from.
-    """
-
-    model: Transformer
-    tokenizer: Tokenizer
-    task: Task
-    folder: Path
 
 
 def roles_of(kind: str) -> tuple[Role, ...]:
@@ -221,22 +203,19 @@ def is_fine_tuned(path: str | Path) -> bool:
     return (folder / "config.json").is_file() and find_class(read_config(folder)) is not None
 
 
-def load_fine_tuned(path: str | Path) -> FineTuned:
-    """A fine-tuned model from its run, or from a folder of one of Hugging Face's classes for tasks, Marian's among them.
+def open_task(folder: Path) -> tuple[Transformer, Tokenizer, Task]:
+    """A fine-tuned model, its tokenizer and its task, from a run or a folder of one of Hugging Face's classes for tasks.
 
     Raises:
-        ModelFileError: there is none, or a file is damaged.
+        ModelFileError: a file is missing or damaged.
     """
-    folder = resolve(find_folder(str(path)))
-    if not is_fine_tuned(folder) and not is_translator(folder):
-        raise ModelFileError("task.not_fine_tuned", path=path)
     model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
     saved = _saved_task(folder)
-    wanted = _task_of(model, tokenizer, folder) if saved is None else _units_of(saved, model, tokenizer, path)
+    wanted = _task_of(model, tokenizer, folder) if saved is None else _units_of(saved, model, tokenizer, folder)
     task = build_task(wanted, tokenizer, model.config)
     equip(model, task)
     _load_heads(model, folder, task)
-    return FineTuned(model.eval(), tokenizer, task, folder)
+    return model.eval(), tokenizer, task
 
 
 def _load_heads(model: Transformer, folder: Path, task: Task, *, adapters: bool = True) -> None:

@@ -3,18 +3,18 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from trifold.evaluation.calibration import risk_coverage
 from trifold.evaluation.metric import mean
 from trifold.evaluation.statistics import bootstrap
+from trifold.presets.pretrained import Transformer
 from trifold.retrieval import Embedder, Hit, KnowledgeBase, answer_from_triples, meaning_scores
-from trifold.tasks.build import FineTuned
 from trifold.tasks.record import Record
 from trifold.tasks.span_qa import SpanQATask
-from trifold.tasks.task import Prediction
+from trifold.tasks.task import Prediction, Task
 
 __all__ = ["KnowledgeAnswer", "ask", "judge_knowledge", "read_passages"]
 
@@ -23,6 +23,21 @@ RANK = 4.0
 """What each e-fold of rank costs, in nats: on 87 questions about Python's library, F1 was 0.26 without, 0.60 with it."""
 TRUSTED = 0.6
 """From this score on a triple answers a question by itself."""
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A model that reads passages, such as one that `trifold.load` gives."""
+
+    @property
+    def model(self) -> Transformer:
+        """With its head."""
+        ...
+
+    @property
+    def task(self) -> Task | None:
+        """Of the kind span_qa."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +64,7 @@ class KnowledgeAnswer:
 
 def ask(
     base: KnowledgeBase,
-    reader: FineTuned | None,
+    reader: Reader | None,
     question: str,
     *,
     embedder: Embedder | None = None,
@@ -83,7 +98,7 @@ def ask(
     return found[0]
 
 
-def read_passages(reader: FineTuned, question: str, hits: Sequence[Hit]) -> list[KnowledgeAnswer]:
+def read_passages(reader: Reader, question: str, hits: Sequence[Hit]) -> list[KnowledgeAnswer]:
     """The best span of each passage, best first: by the reader's margin less what a lower rank costs.
 
     A reader that has seen each question with its own passage only is sure of itself in others too, so the rank that the
@@ -104,7 +119,7 @@ def read_passages(reader: FineTuned, question: str, hits: Sequence[Hit]) -> list
 
 def judge_knowledge(
     base: KnowledgeBase,
-    reader: FineTuned,
+    reader: Reader,
     records: Sequence[Record],
     *,
     embedder: Embedder | None = None,

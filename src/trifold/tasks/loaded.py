@@ -21,7 +21,7 @@ from trifold.generation.generator import evaluating
 from trifold.locale import message
 from trifold.presets.pretrained import Transformer, resolve
 from trifold.retrieval import Embedder, KnowledgeBase
-from trifold.tasks.build import FineTuned, is_fine_tuned, is_translator, load_fine_tuned
+from trifold.tasks.build import is_fine_tuned, is_translator, open_task
 from trifold.tasks.embedding import EmbeddingTask
 from trifold.tasks.generation import GenerationTask, asked_of
 from trifold.tasks.judge import judge
@@ -62,11 +62,8 @@ def load(path: str | Path, *, precision: Precision = "float32", device: torch.de
         True
     """
     folder = resolve(find_folder(str(path)))
-    if is_fine_tuned(folder) or is_translator(folder):
-        tuned = load_fine_tuned(folder)
-        made = LoadedModel(tuned.model, tuned.tokenizer, tuned.task, folder)
-    else:
-        made = LoadedModel(*load_run(folder), None, folder)
+    tuned = is_fine_tuned(folder) or is_translator(folder)
+    made = LoadedModel(*(open_task(folder) if tuned else (*load_run(folder), None)), folder)
     lower_precision(made.model, precision, decoding=made.task is None and made.model.config.decoder is not None)
     made.model.to(device)
     return made
@@ -99,6 +96,18 @@ class LoadedModel:
         """The number format of its embedding."""
         return self.model.embedding.tokens.weight.dtype
 
+    def require(self, *kinds: str) -> Task:
+        """Its task, which must be one of these kinds; any, where none is named.
+
+        Raises:
+            UsageError: the model was fine-tuned for something else, or only pre-trained.
+        """
+        if self.task is None:
+            raise UsageError("task.not_fine_tuned", path=self.folder)
+        if kinds and self.kind not in kinds:
+            raise UsageError("cli.other_task", path=self.folder, given=self.kind, wanted=", ".join(kinds))
+        return self.task
+
     def predict(self, inputs: Sequence[Input], *, batch_size: int | None = None) -> list[Prediction]:
         """What the model says about each input: a label, labels, tags, a score, an answer, a text or a vector.
 
@@ -110,7 +119,7 @@ class LoadedModel:
             UsageError: the model was only pre-trained, `inputs` is one text, or has more texts than the task reads.
             DataError: a row lacks a column.
         """
-        task = self._task()
+        task = self.require()
         if isinstance(inputs, str):
             raise UsageError("task.one_text", given=inputs[:60])
         require(
@@ -126,7 +135,7 @@ class LoadedModel:
         Raises:
             UsageError: the model is for something else.
         """
-        self._task("classification", "regression", "tagging")
+        self.require("classification", "regression", "tagging")
         return self.predict(texts)
 
     def translate(self, texts: Sequence[Input]) -> list[str]:
@@ -135,7 +144,7 @@ class LoadedModel:
         Raises:
             UsageError: the model is for something else.
         """
-        self._task("translation")
+        self.require("translation")
         return [said.answer for said in self.predict(texts)]
 
     def ask(
@@ -161,12 +170,11 @@ class LoadedModel:
         Raises:
             UsageError: the model is for something else, or not one of `context` and `kb` is given.
         """
-        task = self._task("span_qa")
+        task = self.require("span_qa")
         if (context is None) == (kb is None):
             raise UsageError("task.context_or_kb")
         if kb is not None:
-            reader = FineTuned(self.model, self.tokenizer, task, self.folder)
-            return look_up(kb, reader, question, embedder=embedder, k=k, threshold=threshold)
+            return look_up(kb, self, question, embedder=embedder, k=k, threshold=threshold)
         assert isinstance(task, SpanQATask), "of that kind"
         (span,) = task.spans(self.model, self.records([(question, context or "")]))
         least = task.config.threshold if threshold is None else threshold
@@ -181,7 +189,7 @@ class LoadedModel:
         Raises:
             UsageError: the model is for something else.
         """
-        task = self._task("embedding")
+        task = self.require("embedding")
         assert isinstance(task, EmbeddingTask), "of that kind"
         return task.embed(self.model, list(texts), query=query)
 
@@ -192,7 +200,7 @@ class LoadedModel:
         Raises:
             UsageError: the model is for something else.
         """
-        config: Any = self._task("embedding").config
+        config: Any = self.require("embedding").config
         pooling = [] if config.pooling in ("auto", "mean") else [config.pooling]
         prompts = [repr(one) for one in (config.query_prompt, config.passage_prompt) if one]
         weights = sorted(self.folder.glob("model*.safetensors"))
@@ -238,12 +246,12 @@ class LoadedModel:
             if len(prompts) * n > 1:
                 raise UsageError("task.one_stream", prompts=len(prompts), n=n)
             row, cut = self._read(prompts[0], chosen)
-            return [_cut(_told(self._writer.stream(row, chosen), on_token), cut)]
+            return [_cut(_told(self.writer.stream(row, chosen), on_token), cut)]
         seeds = None
         if n > 1 and chosen.seed is not None:
             seeds = [chosen.seed + number for _ in prompts for number in range(n)]
         laid = [one for prompt in prompts for one in [self._read(prompt, chosen)] * n]
-        texts = self._writer.generate([row for row, _ in laid], chosen, seeds=seeds)
+        texts = self.writer.generate([row for row, _ in laid], chosen, seeds=seeds)
         return [_cut(text, cut) for text, (_, cut) in zip(texts, laid, strict=True)]
 
     def stream(
@@ -263,7 +271,7 @@ class LoadedModel:
         row, cut = self._read(prompt, chosen)
         if cut:
             warnings.warn(message("cli.chat_prompt_cut", cut=f"{cut:,}"), stacklevel=2)
-        return self._writer.stream(row, chosen)
+        return self.writer.stream(row, chosen)
 
     @torch.inference_mode()
     def score(self, prompt: str, continuation: str) -> tuple[float, ...]:
@@ -272,7 +280,7 @@ class LoadedModel:
         Raises:
             UsageError: the model writes no text, or both together are too long for it.
         """
-        writer, config = self._writer, self.model.config
+        writer, config = self.writer, self.model.config
         asked, cut = self._read(prompt, Sampling())
         read = writer.encode(asked)
         wanted = self.tokenizer.for_target().encode_ids([continuation], plain=True)[0].tolist()
@@ -307,7 +315,7 @@ class LoadedModel:
             UsageError: the model was only pre-trained, or there are not as many labels as inputs.
             DataError: a label is none of the model's.
         """
-        task = self._task()
+        task = self.require()
         if len(inputs) != len(labels):
             raise UsageError("task.labels_for_inputs", inputs=len(inputs), labels=len(labels))
         records = self.records(inputs, labels)
@@ -323,7 +331,7 @@ class LoadedModel:
             UsageError: the model was only pre-trained, or an input has more texts than the task reads.
             DataError: a row lacks a column.
         """
-        task = self._task()
+        task = self.require()
         placed = iter(place_inputs(task, self.folder, [one for one in inputs if not isinstance(one, Record)]))
         if labels is None:
             read = task.question if isinstance(task, GenerationTask) else task.record
@@ -339,7 +347,12 @@ class LoadedModel:
         return made
 
     @cached_property
-    def _writer(self) -> Generator:
+    def writer(self) -> Generator:
+        """What writes its texts.
+
+        Raises:
+            UsageError: the model writes none.
+        """
         if isinstance(self.task, GenerationTask):
             return open_writer(self.model, self.tokenizer, self.task.frame, self.task.format.ends)
         return Generator.by_rules(self.model, self.tokenizer)
@@ -352,16 +365,9 @@ class LoadedModel:
         return self.task.lay(asked_of(record), self.task.prompt_room(sampling))
 
     def _sampling(self, sampling: Sampling | None, max_tokens: int | None, seed: int | None) -> Sampling:
-        chosen = sampling or Sampling(**self._writer.rules.sampling_with({}))
+        chosen = sampling or Sampling(**self.writer.rules.sampling_with({}))
         changed = {"max_tokens": max_tokens, "seed": seed}
         return replace(chosen, **{name: value for name, value in changed.items() if value is not None})
-
-    def _task(self, *kinds: str) -> Task:
-        if self.task is None or (kinds and self.kind not in kinds):
-            if self.task is None:
-                raise UsageError("task.not_fine_tuned", path=self.folder)
-            raise UsageError("cli.other_task", path=self.folder, given=self.kind, wanted=", ".join(kinds))
-        return self.task
 
 
 def _cut(text: Generation, tokens: int) -> Generation:

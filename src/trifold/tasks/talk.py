@@ -1,18 +1,16 @@
 """Talking with a model: the turns so far, and its next answer as it comes."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from trifold.checkpoint.hugging_face import find_folder
 from trifold.data.rows import Row
 from trifold.errors import UsageError
-from trifold.generation import Generator, Sampling
+from trifold.generation import Generator, Precision, Sampling
 from trifold.generation.rules import read_rules
-from trifold.presets.pretrained import Transformer, resolve
-from trifold.tasks.build import is_fine_tuned, load_fine_tuned
+from trifold.presets.pretrained import Transformer
 from trifold.tasks.config import Generation
 from trifold.tasks.conversation import Turn, is_conversation
 from trifold.tasks.generation import MESSAGES, GenerationTask
+from trifold.tasks.loaded import load
 from trifold.tasks.writing import open_writer
 from trifold.text import Tokenizer
 
@@ -85,23 +83,21 @@ def _questions(turns: list[Turn]) -> int:
     return sum(turn.role == "user" for turn in turns)
 
 
-def open_chat_model(path: str) -> tuple[Transformer, GenerationTask]:
+def open_chat_model(path: str, *, precision: Precision = "float32") -> tuple[Transformer, GenerationTask]:
     """A model that can be talked with: tuned on conversations, or a folder with a chat template.
 
     Raises:
         UsageError: it was tuned for something else, or has no chat template.
         ModelFileError: there is none, or a file is damaged.
     """
-    if is_fine_tuned(path):
-        tuned = load_fine_tuned(path)
-        if not isinstance(tuned.task, GenerationTask):
-            raise UsageError("cli.other_task", path=path, given=tuned.task.config.kind, wanted="generation")
-        return tuned.model, tuned.task
-    folder = resolve(Path(find_folder(path)))
-    model, tokenizer = Transformer.from_pretrained(folder), Tokenizer.from_pretrained(folder)
-    if tokenizer.chat_template is None:
+    loaded = load(path, precision=precision)
+    if loaded.task is not None:
+        task = loaded.require("generation")
+        assert isinstance(task, GenerationTask), "of that kind"
+        return loaded.model, task
+    if loaded.tokenizer.chat_template is None:
         raise UsageError("task.no_chat_template", path=path)
-    return model, _task_of(model, tokenizer)
+    return loaded.model, _task_of(loaded.model, loaded.tokenizer)
 
 
 def _task_of(model: Transformer, tokenizer: Tokenizer) -> GenerationTask:

@@ -9,7 +9,7 @@ import transformers
 
 from trifold.data.rows import Row
 from trifold.errors import ModelFileError
-from trifold.tasks import load_fine_tuned
+from trifold.tasks import load
 from trifold.text import Tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Recommended. pip install sacremoses")
@@ -84,7 +84,7 @@ def test_ids_and_texts_are_those_of_transformers(folder):
 
 
 def test_a_folder_translates_at_once_and_is_written_as_it_was(folder, tmp_path):
-    tuned = load_fine_tuned(folder)
+    tuned = load(folder)
     records = [tuned.task.record(Row({"source": text}, "#1"), {"source": "source"}) for text in SOURCE[:5]]
     said = [one.answer for one in tuned.task.predict(tuned.model, records)]
     theirs = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder)
@@ -99,7 +99,7 @@ def test_a_folder_translates_at_once_and_is_written_as_it_was(folder, tmp_path):
 
 
 def test_the_target_is_read_by_its_own_model(folder):
-    tuned = load_fine_tuned(folder)
+    tuned = load(folder)
     record = tuned.task.record(
         Row({"source": SOURCE[0], "target": TARGET[0]}, "#1"), {"source": "source", "target": "target"}
     )
