@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from trifold.version import __version__
 
 if TYPE_CHECKING:
-    from trifold import presets
+    from trifold import errors, presets
+    from trifold.batch import Batch, Layout, Loss
     from trifold.generation import Generator, Sampling
+    from trifold.objective import language_model_loss
     from trifold.presets.pretrained import Transformer
     from trifold.retrieval import KnowledgeBase
     from trifold.tasks import FineTuning, LoadedModel, Record, finetune, load
@@ -24,11 +26,14 @@ if TYPE_CHECKING:
     from trifold.training import Experiment, Trainer, Training, pretrain
 
 __all__ = [
+    "Batch",
     "Experiment",
     "FineTuning",
     "Generator",
     "KnowledgeBase",
+    "Layout",
     "LoadedModel",
+    "Loss",
     "Record",
     "Sampling",
     "Tokenizer",
@@ -36,7 +41,9 @@ __all__ = [
     "Training",
     "Transformer",
     "__version__",
+    "errors",
     "finetune",
+    "language_model_loss",
     "load",
     "presets",
     "pretrain",
@@ -44,11 +51,14 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Batch": "trifold.batch",
     "Experiment": "trifold.training",
     "FineTuning": "trifold.tasks",
     "Generator": "trifold.generation",
     "KnowledgeBase": "trifold.retrieval",
+    "Layout": "trifold.batch",
     "LoadedModel": "trifold.tasks",
+    "Loss": "trifold.batch",
     "Record": "trifold.tasks",
     "Sampling": "trifold.generation",
     "Tokenizer": "trifold.text",
@@ -56,6 +66,7 @@ _PLACES = {
     "Training": "trifold.training",
     "Transformer": "trifold.presets.pretrained",
     "finetune": "trifold.tasks",
+    "language_model_loss": "trifold.objective",
     "load": "trifold.tasks",
     "pretrain": "trifold.training",
     "train_tokenizer": "trifold.text",
@@ -65,8 +76,8 @@ _PLACES = {
 def __getattr__(name: str) -> object:
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)
-    if name == "presets":
-        return importlib.import_module("trifold.presets")
+    if name in ("errors", "presets"):
+        return importlib.import_module(f"trifold.{name}")
     raise AttributeError(f"module 'trifold' has no attribute {name!r}")
 
 

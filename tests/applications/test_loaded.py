@@ -181,6 +181,9 @@ def test_texts_come_whole_or_piece_by_piece_with_the_same_seed_the_same(writer):
     (text,) = loaded.generate("good film", sampling=GREEDY)
     assert text.ids == plain.generate(["good film"], GREEDY)[0].ids
     assert "".join(loaded.stream("good film", sampling=GREEDY)) == text.text
+    tokens = list(loaded.stream("good film", sampling=GREEDY, logprobs=True))
+    assert tuple(one.id for one in tokens) == text.ids and "".join(one.text for one in tokens) == text.text
+    assert [one.logprob for one in tokens] == pytest.approx(text.logprobs, abs=1e-5)
     pieces = []
     (heard,) = loaded.generate("good film", sampling=GREEDY, on_token=pieces.append)
     assert "".join(pieces) == heard.text and heard.ids == text.ids

@@ -80,9 +80,11 @@ def test_exports_are_sorted_and_exist():
             name = ".".join(["trifold", *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")
             module = importlib.import_module(name)
             exported = getattr(module, "__all__", [])
-            assert list(exported) == sorted(
-                exported, key=lambda one: (one != one.upper(), one[0].islower(), one)
-            ) or set(exported), name
+            # constants, then classes, then functions
+            assert list(exported) == sorted(exported, key=lambda one: (not one.isupper(), not one[0].isupper(), one)), (
+                name
+            )
+            assert len(exported) == len(set(exported)), name
             assert all(hasattr(module, one) for one in exported), name
 
 

@@ -1,6 +1,5 @@
 """One process a run: a lock that the system lets go of when its process ends, however it ends."""
 
-import fcntl
 import json
 import os
 import socket
@@ -8,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from trifold.errors import UsageError
 
 __all__ = ["locked"]
 
-LOCK = ".lock"
+LOCK, HOLDER = ".lock", ".lock.json"
 
 
 @contextmanager
@@ -32,23 +33,30 @@ def locked(folder: Path) -> Iterator[None]:
         ...     (place / ".lock").exists()
         True
     """
-    path = folder / LOCK
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    lock = FileLock(folder / LOCK, mode=0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError("checkpoint.locked", path=folder, **_holder(handle)) from None
-        os.ftruncate(handle, 0)
-        os.write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UsageError("checkpoint.locked", path=folder, **_holder(folder / HOLDER)) from None
+    try:
+        _name_holder(folder / HOLDER)
         yield
     finally:
-        os.close(handle)
+        lock.release()
 
 
-def _holder(handle: int) -> dict[str, object]:
+def _name_holder(path: Path) -> None:
+    """Write down who has the lock; a link of that name is replaced, not followed."""
+    working = path.with_suffix(f".{os.getpid()}.tmp")
+    working.unlink(missing_ok=True)
+    with working.open("x", encoding="utf-8") as file:
+        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+    working.replace(path)
+
+
+def _holder(path: Path) -> dict[str, object]:
     try:
-        found = json.loads(os.pread(handle, 1000, 0))
+        found = json.loads(path.read_text(encoding="utf-8")[:1000])
         return {"pid": int(found["pid"]), "host": str(found["host"])}
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {"pid": "?", "host": "?"}

@@ -3,8 +3,8 @@
 python -I pickled_child.py SOURCE TARGET
 """
 
+import contextlib
 import os
-import resource
 import sys
 from pathlib import Path
 
@@ -36,8 +36,11 @@ def convert(source: str, target: str) -> None:
 def guard(source: str) -> None:
     """Give up everything that reading does not need."""
     room = ROOM + 4 * Path(source).stat().st_size
-    for kind, limit in ((resource.RLIMIT_AS, room), (resource.RLIMIT_CPU, 1800), (resource.RLIMIT_CORE, 0)):
-        resource.setrlimit(kind, (limit, limit))
+    with contextlib.suppress(ImportError):  # Windows has no limits
+        import resource
+
+        for kind, limit in ((resource.RLIMIT_AS, room), (resource.RLIMIT_CPU, 1800), (resource.RLIMIT_CORE, 0)):
+            resource.setrlimit(kind, (limit, limit))
 
     def refuse(event: str, args: tuple[object, ...]) -> None:
         writes = event == "open" and len(args) > 2 and isinstance(args[2], int) and bool(args[2] & WRITING)

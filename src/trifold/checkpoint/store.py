@@ -182,6 +182,8 @@ def _sync_all(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
+    if os.name == "nt":  # which opens no folder, and syncs no file that was opened for reading
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

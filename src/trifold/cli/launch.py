@@ -48,7 +48,9 @@ def launch(words: Sequence[str], count: int) -> int:
 
 
 def _start(words: Sequence[str], rank: int, count: int, port: int) -> subprocess.Popen[bytes]:
-    threads = max(1, len(os.sched_getaffinity(0)) // count)
+    from trifold.native import cores
+
+    threads = max(1, cores() // count)
     known = {"OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}  # we say what is wrong
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
     store = {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}

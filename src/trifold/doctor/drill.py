@@ -1,7 +1,6 @@
 """Faults rehearsed on a copy of a run, so that its owner sees what would happen; the run itself is only read."""
 
 import random
-import resource
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -62,6 +61,10 @@ def kill_resume(run: Path, place: Path) -> Finding:
 
 def disk_full(run: Path, place: Path) -> Finding:
     """Let a copy go on with a limit on file sizes that its next checkpoint does not keep to."""
+    try:
+        import resource
+    except ImportError:  # as on Windows
+        return not_for("no_limits")
     copy = _copy(run, place / "full")
     before = checkpoints(copy / "checkpoints")
     largest = max(path.stat().st_size for path in checkpoints(copy / "checkpoints")[-1].iterdir())

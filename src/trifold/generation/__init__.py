@@ -3,7 +3,7 @@
 from trifold.generation.config import Sampling
 from trifold.generation.fill_mask import Candidate, fill_mask
 from trifold.generation.generator import Generator
-from trifold.generation.output import FinishReason, Generation
+from trifold.generation.output import FinishReason, Generation, StreamedToken
 from trifold.generation.precision import Precision, lower_precision, packs_weights, uses_kernel
 from trifold.generation.restore import Restoration, restore_spans
 
@@ -15,6 +15,7 @@ __all__ = [
     "Precision",
     "Restoration",
     "Sampling",
+    "StreamedToken",
     "fill_mask",
     "lower_precision",
     "packs_weights",

@@ -10,13 +10,14 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from trifold.checkpoint.hugging_face import find_folder
 from trifold.errors import UsageError
 from trifold.generation.config import Sampling
 from trifold.generation.decoding import Decoding, check_finite
-from trifold.generation.output import Generation, Growing
+from trifold.generation.output import Generation, Growing, StreamedToken
 from trifold.generation.rules import Rules, read_rules
 from trifold.generation.sampling import Sampler
 from trifold.generation.search import search
@@ -223,6 +224,16 @@ class Generator:
         Raises:
             UsageError: a prompt that is empty or too long; beam search, which knows its text only at the end.
         """
+        return _texts(self.stream_tokens(prompt, sampling, special=special))
+
+    def stream_tokens(
+        self, prompt: str | Sequence[int], sampling: Sampling | None = None, *, special: bool = False
+    ) -> Iterator[StreamedToken]:
+        """As `stream`, each token with its log-probability, also those that show nothing.
+
+        Raises:
+            UsageError: as for `stream`.
+        """
         options = sampling or self.usual
         row = self._fit(self.encode(prompt, 1, special=special), options)
         limit = self._limit(row, options)
@@ -230,11 +241,29 @@ class Generator:
             raise UsageError("generation.stream_beams", beams=options.beams)
         return self._stream(row, limit, self._seeds(options, None, 1), options)
 
-    def _stream(self, row: list[int], limit: int, seeds: Sequence[int], options: Sampling) -> Iterator[str]:
+    def before(self, row: Sequence[int]) -> list[int]:
+        """What the decoder has read when it begins to answer a row: the row itself, or its start where an encoder reads."""
+        if self.model.config.encoder is None:
+            return list(row)
+        assert self.start is not None, "a decoder behind an encoder starts with something"
+        return [self.start, *self.rules.forced]
+
+    def logprobs(self, row: Sequence[int], continuation: Sequence[int]) -> Float[Tensor, " tokens"]:
+        """Log-probability (nats) of each token of a continuation of a row, with gradients where they are wanted."""
+        before, device = self.before(row), self.model.embedding.tokens.weight.device
+        if not continuation:
+            return torch.zeros(0, device=device)
+        encodes = self.model.config.encoder is not None
+        memory = self.model.encode(torch.tensor([list(row)], device=device)) if encodes else None
+        target = torch.tensor([[*before, *continuation][:-1]], device=device)
+        hidden = self.model.decode(target, memory=memory)[:, len(before) - 1 :]
+        logprobs = self.model.head(hidden)[0].float().log_softmax(-1)
+        return logprobs.gather(1, torch.tensor(continuation, device=device)[:, None])[:, 0]
+
+    def _stream(self, row: list[int], limit: int, seeds: Sequence[int], options: Sampling) -> Iterator[StreamedToken]:
         text = self._growing(row, limit, options)
         for _ in self._sample([row], [text], seeds, options):
-            if text.shown[-1]:
-                yield text.shown[-1]
+            yield StreamedToken(text.shown[-1], text.ids[-1], text.logprobs[-1])
         return text.result()
 
     def _batch(self, rows: list[list[int]], limits: list[int], seeds: list[int], options: Sampling) -> list[Generation]:
@@ -345,3 +374,14 @@ class Generator:
             for token in row[-PRIMING:]:
                 decoder.push(token)
         return Growing(decoder, self.ends, options.stop, limit)
+
+
+def _texts(tokens: Iterator[StreamedToken]) -> Iterator[str]:
+    """What the tokens show; gives back, as the iterator of tokens does, the whole text."""
+    while True:
+        try:
+            text = next(tokens).text
+        except StopIteration as end:
+            return end.value
+        if text:
+            yield text

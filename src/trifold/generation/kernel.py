@@ -12,7 +12,7 @@ import torch
 from jaxtyping import BFloat16, Float, Float32, Int8
 from torch import Tensor
 
-from trifold.native import HALF, is_intel, load_library
+from trifold.native import HALF, is_intel, load_library, trusted
 
 __all__ = ["MOST_INPUTS", "Kernel", "load_kernel"]
 
@@ -127,7 +127,7 @@ def load_kernel() -> Kernel | None:
     """
     library = load_library(*SOURCES, flags=READING if is_intel() else ())
     kernel = None if library is None else Kernel(library)
-    return kernel if kernel is not None and _is_right(kernel) else None
+    return trusted(kernel, _is_right, SOURCES[0].name)
 
 
 def _is_right(kernel: Kernel) -> bool:

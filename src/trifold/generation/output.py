@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from trifold.text import StreamDecoder
 
-__all__ = ["FinishReason", "Generation", "Growing", "StopFilter"]
+__all__ = ["FinishReason", "Generation", "Growing", "StopFilter", "StreamedToken"]
 
 FinishReason = Literal["end", "stop", "length"]
 
@@ -32,6 +32,24 @@ class Generation:
     logprobs: tuple[float, ...]
     finish_reason: FinishReason
     prompt_cut: int = 0
+
+
+class StreamedToken(NamedTuple):
+    """A token of a text that is being written.
+
+    Attributes:
+        text: what can be shown since the token before: nothing, where a character or a stop string may not be complete yet.
+        id: of the token.
+        logprob: under the model itself, before temperature and filters.
+
+    Example:
+        >>> StreamedToken("to", 7, -0.5).text
+        'to'
+    """
+
+    text: str
+    id: int
+    logprob: float
 
 
 class StopFilter:

@@ -2,14 +2,14 @@
 
 from trifold.native.activation import activate, gate, gelu_tanh
 from trifold.native.attention import Rule, keeps_weights, mix_values, mixes
-from trifold.native.compiler import load_library
+from trifold.native.compiler import load_library, trusted
 from trifold.native.dropout import dropout
 from trifold.native.heads import pack_mask
 from trifold.native.linear import fits_product, multiply
 from trifold.native.memory import enlarge_pages, keep_memory
 from trifold.native.norm import norm
 from trifold.native.passes import HALF, Adam, Moved, get_passes, load_passes, uses_passes
-from trifold.native.processor import has_matrix_unit, is_intel, multiplies_bfloat16, onednn_multiplies_bfloat16
+from trifold.native.processor import cores, has_matrix_unit, is_intel, multiplies_bfloat16, onednn_multiplies_bfloat16
 from trifold.native.product import Activation, load_products
 from trifold.native.rotation import rotate
 
@@ -20,6 +20,7 @@ __all__ = [
     "Moved",
     "Rule",
     "activate",
+    "cores",
     "dropout",
     "enlarge_pages",
     "fits_product",
@@ -41,5 +42,6 @@ __all__ = [
     "onednn_multiplies_bfloat16",
     "pack_mask",
     "rotate",
+    "trusted",
     "uses_passes",
 ]

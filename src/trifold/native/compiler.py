@@ -11,10 +11,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
-__all__ = ["load_library"]
+from trifold.locale import message
+
+__all__ = ["load_library", "trusted"]
+
+Kernel = TypeVar("Kernel")
 
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 """The last two: nobody asks for the traces of functions and comparisons, and they forbid vectors."""
@@ -88,3 +94,16 @@ def _is_ours(place: Path) -> bool:
     except OSError:
         return False
     return found.st_uid == os.getuid() and not found.st_mode & 0o022 and os.access(place, os.W_OK)
+
+
+def trusted(kernel: Kernel | None, is_right: Callable[[Kernel], bool], name: str) -> Kernel | None:
+    """A kernel that gives the right numbers; None, and a warning with its name, for one that does not.
+
+    Example:
+        >>> trusted("kernel", lambda _: True, "product.c"), trusted(None, lambda _: True, "product.c")
+        ('kernel', None)
+    """
+    if kernel is None or is_right(kernel):
+        return kernel
+    warnings.warn(message("native.wrong", name=name), stacklevel=3)
+    return None

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import BFloat16, Bool, Float32, Float64, Int64
 from torch import Tensor
 
-from trifold.native.compiler import load_library
+from trifold.native.compiler import load_library, trusted
 
 __all__ = ["HALF", "Adam", "Moved", "Passes", "Shared", "View", "get_passes", "load_passes", "uses_passes"]
 
@@ -307,7 +307,7 @@ def load_passes() -> Passes | None:
     """
     library = load_library(*SOURCES)
     passes = None if library is None else Passes(library)
-    return passes if passes is not None and _is_right(passes) else None
+    return trusted(passes, _is_right, SOURCES[0].name)
 
 
 @torch.inference_mode(mode=False)

@@ -1,10 +1,11 @@
 """What the processor multiplies by itself, and whose it is."""
 
+import os
 from pathlib import Path
 
 import torch
 
-__all__ = ["has_matrix_unit", "is_intel", "multiplies_bfloat16", "onednn_multiplies_bfloat16"]
+__all__ = ["cores", "has_matrix_unit", "is_intel", "multiplies_bfloat16", "onednn_multiplies_bfloat16"]
 
 
 def has_matrix_unit() -> bool:
@@ -35,6 +36,16 @@ def onednn_multiplies_bfloat16() -> bool:
         True
     """
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001 - no public twin
+
+
+def cores() -> int:
+    """How many cores this process may use.
+
+    Example:
+        >>> cores() >= 1
+        True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_intel() -> bool:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import BFloat16, Bool, Float32, Int32
 from torch import Tensor
 
-from trifold.native.compiler import load_library
+from trifold.native.compiler import load_library, trusted
 from trifold.native.processor import has_matrix_unit
 
 __all__ = ["Activation", "Products", "get_products", "load_products"]
@@ -160,7 +160,7 @@ def load_products() -> Products | None:
     """
     library = load_library(*SOURCES) if has_matrix_unit() else None
     products = Products(library) if library is not None and library.can_multiply() else None
-    return products if products is not None and _is_right(products) else None
+    return trusted(products, _is_right, SOURCES[0].name)
 
 
 @torch.inference_mode(mode=False)

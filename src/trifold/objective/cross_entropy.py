@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from trifold.batch import IGNORED
 from trifold.model import Head
@@ -64,16 +65,30 @@ def sum_cross_entropy(
     return _LinearCrossEntropy.apply(head.transform(chosen), output.weight, output.bias, wish), len(targets)
 
 
-@torch.no_grad()
 def token_cross_entropy(
     head: Head, hidden: Float[Tensor, "batch seq d_model"], labels: Int[Tensor, "batch seq"]
 ) -> Float[Tensor, " labelled"]:
-    """Negative log-likelihood (nats) of each label that is not `IGNORED`, in reading order."""
+    """Negative log-likelihood (nats) of each label that is not `IGNORED`, in reading order.
+
+    It has gradients, for which the logits are computed again, so that those of one span at most are held.
+
+    Example:
+        >>> from trifold.presets.pretrained import Transformer
+        >>> model, ids = Transformer.from_preset("gpt2", size="tiny", vocab_size=9), torch.tensor([[1, 2, 3]])
+        >>> losses = token_cross_entropy(model.head, model.decode(ids), torch.tensor([[2, -100, 4]]))
+        >>> losses.shape, losses.requires_grad
+        (torch.Size([2]), True)
+    """
     chosen, targets = _select(hidden, labels)
     losses = [hidden.new_zeros(0, dtype=torch.float32)]
     size = _rows(CHUNK_ELEMENTS, head.output.out_features)
+
+    def lose(part: Tensor, wanted: Tensor) -> Tensor:
+        return -_log_softmax(head.output(part)).gather(1, wanted[:, None])[:, 0]
+
     for part, wanted in zip(head.transform(chosen).split(size), targets.split(size), strict=True):
-        losses.append(-_log_softmax(head.output(part)).gather(1, wanted[:, None])[:, 0])
+        again = torch.is_grad_enabled()
+        losses.append(checkpoint(lose, part, wanted, use_reentrant=False) if again else lose(part, wanted))
     return torch.cat(losses)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -16,7 +16,16 @@ from trifold.config import require
 from trifold.data.rows import Row, file_digest
 from trifold.errors import UsageError
 from trifold.evaluation.language_model import load_run
-from trifold.generation import Candidate, Generation, Generator, Precision, Sampling, fill_mask, lower_precision
+from trifold.generation import (
+    Candidate,
+    Generation,
+    Generator,
+    Precision,
+    Sampling,
+    StreamedToken,
+    fill_mask,
+    lower_precision,
+)
 from trifold.generation.generator import evaluating
 from trifold.locale import message
 from trifold.presets.pretrained import Transformer, resolve
@@ -254,6 +263,12 @@ class LoadedModel:
         texts = self.writer.generate([row for row, _ in laid], chosen, seeds=seeds)
         return [_cut(text, cut) for text, (_, cut) in zip(texts, laid, strict=True)]
 
+    @overload
+    def stream(self, prompt: str, *, max_tokens: int | None = None, seed: int | None = None,
+               sampling: Sampling | None = None, logprobs: Literal[True]) -> Iterator[StreamedToken]: ...  # fmt: skip
+    @overload
+    def stream(self, prompt: str, *, max_tokens: int | None = None, seed: int | None = None,
+               sampling: Sampling | None = None, logprobs: Literal[False] = False) -> Iterator[str]: ...  # fmt: skip
     def stream(
         self,
         prompt: str,
@@ -261,8 +276,16 @@ class LoadedModel:
         max_tokens: int | None = None,
         seed: int | None = None,
         sampling: Sampling | None = None,
-    ) -> Iterator[str]:
+        logprobs: bool = False,
+    ) -> Iterator[str] | Iterator[StreamedToken]:
         """The text of `generate`, piece by piece as it is written; a warning says where the prompt had to be cut.
+
+        Args:
+            prompt: one text.
+            max_tokens: most tokens of the text.
+            seed: start of the random numbers; None for a new one.
+            sampling: how tokens are chosen; None for what the model's folder says.
+            logprobs: give each token, with its log-probability, instead of pieces of text.
 
         Raises:
             UsageError: as for `generate`, or beam search, which knows its text only at the end.
@@ -271,7 +294,7 @@ class LoadedModel:
         row, cut = self._read(prompt, chosen)
         if cut:
             warnings.warn(message("cli.chat_prompt_cut", cut=f"{cut:,}"), stacklevel=2)
-        return self.writer.stream(row, chosen)
+        return self.writer.stream_tokens(row, chosen) if logprobs else self.writer.stream(row, chosen)
 
     @torch.inference_mode()
     def score(self, prompt: str, continuation: str) -> tuple[float, ...]:
@@ -280,29 +303,16 @@ class LoadedModel:
         Raises:
             UsageError: the model writes no text, or both together are too long for it.
         """
-        writer, config = self.writer, self.model.config
+        writer = self.writer
         asked, cut = self._read(prompt, Sampling())
         read = writer.encode(asked)
         wanted = self.tokenizer.for_target().encode_ids([continuation], plain=True)[0].tolist()
-        if config.encoder is None:
-            before, memory = read, None
-        else:
-            assert writer.start is not None, "a decoder behind an encoder starts with something"
-            before = [writer.start, *writer.rules.forced]
-            memory = torch.tensor([read], device=self.device)
-        length = len(before) + len(wanted) - 1
         limit = self.task.frame.limit if isinstance(self.task, GenerationTask) else writer.longest
-        longest = max(length, len(read) + cut)
+        longest = max(len(writer.before(read)) + len(wanted) - 1, len(read) + cut)
         if limit is not None and (longest > limit or cut):
             raise UsageError("task.score_too_long", length=longest, limit=limit)
-        if not wanted:
-            return ()
-        target = torch.tensor([[*before, *wanted][:-1]], device=self.device)
         with evaluating(self.model):
-            states = None if memory is None else self.model.encode(memory)
-            hidden = self.model.decode(target, memory=states)[:, len(before) - 1 :]
-            logprobs = self.model.head(hidden)[0].float().log_softmax(-1)
-        return tuple(logprobs[place, token].item() for place, token in enumerate(wanted))
+            return tuple(writer.logprobs(read, wanted).tolist())
 
     def evaluate(self, inputs: Sequence[Input], labels: Sequence[Any]) -> dict[str, Any]:
         """How well the model does on inputs whose labels are known: metrics with intervals, and the worst errors.

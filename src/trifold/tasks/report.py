@@ -1,7 +1,6 @@
 """`report.html` and `report.md` of a fine-tuned model: the result beside its baselines, and what to think of it."""
 
 import html
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from trifold.evaluation.language_model import describe_run
 from trifold.evaluation.report import Curve, draw_curves, environment, html_page, html_table
 from trifold.locale import message
+from trifold.native import cores
 from trifold.training.log import read_metrics
 
 __all__ = ["result_table", "write_task_report"]
@@ -133,14 +133,14 @@ def _facts(known: Mapping[str, Any]) -> list[list[str]]:
     result, files = known["result"], known["data"]
     rows = [[message("evaluation.column_fact"), message("evaluation.column_value")]]
     rows += [[name, f"{Path(one['file']).name}, sha256 {one['sha256'][:16]}"] for name, one in files.items()]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    energy = result["seconds"] * cores * WATTS_PER_CORE / 3600
+    count = cores()
+    energy = result["seconds"] * count * WATTS_PER_CORE / 3600
     rows += [
         [message("task.parameters"), f"{result['num_parameters']:,} ({result['trained_parameters']:,})"],
         [message("task.steps"), f"{result['steps']:,}"],
         [message("task.time"), f"{result['seconds'] / 60:.1f} min"],
         [message("task.operations"), f"{result['flops']:.3g}"],
-        [message("task.energy", watts=WATTS_PER_CORE, cores=cores), f"{energy:.2f} Wh"],
+        [message("task.energy", watts=WATTS_PER_CORE, cores=count), f"{energy:.2f} Wh"],
         [message("task.seed"), str(known["experiment"]["training"]["seed"])],
     ]
     return rows

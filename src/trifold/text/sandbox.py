@@ -141,8 +141,12 @@ def _answer(renderers: Renderers, request: dict[str, Any]) -> Iterator[dict[str,
     """One answer for each set of values: the text, or what went wrong."""
     import signal
 
+    def end_after(seconds: float) -> None:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+
     for values in request["values"]:
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)  # its signal ends the process, whatever that is busy with
+        end_after(SECONDS)  # by a signal that ends the process, whatever that is busy with
         try:
             source, marks = request["source"], tuple(request["marks"])
             if (source, marks) not in renderers:
@@ -156,17 +160,13 @@ def _answer(renderers: Renderers, request: dict[str, Any]) -> Iterator[dict[str,
             line = f" (line {error.lineno})" if isinstance(error, jinja2.TemplateSyntaxError) else ""
             yield {"problem": f"{str(error)[:300] or type(error).__name__}{line}"}
         finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            end_after(0)
 
 
 def _guard() -> None:
     """Give up everything that rendering does not need."""
-    import resource
-
-    for kind, limit in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 16)):
-        hard = resource.getrlimit(kind)[1]
-        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(kind, (allowed, allowed))
+    with suppress(ImportError):  # Windows has no limits: there the parent's patience is the only one
+        _limit()
 
     def refuse(event: str, args: tuple[object, ...]) -> None:
         del args
@@ -177,6 +177,15 @@ def _guard() -> None:
 
     _warm()
     sys.addaudithook(refuse)
+
+
+def _limit() -> None:
+    import resource
+
+    for kind, limit in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 16)):
+        hard = resource.getrlimit(kind)[1]
+        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (allowed, allowed))
 
 
 def _warm() -> None:

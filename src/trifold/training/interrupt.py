@@ -1,6 +1,5 @@
 """Signals that ask a run to stop: it finishes the pass it is in, saves, and can go on later."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ from trifold.errors import PreemptedError
 
 __all__ = ["SIGNALS", "Stop", "stoppable"]
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
+"""Those that the system has: Windows knows the first two."""
 
 
 class Stop:
@@ -67,7 +67,7 @@ class Stop:
         """What happens when a signal comes: the first asks, the second ends the process as if nobody had listened."""
         if self.signal is not None:
             signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
             return
         self.signal = signal.Signals(number)
         if self._waiting:
@@ -81,9 +81,9 @@ def stoppable() -> Iterator[Stop]:
 
     Example:
         >>> with stoppable() as stop:
-        ...     os.kill(os.getpid(), signal.SIGHUP)
+        ...     signal.raise_signal(signal.SIGTERM)
         >>> stop.signal.name
-        'SIGHUP'
+        'SIGTERM'
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -251,7 +251,7 @@ def test_a15_a_second_process_is_told_who_has_the_folder_and_a_dead_one_has_it_n
 
 def test_a_lock_whose_holder_is_not_readable_is_still_a_lock(tmp_path):
     with locked(tmp_path):
-        (tmp_path / ".lock").write_text("nonsense")
+        (tmp_path / ".lock.json").write_text("nonsense")
         with pytest.raises(UsageError, match=r"process \?"), locked(tmp_path):
             pass
 

@@ -12,8 +12,10 @@ from trifold.acceleration import accelerate
 from trifold.acceleration.linear import FastLinear
 from trifold.acceleration.simple import FastDropout, FastLayerNorm, FastRMSNorm
 from trifold.batch import Batch, Layout
+from trifold.generation import kernel
 from trifold.model import Transformer
 from trifold.native import passes as module
+from trifold.native import product
 from trifold.native.passes import load_passes
 from trifold.presets import build_config
 
@@ -291,3 +293,16 @@ def test_a_row_with_something_that_is_no_number_has_no_sum(bad):
     total, _, place = native.get_passes().find_best(x, 4)
     assert total.isnan().tolist() == [False, True, False]
     assert 0 <= int(place.min()) <= int(place.max()) < 200
+
+
+@compiled
+@pytest.mark.parametrize("place", [module, product, kernel], ids=["passes", "product", "kernel"])
+def test_a_kernel_that_gives_other_numbers_is_left_out_and_named(place, monkeypatch):
+    load = next(
+        getattr(place, name) for name in ("load_passes", "load_products", "load_kernel") if hasattr(place, name)
+    )
+    if load() is None:
+        pytest.skip("not on this processor")
+    monkeypatch.setattr(place, "_is_right", lambda _: False)
+    with pytest.warns(UserWarning, match=rf"{place.SOURCES[0].name} does not give .* trifold env"):
+        assert load.__wrapped__() is None
