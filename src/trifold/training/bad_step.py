@@ -10,6 +10,8 @@ __all__ = ["BadSteps"]
 
 RECENT, FEWEST = 64, 16
 """Good steps that a spike is measured against, and how many there must be."""
+MOST = 3
+"""Bad steps one after another that end a run."""
 
 
 class BadSteps:
@@ -42,6 +44,11 @@ class BadSteps:
         for name, value in found.items() if good else ():
             self._recent[name].append(value)
         return good
+
+    @property
+    def too_many(self) -> bool:
+        """Whether so many came one after another that leaving them out no longer helps."""
+        return self.in_a_row >= MOST
 
     def state(self) -> dict[str, object]:
         """All that a later process needs to go on."""

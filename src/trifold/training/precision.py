@@ -108,6 +108,20 @@ class Weights:
         squares = [wide.double().square(), *(get_passes().square_sum(grad.contiguous()) for grad in lean)]
         return torch.stack(squares).sum().sqrt().float()
 
+    def clip(self, limit: float | None) -> tuple[float, float]:
+        """Scale the gradients down where their norm is above the limit.
+
+        Returns:
+            The norm before, and the factor, which the gradients of `followed` weights still have to be multiplied by.
+        """
+        norm = self.norm()
+        found = norm.item()
+        if limit is None or not found > limit:
+            return found, 1.0
+        others = [exact for name, exact in self.exact.items() if name not in self.followed]
+        torch.nn.utils.clip_grads_with_norm_(others, limit, norm)
+        return found, limit / (found + 1e-6)
+
     def drop_gradients(self) -> None:
         """Forget the gradients of a pass that failed."""
         for lean in self.lean.values():

@@ -45,9 +45,6 @@ from trifold.training.step import Batches, Counted, Partial, Step, Sums, add_up,
 
 __all__ = ["Trainer"]
 
-BAD_IN_A_ROW = 3
-"""From so many bad steps one after another on, leaving them out no longer helps."""
-
 
 class Trainer:
     """Trains a model on an objective.
@@ -100,8 +97,7 @@ class Trainer:
         self.step, self.tokens, self.seconds = 0, 0.0, 0.0
         self.between: Callable[[], None] = lambda: None
         self.partial: Partial | None = None
-        self.is_whole = True
-        self.suspect: list[Batch] = []
+        self.is_whole, self.suspect = True, list[Batch]()
         self.bad_steps = BadSteps(training.spike)
         self._place = self.batches.state_dict()
         for stack in (model.encoder, model.decoder):
@@ -153,11 +149,10 @@ class Trainer:
         seconds = self.group.settle(time.perf_counter() - start)
         self.step, self.tokens, self.seconds = self.step + 1, self.tokens + sums.weight, self.seconds + seconds
         self._place = self.batches.state_dict()
-        places = sum(batch.num_tokens for batch in micro_batches)
-        done = min(self.progress, 1.0)
+        done, speed = min(self.progress, 1.0), sum(batch.num_tokens for batch in micro_batches) / seconds
         remaining = self.seconds * (1.0 - done) / done if done else math.inf
-        return Step(self.step, whole(self.tokens), total, rate, norm, places / seconds, self.seconds, done, remaining,
-                    not good, sums.means())  # fmt: skip
+        return Step(self.step, whole(self.tokens), total, rate, norm, speed, self.seconds, done, remaining, not good,
+                    sums.means())  # fmt: skip
 
     def _move(self) -> None:
         self.is_whole = False
@@ -169,7 +164,7 @@ class Trainer:
     def _refuse(self, micro_batches: list[Batch], total: float, norm: float) -> None:
         """Leave a bad step out, where that is wanted and has not been done too often in a row."""
         found = {"step": self.step + 1, "loss": total, "norm": norm, "place": self._place}
-        if self.training.on_bad_step == "skip" and self.bad_steps.in_a_row < BAD_IN_A_ROW:
+        if self.training.on_bad_step == "skip" and not self.bad_steps.too_many:
             if self.group.is_first:
                 warnings.warn(message("training.skipped", **found), stacklevel=2)
             return
@@ -221,16 +216,10 @@ class Trainer:
     def _clip(self) -> float:
         """The norm of all gradients, which are scaled down where it is above the limit."""
         with self.group.meeting("training.doing_gradients"):
-            norm = self.weights.norm()
-        limit, found = self.training.clip, norm.item()
-        factor = 1.0
-        if limit is not None and found > limit:
-            factor = limit / (found + 1e-6)
-            others = [exact for name, exact in self.weights.exact.items() if name not in self.weights.followed]
-            torch.nn.utils.clip_grads_with_norm_(others, limit, norm)
+            norm, factor = self.weights.clip(self.training.clip)
         for optimizer in self._one_pass:
             optimizer.factor = factor
-        return found
+        return norm
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """All that a later process needs to go on: tensors by name, and numbers."""
