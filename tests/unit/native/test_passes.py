@@ -1,5 +1,9 @@
 """Compiled passes: near float64 for every shape, the same alone and among others, and with any number of threads."""
 
+import os
+import shutil
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -306,3 +310,9 @@ def test_a_kernel_that_gives_other_numbers_is_left_out_and_named(place, monkeypa
     monkeypatch.setattr(place, "_is_right", lambda _: False)
     with pytest.warns(UserWarning, match=rf"{place.SOURCES[0].name} does not give .* trifold env"):
         assert load.__wrapped__() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc") or os.environ.get("TRIFOLD_KERNEL") == "off",
+                    reason="no compiler")  # fmt: skip
+def test_where_there_is_a_compiler_the_passes_are_there_and_right():
+    assert load_passes() is not None

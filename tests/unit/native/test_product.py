@@ -142,8 +142,9 @@ def test_a_product_of_an_activation_keeps_its_input_alone(learned, by_torch, mon
         assert distance(one, other.double()) < (NEAR if load_products() and not by_torch else 1e-9)
 
 
-def test_whatever_stands_in_for_a_linear_is_called_as_it_is():
-    class Doubled(nn.Linear):
+@pytest.mark.parametrize("kind", [nn.Linear, FastLinear])
+def test_whatever_stands_in_for_a_linear_is_called_as_it_is(kind):
+    class Doubled(kind):
         def forward(self, input: Tensor) -> Tensor:  # noqa: A002
             return 2.0 * super().forward(input)
 
