@@ -146,6 +146,8 @@ def test_rows_are_read_from_the_columns_of_training_and_the_others_are_named(run
     assert (gold.inputs, gold.gold, other.inputs, other.gold) == (("good film",), "y", ("river",), "n")
     with pytest.raises(DataError, match="input:2"):
         loaded.predict([{"body": "good film"}, {"body": None}])
+    with pytest.raises(DataError, match="input:3"):  # counted among all inputs
+        loaded.predict([Record("good film"), {"body": "river"}, {"body": None}])
 
 
 def test_translations_are_those_of_the_task(run):

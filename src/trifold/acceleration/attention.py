@@ -12,6 +12,7 @@ from trifold import native
 from trifold.acceleration.linear import add_product, project
 from trifold.model import Attention, Visibility
 from trifold.model import attend as attend_plainly
+from trifold.model.attention import spread_heads
 
 __all__ = ["FastAttention", "attend"]
 
@@ -46,10 +47,7 @@ def attend(
     """
     if query.shape[2] == 1 or not native.mixes(query, key.shape[2]):
         return attend_plainly(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout)
-    groups = query.shape[1] // key.shape[1]
-    key, value = key.to(query.dtype), value.to(query.dtype)
-    if groups > 1:
-        key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    key, value = spread_heads(query, key, value)
     triangle = visibility.is_causal and not visibility.is_everything
     masked = not triangle and not visibility.is_everything
     rule = native.Rule(

@@ -49,15 +49,12 @@ class FastResidual(Residual):
         inner, branch, dropout = self.pre_norm(x), self.branch, self.dropout
         drops = not isinstance(dropout, nn.Dropout) or (self.training and dropout.p > 0.0)
         bare = type(self.branch_norm) is nn.Identity and not is_heard(self.branch_norm, dropout, branch)
-        if bare and not drops and isinstance(branch, FastAttention | FastFeedForward) and type(branch) in FUSED:
+        if bare and not drops and (type(branch) is FastAttention or type(branch) is FastFeedForward):
             return self.post_norm(branch.add(x, inner, *given, **named))
         out = self.branch_norm(branch(inner, *given, **named))
         if type(dropout) is FastDropout and not is_heard(dropout):
             return self.post_norm(dropout.add(x, out))
         return self.post_norm(x + dropout(out))
-
-
-FUSED = (FastAttention, FastFeedForward)
 
 
 def _name(activation: nn.Module) -> native.Activation | None:

@@ -182,9 +182,10 @@ def _sync_all(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    if os.name == "nt":  # which opens no folder, and syncs no file that was opened for reading
+    windows = os.name == "nt"
+    if windows and path.is_dir():  # which it does not open
         return
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if windows else os.O_RDONLY)  # it syncs only what is open for writing
     try:
         os.fsync(handle)
     finally:

@@ -43,14 +43,14 @@ def _judge(request: Request) -> dict[str, Any]:
     from trifold.tasks import judge, load
 
     tuned = load(request.values.run)
-    tuned.require()
+    task = tuned.require()
     records, account = labelled_records(tuned, request.values.data, reading_of(request))
     for line in account.lines():
         request.console.note(line)
     if request.values.kb is not None:
         found = _judge_base(request, tuned, records)
     else:
-        found = judge(tuned.require(), records, tuned.predict(records))
+        found = judge(task, records, tuned.predict(records))
     say_judgement(found, request.console)
     return {**found, "account": account.to_json()}
 
@@ -86,7 +86,7 @@ def labelled_records(tuned: Any, files: Sequence[str], reading: Any) -> tuple[li
     for file in files:
         report, count = account.reports.setdefault(file, ReadReport()), account.splits.setdefault(file, Count())
         rows = list(read_rows(file, options, report))
-        placed = place_as_trained(tuned.task, tuned.folder, rows, reading.columns, account=account)
+        placed = place_as_trained(tuned.task, tuned.trained_columns, rows, reading.columns, account=account)
         records += make_records(placed, tuned.task.record, on_error=reading.on_error, count=count)
     if not records:
         reasons = "; ".join(filter(None, (count.reasons for count in account.splits.values()))) or "-"

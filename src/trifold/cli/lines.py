@@ -56,7 +56,7 @@ def answer_lines(
 
     reading, account, count = reading_of(request), Account(), Count()
     rows = given_rows(request, texts, keep_blank=True)
-    placed = place_as_trained(tuned.task, tuned.folder, rows, reading.columns, labelled=False, account=account)
+    placed = place_as_trained(tuned.task, tuned.trained_columns, rows, reading.columns, labelled=False, account=account)
     read = tuned.task.question if isinstance(tuned.task, GenerationTask) else tuned.task.record
     made = [make_records([one], read, on_error=reading.on_error, count=count) for one in placed]
     records = [record for some in made for record in some]

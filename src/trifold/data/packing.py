@@ -107,6 +107,7 @@ def assemble(rows: Sequence[Sequence[TrainingExample]], room: Room, *, pad: int)
 
 def _extras(given: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, torch.Tensor]:
     """The extras of all examples as one tensor a name, the shorter rows filled with IGNORED."""
+    assert all(one.keys() == given[0].keys() for one in given), "all examples of a batch have the same extras"
     found = {}
     for name in given[0] if given else ():
         values = [one[name] for one in given]

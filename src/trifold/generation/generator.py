@@ -242,10 +242,15 @@ class Generator:
         return self._stream(row, limit, self._seeds(options, None, 1), options)
 
     def before(self, row: Sequence[int]) -> list[int]:
-        """What the decoder has read when it begins to answer a row: the row itself, or its start where an encoder reads."""
+        """What the decoder has read when it begins to answer a row: the row itself, or its start where an encoder reads.
+
+        Raises:
+            UsageError: an encoder reads, and nothing says what the decoder starts with.
+        """
         if self.model.config.encoder is None:
             return list(row)
-        assert self.start is not None, "a decoder behind an encoder starts with something"
+        if self.start is None:
+            raise UsageError("generation.no_start")
         return [self.start, *self.rules.forced]
 
     def logprobs(self, row: Sequence[int], continuation: Sequence[int]) -> Float[Tensor, " tokens"]:
@@ -318,9 +323,7 @@ class Generator:
         known, never = self.tokenizer.vocab_size, self.rules.suppressed
         if self.model.config.encoder is None:
             return Decoding(self.model, rows, prefix=self.prefix, vocab_size=known, suppressed=never)
-        if self.start is None:
-            raise UsageError("generation.no_start")
-        first = [[self.start, *self.rules.forced]] * len(rows)
+        first = [self.before(row) for row in rows]
         return Decoding(self.model, first, rows, vocab_size=known, suppressed=never)
 
     def encode(self, text: str | Sequence[int], number: int = 1, *, special: bool = False) -> list[int]:

@@ -16,7 +16,7 @@ from trifold.model import config
 from trifold.model.cache import Slot, kept
 from trifold.model.position import Rotation, rotate
 
-__all__ = ["Attention", "Visibility", "attend"]
+__all__ = ["Attention", "Visibility", "attend", "spread_heads"]
 
 
 class Visibility:
@@ -92,14 +92,12 @@ def attend(
     if key.dtype != query.dtype and query.shape[2] == 1:  # a cache in float32, see `kept`
         exact = query.to(key.dtype)
         return attend(exact, key, value, visibility, bias=bias, scale=scale, dropout=dropout).to(query.dtype)
-    key, value = key.to(query.dtype), value.to(query.dtype)
     groups = query.shape[1] // key.shape[1]
     if groups > 1 and query.shape[2] == 1:  # one new token: heads of a group become queries, and no key is copied
         query = query.squeeze(2).unflatten(1, (-1, groups))  # B H/G G K
         bias = None if bias is None else bias.squeeze(2).unflatten(1, (-1, groups))
         return attend(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout).flatten(1, 2)[:, :, None]
-    if groups > 1:
-        key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
+    key, value = spread_heads(query, key, value)
     if bias is not None:
         mask = bias.to(query.dtype)
         mask = mask if visibility.is_everything else mask.masked_fill(~visibility.mask, float("-inf"))
@@ -108,6 +106,25 @@ def attend(
         causal = visibility.is_causal and not visibility.is_everything
         return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=causal, scale=scale)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=visibility.mask, dropout_p=dropout, scale=scale)
+
+
+def spread_heads(
+    query: Float[Tensor, "batch heads query head_size"],
+    key: Float[Tensor, "batch kv_heads key head_size"],
+    value: Float[Tensor, "batch kv_heads key head_size"],
+) -> tuple[Float[Tensor, "batch heads key head_size"], Float[Tensor, "batch heads key head_size"]]:
+    """Keys and values in the query's number format, one of each for each of its heads.
+
+    Example:
+        >>> keys, values = spread_heads(torch.ones(1, 4, 1, 2), torch.ones(1, 2, 3, 2), torch.ones(1, 2, 3, 2))
+        >>> keys.shape
+        torch.Size([1, 4, 3, 2])
+    """
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.to(query.dtype), value.to(query.dtype)
+    return (
+        (key, value) if groups == 1 else (key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1))
+    )
 
 
 class Attention(nn.Module):

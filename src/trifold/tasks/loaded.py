@@ -39,7 +39,7 @@ from trifold.tasks.knowledge import ask as look_up
 from trifold.tasks.record import Record
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
-from trifold.tasks.trained_columns import Input, place_inputs
+from trifold.tasks.trained_columns import Input, place_inputs, trained_columns
 from trifold.tasks.writing import open_writer
 from trifold.text import Tokenizer
 
@@ -342,7 +342,7 @@ class LoadedModel:
             DataError: a row lacks a column.
         """
         task = self.require()
-        placed = iter(place_inputs(task, self.folder, [one for one in inputs if not isinstance(one, Record)]))
+        placed = iter(place_inputs(task, self.trained_columns, inputs))
         if labels is None:
             read = task.question if isinstance(task, GenerationTask) else task.record
             return [one if isinstance(one, Record) else read(*next(placed)) for one in inputs]
@@ -355,6 +355,11 @@ class LoadedModel:
             row, columns = next(placed)
             made.append(task.record(Row({**row.values, answer: label}, row.origin), {**columns, answer: answer}))
         return made
+
+    @cached_property
+    def trained_columns(self) -> dict[str, list[str]]:
+        """The columns that it was trained with, by role."""
+        return trained_columns(self.folder)
 
     @cached_property
     def writer(self) -> Generator:

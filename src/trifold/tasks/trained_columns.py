@@ -34,7 +34,7 @@ def trained_columns(folder: Path) -> dict[str, list[str]]:
 
 def place_as_trained(
     task: Task,
-    folder: Path,
+    trained: Mapping[str, Sequence[str]],
     rows: Sequence[Row],
     columns: Mapping[str, str],
     *,
@@ -47,7 +47,7 @@ def place_as_trained(
 
     Args:
         task: what the model does.
-        folder: of its run.
+        trained: what `trained_columns` gives for its run.
         rows: of one file or several.
         columns: by role, where the user said.
         labelled: whether each must have its label.
@@ -58,7 +58,7 @@ def place_as_trained(
     """
     check_roles(task.roles, columns)
     roles = [role for role in task.roles if labelled or not role.label]
-    trained, files = trained_columns(folder), dict[str, list[Row]]()
+    files: dict[str, list[Row]] = {}
     for row in rows:
         files.setdefault(file_of(row), []).append(row)
     placed: dict[int, Placed] = {}
@@ -74,8 +74,10 @@ def place_as_trained(
     return [placed[id(row)] for row in rows]
 
 
-def place_inputs(task: Task, folder: Path, inputs: Sequence[str | Sequence[str] | Mapping[str, Any]]) -> list[Placed]:
+def place_inputs(task: Task, trained: Mapping[str, Sequence[str]], inputs: Sequence[Input]) -> list[Placed]:
     """Texts, pairs and rows from a program as rows with columns; a warning names the columns that are not read.
+
+    Records, which are read already, are left out.
 
     Raises:
         UsageError: there are more texts than the task reads.
@@ -83,12 +85,12 @@ def place_inputs(task: Task, folder: Path, inputs: Sequence[str | Sequence[str] 
     """
     rows = [Row(dict(one), f"input:{number}") for number, one in enumerate(inputs, 1) if isinstance(one, Mapping)]
     account = Account()
-    placed = iter(place_as_trained(task, folder, rows, {}, labelled=False, account=account))
+    placed = iter(place_as_trained(task, trained, rows, {}, labelled=False, account=account))
     unread = [name for names in account.unread.values() for name in names]
     if unread:
         warnings.warn(message("task.inputs_unread", columns=", ".join(unread)[:300]), stacklevel=4)
     return [next(placed) if isinstance(one, Mapping) else _place_texts(task, one, f"input:{number}")
-            for number, one in enumerate(inputs, 1)]  # fmt: skip
+            for number, one in enumerate(inputs, 1) if not isinstance(one, Record)]  # fmt: skip
 
 
 def _place_texts(task: Task, given: str | Sequence[str], origin: str) -> Placed:

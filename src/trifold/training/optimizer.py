@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trifold.config import require
 from trifold.errors import ConfigError
 from trifold.training.adamw import AdamW as OnePass
-from trifold.training.config import AdamW, Muon, Optimizer
+from trifold.training.config import AdamW, Muon, Optimizer, Training
 from trifold.training.muon import MatrixMomentum
 from trifold.training.precision import Weights, choose_dtype
 
 __all__ = [
     "adopt_optimizer",
     "build_optimizers",
+    "choose_optimizers",
     "load_optimizer_state",
     "optimizer_state",
     "set_learning_rate",
@@ -120,17 +122,43 @@ def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float
     return groups[0]["lr"]
 
 
-def adopt_optimizer(optimizer: torch.optim.Optimizer, weights: Weights) -> torch.optim.Optimizer:
+def choose_optimizers(
+    training: Training, weights: Weights, *, lean: bool, own: torch.optim.Optimizer | None
+) -> list[torch.optim.Optimizer]:
+    """The optimizers that the training asks for, or the caller's own.
+
+    Args:
+        training: which, unless the caller has one.
+        weights: what they move.
+        lean: whether they may take gradients in the format of the lean weights, and write those.
+        own: built for the model's parameters.
+
+    Raises:
+        ConfigError: as for `adopt_optimizer`.
+    """
+    if own is not None:
+        return [adopt_optimizer(own, weights, layer_decay=training.layer_decay)]
+    copies = weights.copies() if lean else None
+    return build_optimizers(training.optimizer, weights.exact, layer_decay=training.layer_decay, copies=copies)
+
+
+def adopt_optimizer(
+    optimizer: torch.optim.Optimizer, weights: Weights, *, layer_decay: float = 1.0
+) -> torch.optim.Optimizer:
     """An optimizer that was built for the parameters of a model, moving its exact weights from now on.
 
     Raises:
-        ConfigError: a parameter is not of the model.
+        ConfigError: a parameter is not of the model, or its learning rates are to depend on the layer, which are its own
+            affair; the optimizer is then as it was.
     """
+    own = layer_decay == 1.0
+    require(own, where="layer_decay", given=layer_decay, allowed="1.0 with an optimizer of one's own")
     exact = {id(lean): weights.exact[name] for name, lean in weights.lean.items()}
+    given = [value for group in optimizer.param_groups for value in group["params"]]
+    strangers = [value for value in given if id(value) not in exact]
+    if strangers:
+        raise ConfigError("training.foreign_weights", count=len(strangers), shape=tuple(strangers[0].shape))
     for group in optimizer.param_groups:
-        strangers = [value for value in group["params"] if id(value) not in exact]
-        if strangers:
-            raise ConfigError("training.foreign_weights", count=len(strangers), shape=tuple(strangers[0].shape))
         group["params"] = [exact[id(value)] for value in group["params"]]
         group["peak_lr"] = group["lr"]
     states = [(exact[id(value)], state) for value, state in optimizer.state.items()]

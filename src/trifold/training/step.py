@@ -123,7 +123,7 @@ class Sums:
 
     @property
     def mean(self) -> float:
-        """The loss of one unit of weight; 0 where nothing has any."""
+        """The loss of one unit of weight; all of it where nothing has any."""
         return self.loss / self.weight if self.weight else self.loss
 
     def means(self) -> dict[str, float]:

@@ -31,13 +31,7 @@ from trifold.training.config import Training
 from trifold.training.gradients import choose_gradients
 from trifold.training.group import Alone
 from trifold.training.memory import settled
-from trifold.training.optimizer import (
-    adopt_optimizer,
-    build_optimizers,
-    load_optimizer_state,
-    optimizer_state,
-    set_learning_rate,
-)
+from trifold.training.optimizer import choose_optimizers, load_optimizer_state, optimizer_state, set_learning_rate
 from trifold.training.precision import Weights, choose_device, choose_dtype
 from trifold.training.schedule import learning_rate_factor
 from trifold.training.sharded import Sharded
@@ -89,9 +83,7 @@ class Trainer:
         self.model = accelerate(model)
         self.weights = (Sharded if self.group.in_step else Weights)(model.to(self.device), self.dtype)
         self.gradients = choose_gradients(training, self.weights, model, self.group)
-        copies = self.weights.copies() if self.gradients.lean else None
-        self.optimizers = [adopt_optimizer(optimizer, self.weights)] if optimizer is not None else build_optimizers(
-            training.optimizer, self.weights.exact, layer_decay=training.layer_decay, copies=copies)  # fmt: skip
+        self.optimizers = choose_optimizers(training, self.weights, lean=self.gradients.lean, own=optimizer)
         self._one_pass = [one for one in self.optimizers if isinstance(one, AdamW)]
         self.weights.follow(weight for one in self._one_pass for weight in one.copies)
         self.step, self.tokens, self.seconds = 0, 0.0, 0.0

@@ -303,6 +303,13 @@ def test_an_optimizer_of_one_s_own_moves_the_exact_weights(dtype):
     assert moved == {name for name in before if ".blocks.0." in name} and step.learning_rate == 0.5
     with pytest.raises(ConfigError, match=r"not the model's.*model\.parameters"):
         Trainer(other, NextToken(), Rows(), Training(steps=3, **rate), optimizer=own)
+    mixed = torch.optim.SGD([{"params": other.decoder.parameters()}, {"params": model.decoder.parameters()}], lr=0.5)
+    kept = [id(value) for group in mixed.param_groups for value in group["params"]]
+    with pytest.raises(ConfigError, match="not the model's"):
+        Trainer(other, NextToken(), Rows(), Training(steps=3, **rate), optimizer=mixed)
+    assert [id(value) for group in mixed.param_groups for value in group["params"]] == kept
+    with pytest.raises(ConfigError, match="layer_decay"):
+        Trainer(make_model(), NextToken(), Rows(), Training(steps=3, layer_decay=0.9, **rate), optimizer=mixed)
 
 
 def test_g9_gradient_checkpointing_changes_no_bit():
