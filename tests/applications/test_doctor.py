@@ -33,7 +33,7 @@ def verdicts(subject, *names):
 
 def test_the_command_knows_every_check_and_each_has_its_words():
     assert tuple(CHECKS) == NAMES
-    assert all({f"{name}_claim", f"{name}_advice"} <= catalogue("doctor").keys() for name in NAMES)
+    assert all({f"{name}_claim", f"{name}_advice"} <= catalogue("en")["doctor"].keys() for name in NAMES)
 
 
 @pytest.mark.parametrize("preset", ["gpt2", "llama", "mistral", "bert", "modernbert", "roberta", "t5", "vaswani"])

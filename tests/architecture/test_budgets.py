@@ -6,11 +6,12 @@ import io
 import re
 import string
 import tokenize
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from trifold.locale import catalogue, languages
 
 SOURCE = Path(__file__).parents[2] / "src" / "trifold"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -118,25 +119,28 @@ def test_no_import_cycle_counting_lazy_imports():
         walk(name, ())
 
 
-def catalogues() -> dict[str, dict[str, dict[str, str]]]:
-    return {path.stem: tomllib.loads(path.read_text(encoding="utf-8")) for path in (SOURCE / "locale").glob("*.toml")}
+def messages(language: str) -> dict[str, str]:
+    return {f"{area}.{name}": text for area, entries in catalogue(language).items() for name, text in entries.items()}
 
 
-def test_every_message_is_there_in_both_languages_with_the_same_places():
-    for area, entries in catalogues().items():
-        for name, entry in entries.items():
-            assert set(entry) == {"en", "zh"}, f"{area}.{name}"
-            places = [
-                sorted({field for _, field, _, _ in string.Formatter().parse(text) if field}) for text in entry.values()
-            ]
-            bare = [[re.split(r"[.!\[:]", field)[0] for field in fields] for fields in places]
-            assert bare[0] == bare[1], f"{area}.{name}"
-            if area != "cli" or not name.startswith(("example_", "stage_", "plan_", "score_")):
-                assert all(entry.values()), f"{area}.{name}"
+def places(text: str) -> list[str]:
+    """The names of the placeholders of a message."""
+    fields = {field for _, field, _, _ in string.Formatter().parse(text) if field}
+    return sorted(re.split(r"[.!\[:]", field)[0] for field in fields)
+
+
+@pytest.mark.parametrize("language", languages())
+def test_every_message_is_there_in_every_language_with_the_same_places(language):
+    texts, english = messages(language), messages("en")
+    assert texts.keys() == english.keys()
+    for key, text in texts.items():
+        assert places(text) == places(english[key]), key
+        if not key.startswith(("cli.example_", "cli.stage_", "cli.plan_", "cli.score_")):
+            assert text, key
 
 
 def test_every_message_that_is_raised_exists_and_none_is_idle():
-    known = {f"{area}.{name}" for area, entries in catalogues().items() for name in entries}
+    known = set(messages("en"))
     text = "\n".join(path.read_text(encoding="utf-8") for path in FILES)
     raised = set(re.findall(r'(?:Error|message)\(\s*"([a-z_]+\.[a-z0-9_]+)"', text))
     assert raised - known == set()

@@ -229,8 +229,8 @@ def main(count: int, seed: int, root: Path) -> dict:
     found: dict = {"count": count, "loaded": 0, "refused": Counter(), "wrong": [], "slowest": 0.0, "largest": 0}
     for folder in sound:
         load(folder)  # everything that is imported late is imported now
-    for file in Path(locale.__file__).parent.glob("*.toml"):
-        locale.catalogue(file.stem)
+    for language in locale.languages():
+        locale.catalogue(language)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(count):
         folder = root / "mutated"

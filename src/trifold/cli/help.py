@@ -4,7 +4,7 @@ import os
 import unicodedata
 
 from trifold.cli.option import COMMON, Command, Option
-from trifold.locale import catalogue, message
+from trifold.locale import catalogue, language, message
 
 __all__ = ["command_help", "overview"]
 
@@ -30,7 +30,7 @@ def command_help(command: Command) -> str:
     required = [f"--{o.name}{_value(o)}" for o in command.options if o.required and not o.positional]
     lines = [" ".join([usage, *required, f"[{message('cli.options')} ...]"]), ""]
     lines += [*_wrap(message(f"cli.about_{command.key}"), 0)]
-    if f"more_{command.key}" in catalogue("cli"):
+    if f"more_{command.key}" in catalogue(language())["cli"]:
         lines += ["", *_wrap(message(f"cli.more_{command.key}"), 0)]
     for group, options in _groups((*command.options, *COMMON)).items():
         lines += ["", f"{message(f'cli.group_{group}')}:"]

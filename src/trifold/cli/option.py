@@ -28,7 +28,7 @@ class Option:
         many: takes one or more values.
         positional: given by place, not by name.
         required: has to be given on the command line or in the configuration file.
-        help: name of its help text in `locale/cli.toml`, None for `option_NAME`.
+        help: name of its help text in the catalogue's `cli`, None for `option_NAME`.
         group: name of the heading it stands under in `--help`, None for the general one.
 
     Example:

@@ -1,6 +1,7 @@
-"""The catalogue of messages and help texts, each in English and Chinese.
+"""The catalogue of messages and help texts: one TOML file a language, one section an area.
 
-One TOML file an area; each entry holds `en` and `zh`. The language is `TRIFOLD_LANG` (`en` or `zh`), else the locale.
+The language is `TRIFOLD_LANG` (`en`, `zh`), else the locale's; English where there is no file of it. A further language
+is a further file with the same entries.
 """
 
 import functools
@@ -8,32 +9,46 @@ import os
 import tomllib
 from importlib import resources
 
-__all__ = ["catalogue", "language", "message"]
+__all__ = ["catalogue", "language", "languages", "message"]
+
+FOLDER = resources.files("trifold.locale")
+
+
+@functools.cache
+def languages() -> tuple[str, ...]:
+    """The languages that there is a catalogue of.
+
+    Example:
+        >>> languages()
+        ('en', 'zh')
+    """
+    names = (file.name.partition(".") for file in FOLDER.iterdir())
+    return tuple(sorted(name for name, _, ending in names if ending == "toml"))
 
 
 def language() -> str:
-    """The language to speak: `zh` or `en`, from `TRIFOLD_LANG`, else from the locale's variables.
+    """The language to speak, from `TRIFOLD_LANG`, else from the locale's variables.
 
     Example:
-        >>> language() in ("en", "zh")
+        >>> language() in languages()
         True
     """
     for variable in ("TRIFOLD_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
-        value = os.environ.get(variable, "")
+        value = os.environ.get(variable, "").lower()
         if value:
-            return "zh" if value.lower().startswith("zh") else "en"
+            return next((name for name in languages() if value.startswith(name)), "en")
     return "en"
 
 
 @functools.cache
-def catalogue(area: str) -> dict[str, dict[str, str]]:
-    """All entries of one area (a file of this folder), by name.
+def catalogue(name: str) -> dict[str, dict[str, str]]:
+    """All texts of a language, by area and name.
 
     Example:
-        >>> sorted(catalogue("config")["unknown_key"])
-        ['en', 'zh']
+        >>> catalogue("zh")["cli"]["error"]
+        '错误：'
     """
-    return tomllib.loads(resources.files("trifold.locale").joinpath(f"{area}.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def message(key: str, /, **values: object) -> str:
@@ -44,5 +59,4 @@ def message(key: str, /, **values: object) -> str:
         True
     """
     area, _, name = key.partition(".")
-    entry = catalogue(area)[name]
-    return entry[language()].format(**values)
+    return catalogue(language())[area][name].format(**values)

@@ -6,7 +6,7 @@ from typing import Any
 
 from trifold.data.reading import ReadReport
 from trifold.errors import DataError
-from trifold.locale import catalogue, message
+from trifold.locale import catalogue, language, message
 
 __all__ = ["Account", "Count", "Cut", "LeftOut"]
 
@@ -33,7 +33,7 @@ class LeftOut:
 
     def __str__(self) -> str:
         key = f"why_{self.code.rpartition('.')[2]}"
-        told = message(f"task.{key}", name=self.column) if key in catalogue("task") else self.code
+        told = message(f"task.{key}", name=self.column) if key in catalogue(language())["task"] else self.code
         return f"{told} {self.count}"
 
 

@@ -43,7 +43,7 @@ class Watch:
             where its parent is there.
 
     Attributes:
-        doing: what this process is about, for messages of others: the name of a message in `locale/training.toml`.
+        doing: what this process is about, for messages of others: the name of a message.
         calls: how often it has met with the others.
         at_risk: whether it may be ended from outside its main thread, as nothing it does is being written down.
     """

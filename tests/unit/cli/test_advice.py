@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from trifold import locale
 from trifold.cli import finetune, tuned
 from trifold.cli.console import Console
 from trifold.cli.experiment import build_experiment
@@ -66,10 +64,10 @@ KINDS = ("classification", "tagging", "span_qa", "translation", "generation", "e
 
 def advice(language: str) -> Iterator[tuple[str, str]]:
     """The messages, by key, that say what to do next."""
-    for file in sorted(Path(locale.__file__).parent.glob("*.toml")):
-        for name, entry in catalogue(file.stem).items():
+    for area, entries in catalogue(language).items():
+        for name, text in entries.items():
             if not name.startswith(("option_", "about_", "example_", "more_", "plan_", "overrides")):
-                yield f"{file.stem}.{name}", entry[language]
+                yield f"{area}.{name}", text
 
 
 def words_in(text: str, command: Command) -> list[list[str]]:

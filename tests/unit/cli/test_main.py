@@ -200,7 +200,7 @@ def test_the_language_is_that_of_the_first_variable_that_is_set(capsys, failing,
     failing(DataError("data.corpus_empty", path="a.txt"))
     assert "错误" not in call(capsys, "work")[2]
     monkeypatch.setenv(variable, "zh_CN.UTF-8")
-    assert catalogue("cli")["error"]["zh"] in call(capsys, "work")[2]
+    assert catalogue("zh")["cli"]["error"] in call(capsys, "work")[2]
 
 
 def test_the_width_of_help_follows_the_terminal(capsys, monkeypatch):
