@@ -79,6 +79,6 @@ def test_the_weights_with_the_best_of_the_named_metric_are_kept_and_of_these_the
     found = {line["step"]: (-line["valid_metric"], line["valid_loss"]) for line in lines if "valid_loss" in line}
     assert len({metric for metric, _ in found.values()}) < len(found)
     best = min(found, key=lambda step: found[step])
-    assert max((tmp_path / "run").glob("best-*.safetensors")).name == f"best-{best:08d}.safetensors"
+    assert max((tmp_path / "run" / "best").iterdir()).name == f"step-{best:08d}"
     code, _, err = tune_on(tmp_path, capsys, train, *options, "--metric", "accuracy")
     assert code == 2 and "micro_f1, macro_f1, loss" in err

@@ -93,9 +93,9 @@ def failing(plain, when):
 
 
 def test_a20_a_bad_step_ends_the_command_with_code_6_and_its_batches_are_kept(tmp_path, text, capsys, monkeypatch):
-    from trifold.training import run as run_module
+    from trifold.training import pretraining
 
-    monkeypatch.setattr(run_module, "Trainer", failing(run_module.Trainer, lambda trainer: trainer.step == 5))
+    monkeypatch.setattr(pretraining, "Trainer", failing(pretraining.Trainer, lambda trainer: trainer.step == 5))
     run = tmp_path / "run"
     code, _, err = call(
         capsys, "pretrain", "--data", text, *TINY, "--steps", 9, "--out", run, "training.checkpoint_every=2"
@@ -110,7 +110,7 @@ def test_a20_a_bad_step_ends_the_command_with_code_6_and_its_batches_are_kept(tm
 
 
 def test_a20_rolling_back_goes_to_the_last_checkpoint_and_on_with_other_batches(tmp_path, text, capsys, monkeypatch):
-    from trifold.training import run as run_module
+    from trifold.training import pretraining
 
     bad = []
 
@@ -119,7 +119,7 @@ def test_a20_rolling_back_goes_to_the_last_checkpoint_and_on_with_other_batches(
         bad.extend([trainer.step] if here else [])
         return here
 
-    monkeypatch.setattr(run_module, "Trainer", failing(run_module.Trainer, hit))
+    monkeypatch.setattr(pretraining, "Trainer", failing(pretraining.Trainer, hit))
     run = tmp_path / "run"
     with pytest.warns(UserWarning, match="Going back to step 4"):
         code, _, err = call(capsys, "pretrain", "--data", text, *TINY, "--steps", 9, "--out", run,
@@ -131,9 +131,9 @@ def test_a20_rolling_back_goes_to_the_last_checkpoint_and_on_with_other_batches(
 
 
 def test_a20_without_a_checkpoint_to_go_back_to_the_run_stops(tmp_path, text, capsys, monkeypatch):
-    from trifold.training import run as run_module
+    from trifold.training import pretraining
 
-    monkeypatch.setattr(run_module, "Trainer", failing(run_module.Trainer, lambda _: True))
+    monkeypatch.setattr(pretraining, "Trainer", failing(pretraining.Trainer, lambda _: True))
     code, _, err = call(capsys, "pretrain", "--data", text, *TINY, "--steps", 3, "--out", tmp_path / "run",
                         "training.on_bad_step=rollback")  # fmt: skip
     assert code == 6 and "Step 1" in err

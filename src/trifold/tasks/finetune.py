@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from trifold.batch import Batch
 from trifold.config import to_json
@@ -22,7 +23,6 @@ from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.account import Account
 from trifold.tasks.adapter_folder import learned, require_expressible, write_adapter
-from trifold.tasks.best import Best, choose_metric
 from trifold.tasks.build import (
     agree,
     build_task,
@@ -36,6 +36,7 @@ from trifold.tasks.build import (
     started_from,
 )
 from trifold.tasks.chat_template import settle_template
+from trifold.tasks.choice import choose_metric
 from trifold.tasks.config import Generation, Translation
 from trifold.tasks.equip import portability, suited
 from trifold.tasks.examples import Splits, read_examples
@@ -53,13 +54,12 @@ from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer
 from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.adapter import add_adapters, merge_adapters
+from trifold.training.best import Choice
+from trifold.training.description import read_description
 from trifold.training.held_out import Evaluation
-from trifold.training.log import MetricLog
-from trifold.training.loop import Event, Listener, train
-from trifold.training.memory import keep_freed_memory
-from trifold.training.prepare import choose_model, learn_tokenizer
-from trifold.training.run import claimed, open_saver, write_facts
-from trifold.training.save import Saver, publish_model
+from trifold.training.loop import Evaluate, Event, Listener
+from trifold.training.prepare import choose_model, learn_tokenizer, save_whole
+from trifold.training.run import Run, begin
 
 __all__ = ["FineTuneResult", "finetune", "split_records"]
 
@@ -116,43 +116,64 @@ def finetune(
         ConfigError: the folder exists, or the task does not suit the model.
         DataError: examples are missing or damaged.
     """
-    out = Path(out)
-    keep_freed_memory()
-    with claimed(out, experiment, resume=resume, allow=allow) as claim:
-        data = read_examples(experiment)
-        _tell(listen, data.account)
-        begun = started_from(named_by_files(experiment.task, data.account.columns), experiment.model.start)
-        wanted, weights = complete(begun, data.rows["train"])
-        data.account.notes += notes_on_labels(experiment.task, wanted)
-        torch.manual_seed(experiment.training.seed)
-        model, tokenizer = _start(experiment, [row for row, _ in data.rows["train"]], out)
-        if isinstance(wanted, Generation):
-            wanted, model, added = settle_template(wanted, tokenizer, model)
-            if added:
-                listen(Event("tokens_added", details={"count": len(added), "tokens": " ".join(added)}))
-        task = build_task(agree(wanted, model), tokenizer, model.config, class_weights=weights)
-        choice = choose_metric(task, experiment.metric)
-        tokenizer = suited(tokenizer, task)
-        splits = data.records(task)
-        data.account.notes += remarks(task, portability(model, task.head))
-        _tell(listen, data.account, splits)
-        before = _before(task, model, splits)
-        left = _prepare(experiment, task, model)
-        if left is not None:
-            details = {"folder": str(experiment.model.start), "differing": ", ".join(left)}
-            listen(Event("new_head" if left else "head", details=details))
-        listen(Event("model", details={"parameters": model.num_parameters()}))
-        trainer = _trainer(experiment, task, model, splits)
-        data.account.cut["train"] = task.frame.take_cut()
-        _say(listen, data.account.cut_lines())
-        saver = open_saver(out, trainer, tokenizer, data=_hashes(experiment), claim=claim, strict=strict)
-        claim.trains = True
-        work = Work(listen)
-        best = Best(out, trainer, choice=choice, patience=experiment.patience)
-        _learn(experiment, best, task, splits, saver=saver, work=work)
-        return _finish(
-            experiment, best, task, splits, before=before, tokenizer=tokenizer, work=work, account=data.account
-        )
+    with begin(experiment, out, experiment.training, resume=resume, strict=strict, allow=allow, listen=listen) as run:
+        ready = run.group.in_turn(lambda: _prepare(experiment, run))
+        trainer = Trainer(ready.model, ready.task, ready.loader, ready.training, group=run.group)
+        work = Work(run.listen)
+        run.listen = work
+        run.train(trainer, ready.tokenizer, data=_hashes(experiment), evaluate=_evaluation(trainer, ready),
+                  choice=ready.choice)  # fmt: skip
+        return _finish(run, trainer, ready, work)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All that a fine-tuning run needs before its first step.
+
+    Attributes:
+        before: what the model said of the judged records before it was tuned, where it can say anything.
+        training: with its length in steps.
+    """
+
+    task: Task
+    tokenizer: Tokenizer
+    model: Transformer
+    splits: Splits
+    account: Account
+    before: list[Prediction]
+    loader: ExampleLoader
+    training: Training
+    choice: Choice
+
+
+def _prepare(experiment: FineTuning, run: Run) -> Ready:
+    """Read the examples, open or make the model, and put on it what the task needs."""
+    data = read_examples(experiment)
+    _tell(run.listen, data.account)
+    begun = started_from(named_by_files(experiment.task, data.account.columns), experiment.model.start)
+    wanted, weights = complete(begun, data.rows["train"])
+    data.account.notes += notes_on_labels(experiment.task, wanted)
+    torch.manual_seed(experiment.training.seed)
+    model, tokenizer = _start(experiment, [row for row, _ in data.rows["train"]], run.folder)
+    if isinstance(wanted, Generation):
+        wanted, model, added = settle_template(wanted, tokenizer, model)
+        if added:
+            run.tell("tokens_added", {"count": len(added), "tokens": " ".join(added)})
+    task = build_task(agree(wanted, model), tokenizer, model.config, class_weights=weights)
+    choice = choose_metric(task, experiment.metric, patience=experiment.patience)
+    tokenizer = suited(tokenizer, task)
+    splits = data.records(task)
+    data.account.notes += remarks(task, portability(model, task.head))
+    _tell(run.listen, data.account, splits)
+    before = _before(task, model, splits) if run.group.is_first else []
+    left = _equip(experiment, task, model)
+    if left is not None:
+        run.tell("new_head" if left else "head", {"folder": str(experiment.model.start), "differing": ", ".join(left)})
+    run.tell("model", {"parameters": model.num_parameters()})
+    loader, training = _load(experiment, task, splits)
+    data.account.cut["train"] = task.frame.take_cut()
+    _say(run.listen, data.account.cut_lines())
+    return Ready(task, tokenizer, model, splits, data.account, before, loader, training, choice)
 
 
 def _tell(listen: Listener, account: Account, splits: Splits | None = None) -> None:
@@ -176,64 +197,77 @@ def _hashes(experiment: FineTuning) -> dict[str, object]:
     return {name: ", ".join(map(file_digest, found)) for name, found in experiment.data.files.items()}
 
 
-def _learn(experiment: FineTuning, best: Best, task: Task, splits: Splits, *, saver: Saver, work: "Work") -> None:
-    """Train, keeping the best weights by the dev set."""
-    training, trainer = experiment.training, best.trainer
-    chosen = splits.dev[: training.evaluate_rows or None]
-    batches = _batches(task, chosen, training.batch_size)
-    with MetricLog(best.out, resume_after=trainer.step, tensorboard=training.tensorboard) as log:
+def _evaluation(trainer: Trainer, ready: Ready) -> Evaluate:
+    """Loss on records of the dev set, and the metric that chooses."""
+    training, choice = ready.training, ready.choice
+    chosen = ready.splits.dev[: training.evaluate_rows or None]
+    batches = _batches(ready.task, chosen, training.batch_size)
 
-        def evaluate(_: int) -> Evaluation | None:
-            return best.consider(_evaluate(best, task, chosen, batches)) if chosen else None
+    def measure(model: nn.Module) -> float:
+        assert isinstance(model, Transformer)
+        return ready.task.measure(chosen, ready.task.predict(model, chosen))[choice.name].score
 
-        train(trainer, saver, log=log, listen=work, evaluate=evaluate)
-        evaluate(training.evaluate_rows)
-    best.restore()
+    def evaluate(_: int) -> Evaluation | None:
+        if not chosen:
+            return None
+        with trainer.weights.computing():
+            found = evaluate_loss(trainer.model, ready.task, batches, group=trainer.group)
+            if choice.name == "loss":
+                return replace(found, metric=found.loss)
+            model = trainer.weights.whole_model()
+            return replace(found, metric=trainer.group.decide(lambda: measure(model)))
+
+    return evaluate
 
 
-def _finish(
-    experiment: FineTuning,
-    best: Best,
-    task: Task,
-    splits: Splits,
-    *,
-    before: Sequence[Prediction],
-    tokenizer: Tokenizer,
-    work: "Work",
-    account: Account,
-) -> FineTuneResult:
-    """Save the model, judge it on what it has not seen, and write down both."""
-    out, trainer = best.out, best.trainer
-    model = trainer.model.eval()
-    assert isinstance(model, Transformer)
+def _finish(run: Run, trainer: Trainer, ready: Ready, work: "Work") -> FineTuneResult:
+    """Save the model, judge it on what it has not seen, and write down both: the first process does, for all."""
+    flops = 6.0 * _multiplied(trainer.model, ready.task) * work.places
+    model = trainer.weights.whole_model().eval()
+    facts = {"steps": trainer.step, "seconds": trainer.seconds, "flops": flops}
+    run.group.in_turn(lambda: _publish(run, ready, model, facts) if run.group.is_first else None)
+    told = read_description(run.folder)
+    return FineTuneResult(run.folder, **told["result"], judgement=told["judgement"], account=told["account"])
+
+
+def _publish(run: Run, ready: Ready, model: nn.Module, facts: dict[str, Any]) -> None:
+    """Save the model, judge it, and describe the run."""
+    experiment, task, tokenizer, account = run.experiment, ready.task, ready.tokenizer, ready.account
+    assert isinstance(model, Transformer), "so it was made"
+    assert isinstance(experiment, FineTuning), "so it was begun"
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
-    count, apart = model.num_parameters(), learned(model)
+    facts |= {"num_parameters": model.num_parameters(), "trained_parameters": trained}
+    apart = learned(model)
     if experiment.lora is not None:
         merge_adapters(model)
-    _calibrate(task, model, splits.dev)
+    _calibrate(task, model, ready.splits.dev)
     if isinstance(task, RegressionTask) and model.task_class is not None:
         task.fold(model)
-    publish_model(model, tokenizer, out, also=lambda folder: save_task(task, folder))
-    save_modules(task, out, model.config.d_model)
-    write_adapter(out, experiment, model, apart)
-    work.listen(Event("evaluate"))
-    judged = splits.judged
-    untuned = {"untuned": list(before)} if before else {}
+    run.publish(model, tokenizer, also=lambda folder: save_task(task, folder))
+    save_modules(task, run.folder, model.config.d_model)
+    write_adapter(run.folder, experiment, model, apart)
+    run.listen(Event("evaluate"))
+    judgement = _judge(run, ready, model)
+    because = portability(model, task.head)
+    hashes = _hashes(experiment)
+    data = {name: {"file": ", ".join(found), "sha256": hashes[name]} for name, found in experiment.data.files.items()}
+    run.describe({"experiment": to_json(experiment), "data": data, "account": account.to_json(), "result": facts,
+                  "judgement": judgement, "portable": not because, "because": list(because)})  # fmt: skip
+    write_task_report(run.folder)
+
+
+def _judge(run: Run, ready: Ready, model: Transformer) -> dict[str, Any]:
+    """What the model says of the records that it is judged on, beside the baselines."""
+    task, splits, account = ready.task, ready.splits, ready.account
+    judged, split = splits.judged, "test" if splits.test else "dev"
     task.frame.take_cut()
     said = task.predict(model, judged)
-    split = "test" if splits.test else "dev"
     account.cut[split] = task.frame.take_cut()
-    _say(work.listen, account.cut_lines(split))
-    found = judge(task, judged, said, train=splits.train, others=untuned)
-    found["samples"] = _samples(task, model, judged, said)
-    found["split"] = split
-    found["unknown_tokens"] = _unknown_share(tokenizer, judged)
-    flops = 6.0 * _multiplied(model, task) * work.places
-    result = FineTuneResult(out, trainer.step, trainer.seconds, count, trained, flops, found, account.to_json())
-    _describe(out, experiment, result, portability(model, task.head))
-    write_task_report(out)
-    work.listen(Event("save", details={"folder": str(out)}))
-    return result
+    _say(run.listen, account.cut_lines(split))
+    others = {"untuned": ready.before} if ready.before else {}
+    found = judge(task, judged, said, train=splits.train, others=others)
+    samples, unknown = _samples(task, model, judged, said), _unknown_share(ready.tokenizer, judged)
+    return {**found, "samples": samples, "split": split, "unknown_tokens": unknown}
 
 
 def _samples(
@@ -248,7 +282,7 @@ def _samples(
     return [{"input": record.inputs[0], "gold": record.gold, "answer": one.answer} for record, one in few]
 
 
-def _multiplied(model: Transformer, task: Task) -> int:
+def _multiplied(model: nn.Module, task: Task) -> int:
     """How many weights a place is multiplied with: the blocks, the head, and the vocabulary where the task writes."""
     writes = isinstance(task.config, Generation | Translation)
     products = ((name, part) for name, part in model.named_modules() if isinstance(part, torch.nn.Linear))
@@ -284,15 +318,6 @@ def _unknown_share(tokenizer: Tokenizer, records: Sequence[Record]) -> float:
     return tokenizer.unknown_share(" ".join(record.inputs) for record in records[:500])
 
 
-def _describe(out: Path, experiment: FineTuning, result: FineTuneResult, because: Sequence[str]) -> None:
-    hashes = _hashes(experiment)
-    data = {name: {"file": ", ".join(found), "sha256": hashes[name]} for name, found in experiment.data.files.items()}
-    facts = {"steps": result.steps, "seconds": result.seconds, "num_parameters": result.num_parameters,
-             "trained_parameters": result.trained_parameters, "flops": result.flops}  # fmt: skip
-    write_facts(out, {"experiment": to_json(experiment), "data": data, "account": result.account, "result": facts,
-                      "judgement": result.judgement, "portable": not because, "because": list(because)})  # fmt: skip
-
-
 def split_records(experiment: FineTuning, task: Task) -> list[Record]:
     """The records that a run of this experiment is judged on."""
     return read_examples(experiment).records(task).judged
@@ -310,8 +335,7 @@ def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Tran
         tokenizer = Tokenizer.from_pretrained(out / "tokenizer")
     else:
         texts = (text for row in rows for value in row.values.values() for text in _texts_in(value))
-        tokenizer = learn_tokenizer(texts, tokens, choice)
-        tokenizer.save_pretrained(out / "tokenizer")
+        tokenizer = save_whole(learn_tokenizer(texts, tokens, choice), out / "tokenizer")
     preset, dials, shape = choose_model(choice, tokenizer.vocab_size, pad=tokenizer.special.pad)
     return Transformer(shape, preset=preset, dials=dials), tokenizer
 
@@ -330,7 +354,7 @@ def _before(task: Task, model: Transformer, splits: Splits) -> list[Prediction]:
     return task.predict(model, splits.judged) if isinstance(task.config, Generation) else []
 
 
-def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str, ...] | None:
+def _equip(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str, ...] | None:
     """Put on the adapters, freeze what stays, and add what the task needs; what `put_on` says of a head tuned before."""
     if experiment.lora is not None:
         lora = experiment.lora
@@ -350,12 +374,12 @@ def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> tuple[st
     return left
 
 
-def _trainer(experiment: FineTuning, task: Task, model: Transformer, splits: Splits) -> Trainer:
+def _load(experiment: FineTuning, task: Task, splits: Splits) -> tuple[ExampleLoader, Training]:
+    """The examples in batches, and the training with its length."""
     task.frame.take_cut()
     examples = task.examples(splits.train)
     training = _length(experiment, len(examples))
-    loader = ExampleLoader(examples, batch_size=training.batch_size, pad=task.frame.pad, seed=training.seed)
-    return Trainer(model, task, loader, training)
+    return ExampleLoader(examples, batch_size=training.batch_size, pad=task.frame.pad, seed=training.seed), training
 
 
 def _length(experiment: FineTuning, count: int) -> Training:
@@ -374,15 +398,3 @@ def _batches(task: Task, records: Sequence[Record], size: int) -> list[Batch]:
     examples = task.examples(records)
     parts = [examples[start : start + size] for start in range(0, len(examples), size)]
     return [pack([one for example in part for one in example], task.frame.pad)[0] for part in parts]
-
-
-def _evaluate(best: Best, task: Task, chosen: Sequence[Record], batches: Sequence[Batch]) -> Evaluation:
-    """Loss on records of the dev set, and the metric that chooses."""
-    model = best.trainer.model
-    assert isinstance(model, Transformer)
-    with best.trainer.weights.computing():
-        found = evaluate_loss(model, task, batches)
-        if best.choice.name == "loss":
-            return replace(found, metric=found.loss)
-        measured = task.measure(chosen, task.predict(model, chosen))
-    return replace(found, metric=measured[best.choice.name].score)

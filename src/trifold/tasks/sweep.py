@@ -7,7 +7,7 @@ from typing import Any
 
 from trifold.config import override
 from trifold.errors import DataError, MissingExtraError, TrifoldError
-from trifold.tasks.best import lower_is_better
+from trifold.tasks.choice import lower_is_better
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.finetune import finetune
 from trifold.training.loop import Event, Listener

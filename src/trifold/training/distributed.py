@@ -293,6 +293,10 @@ class Together(Alone):
         """The largest of the processes' values."""
         return int(max(one[0] for one in self._gather([value], "training.doing_rest")))
 
+    def decide(self, work: Callable[[], float]) -> float:
+        """The value of a piece of work that the first process does for all, however long it takes."""
+        return self.settle(self.in_turn(lambda: work() if self.is_first else 0.0))
+
     def in_turn(self, work: Callable[[], T]) -> T:
         """Do a piece of work: the first process before the others, which find what it made."""
         self._turns += 1

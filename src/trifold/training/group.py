@@ -82,6 +82,10 @@ class Alone:
         """The largest of the processes' values."""
         return value
 
+    def decide(self, work: Callable[[], float]) -> float:
+        """The value of a piece of work that the first process does for all."""
+        return work()
+
     def in_turn(self, work: Callable[[], T]) -> T:
         """Do a piece of work: the first process before the others, which find what it made."""
         return work()

@@ -20,11 +20,12 @@ from trifold.training.save import Saver
 from trifold.training.step import Step
 from trifold.training.trainer import Trainer
 
-__all__ = ["Event", "Listener", "measures", "train"]
+__all__ = ["Evaluate", "Event", "Listener", "measures", "train"]
 
 ROLLBACKS = 3
 Listener = Callable[["Event"], None]
 Evaluate = Callable[[int], Evaluation | None]
+"""The loss on held-out data over at most so many rows (0 for all); None where nothing is held out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,10 @@ class Weights:
         """What `part` gave, or has become since, as a plain tensor."""
         return held
 
+    def whole_model(self) -> nn.Module:
+        """The model with all of its weights in this process: with the exact ones, but in `computing`."""
+        return self.model
+
     def exact_copy(self) -> nn.Module:
         """A copy of the model with its exact weights as they are now, in the machine's own memory."""
         with self.exact_model():

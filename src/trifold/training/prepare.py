@@ -23,7 +23,7 @@ from trifold.text import Tokenizer, train_tokenizer
 from trifold.training.cooccurrence import embed_by_cooccurrence
 from trifold.training.experiment import DataChoice, Experiment, ModelChoice, TokenizerChoice
 
-__all__ = ["Corpora", "Prepared", "Tell", "choose_model", "learn_tokenizer", "note_padding", "prepare"]
+__all__ = ["Corpora", "Prepared", "Tell", "choose_model", "learn_tokenizer", "note_padding", "prepare", "save_whole"]
 
 Tell = Callable[[str, Mapping[str, float | int | str]], None]
 
@@ -152,10 +152,14 @@ def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
         return Tokenizer.from_pretrained(made)
     tell("tokenizer", {"kind": str(choice.kind), "vocab_size": choice.vocab_size})
     texts = (text for example in _examples(experiment.data, experiment.data.paths) for text in example)
-    tokenizer = learn_tokenizer(texts, choice, experiment.model)
-    working = made.with_name(f".{made.name}.{os.getpid()}.tmp")
+    return save_whole(learn_tokenizer(texts, choice, experiment.model), made)
+
+
+def save_whole(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
+    """Save a run's tokenizer whole or not at all, should the process die; give it back."""
+    working = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     tokenizer.save_pretrained(working)
-    working.rename(made)  # whole or not there, should the process die
+    working.rename(folder)
     return tokenizer
 
 

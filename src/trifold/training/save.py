@@ -8,6 +8,7 @@ Where each of several processes holds a share of the moments, it writes its rows
 whoever reads them, alone or one of any number, puts the rows together tensor by tensor.
 """
 
+import functools
 import json
 import os
 import platform
@@ -34,6 +35,7 @@ from trifold.checkpoint import (
     recover,
     require_room,
     retain,
+    verify,
 )
 from trifold.checkpoint.hugging_face import read_extra
 from trifold.checkpoint.store import storage_error
@@ -215,6 +217,28 @@ class Saver:
         self.trainer.go_to(ahead)
         return True
 
+    def write_weights(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Write the exact weights as they are now as a model folder of their own; all processes call it.
+
+        Raises:
+            StorageError: the disk is full or fails; what stood there is untouched.
+        """
+        group = self.trainer.group
+        with group.meeting("training.doing_saving"):
+            model = self.trainer.weights.whole_model()
+        if group.is_first:
+            assert isinstance(model, Transformer)
+            publish(folder, functools.partial(model.save_pretrained, tokenizer=self.tokenizer), {**self.facts, **facts})
+
+    def read_weights(self, folder: Path) -> None:
+        """Put the weights of a folder that `write_weights` wrote in the place of the trainer's.
+
+        Raises:
+            ModelFileError: it is damaged.
+        """
+        verify(folder)
+        _read_weights(folder, self.trainer.weights)
+
     def check(self) -> None:
         """Tell of a save that failed in the background.
 
@@ -275,12 +299,8 @@ def load_checkpoint(
         return None
     manifest = read_manifest(folder)  # its files were compared with it just now
     _require_same(folder, manifest, {"environment": environment(trainer), "data": dict(data or {})}, allowed)
-    saved = dict(Transformer.from_pretrained(folder, dtype=_exact(trainer)).named_parameters()) | read_extra(folder)
+    _read_weights(folder, trainer.weights)
     try:
-        with torch.no_grad():
-            for name, value in trainer.weights.exact.items():
-                value.copy_(trainer.weights.part(saved[name]))
-        trainer.weights.refresh()
         numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
         trainer.load_state(_read_moments(folder, trainer.weights), numbers)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -329,8 +349,17 @@ def _require_same(
         raise ConfigError("training.other_circumstances", path=folder, changes=changes, options=options)
 
 
-def _exact(trainer: Trainer) -> torch.dtype:
-    return next(iter(trainer.weights.exact.values())).dtype
+def _read_weights(folder: Path, weights: Weights) -> None:
+    """Put the weights of a model folder in the place of the exact ones."""
+    exact = next(iter(weights.exact.values())).dtype
+    saved = dict(Transformer.from_pretrained(folder, dtype=exact).named_parameters()) | read_extra(folder)
+    try:
+        with torch.no_grad():
+            for name, value in weights.exact.items():
+                value.copy_(weights.part(saved[name]))
+    except (KeyError, RuntimeError) as error:
+        raise ModelFileError("checkpoint.bad_file", path=folder, problem=str(error)[:200]) from None
+    weights.refresh()
 
 
 def publish_model(

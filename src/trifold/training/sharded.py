@@ -59,6 +59,10 @@ class Sharded(Weights):
 
         return held.to_local() if isinstance(held, DTensor) else held
 
+    def whole_model(self) -> nn.Module:
+        """As `exact_copy`: nobody has all weights but in a copy, which the first process gets."""
+        return self.exact_copy()
+
     @torch.no_grad()
     def exact_copy(self) -> nn.Module:
         """A copy of the model with its exact weights as they are now, in the first process; elsewhere without numbers."""

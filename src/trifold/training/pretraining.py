@@ -1,0 +1,104 @@
+"""Pre-training: from raw text to a trained model in a folder."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trifold.config import to_json
+from trifold.presets.pretrained import Transformer
+from trifold.training.experiment import Experiment
+from trifold.training.held_out import Evaluation, evaluate_loss
+from trifold.training.loop import Evaluate, Listener
+from trifold.training.prepare import Corpora, Prepared, prepare
+from trifold.training.run import Run, begin
+from trifold.training.trainer import Trainer
+
+__all__ = ["Result", "pretrain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came out of a run: its folder, its length and the loss on held-out text (None where none was held out).
+
+    `unknown_tokens` is the part of the text's tokens that the tokenizer does not know, `account` says what was read
+    to make the stores and what was left out.
+    """
+
+    folder: Path
+    steps: int
+    tokens: int
+    seconds: float
+    num_parameters: int
+    valid: Evaluation | None
+    unknown_tokens: float
+    account: dict[str, Any]
+
+
+def pretrain(
+    experiment: Experiment,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    strict: bool = False,
+    allow: Sequence[str] = (),
+    listen: Listener = lambda _: None,
+) -> Result:
+    """Run an experiment.
+
+    Args:
+        experiment: what to do.
+        out: the run's folder; must not exist, unless `resume`.
+        resume: go on from the newest whole checkpoint in `out`, exactly as if there had been no break.
+        strict: refuse a damaged newest checkpoint instead of falling back to the one before.
+        allow: what may have changed since the run began, by name (`training.optimizer.lr`, `threads`); written down.
+        listen: is told every stage, step and evaluation.
+
+    Raises:
+        ConfigError: the folder exists, or `resume` with an experiment that is not the one that was begun.
+        UsageError: another process trains in the folder.
+        DataError: the text is empty or damaged.
+        CapacityError: the model does not fit in memory.
+        PreemptedError: a signal stopped the run, which is saved.
+        DistributedError: one of several processes failed, fell silent or was started with other settings.
+    """
+    with begin(experiment, out, experiment.training, resume=resume, strict=strict, allow=allow, listen=listen) as run:
+        prepared = run.group.in_turn(lambda: prepare(experiment, run.folder, run.tell))
+        trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training, group=run.group)
+        hashes, evaluate = prepared.corpora.hashes(), _evaluation(trainer, prepared)
+        valid = run.train(trainer, prepared.tokenizer, data=hashes, evaluate=evaluate)
+        return _finish(run, trainer, prepared, valid)
+
+
+def _evaluation(trainer: Trainer, prepared: Prepared) -> Evaluate:
+    """The loss on the text that is held out."""
+
+    def evaluate(max_rows: int) -> Evaluation | None:
+        if prepared.valid is None:
+            return None
+        batches = prepared.valid.epoch()
+        with trainer.weights.computing():
+            return evaluate_loss(trainer.model, prepared.objective, batches, max_rows=max_rows, group=trainer.group)
+
+    return evaluate
+
+
+def _finish(run: Run, trainer: Trainer, prepared: Prepared, valid: Evaluation | None) -> Result:
+    """Save the model, and write down what came out."""
+    corpora = prepared.corpora
+    count, account = prepared.model.num_parameters(), corpora.report.to_json()
+    result = Result(
+        run.folder, trainer.step, int(trainer.tokens), trainer.seconds, count, valid, corpora.unknown_share, account
+    )
+    with trainer.weights.exact_model() as model:
+        if run.group.is_first:
+            assert isinstance(model, Transformer)
+            run.publish(model, prepared.tokenizer)
+            run.describe(_facts(run, corpora, result))
+    return result
+
+
+def _facts(run: Run, corpora: Corpora, result: Result) -> dict[str, Any]:
+    found = {key: value for key, value in asdict(result).items() if key not in ("folder", "valid")}
+    valid = None if result.valid is None else asdict(result.valid)
+    return {"experiment": to_json(run.experiment), "data": corpora.facts(), "result": {**found, "valid": valid}}
