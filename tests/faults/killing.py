@@ -16,7 +16,7 @@ from trifold.checkpoint import checkpoints
 from trifold.doctor.resume import state as checkpoint_state
 from trifold.objective.config import Causal, Denoising, Masked
 from trifold.tasks import finetune
-from trifold.tasks.config import Classification
+from trifold.tasks.config import Classification, Translation
 from trifold.tasks.experiment import FineTuning, LabelledData, LowRank
 from trifold.training import AdamW, DataChoice, Experiment, ModelChoice, Muon, TokenizerChoice, Training, pretrain
 
@@ -29,6 +29,7 @@ KINDS = {
     "bert": AdamW(lr=1e-2),
     "t5": Muon(adamw=AdamW(lr=1e-2)),
     "lora": AdamW(lr=1e-2),
+    "translation": AdamW(lr=1e-2),
 }
 DIALS = {"num_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 24, "dropout": 0.1}
 
@@ -37,6 +38,8 @@ def prepare(kind: str, folder: Path):
     """A function that starts or goes on with a run in a folder."""
     if kind == "lora":
         return _finetune(folder)
+    if kind == "translation":
+        return _translate(folder)
     text = folder / "text.txt"
     text.write_text(TEXT * 60, encoding="utf-8")
     experiment = Experiment(
@@ -57,6 +60,17 @@ def _finetune(folder: Path):
     experiment = FineTuning(
         model=ModelChoice(start=str(pretrain_out)), task=Classification(), lora=LowRank(rank=2), epochs=None,
         data=LabelledData(train=str(folder / "rows.jsonl")), training=TRAINING,
+    )  # fmt: skip
+    return lambda out, resume: finetune(experiment, out, resume=resume)
+
+
+def _translate(folder: Path):
+    rows = [{"source": TEXT[number % 9 :][:12], "target": TEXT[number % 7 :][:9]} for number in range(80)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    experiment = FineTuning(
+        model=ModelChoice(preset="vaswani", dials=DIALS), task=Translation(max_tokens=4, beams=1), epochs=None,
+        tokenizer=TokenizerChoice(kind="character", vocab_size=128), metric="chrf",
+        data=LabelledData(train=str(folder / "rows.jsonl")), training=replace(TRAINING, evaluate_rows=4),
     )  # fmt: skip
     return lambda out, resume: finetune(experiment, out, resume=resume)
 

@@ -25,6 +25,15 @@ def test_any_number_of_processes_gives_the_same_losses_and_in_a_fixed_order_the_
     assert all(state == found["states"]["1"] for state in found["states"].values())
 
 
+def test_fine_tuning_is_the_same_run_by_any_number_of_processes_killed_or_in_shares(tmp_path):
+    found = play("tuned", tmp_path)
+    assert found["killed"] == [7, -9]
+    first, *others = found["states"]
+    assert all(other == first for other in others)
+    assert found["judgements"][0] == found["judgements"][1]
+    assert found["losses"]["2"] == pytest.approx(found["losses"]["1"], rel=1e-5)
+
+
 def test_c1_a_killed_process_is_named_and_the_run_goes_on_with_the_same_bits(tmp_path):
     found = play("killed", tmp_path)
     assert found["codes"] == [[7, -9], [-9, 7], [0, 0]]

@@ -37,6 +37,11 @@ SETTINGS = (
     "--training.log_every", "1", "--training.checkpoint_every", "2", "--training.timeout", "20", "--steps", "8",
 )  # fmt: skip
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of unshare(2)
+TUNED = (
+    "finetune", "sentiment", "--model", "gpt2", "--size", "tiny", "--dials", "num_layers=1", "d_model=16", "num_heads=2",
+    "--vocab-size", "300", "--steps", "8", "--batch-size", "4", "training.accumulation=2", "training.dtype=float32",
+    "training.evaluate_every=2", "training.checkpoint_every=2", "training.log_every=1", "training.timeout=20",
+)  # fmt: skip
 WORDS = "the cat sat on a mat and the dog ran off to see the sun".split()
 
 
@@ -52,6 +57,7 @@ class Run:
         before: Callable[[int], None] = lambda _: None,
         own: Callable[[int], Sequence[str]] = lambda _: (),
         address: str = "127.0.0.1",
+        command: Sequence[str] = (),
     ) -> None:
         self.folder, self.out = folder, folder / out
         listening = socket.create_server((address, 0))
@@ -68,8 +74,8 @@ class Run:
                 mine = {"RANK": rank, "LOCAL_RANK": rank, "TORCHELASTIC_USE_AGENT_STORE": "True", **known}
                 os.environ.update({name: str(value) for name, value in mine.items()})
             before(rank)
-            os._exit(trifold(["pretrain", "--data", str(folder / "text.txt"), "--out", str(self.out), *SETTINGS, *words,
-                              *own(rank)]))  # fmt: skip
+            asked = command or ("pretrain", "--data", str(folder / "text.txt"), *SETTINGS)
+            os._exit(trifold([*asked, "--out", str(self.out), *words, *own(rank)]))
 
         self.children = [Child(lambda rank=rank: work(rank)) for rank in range(size)]
         self.store = dist.TCPStore(address, port, is_master=True, wait_for_workers=False,
@@ -153,6 +159,33 @@ def resume(folder: Path, stops: Sequence[tuple[int, int]] = ((2, 2), (1, 4), (4,
             run.children[-1].kill(signal.SIGTERM)
         found["codes"].append(run.codes())
     return {**found, "state": state(run.out)}
+
+
+def tuned(folder: Path) -> dict:
+    """Fine-tuning by one process and by two, killed and gone on with by the other number, and in shares."""
+    chance = random.Random(0)
+    rows = [(" ".join(chance.choices(WORDS, k=6)) + (" good" if n % 2 else " bad"), n % 2) for n in range(96)]
+    data = folder / "rows.jsonl"
+    data.write_text("\n".join(json.dumps({"text": text, "label": label}) for text, label in rows), encoding="utf-8")
+    asked = (*TUNED, "--train", str(data))
+    found: dict = {"states": [], "judgements": [], "losses": {}}
+    for size in (1, 2):
+        run = Run(folder, size, "--deterministic", out=f"exact-{size}", command=asked)
+        assert run.codes() == [0] * size, run.said()
+        found["states"].append(state(run.out))
+        found["judgements"].append(json.loads((run.out / "trifold.json").read_text())["judgement"])
+    run = Run(folder, 2, "--deterministic", command=asked, before=slowly())
+    run.reach(3)
+    run.children[1].kill()
+    found["killed"] = run.codes()
+    run = Run(folder, 1, "--resume", command=("finetune",))  # as it was begun, with its fixed order
+    assert run.codes() == [0], run.said()
+    found["states"].append(state(run.out))
+    for size, words in ((1, ()), (2, ("training.parallel=fsdp",))):
+        run = Run(folder, size, *words, out=f"plain-{size}", command=asked)
+        assert run.codes() == [0] * size, run.said()
+        found["losses"][size] = losses(run.out)
+    return found
 
 
 def resume_alone(folder: Path) -> dict:
@@ -419,6 +452,7 @@ def started_again(folder: Path) -> dict:
 
 
 SCENARIOS = (
+    tuned,
     started_again,
     cut,
     same,

@@ -8,6 +8,7 @@ from trifold.cli.console import Console, Progress, duration, warn_unknown
 from trifold.cli.experiment import PRESETS, RESUME_OPTIONS, SIZES, dials_of, experiment_in, place_options
 from trifold.cli.option import READING, Command, Option, Request
 from trifold.cli.pretrain import show_step
+from trifold.cli.together import TOGETHER, deterministic, goes_on, train_together
 from trifold.errors import UsageError
 from trifold.locale import message
 
@@ -56,10 +57,14 @@ def run(request: Request) -> dict[str, Any]:
     from trifold.tasks import finetune
 
     values, console = request.values, request.console
-    experiment, out = build(request), Path(values.out)
+    resume = goes_on(request)
+    experiment, out = deterministic(build(request, resume=resume), request), Path(values.out)
+    if values.seeds > 1 and (values.processes > 1 or resume):
+        raise UsageError("cli.seeds_alone", given=values.seeds)
+    train_together("finetune", request, experiment.training)
     if values.seeds == 1:
         with Progress(console, out.name, every=5.0) as progress:
-            result = finetune(experiment, out, resume=values.resume, strict=values.strict,
+            result = finetune(experiment, out, resume=resume, strict=values.strict,
                               allow=values.allow_change or (), listen=lambda event: show(event, progress))  # fmt: skip
         console.say(message("cli.finetuned", time=duration(result.seconds), steps=result.steps, path=out))
         say_judgement(result.judgement, console)
@@ -90,18 +95,21 @@ def _run_seeds(request: Request, experiment: Any, out: Path) -> dict[str, Any]:
     return {"folder": str(out), "seeds": summary, "account": account, "runs": found}
 
 
-def build(request: Request) -> Any:
-    """The experiment of the options; where a file gives one, options beside it replace its values.
+def build(request: Request, *, resume: bool = False) -> Any:
+    """The experiment of the options; where a file gives one, or the run that goes on, options beside it replace its values.
 
     Raises:
         ConfigError, UsageError: something is missing or out of range.
     """
     from trifold.config import from_json, override, to_json
     from trifold.tasks.experiment import TRAINING, FineTuning
+    from trifold.training import read_experiment
 
     values = request.values
     if values.experiment is not None:
         data = to_json(experiment_in(Path(values.experiment), FineTuning))
+    elif resume and values.train is None:
+        data = to_json(read_experiment(values.out, FineTuning))
     else:
         missing = [name for name in ("task", "model", "train") if getattr(values, name) is None]
         if missing:
@@ -225,6 +233,7 @@ COMMAND = Command(
         Option(name="minutes", kind="number", above=0),
         Option(name="seeds", kind="integer", low=1, high=100, default=1),
         *RESUME_OPTIONS,
+        *TOGETHER,
         Option(name="text-field", group="data"),
         Option(name="label-field", group="data"),
         Option(name="label-names", many=True, group="data"),

@@ -1,15 +1,13 @@
 """`trifold pretrain`: a model from raw text."""
 
-import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, Progress, duration, unknown_note
 from trifold.cli.experiment import EXPERIMENT_OPTIONS, RESUME_OPTIONS, SECTIONS, build_experiment
 from trifold.cli.option import Command, Option, Request
-from trifold.errors import UsageError
+from trifold.cli.together import TOGETHER, deterministic, goes_on, train_together
 from trifold.locale import message
 
 if TYPE_CHECKING:
@@ -21,12 +19,9 @@ __all__ = ["COMMAND", "run_experiment", "show_step"]
 def run(request: Request) -> dict[str, Any]:
     """Train as asked, or go on with a run."""
     values, out = request.values, Path(request.values.out)
-    resume = values.resume or _was_restarted(out)
+    resume = goes_on(request)
     experiment = _experiment(request, out, resume=resume)
-    if values.processes > 1 and "RANK" not in os.environ:
-        _run_together(experiment, request)
-    if values.processes not in (1, int(os.environ.get("WORLD_SIZE", "1"))):
-        raise UsageError("cli.other_processes", given=values.processes, there=os.environ.get("WORLD_SIZE", "1"))
+    train_together("pretrain", request, experiment.training)
     result = run_experiment(experiment, out, request.console, resume=resume, strict=values.strict,
                             allow=values.allow_change or ())  # fmt: skip
     return describe(result)
@@ -36,26 +31,8 @@ def _experiment(request: Request, out: Path, *, resume: bool) -> "Experiment":
     """What is asked for, or what the run that goes on was begun with."""
     from trifold.training import read_experiment
 
-    goes_on = resume and not request.values.data and request.values.experiment is None
-    given = build_experiment(request, read_experiment(out) if goes_on else None)
-    training = replace(given.training, deterministic=True) if request.values.deterministic else given.training
-    return replace(given, training=training)
-
-
-def _was_restarted(out: Path) -> bool:
-    """Whether torchrun started this process again, after a first time that had begun the run."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0 and (out / "trifold.json").exists()
-
-
-def _run_together(experiment: "Experiment", request: Request) -> NoReturn:
-    """Start the processes that train, and end as they do."""
-    from trifold.cli.launch import launch
-    from trifold.training.distributed import require_split
-
-    require_split(experiment.training, request.values.processes)
-    raise SystemExit(
-        launch(["pretrain", *request.words], request.values.processes)
-    )  # they have said all there is to say
+    as_begun = resume and not request.values.data and request.values.experiment is None
+    return deterministic(build_experiment(request, read_experiment(out) if as_begun else None), request)
 
 
 def describe(result: "Result") -> dict[str, Any]:
@@ -123,8 +100,7 @@ COMMAND = Command(
         *EXPERIMENT_OPTIONS,
         Option(name="out", kind="folder", required=True),
         *RESUME_OPTIONS,
-        Option(name="processes", kind="integer", low=1, default=1, group="training"),
-        Option(name="deterministic", kind="flag", default=False, group="training"),
+        *TOGETHER,
     ),
     run=run,
     sections=SECTIONS,

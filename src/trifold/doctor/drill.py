@@ -21,7 +21,7 @@ def rehearse(name: str, run: Path, place: Path) -> Finding:
 
     Args:
         name: `kill-resume`, `disk-full` or `bit-flip`.
-        run: a run of `trifold pretrain` with at least one checkpoint; only read.
+        run: a run of `trifold pretrain` or `trifold finetune` with at least one checkpoint; only read.
         place: an empty folder for the copy.
 
     Raises:
@@ -43,9 +43,9 @@ def _copy(run: Path, place: Path) -> Path:
 def _more(run: Path) -> list[str]:
     """The words that go on with a run for a few steps."""
     step = place_of(checkpoints(run / "checkpoints")[-1])[0]
-    lengths = {"tokens": "null", "minutes": "null", "steps": step + MORE_STEPS, "checkpoint_every": 1}
     here = ("threads", "torch", "device", "dtype")  # both copies go on under the circumstances of now
-    return ["--resume", "--allow-change", *here, *(f"training.{name}={value}" for name, value in lengths.items())]
+    length = ("--steps", str(step + MORE_STEPS), "training.checkpoint_every=1")
+    return ["--resume", "--allow-change", *here, *length]
 
 
 def kill_resume(run: Path, place: Path) -> Finding:

@@ -15,6 +15,7 @@ from trifold.doctor.finding import Finding, not_for
 from trifold.doctor.subject import Subject
 from trifold.locale import message
 from trifold.training import Experiment, ModelChoice
+from trifold.training.description import read_description
 
 __all__ = ["command", "kill_after_first", "resume", "state"]
 
@@ -57,9 +58,10 @@ def _experiment(subject: Subject) -> tuple[Experiment | None, bool]:
 
 
 def command(out: Path, *more: str) -> list[str]:
-    """The command line of a run whose experiment lies beside its folder."""
+    """The command line of a run that goes on, or begins with the experiment beside its folder."""
+    tunes = (out / "trifold.json").is_file() and "task" in read_description(out)["experiment"]
     words = more or ("--config", str(out.with_suffix(".json")))
-    return [sys.executable, "-m", "trifold", "pretrain", "--out", str(out), *words]
+    return [sys.executable, "-m", "trifold", "finetune" if tunes else "pretrain", "--out", str(out), *words]
 
 
 def run(out: Path, *more: str) -> str | None:
