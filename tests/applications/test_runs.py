@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from safetensors.torch import load_file
 
 from tests.bounds import LAYERS, assert_same_sums
 from trifold.cli.main import main
-from trifold.training import pretrain, read_experiment
+from trifold.errors import ConfigError, TrifoldError
+from trifold.training import Experiment, ModelChoice, Training, pretrain, read_experiment
 from trifold.training.log import read_metrics
 
 WORDS = "the cat sat on a mat and the dog ran to it 猫 坐 在 垫子 上 。 狗 跑 了 过来 。".split()
@@ -234,3 +236,61 @@ def test_a_roberta_of_our_own_tokenizer_gives_its_numbers_in_transformers_too(tm
         made = ours.head(ours(Batch(source=tokens, source_layout=Layout.whole(1, tokens.shape[1]))))
         wanted = theirs(input_ids=tokens).logits
     assert_same_sums(made, wanted, terms=LAYERS * ours.config.d_model)
+
+
+DIALS = {"num_layers": 1, "d_model": 16, "num_heads": 2}
+TEXTS = [f"the cat number {number} sat on the mat" for number in range(60)]
+
+
+def test_texts_of_a_program_are_kept_in_the_run_which_goes_on_with_the_same_ones(tmp_path):
+    training = Training(steps=2, length=16, batch_size=2)
+    start = Experiment(model=ModelChoice(preset="gpt2", dials=DIALS), training=training)
+    result = pretrain(start, tmp_path / "run", texts=(text for text in TEXTS))
+    kept = (tmp_path / "run" / "given" / "texts.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["text"] for line in kept] == TEXTS and result.account["documents"] == 60
+    longer = replace(training, steps=3)
+    assert pretrain(start, tmp_path / "run", texts=TEXTS, training=longer, resume=True).steps == 3
+    with pytest.raises(ConfigError, match="other rows"):
+        pretrain(start, tmp_path / "run", texts=TEXTS[:-1], training=longer, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ("one text", "a list of texts"),
+        (iter(("a", 3)), "number 2: int"),
+        ([], "no text"),
+        (None, "at least one path, or texts"),
+    ],
+)
+def test_texts_that_are_none_are_refused_and_leave_no_folder(tmp_path, texts, said):
+    with pytest.raises(TrifoldError, match=said):
+        pretrain("gpt2", tmp_path / "run", texts=texts, training=Training(steps=1))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_family_alone_is_trained_as_it_was_published_and_needs_a_length(tmp_path):
+    with pytest.raises(ConfigError, match=r"Training\(minutes=5\)"):
+        pretrain("bert", tmp_path / "run", texts=TEXTS)
+    pretrain("bert", tmp_path / "run", texts=TEXTS, training=Training(steps=1, length=16, batch_size=2))
+    assert read_experiment(tmp_path / "run").objective.kind == "masked"
+
+
+def test_a_listener_that_fails_before_training_leaves_no_folder_and_one_that_fails_later_leaves_the_run(tmp_path):
+    start = Experiment(
+        model=ModelChoice(preset="gpt2", dials=DIALS), training=Training(steps=3, length=16, batch_size=2)
+    )
+
+    def fail_at(stage):
+        def listen(event):
+            if event.stage == stage:
+                raise ZeroDivisionError
+
+        return listen
+
+    with pytest.raises(ZeroDivisionError):
+        pretrain(start, tmp_path / "run", texts=TEXTS, listen=fail_at("model"))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ZeroDivisionError):
+        pretrain(start, tmp_path / "run", texts=TEXTS, listen=fail_at("train"))
+    assert pretrain(start, tmp_path / "run", texts=TEXTS, resume=True).steps == 3

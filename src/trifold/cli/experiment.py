@@ -90,13 +90,16 @@ def build_experiment(request: Request, before: Any = None) -> Any:
     """
     from trifold.config import from_json, override, to_json
     from trifold.training import Experiment
+    from trifold.training.prepare import usual_objective
 
     path = request.values.experiment
     begun = experiment_in(Path(path), Experiment) if path is not None else before
     given = {} if begun is None else to_json(begun)
     found = from_json(Experiment, _with_options(request, given), where="experiment")
     changed = override(found, request.overrides, where="experiment")
-    return replace(changed, objective=_fitting(request, changed)) if begun is None and _is_open(request) else changed
+    if begun is not None or not _is_open(request):
+        return changed
+    return replace(changed, objective=usual_objective(changed.model, paired=changed.data.source_field is not None))
 
 
 def experiment_in(path: Path, kind: type) -> Any:
@@ -193,24 +196,6 @@ def _is_open(request: Request) -> bool:
     """Whether nobody has said which objective to train."""
     told = request.values.objective is not None or "objective" in request.sections
     return not told and not any(name.startswith("objective.") for name in request.overrides)
-
-
-def _fitting(request: Request, experiment: Any) -> Any:
-    """The objective that the family was published with; without pairs, an encoder-decoder denoises."""
-    from trifold.objective import config
-    from trifold.presets import PRESETS as FAMILIES
-    from trifold.presets.pretrained import Transformer
-
-    del request
-    if experiment.model.start is not None:
-        preset = Transformer.from_pretrained(experiment.model.start).preset
-    else:
-        preset = FAMILIES[experiment.model.preset]
-    paired = experiment.data.source_field is not None
-    kind = preset.objective if preset is not None else "causal"
-    if kind in ("denoising", "sequence_to_sequence"):
-        return config.SequenceToSequence() if paired else config.Denoising()
-    return {"causal": config.Causal(), "masked": config.Masked()}[kind]
 
 
 def source_options(request: Request) -> Any:

@@ -89,7 +89,7 @@ class DataChoice(Config):
     """Which text to train on and which to hold out.
 
     Attributes:
-        paths: files, folders, `-` or hub names.
+        paths: files, folders, `-` or hub names; empty where `pretrain` is given the texts themselves.
         weights: how often to draw from each path, relative to the others; empty to read all text as one corpus.
         valid: held-out files; empty to hold out every n-th document (the tail of a single one).
         valid_fraction: how much to hold out when `valid` is empty; 0 for nothing.
@@ -104,7 +104,7 @@ class DataChoice(Config):
         'file'
     """
 
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
     valid: tuple[str, ...] = ()
     valid_fraction: Chance = 0.02
@@ -117,7 +117,6 @@ class DataChoice(Config):
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
-        require(len(self.paths) > 0, where="data.paths", given="nothing", allowed="at least one path")
         fits = not self.weights or (len(self.weights) == len(self.paths) and all(w > 0 for w in self.weights))
         require(fits, where="data.weights", given=self.weights, allowed="one number above 0 a path, or none at all")
         both = (self.source_field is None) == (self.target_field is None)
@@ -136,7 +135,7 @@ class Experiment(Config):
     """
 
     model: ModelChoice
-    data: DataChoice
+    data: DataChoice = DataChoice()
     training: Training
     tokenizer: TokenizerChoice = TokenizerChoice()
     objective: ObjectiveConfig = Causal()  # noqa: RUF009 - frozen

@@ -16,14 +16,27 @@ from trifold.errors import ConfigError
 from trifold.locale import message
 from trifold.model import config as model_config
 from trifold.objective import Objective, build_objective
-from trifold.presets import find_preset
+from trifold.objective import config as objectives
+from trifold.objective.config import ObjectiveConfig
+from trifold.presets import PRESETS, find_preset
 from trifold.presets.preset import Preset
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training.cooccurrence import embed_by_cooccurrence
 from trifold.training.experiment import DataChoice, Experiment, ModelChoice, TokenizerChoice
 
-__all__ = ["Corpora", "Prepared", "Tell", "choose_model", "learn_tokenizer", "note_padding", "prepare", "save_whole"]
+__all__ = [
+    "Corpora",
+    "Prepared",
+    "Tell",
+    "choose_model",
+    "choose_start",
+    "learn_tokenizer",
+    "note_padding",
+    "prepare",
+    "save_whole",
+    "usual_objective",
+]
 
 Tell = Callable[[str, Mapping[str, float | int | str]], None]
 
@@ -217,6 +230,30 @@ def choose_model(
     known = {"vocab_size": vocab_size, **(preset.of_padding(pad) if pad is not None else {})}
     dials = preset.choose(choice.size, {**known, **choice.dials})
     return preset, dials, preset.build(dials)
+
+
+def choose_start(name: str) -> ModelChoice:
+    """A family by its name starts from random weights; anything else is a run, a folder or a hub name to go on from.
+
+    Example:
+        >>> choose_start("gpt2").preset, choose_start("runs/mine").start
+        ('gpt2', 'runs/mine')
+    """
+    return ModelChoice(preset=name) if name in PRESETS else ModelChoice(start=name)
+
+
+def usual_objective(choice: ModelChoice, *, paired: bool = False) -> ObjectiveConfig:
+    """The objective that a family was published with; without pairs, an encoder-decoder denoises.
+
+    Example:
+        >>> usual_objective(ModelChoice(preset="bert")).kind
+        'masked'
+    """
+    preset = find_preset(choice.preset) if choice.preset else Transformer.from_pretrained(str(choice.start)).preset
+    kind = preset.objective if preset is not None else "causal"
+    if kind in ("denoising", "sequence_to_sequence"):
+        return objectives.SequenceToSequence() if paired else objectives.Denoising()
+    return {"causal": objectives.Causal(), "masked": objectives.Masked()}[kind]
 
 
 def _model(experiment: Experiment, tokenizer: Tokenizer) -> Transformer:

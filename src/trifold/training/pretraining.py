@@ -1,17 +1,19 @@
 """Pre-training: from raw text to a trained model in a folder."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trifold.config import to_json
+from trifold.config import require, to_json
+from trifold.errors import DataError
 from trifold.presets.pretrained import Transformer
+from trifold.training.config import Training
 from trifold.training.experiment import Experiment
 from trifold.training.held_out import Evaluation, evaluate_loss
 from trifold.training.loop import Evaluate, Listener
-from trifold.training.prepare import Corpora, Prepared, prepare
-from trifold.training.run import Run, begin
+from trifold.training.prepare import Corpora, Prepared, choose_start, prepare, usual_objective
+from trifold.training.run import Run, begin, given_path
 from trifold.training.trainer import Trainer
 
 __all__ = ["Result", "pretrain"]
@@ -36,38 +38,77 @@ class Result:
 
 
 def pretrain(
-    experiment: Experiment,
+    experiment: Experiment | str | Path,
     out: str | Path,
     *,
+    texts: Iterable[str] | None = None,
+    training: Training | None = None,
     resume: bool = False,
     strict: bool = False,
     allow: Sequence[str] = (),
     listen: Listener = lambda _: None,
 ) -> Result:
-    """Run an experiment.
+    """Pre-train a model on text: run an experiment.
 
     Args:
-        experiment: what to do.
+        experiment: what to do; or only a family by name (`gpt2`, `bert`, `t5` ...) or a run or folder to go on from, which
+            is trained as its family was published.
         out: the run's folder; must not exist, unless `resume`.
+        texts: documents to train on, in place of files; they are kept in the run's folder. A part is held out.
+        training: how, in place of the experiment's own part; needed where only a family or a folder is given.
         resume: go on from the newest whole checkpoint in `out`, exactly as if there had been no break.
         strict: refuse a damaged newest checkpoint instead of falling back to the one before.
         allow: what may have changed since the run began, by name (`training.optimizer.lr`, `threads`); written down.
         listen: is told every stage, step and evaluation.
 
     Raises:
-        ConfigError: the folder exists, or `resume` with an experiment that is not the one that was begun.
+        ConfigError: there is no text or no length, the folder exists, or `resume` with an experiment that is not the one
+            that was begun.
         UsageError: another process trains in the folder.
         DataError: the text is empty or damaged.
         CapacityError: the model does not fit in memory.
         PreemptedError: a signal stopped the run, which is saved.
         DistributedError: one of several processes failed, fell silent or was started with other settings.
     """
+    experiment = _chosen(experiment, out, given=texts is not None, training=training)
     with begin(experiment, out, experiment.training, resume=resume, strict=strict, allow=allow, listen=listen) as run:
+        if texts is not None:
+            run.keep("texts", _documents(texts))
         prepared = run.group.in_turn(lambda: prepare(experiment, run.folder, run.tell))
         trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training, group=run.group)
         hashes, evaluate = prepared.corpora.hashes(), _evaluation(trainer, prepared)
         valid = run.train(trainer, prepared.tokenizer, data=hashes, evaluate=evaluate)
         return _finish(run, trainer, prepared, valid)
+
+
+def _chosen(chosen: Experiment | str | Path, out: str | Path, *, given: bool, training: Training | None) -> Experiment:
+    """The experiment, with the texts that are given in place of files, and its training."""
+    if not isinstance(chosen, Experiment):
+        model = choose_start(str(chosen))
+        require(training is not None, where="training", given="nothing", allowed="Training(minutes=5), for example")
+        assert training is not None
+        chosen = Experiment(model=model, training=training, objective=usual_objective(model))
+    elif training is not None:
+        chosen = replace(chosen, training=training)
+    if given:
+        paths = (str(given_path(out, "texts")),)
+        require(
+            chosen.data.paths in ((), paths), where="texts", given="texts beside data.paths", allowed="one of the two"
+        )
+        chosen = replace(chosen, data=replace(chosen.data, paths=paths))
+    require(bool(chosen.data.paths), where="data.paths", given="nothing", allowed="at least one path, or texts")
+    return chosen
+
+
+def _documents(texts: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Each text as a row of a file."""
+    require(not isinstance(texts, str), where="texts", given="one text", allowed="a list of texts, or another iterable")
+    for number, text in enumerate(texts, 1):
+        if not isinstance(text, str):
+            raise DataError(
+                "training.given_row", number=number, name="texts", problem=f"{type(text).__name__}, not str"
+            )
+        yield {"text": text}
 
 
 def _evaluation(trainer: Trainer, prepared: Prepared) -> Evaluate:

@@ -7,18 +7,21 @@ runs/mine/
     checkpoints/step-00000500/                          a model folder plus the training state
     best/step-00000400/                                 a model folder: the best weights, where a run chooses by them
     tokenizer/                                          the tokenizer, where the run trained one
-    data/                                               token stores, or the texts and rows that Python gave
+    data/                                               token stores
+    given/                                              texts or rows that a program gave in place of files
 """
 
+import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from trifold.checkpoint import locked
 from trifold.config import Config, to_json
-from trifold.errors import ConfigError
+from trifold.errors import ConfigError, DataError
+from trifold.plain_file import sha256
 from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer
 from trifold.training.best import Best, Choice
@@ -34,7 +37,7 @@ from trifold.training.save import Saver, load_checkpoint, publish_model, version
 from trifold.training.step import whole
 from trifold.training.trainer import Trainer
 
-__all__ = ["Run", "begin"]
+__all__ = ["Run", "begin", "given_path"]
 
 LEFTOVERS = {".lock", ".lock.json", "trifold.tmp"}
 """What a process leaves that died before it had begun."""
@@ -169,6 +172,15 @@ class Run:
             return NoLog()
         return MetricLog(self.folder, resume_after=trainer.step, tensorboard=trainer.training.tensorboard)
 
+    def keep(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write rows that a program gives into a file of the run, `given/NAME.jsonl`, so that it can go on and be repeated.
+
+        Raises:
+            DataError: a row cannot be written as JSON.
+            ConfigError: the run goes on, and they are other rows than it was begun with.
+        """
+        self.group.in_turn(lambda: _keep(given_path(self.folder, name), rows) if self.group.is_first else None)
+
     def publish(
         self, model: Transformer, tokenizer: Tokenizer, *, also: Callable[[Path], None] = lambda _: None
     ) -> None:
@@ -178,6 +190,30 @@ class Run:
     def describe(self, facts: Mapping[str, Any]) -> None:
         """Put facts into the run's description, in place of those of the same names."""
         describe(self.folder, facts)
+
+
+def given_path(out: str | Path, name: str) -> Path:
+    """Where a run keeps the rows that a program gave it under that name.
+
+    Example:
+        >>> given_path("runs/mine", "train").as_posix()
+        'runs/mine/given/train.jsonl'
+    """
+    return Path(out) / "given" / f"{name}.jsonl"
+
+
+def _keep(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    working = path.with_suffix(".tmp")
+    path.parent.mkdir(exist_ok=True)
+    with working.open("w", encoding="utf-8") as file:
+        for number, row in enumerate(rows, 1):
+            try:
+                file.write(json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n")
+            except (TypeError, ValueError) as error:
+                raise DataError("training.given_row", number=number, name=path.stem, problem=str(error)[:200]) from None
+    if path.exists() and sha256(path) != sha256(working):
+        raise ConfigError("training.given_differ", path=path)
+    working.replace(path)
 
 
 @contextmanager
