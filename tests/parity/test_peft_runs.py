@@ -12,8 +12,18 @@ from torch import Tensor
 
 from trifold.errors import ConfigError
 from trifold.presets.pretrained import Transformer
-from trifold.tasks import FineTuning, LabelledData, LowRank, finetune
-from trifold.tasks.config import Classification, Generation, Regression, SpanQA, Tagging, TaskConfig, Translation
+from trifold.tasks import (
+    Classification,
+    FineTuning,
+    Generation,
+    LabelledData,
+    LowRank,
+    Regression,
+    SpanQA,
+    Tagging,
+    Translation,
+    finetune,
+)
 from trifold.tasks.experiment import TRAINING
 from trifold.text import train_tokenizer
 from trifold.training import ModelChoice
@@ -37,7 +47,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "generation": [{"prompt": " ".join(WORDS[n : n + 3]), "response": WORDS[n]} for n in range(10)],
     "translation": [{"source": " ".join(WORDS[n : n + 3]), "target": WORDS[n]} for n in range(10)],
 }  # fmt: skip
-TASKS: dict[str, TaskConfig] = {
+TASKS: dict[str] = {
     "classification": Classification(), "regression": Regression(), "tagging": Tagging(), "span_qa": SpanQA(),
     "generation": Generation(chat_template="none"), "translation": Translation(),
 }  # fmt: skip

@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 
 from trifold.checkpoint import checkpoints, place_of
 from trifold.errors import ConfigError, ModelFileError
-from trifold.tasks.config import Translation
 from trifold.tasks.task import Task
 from trifold.training.held_out import Evaluation
 from trifold.training.trainer import Trainer
@@ -49,13 +48,13 @@ def lower_is_better(name: str) -> bool:
 
 
 def choose_metric(task: Task, wanted: str | None) -> Choice:
-    """The metric that chooses the weights: the named one, else the task's first; the loss where that one takes long.
+    """The metric that chooses the weights: the named one, else what the task is chosen by.
 
     Raises:
         ConfigError: the task has no such metric.
     """
     allowed = [*task.metrics, "loss"]
-    name = wanted or ("loss" if isinstance(task.config, Translation) else allowed[0])
+    name = wanted or task.default_metric
     if name not in allowed:
         raise ConfigError("config.out_of_range", where="metric", given=name, allowed=", ".join(allowed))
     return Choice(name, higher=not lower_is_better(name))

@@ -18,38 +18,20 @@ from trifold.batch import Batch
 from trifold.config import to_json
 from trifold.data.rows import Row, file_digest
 from trifold.errors import ConfigError
-from trifold.generation import Sampling
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.account import Account
 from trifold.tasks.adapter_folder import learned, require_expressible, write_adapter
 from trifold.tasks.best import Best, choose_metric
-from trifold.tasks.build import (
-    agree,
-    build_task,
-    complete,
-    named_by_files,
-    notes_on_labels,
-    put_on,
-    remarks,
-    save_modules,
-    save_task,
-    started_from,
-)
-from trifold.tasks.chat_template import settle_template
-from trifold.tasks.config import Generation, Translation
+from trifold.tasks.build import complete, put_on, remarks, save_task
 from trifold.tasks.equip import portability, suited
 from trifold.tasks.examples import Splits, read_examples
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import pack
-from trifold.tasks.generation import GenerationTask
 from trifold.tasks.judge import judge
 from trifold.tasks.loader import ExampleLoader
 from trifold.tasks.record import Record
-from trifold.tasks.regression import RegressionTask
 from trifold.tasks.report import write_task_report
-from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
-from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer
 from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.adapter import add_adapters, merge_adapters
@@ -121,22 +103,21 @@ def finetune(
     with claimed(out, experiment, resume=resume, allow=allow) as claim:
         data = read_examples(experiment)
         _tell(listen, data.account)
-        begun = started_from(named_by_files(experiment.task, data.account.columns), experiment.model.start)
+        begun = experiment.task.named_by_files(data.account.columns).started_from(experiment.model.start)
         wanted, weights = complete(begun, data.rows["train"])
-        data.account.notes += notes_on_labels(experiment.task, wanted)
+        data.account.notes += wanted.notes(experiment.task)
         torch.manual_seed(experiment.training.seed)
         model, tokenizer = _start(experiment, [row for row, _ in data.rows["train"]], out)
-        if isinstance(wanted, Generation):
-            wanted, model, added = settle_template(wanted, tokenizer, model)
-            if added:
-                listen(Event("tokens_added", details={"count": len(added), "tokens": " ".join(added)}))
-        task = build_task(agree(wanted, model), tokenizer, model.config, class_weights=weights)
+        wanted, model, added = wanted.settle(tokenizer, model)
+        if added:
+            listen(Event("tokens_added", details={"count": len(added), "tokens": " ".join(added)}))
+        task = wanted.agree(model).build(tokenizer, model.config, class_weights=weights)
         choice = choose_metric(task, experiment.metric)
         tokenizer = suited(tokenizer, task)
         splits = data.records(task)
         data.account.notes += remarks(task, portability(model, task.head))
         _tell(listen, data.account, splits)
-        before = _before(task, model, splits)
+        before = task.before(model, splits.judged)
         left = _prepare(experiment, task, model)
         if left is not None:
             details = {"folder": str(experiment.model.start), "differing": ", ".join(left)}
@@ -210,11 +191,10 @@ def _finish(
     count, apart = model.num_parameters(), learned(model)
     if experiment.lora is not None:
         merge_adapters(model)
-    _calibrate(task, model, splits.dev)
-    if isinstance(task, RegressionTask) and model.task_class is not None:
-        task.fold(model)
+    task.calibrate(model, splits.dev)
+    task.fold(model)
     publish_model(model, tokenizer, out, also=lambda folder: save_task(task, folder))
-    save_modules(task, out, model.config.d_model)
+    task.write_beside(out, model.config.d_model)
     write_adapter(out, experiment, model, apart)
     work.listen(Event("evaluate"))
     judged = splits.judged
@@ -240,19 +220,14 @@ def _samples(
     task: Task, model: Transformer, records: Sequence[Record], said: Sequence[Prediction]
 ) -> list[dict[str, str]]:
     """A few texts of the model's own beside what was asked for, where it writes any."""
-    if isinstance(task, GenerationTask):
-        said = task.write(model, records[:SAMPLES], Sampling(temperature=0.0))
-    elif not isinstance(task, TranslationTask):
-        return []
-    few = zip(records[:SAMPLES], said, strict=False)
+    few = zip(records, task.samples(model, records[:SAMPLES], said), strict=False)
     return [{"input": record.inputs[0], "gold": record.gold, "answer": one.answer} for record, one in few]
 
 
 def _multiplied(model: Transformer, task: Task) -> int:
     """How many weights a place is multiplied with: the blocks, the head, and the vocabulary where the task writes."""
-    writes = isinstance(task.config, Generation | Translation)
     products = ((name, part) for name, part in model.named_modules() if isinstance(part, torch.nn.Linear))
-    return sum(part.weight.numel() for name, part in products if writes or not name.startswith("head."))
+    return sum(part.weight.numel() for name, part in products if task.writes or not name.startswith("head."))
 
 
 class Work:
@@ -271,12 +246,6 @@ class Work:
             self.places += event.step.tokens_per_second * (event.step.seconds - self._seconds)
             self._seconds = event.step.seconds
         self.listen(event)
-
-
-def _calibrate(task: Task, model: Transformer, dev: Sequence[Record]) -> None:
-    """Where the dev set has questions without an answer, learn from it when to be silent."""
-    if isinstance(task, SpanQATask) and task.config.threshold is None and dev:
-        task.config = replace(task.config, threshold=task.choose_threshold(model, dev))
 
 
 def _unknown_share(tokenizer: Tokenizer, records: Sequence[Record]) -> float:
@@ -325,11 +294,6 @@ def _texts_in(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def _before(task: Task, model: Transformer, splits: Splits) -> list[Prediction]:
-    """What the model said before it was tuned, where it can say anything: a baseline for instruction tuning."""
-    return task.predict(model, splits.judged) if isinstance(task.config, Generation) else []
-
-
 def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str, ...] | None:
     """Put on the adapters, freeze what stays, and add what the task needs; what `put_on` says of a head tuned before."""
     if experiment.lora is not None:
@@ -343,8 +307,7 @@ def _prepare(experiment: FineTuning, task: Task, model: Transformer) -> tuple[st
             raise ConfigError("config.out_of_range", where="freeze", given=experiment.freeze, allowed=f"<= {longest}")
         for part in [model.embedding, *(block for stack in stacks for block in stack.blocks[: experiment.freeze])]:
             part.requires_grad_(False)
-    if isinstance(task, TranslationTask):
-        model.generation = task.generation(model.generation)
+    model.generation = task.generation(model.generation)
     left = put_on(model, task, experiment.model.start)
     require_expressible(experiment, model)
     return left
