@@ -221,6 +221,10 @@ class ClassificationTask(WholeTexts[Classification]):
         """A label, or the known labels in it: a file may divide them otherwise than those of training."""
         return [label] if label in self.keys else divide_known(label, self.keys) or [label]
 
+    def made_up_row(self) -> dict[str, Any]:
+        """A row with the first label."""
+        return {**super().made_up_row(), "label": self.config.labels[0]}
+
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Each text with the number of its label, or with 1 for each of its labels."""
         if self.config.multi_label:

@@ -167,6 +167,10 @@ class EmbeddingTask(Task[Embedding]):
             raise MissingValueError("task.missing_value", origin=row.origin, name="score")
         return Record((query,), Partners(positives, negatives, score), row.origin)
 
+    def made_up_row(self) -> dict[str, Any]:
+        """A row, with a number where pairs have scores."""
+        return {**super().made_up_row(), **({"score": "1"} if self.config.scores else {})}
+
     def prompted(self, text: str, *, query: bool) -> str:
         """A text as the model reads it."""
         return ((self.config.query_prompt if query else self.config.passage_prompt) or "") + text

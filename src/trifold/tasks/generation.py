@@ -70,6 +70,7 @@ class Generation(TaskConfig):
     """
 
     roles: ClassVar[tuple[Role, ...]] = ROLES
+    less_is_better: ClassVar[bool] = True
 
     kind: Literal["generation"] = "generation"
     chat_template: str = "auto"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trifold.batch import IGNORED, Batch, Layout
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.presets.task_class import Kind
 from trifold.presets.task_head import Pooling, TaskHead
 
 __all__ = [
@@ -35,22 +36,24 @@ class HeadWanted:
     """The head that a task asks for.
 
     Attributes:
-        kind: the task, as Hugging Face's classes part them; `embedding` has no head.
-        labels: names of the outputs.
+        kind: the task, as Hugging Face's classes part them.
+        labels: names of the outputs; without any there is no head, and the vectors of the body are the answer.
         problem: how logits become an answer (`Outputs.problem`).
         pooling: which vectors are read; `auto`: as the family's class does.
         apart: settings that no class can express, by name.
+        each: whether it reads each token by itself, instead of a text as a whole.
 
     Example:
-        >>> HeadWanted("tagging", ("O", "B")).pooling
+        >>> HeadWanted("tagging", ("O", "B"), each=True).pooling
         'auto'
     """
 
-    kind: Literal["classification", "tagging", "span_qa", "embedding"]
+    kind: Kind | Literal["embedding"]
     labels: tuple[str, ...] = ()
     problem: str = "single_label_classification"
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
     apart: tuple[str, ...] = ()
+    each: bool = False
 
 
 class NGramBag(nn.Module):

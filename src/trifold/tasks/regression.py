@@ -127,6 +127,10 @@ class RegressionTask(WholeTexts[Regression]):
         gold = score_of(row, columns["score"]) if "score" in columns else None
         return Record(inputs, gold, row.origin)
 
+    def made_up_row(self) -> dict[str, Any]:
+        """A row with a number."""
+        return {**super().made_up_row(), "score": "1"}
+
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Each text with its score, in deviations from the mean."""
         scores = [{"score": [(record.gold - self.mean) / self.deviation]} for record in records]

@@ -192,7 +192,7 @@ class SpanQATask(Task[SpanQA]):
         super().__init__(config, tokenizer, Frame(tokenizer, model, config.max_length))
         self.needs_segments = config.match
         apart = ("task.match",) if config.match else ()
-        self.head = HeadWanted("span_qa", ("start", "end"), apart=apart)
+        self.head = HeadWanted("span_qa", ("start", "end"), apart=apart, each=True)
         self.frame.cut, self.guesses = Cut(config.max_question, setting="task.max_question"), 0
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:

@@ -149,7 +149,7 @@ class TaggingTask(Task[Tagging]):
         if len(config.labels) < 2:
             raise ConfigError("task.few_labels", given=", ".join(config.labels) or "-")
         super().__init__(config, tokenizer, Frame(tokenizer, model, config.max_length, reads="encoder"))
-        self.head = HeadWanted("tagging", config.labels)
+        self.head = HeadWanted("tagging", config.labels, each=True)
         self.number = label_keys(config.labels, config.label_names)
         self.room = self.frame.room(1)
         self.back = not self.frame.encoder
@@ -176,6 +176,10 @@ class TaggingTask(Task[Tagging]):
                 raise DataError("task.unknown_label", origin=row.origin, given=tag, known=known)
         gold = None if tags is None else tuple(self.config.labels[self.number[tag]] for tag in tags)
         return Record(words, gold, row.origin, text=text)
+
+    def made_up_row(self) -> dict[str, Any]:
+        """One word with the first tag."""
+        return {"tokens": ["the"], "tags": [self.config.labels[0]]}
 
     def _encoded(self, records: Sequence[Record]) -> list[list[Ids]]:
         """For each sentence the tokens of each word; one that the tokenizer leaves nothing of has a token all the same."""

@@ -29,7 +29,7 @@ from trifold.tasks.frame import Frame, inference_batches
 from trifold.tasks.head import HeadWanted
 from trifold.tasks.record import Columns, Placed, Record, Role
 from trifold.text import Tokenizer
-from trifold.text.training import Kind
+from trifold.text.training import Kind as TokenizerKind
 
 __all__ = ["Folder", "Labels", "Prediction", "Task", "TaskConfig", "run_places"]
 
@@ -89,11 +89,13 @@ class TaskConfig(Config):
         tokenizer_kind: what is trained where none is named, for a model of random weights.
         roles: the columns it reads.
         tagged: whether files of one token a line, with empty lines between sentences, are read as its rows.
+        less_is_better: whether less is better of what chooses the weights unless another metric is named.
     """
 
-    tokenizer_kind: ClassVar[Kind] = "byte_bpe"
+    tokenizer_kind: ClassVar[TokenizerKind] = "byte_bpe"
     roles: ClassVar[tuple[Role, ...]] = ()
     tagged: ClassVar[bool] = False
+    less_is_better: ClassVar[bool] = False
 
     kind: str
 
@@ -242,6 +244,12 @@ class Task(ABC, Generic[C]):
             raise UsageError("task.many_texts", given=len(texts), known=", ".join(known))
         names = known[: len(texts)]
         return Row(dict(zip(names, texts, strict=True)), origin), {name: name for name in names}
+
+    def made_up_row(self) -> dict[str, Any]:
+        """Values by role of a row that the task can read, with an answer that it knows."""
+        read, said = (next(role.name for role in self.roles if role.label == label) for label in (False, True))
+        return {role.name: "the answer" if role.label else "the text to read, and the answer"
+                for role in self.roles if role.needed or role.name in (read, said)}  # fmt: skip
 
     @property
     def text_roles(self) -> list[str]:
