@@ -190,7 +190,7 @@ class ClassificationTask(WholeTexts[Classification]):
         if len(config.labels) < (1 if config.multi_label else 2):
             raise ConfigError("task.few_labels", given=", ".join(config.labels) or "-")
         problem = "multi_label_classification" if config.multi_label else "single_label_classification"
-        super().__init__(config, tokenizer, model, labels=config.labels, problem=problem)
+        super().__init__(config, tokenizer, model, pairs=config.pairs, labels=config.labels, problem=problem)
         self.number = {label: number for number, label in enumerate(config.labels)}
         self.keys = label_keys(config.labels, config.label_names)
         self.format = LabelFormat(

@@ -25,6 +25,7 @@ __all__ = [
     "labelled_vectors",
     "main_layout",
     "read_labelled",
+    "segment_log_softmax",
     "task_head",
 ]
 
@@ -183,3 +184,21 @@ def document_keys(layout: Layout, batch: int, length: int, *, like: Layout | Non
         return rows.expand(batch, length)
     own = torch.ones_like(rows) if layout.documents is None else layout.documents  # without numbers all are the first
     return (rows * (int(like.documents.max()) + 1) + own).expand(batch, length)
+
+
+def segment_log_softmax(
+    logits: Float[Tensor, "tokens outputs"], keys: Int[Tensor, " tokens"]
+) -> Float[Tensor, "tokens outputs"]:
+    """Log-softmax over the tokens that have the same key, for each output.
+
+    Example:
+        >>> segment_log_softmax(torch.zeros(4, 1), torch.tensor([0, 0, 1, 1])).exp().flatten()
+        tensor([0.5000, 0.5000, 0.5000, 0.5000])
+    """
+    count = int(keys.max()) + 1
+    index = keys[:, None].expand_as(logits)
+    highest = logits.new_full((count, logits.shape[1]), -torch.inf)
+    highest = highest.scatter_reduce(0, index, logits.detach(), "amax")
+    shifted = logits - highest[keys]
+    total = logits.new_zeros(count, logits.shape[1]).scatter_add(0, index, shifted.exp())
+    return shifted - total.clamp(min=torch.finfo(total.dtype).tiny).log()[keys]

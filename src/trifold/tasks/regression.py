@@ -117,7 +117,7 @@ class RegressionTask(WholeTexts[Regression]):
     metrics = ("pearson", "spearman", "mean_absolute_error")
 
     def __init__(self, config: Regression, tokenizer: Tokenizer, model: Any) -> None:
-        super().__init__(config, tokenizer, model, labels=("score",), problem="regression")
+        super().__init__(config, tokenizer, model, pairs=config.pairs, labels=("score",), problem="regression")
         self.mean = 0.0 if config.mean is None else config.mean
         self.deviation = 1.0 if config.deviation is None else config.deviation
 

@@ -26,7 +26,7 @@ from trifold.tasks.account import Cut
 from trifold.tasks.answer import Answers, read_answers
 from trifold.tasks.baseline import sliding_window
 from trifold.tasks.frame import Frame, segments
-from trifold.tasks.head import HeadWanted, document_keys, main_layout, task_head
+from trifold.tasks.head import HeadWanted, document_keys, main_layout, segment_log_softmax, task_head
 from trifold.tasks.judgement import risk_at_coverage
 from trifold.tasks.record import Record, Role, text_of
 from trifold.tasks.task import Folder, Prediction, Task, TaskConfig, run_places
@@ -373,24 +373,6 @@ class SpanQATask(Task[SpanQA]):
 def _span(context: str, margin: float, start: int, end: int) -> Span:
     text = context[start:end]
     return Span(text.strip(), start + len(text) - len(text.lstrip()), float(margin))
-
-
-def segment_log_softmax(
-    logits: Float[Tensor, "tokens outputs"], keys: Int[Tensor, " tokens"]
-) -> Float[Tensor, "tokens outputs"]:
-    """Log-softmax over the tokens that have the same key, for each output.
-
-    Example:
-        >>> segment_log_softmax(torch.zeros(4, 1), torch.tensor([0, 0, 1, 1])).exp().flatten()
-        tensor([0.5000, 0.5000, 0.5000, 0.5000])
-    """
-    count = int(keys.max()) + 1
-    index = keys[:, None].expand_as(logits)
-    highest = logits.new_full((count, logits.shape[1]), -torch.inf)
-    highest = highest.scatter_reduce(0, index, logits.detach(), "amax")
-    shifted = logits - highest[keys]
-    total = logits.new_zeros(count, logits.shape[1]).scatter_add(0, index, shifted.exp())
-    return shifted - total.clamp(min=torch.finfo(total.dtype).tiny).log()[keys]
 
 
 def _marks(batch: Batch) -> tuple[Tensor, ...]:
