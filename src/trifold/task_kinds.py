@@ -17,6 +17,7 @@ KINDS: Mapping[str, str] = {
     "translation": "Translation",
     "generation": "Generation",
     "embedding": "Embedding",
+    "multiple_choice": "MultipleChoice",
 }
 """The name of each kind's configuration class."""
 

@@ -47,7 +47,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "generation": [{"prompt": " ".join(WORDS[n : n + 3]), "response": WORDS[n]} for n in range(10)],
     "translation": [{"source": " ".join(WORDS[n : n + 3]), "target": WORDS[n]} for n in range(10)],
 }  # fmt: skip
-TASKS: dict[str] = {
+TASKS: dict[str, TaskConfig] = {
     "classification": Classification(), "regression": Regression(), "tagging": Tagging(), "span_qa": SpanQA(),
     "generation": Generation(chat_template="none"), "translation": Translation(),
 }  # fmt: skip
