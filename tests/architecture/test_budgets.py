@@ -7,11 +7,13 @@ import re
 import string
 import tokenize
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from trifold.locale import catalogue, languages
+from trifold.task_kinds import KINDS
 
 SOURCE = Path(__file__).parents[2] / "src" / "trifold"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -117,6 +119,52 @@ def test_no_import_cycle_counting_lazy_imports():
 
     for name in graph:
         walk(name, ())
+
+
+def kinds_asked_for(text: str) -> set[str]:
+    """Classes of single kinds of task that a file tells values apart by."""
+    tree = ast.parse(text)
+    named = {one.asname or one.name: one.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+             and (node.module or "").startswith("trifold.tasks") for one in node.names}  # fmt: skip
+    patterns = [node.cls for node in ast.walk(tree) if isinstance(node, ast.MatchClass)]
+    patterns += [argument for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+                 and node.func.id in ("isinstance", "issubclass") for argument in node.args[1:]]  # fmt: skip
+    asked = set()
+    for node in (node for pattern in patterns for node in ast.walk(pattern)):
+        if isinstance(node, ast.Name):
+            asked.add(named.get(node.id, ""))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in named:
+            asked.add(node.attr)
+    return asked & {name + end for name in KINDS.values() for end in ("", "Task")}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("from trifold.tasks.tagging import TaggingTask as T\nassert isinstance(x, T | int)", {"TaggingTask"}),
+        ("from trifold.tasks import tagging\nif isinstance(x, tagging.Tagging): ...", {"Tagging"}),
+        ("from trifold.tasks import SpanQA\nmatch x:\n case SpanQA(): ...", {"SpanQA"}),
+        ("from torch import nn\nfrom torch.nn import Embedding\nisinstance(x, nn.Embedding), isinstance(x, Embedding)",
+         set()),
+    ],
+)  # fmt: skip
+def test_the_search_for_questions_of_kind_finds_them(text, found):
+    assert kinds_asked_for(text) == found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_only_its_own_file_knows_a_kind_of_task(path):
+    if path.parent.name == "benchmark":
+        pytest.skip("asks for the kind that it has just made")
+    own = {KINDS[path.stem], f"{KINDS[path.stem]}Task"} if path.stem in KINDS else set()
+    assert kinds_asked_for(path.read_text(encoding="utf-8")) <= own
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_of_task_stands_in_the_file_of_its_name(kind):
+    module = importlib.import_module(f"trifold.tasks.{kind}")
+    assert {one.name: one.default for one in fields(getattr(module, KINDS[kind]))}["kind"] == kind
+    assert {KINDS[kind], f"{KINDS[kind]}Task"} <= set(module.__all__)
 
 
 def messages(language: str) -> dict[str, str]:

@@ -15,8 +15,7 @@ from tests.faults.child import Child
 from trifold.checkpoint import checkpoints
 from trifold.doctor.resume import state as checkpoint_state
 from trifold.objective.config import Causal, Denoising, Masked
-from trifold.tasks import finetune
-from trifold.tasks.config import Classification, Translation
+from trifold.tasks import Classification, Translation, finetune
 from trifold.tasks.experiment import FineTuning, LabelledData, LowRank
 from trifold.training import AdamW, DataChoice, Experiment, ModelChoice, Muon, TokenizerChoice, Training, pretrain
 

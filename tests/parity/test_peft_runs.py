@@ -12,8 +12,18 @@ from torch import Tensor
 
 from trifold.errors import ConfigError
 from trifold.presets.pretrained import Transformer
-from trifold.tasks import FineTuning, LabelledData, LowRank, finetune
-from trifold.tasks.config import Classification, Generation, Regression, SpanQA, Tagging, TaskConfig, Translation
+from trifold.tasks import (
+    Classification,
+    FineTuning,
+    Generation,
+    LabelledData,
+    LowRank,
+    Regression,
+    SpanQA,
+    Tagging,
+    Translation,
+    finetune,
+)
 from trifold.tasks.experiment import TRAINING
 from trifold.text import train_tokenizer
 from trifold.training import ModelChoice

@@ -12,8 +12,17 @@ import torch
 import transformers
 
 from trifold.data.rows import Row
-from trifold.tasks import FineTuning, LabelledData, LoadedModel, Prediction, load
-from trifold.tasks.config import Classification, Regression, SpanQA, Tagging, TaskConfig
+from trifold.tasks import (
+    Classification,
+    FineTuning,
+    LabelledData,
+    LoadedModel,
+    Prediction,
+    Regression,
+    SpanQA,
+    Tagging,
+    load,
+)
 from trifold.tasks.experiment import TRAINING
 from trifold.tasks.finetune import finetune
 from trifold.tasks.units import joined
@@ -87,7 +96,7 @@ def but_slow(*chosen: Any, others: Sequence[Any]) -> list[Any]:
 
 
 Tune = Callable[[str, str], Path]
-TASKS: dict[str, tuple[Callable[[int, int], list[dict[str, Any]]], TaskConfig]] = {
+TASKS: dict[str, tuple[Callable[[int, int], list[dict[str, Any]]]]] = {
     "sentiment": (sentiment, Classification(max_length=96)), "pairs": (pairs, Classification(max_length=96)),
     "several": (several, Classification(multi_label=True)), "scored": (scored, Regression()),
     "tagged": (tagged, Tagging(units="words")), "asked": (asked, SpanQA(max_question=16, max_answer=8)),

@@ -15,8 +15,8 @@ from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.generation import Generator, Sampling, lower_precision
 from trifold.native import keep_memory
 from trifold.presets.pretrained import Transformer
+from trifold.tasks import Generation
 from trifold.tasks.build import build_task
-from trifold.tasks.config import Generation
 from trifold.tasks.conversation import Turn
 from trifold.tasks.generation import Conversation
 from trifold.tasks.loader import ExampleLoader

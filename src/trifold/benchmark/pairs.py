@@ -6,8 +6,8 @@ from trifold.benchmark.step import count_matrices
 from trifold.benchmark.text import Setting, records_of, sentence_pairs
 from trifold.benchmark.work import Work
 from trifold.presets.pretrained import Transformer
+from trifold.tasks import Translation
 from trifold.tasks.build import build_task
-from trifold.tasks.config import Translation
 from trifold.tasks.loader import ExampleLoader
 from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer, train_tokenizer

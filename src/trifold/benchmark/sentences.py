@@ -18,9 +18,9 @@ from trifold.benchmark.work import Benchmark, Measured, Side, Work
 from trifold.generation import Precision, lower_precision
 from trifold.native import keep_memory
 from trifold.presets.pretrained import Transformer
+from trifold.tasks import Classification
 from trifold.tasks.build import build_task
 from trifold.tasks.classification import ClassificationTask
-from trifold.tasks.config import Classification
 from trifold.tasks.equip import equip
 from trifold.tasks.loader import ExampleLoader
 from trifold.text import train_tokenizer

@@ -112,13 +112,13 @@ def _generate(out: Path, request: Request, minutes: float) -> Shown:
 
     data = LabelledData(train=_sample("instructions.jsonl"), dev_fraction=0.15)
     start = ModelChoice(start=str(out / "gpt2"))
-    task = Generation(max_length=96)
-    tuned, judged = _tune("generation", out, request, _experiment(start, task, data, minutes, evaluate_every=25))
-    assert isinstance(tuned.task, GenerationTask)
+    wanted = Generation(max_length=96)
+    tuned, judged = _tune("generation", out, request, _experiment(start, wanted, data, minutes, evaluate_every=25))
+    task = GenerationTask.of(tuned.task)
     asked = [("Who does it?", "The old man likes the map."), ("是谁做的？", "医生看见两个苹果。")]
     rows = [Row({"prompt": prompt, "input": given}, "") for prompt, given in asked]
-    records = [tuned.task.question(row, {"prompt": "prompt", "input": "input"}) for row in rows]
-    made = tuned.task.write(tuned.model, records, Sampling(temperature=0.0, max_tokens=24))
+    records = [task.question(row, {"prompt": "prompt", "input": "input"}) for row in rows]
+    made = task.write(tuned.model, records, Sampling(temperature=0.0, max_tokens=24))
     samples = [(" ".join(one), answer.answer) for one, answer in zip(asked, made, strict=True)]
     return _said(Shown("generation", out / "generation", judged, samples), request)
 

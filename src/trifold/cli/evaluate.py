@@ -81,8 +81,7 @@ def labelled_records(tuned: Any, files: Sequence[str], reading: Any) -> tuple[li
     from trifold.tasks.trained_columns import place_as_trained
 
     account, records = Account(), []
-    tagged = tuned.task.config.kind == "tagging"
-    options = SourceOptions(on_error=reading.on_error, encoding=reading.encoding, tagged=tagged)
+    options = SourceOptions(on_error=reading.on_error, encoding=reading.encoding, tagged=tuned.task.config.tagged)
     for file in files:
         report, count = account.reports.setdefault(file, ReadReport()), account.splits.setdefault(file, Count())
         rows = list(read_rows(file, options, report))

@@ -11,23 +11,14 @@ from trifold.cli.pretrain import show_step
 from trifold.cli.together import TOGETHER, deterministic, goes_on, train_together
 from trifold.errors import UsageError
 from trifold.locale import message
+from trifold.task_kinds import ALIASES, KINDS, config_class
 
 if TYPE_CHECKING:
     from trifold.training import Event
 
 __all__ = ["COMMAND", "say_judgement"]
 
-TASKS = (
-    "classification",
-    "sentiment",
-    "regression",
-    "similarity",
-    "tagging",
-    "span_qa",
-    "translation",
-    "generation",
-    "embedding",
-)
+TASKS = tuple(name for kind in KINDS for name in (kind, *(also for also, of in ALIASES.items() if of == kind)))
 ROLE_OPTIONS = {
     "text_field": {"text", "query", "tokens", "prompt"},
     "label_field": {"label", "score", "tags", "answers", "response", "positive"},
@@ -147,8 +138,8 @@ def _apply(request: Request, data: dict[str, Any]) -> None:
 
 def _task(name: str, own: dict[str, Any]) -> dict[str, Any]:
     """A task by its name, with what is known of it already unless that is another's."""
-    kind = {"sentiment": "classification", "similarity": "regression"}.get(name, name)
-    if kind not in TASKS:
+    kind = ALIASES.get(name, name)
+    if kind not in KINDS:
         raise UsageError("cli.bad_value", option="TASK", given=name, allowed=", ".join(TASKS), hint="")
     return {**own, "kind": kind} if own.get("kind", kind) == kind else {"kind": kind}
 
@@ -167,9 +158,7 @@ def _model(values: Any, before: dict[str, Any]) -> dict[str, Any]:
 
 def _columns(kind: str, request: Request) -> dict[str, str]:
     """Columns by role, from the options that name them."""
-    from trifold.tasks.build import roles_of
-
-    known = {role.name for role in roles_of(kind)}
+    known = {role.name for role in config_class(kind).roles}
     found = {}
     for option, roles in ROLE_OPTIONS.items():
         if option in request.given:

@@ -50,15 +50,13 @@ def answer_lines(
         predict: another way to answer records than the task's own.
     """
     from trifold.tasks.account import Account, Count
-    from trifold.tasks.generation import GenerationTask
     from trifold.tasks.record import make_records
     from trifold.tasks.trained_columns import place_as_trained
 
     reading, account, count = reading_of(request), Account(), Count()
     rows = given_rows(request, texts, keep_blank=True)
     placed = place_as_trained(tuned.task, tuned.trained_columns, rows, reading.columns, labelled=False, account=account)
-    read = tuned.task.question if isinstance(tuned.task, GenerationTask) else tuned.task.record
-    made = [make_records([one], read, on_error=reading.on_error, count=count) for one in placed]
+    made = [make_records([one], tuned.task.question, on_error=reading.on_error, count=count) for one in placed]
     records = [record for some in made for record in some]
     if request.values.input is not None:
         account.splits[str(request.values.input)] = count

@@ -185,8 +185,8 @@ def hf_task(subject: Subject) -> Finding:
 
 def _task_logits(tuned: LoadedModel, ids: np.ndarray) -> Tensor:
     task, frame = tuned.require(), tuned.require().frame
-    whole = task.config.kind in ("classification", "regression")
-    example = frame.whole(ids, 0) if whole else frame.each(ids, np.zeros(len(ids), dtype=np.int64))
+    each = task.head is not None and task.head.each
+    example = frame.whole(ids, 0) if not each else frame.each(ids, np.zeros(len(ids), dtype=np.int64))
     return run_places(tuned.model, [example], frame.pad, lambda hidden, batch: read_labelled(tuned.model, hidden, batch)[0],
                       see=lambda batch: frame.marked(batch, match=False))[0]  # fmt: skip
 

@@ -66,15 +66,7 @@ def _record(subject: Subject) -> Record:
     """One made-up record of the task, with an answer that the task knows."""
     assert subject.tuned is not None
     task = subject.tuned.require()
-    labels = getattr(task.config, "labels", ()) or getattr(task.config, "tags", ())
-    read, said = (next(role.name for role in task.roles if role.label == label) for label in (False, True))
-    wanted = {read, said, *(["score"] if getattr(task.config, "scores", False) else [])}
-    answer = {"score": "1"}  # a number; all other labels are texts
-    values = {role.name: answer.get(role.name, labels[0] if labels else "the answer") if role.label
-              else "the text to read, and the answer" for role in task.roles
-              if role.needed or role.name in wanted}  # fmt: skip
-    if task.config.kind == "tagging":  # a tag for each word
-        values = {name: [value.split()[0]] for name, value in values.items()}
+    values = task.made_up_row()
     return task.record(Row(values, "#1"), {name: name for name in values})
 
 

@@ -25,7 +25,7 @@ __all__ = [
     "write_names",
 ]
 
-Kind = Literal["classification", "tagging", "span_qa"]
+Kind = Literal["classification", "tagging", "span_qa", "multiple_choice"]
 Data = Mapping[str, Any]
 
 

@@ -1,21 +1,19 @@
 """Fine-tuning and using models for tasks: one protocol, one trainer, one way to judge."""
 
 from trifold.tasks.build import build_task, is_fine_tuned
-from trifold.tasks.config import (
-    Classification,
-    Embedding,
-    Generation,
-    Regression,
-    SpanQA,
-    Tagging,
-    Translation,
-)
+from trifold.tasks.classification import Classification
+from trifold.tasks.embedding import Embedding
 from trifold.tasks.experiment import FineTuning, LabelledData, LowRank
 from trifold.tasks.finetune import FineTuneResult, finetune
+from trifold.tasks.generation import Generation
 from trifold.tasks.judge import compare, judge
 from trifold.tasks.loaded import LoadedModel, load
 from trifold.tasks.record import Record
+from trifold.tasks.regression import Regression
+from trifold.tasks.span_qa import SpanQA
+from trifold.tasks.tagging import Tagging
 from trifold.tasks.task import Prediction, Task
+from trifold.tasks.translation import Translation
 
 __all__ = [
     "Classification",

@@ -1,4 +1,7 @@
-"""What costs nothing, on the same split: a model that cannot beat these has learned nothing worth its price."""
+"""What costs nothing, on the same split: a model that cannot beat these has learned nothing worth its price.
+
+TF-IDF and nearest neighbours need scikit-learn; they are left out where it is missing.
+"""
 
 import re
 from collections import Counter, defaultdict
@@ -7,16 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from trifold.tasks.classification import ClassificationTask
-from trifold.tasks.embedding import EmbeddingTask
 from trifold.tasks.record import Record
-from trifold.tasks.regression import RegressionTask
-from trifold.tasks.span_qa import SpanQATask
-from trifold.tasks.tagging import TaggingTask
-from trifold.tasks.task import Prediction, Task
-from trifold.tasks.translation import TranslationTask
+from trifold.tasks.task import Prediction
 
-__all__ = ["baseline_predictions"]
+__all__ = [
+    "most_frequent_tags",
+    "nearest_translation",
+    "simple_classifiers",
+    "simple_labels",
+    "sliding_window",
+    "tfidf_ridge",
+    "tfidf_vectors",
+]
 
 MOST = 100_000
 """Training examples that the learned baselines read, at most: they must take seconds."""
@@ -25,38 +30,16 @@ TERM = r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+"
 SENTENCE = re.compile(r"[^.!?。！？；;\n]+[.!?。！？；;\n]*")
 
 
-def baseline_predictions(task: Task, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
-    """Predictions of the baselines that suit the task, by name.
-
-    TF-IDF with logistic regression and nearest neighbours need scikit-learn; they are left out where it is missing.
-    """
-    found: dict[str, list[Prediction]] = {}
-    match task:
-        case ClassificationTask():
-            simple = _simple_labels if task.config.multi_label else _simple_classifiers
-            found = simple(task, train, test)
-        case RegressionTask():
-            found = {"mean": [Prediction(task.mean)] * len(test), **_tfidf_ridge(train, test)}
-        case TaggingTask():
-            found = {"most_frequent_tag": _frequent_tags(train, test)}
-        case SpanQATask():
-            found = {"sliding_window": [_sliding_window(record) for record in test]}
-        case TranslationTask():
-            found = {"copy": [Prediction(record.inputs[0]) for record in test], **_nearest_translation(train, test)}
-        case EmbeddingTask():
-            found = _tfidf_vectors(train, test)
-    return found
-
-
-def _simple_classifiers(
-    task: ClassificationTask, train: Sequence[Record], test: Sequence[Record]
+def simple_classifiers(
+    names: Sequence[str], train: Sequence[Record], test: Sequence[Record]
 ) -> dict[str, list[Prediction]]:
-    return {"majority": _majority(task, train, test), **_tfidf_regression(task, train, test)}
+    """The most frequent label, and logistic regression on TF-IDF."""
+    return {"majority": _majority(names, train, test), **_tfidf_regression(names, train, test)}
 
 
-def _majority(task: ClassificationTask, train: Sequence[Record], test: Sequence[Record]) -> list[Prediction]:
+def _majority(names: Sequence[str], train: Sequence[Record], test: Sequence[Record]) -> list[Prediction]:
     counts = Counter(record.gold for record in train)
-    logits = tuple(float(np.log(counts[label] + 1e-9)) for label in task.config.labels)
+    logits = tuple(float(np.log(counts[label] + 1e-9)) for label in names)
     return [Prediction(counts.most_common(1)[0][0], logits=logits)] * len(test)
 
 
@@ -78,7 +61,7 @@ def _has_sklearn() -> bool:
 
 
 def _tfidf_regression(
-    task: ClassificationTask, train: Sequence[Record], test: Sequence[Record]
+    names: Sequence[str], train: Sequence[Record], test: Sequence[Record]
 ) -> dict[str, list[Prediction]]:
     if not _has_sklearn() or len({record.gold for record in train}) < 2:
         return {}
@@ -91,31 +74,27 @@ def _tfidf_regression(
     model.fit(vectorizer.fit_transform(texts), [record.gold for record in chosen])
     table = model.predict_log_proba(vectorizer.transform([_joined(record) for record in test]))
     place = {label: column for column, label in enumerate(model.classes_)}
-    columns = [place.get(label) for label in task.config.labels]
+    columns = [place.get(label) for label in names]
     logits = np.stack([np.full(len(test), -1e9) if at is None else table[:, at] for at in columns], axis=1)
-    made = [Prediction(task.config.labels[int(row.argmax())], logits=tuple(row.tolist())) for row in logits]
+    made = [Prediction(names[int(row.argmax())], logits=tuple(row.tolist())) for row in logits]
     return {"tfidf_logistic_regression": made}
 
 
-def _simple_labels(
-    task: ClassificationTask, train: Sequence[Record], test: Sequence[Record]
-) -> dict[str, list[Prediction]]:
+def simple_labels(names: Sequence[str], train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
     """The most frequent set of labels, and a logistic regression for each label."""
     usual = Counter(record.gold for record in train).most_common(1)[0][0]
     found = {"majority": [Prediction(list(usual))] * len(test)}
-    return found | (_tfidf_labels(task, train, test) if _has_sklearn() else {})
+    return found | (_tfidf_labels(names, train, test) if _has_sklearn() else {})
 
 
-def _tfidf_labels(
-    task: ClassificationTask, train: Sequence[Record], test: Sequence[Record]
-) -> dict[str, list[Prediction]]:
+def _tfidf_labels(names: Sequence[str], train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
     from sklearn.linear_model import LogisticRegression
 
     chosen, vectorizer = _spread(train), _vectorizer()
     known = vectorizer.fit_transform([_joined(record) for record in chosen])
     asked = vectorizer.transform([_joined(record) for record in test])
     said: list[list[str]] = [[] for _ in test]
-    for label in task.config.labels:
+    for label in names:
         marks = np.array([label in record.gold for record in chosen])
         always = bool(marks.all())
         varies = marks.any() and not always
@@ -129,7 +108,7 @@ def _tfidf_labels(
     return {"tfidf_logistic_regression": [Prediction(labels) for labels in said]}
 
 
-def _tfidf_ridge(train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+def tfidf_ridge(train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
     """Ridge regression on TF-IDF: of a text its words, of a pair what both share, what they do not, and their cosine."""
     if not _has_sklearn():
         return {}
@@ -157,7 +136,14 @@ def _spread(records: Sequence[Record]) -> list[Record]:
     return list(records[::step])
 
 
-def _frequent_tags(train: Sequence[Record], test: Sequence[Record]) -> list[Prediction]:
+def most_frequent_tags(train: Sequence[Record], test: Sequence[Record]) -> list[Prediction]:
+    """The tag that each word has most often; of an unknown word the tag that is the most frequent.
+
+    Example:
+        >>> train = [Record(("in", "Rome"), ("O", "B-LOC")), Record(("in", "it"), ("O", "O"))]
+        >>> most_frequent_tags(train, [Record(("to", "Rome"))])[0].answer
+        ['O', 'B-LOC']
+    """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for record in train:
         for word, tag in zip(record.inputs, record.gold, strict=True):
@@ -167,7 +153,7 @@ def _frequent_tags(train: Sequence[Record], test: Sequence[Record]) -> list[Pred
     return [Prediction([best.get(word, usual) for word in record.inputs]) for record in test]
 
 
-def _nearest_translation(train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+def nearest_translation(train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
     """The translation of the training sentence that is most like the source."""
     if not _has_sklearn():
         return {}
@@ -182,7 +168,7 @@ def _nearest_translation(train: Sequence[Record], test: Sequence[Record]) -> dic
     return {"nearest_neighbour": made}
 
 
-def _tfidf_vectors(train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+def tfidf_vectors(train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
     """TF-IDF vectors, cut to the features of the test texts, so that the task's own ranking serves both."""
     if not _has_sklearn():
         return {}
@@ -197,7 +183,7 @@ def _tfidf_vectors(train: Sequence[Record], test: Sequence[Record]) -> dict[str,
     return {"tfidf": [Prediction(one, details={"texts": known}) for one in asked]}
 
 
-def _sliding_window(record: Record) -> Prediction:
+def sliding_window(record: Record) -> Prediction:
     """Of the sentence that shares most with the question, the longest stretch that the question lacks.
 
     After the sliding-window baseline of Richardson et al. (2013); rare words count more.

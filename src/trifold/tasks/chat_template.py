@@ -8,7 +8,6 @@ import torch
 
 from trifold.errors import ConfigError
 from trifold.presets.pretrained import Transformer
-from trifold.tasks.config import Generation
 from trifold.text import Tokenizer
 from trifold.text.template import DEFAULT, NAMED, PLAIN, ChatTemplate
 
@@ -18,8 +17,8 @@ SPELLED = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|<(?:start|e
 """What templates write special tokens as."""
 
 
-def template_source(config: Generation, tokenizer: Tokenizer) -> str:
-    """The template that a configuration asks for.
+def template_source(given: str, tokenizer: Tokenizer) -> str:
+    """The template that `task.chat_template` asks for.
 
     Raises:
         ConfigError: it is no name, no file and no template.
@@ -27,10 +26,9 @@ def template_source(config: Generation, tokenizer: Tokenizer) -> str:
     Example:
         >>> from trifold.text import train_tokenizer
         >>> tokenizer = train_tokenizer(["hello"] * 9, kind="byte_bpe", vocab_size=300)
-        >>> template_source(Generation(), tokenizer) == DEFAULT
+        >>> template_source("auto", tokenizer) == DEFAULT
         True
     """
-    given = config.chat_template
     if given == "auto":
         return tokenizer.chat_template or DEFAULT
     if given in NAMED:
@@ -44,25 +42,23 @@ def template_source(config: Generation, tokenizer: Tokenizer) -> str:
         raise ConfigError("config.out_of_range", where="task.chat_template", given=given, allowed=allowed) from None
 
 
-def settle_template(
-    config: Generation, tokenizer: Tokenizer, model: Transformer
-) -> tuple[Generation, Transformer, list[str]]:
-    """Give the template to the tokenizer, which is saved with it, and both to the model.
+def settle_template(given: str, tokenizer: Tokenizer, model: Transformer) -> tuple[str, Transformer, list[str]]:
+    """Give the template of `task.chat_template` to the tokenizer, which is saved with it, and both to the model.
 
     Returns:
-        The configuration that says so, the model, larger where there are new tokens, and these tokens.
+        What `task.chat_template` is from then on, the model, larger where there are new tokens, and these tokens.
 
     Raises:
         ConfigError: there is no such template.
     """
-    source = template_source(config, tokenizer)
+    source = template_source(given, tokenizer)
     if source == PLAIN:
         tokenizer.chat_template = None
-        return replace(config, chat_template="none"), model, []
+        return "none", model, []
     tokenizer.chat_template = source
     added = [text for text in _spelled(tokenizer, source) if tokenizer.token_to_id(text) is None]
     tokenizer.add_special(added)
-    return replace(config, chat_template="auto"), enlarge(model, tokenizer.vocab_size), added
+    return "auto", enlarge(model, tokenizer.vocab_size), added
 
 
 def _spelled(tokenizer: Tokenizer, source: str) -> list[str]:

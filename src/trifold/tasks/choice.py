@@ -1,7 +1,6 @@
 """Which of a task's metrics chooses the weights of a run."""
 
 from trifold.errors import ConfigError
-from trifold.tasks.config import Translation
 from trifold.tasks.task import Task
 from trifold.training.best import Choice
 
@@ -21,13 +20,13 @@ def lower_is_better(name: str) -> bool:
 
 
 def choose_metric(task: Task, wanted: str | None, *, patience: int = 0) -> Choice:
-    """The metric that chooses the weights: the named one, else the task's first; the loss where that one takes long.
+    """The metric that chooses the weights: the named one, else what the task is chosen by.
 
     Raises:
         ConfigError: the task has no such metric.
     """
     allowed = [*task.metrics, "loss"]
-    name = wanted or ("loss" if isinstance(task.config, Translation) else allowed[0])
+    name = wanted or task.default_metric
     if name not in allowed:
         raise ConfigError("config.out_of_range", where="metric", given=name, allowed=", ".join(allowed))
     return Choice(name, higher=not lower_is_better(name), patience=patience)

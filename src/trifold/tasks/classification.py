@@ -3,40 +3,46 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor
 
 from trifold.batch import Batch, Loss
+from trifold.config import Config, Count, Fraction, require
 from trifold.data.rows import Row
 from trifold.errors import ConfigError, DataError, MissingValueError
 from trifold.evaluation.metric import Tally, accuracy, f1, matthews, multi_label_f1
 from trifold.example import TrainingExample
 from trifold.locale import message
 from trifold.model import Transformer
+from trifold.model import config as model_config
 from trifold.presets.pretrained import Transformer as Pretrained
-from trifold.tasks.config import Classification
+from trifold.tasks.baseline import simple_classifiers, simple_labels
+from trifold.tasks.judgement import about_labels
 from trifold.tasks.label import (
     LabelFormat,
+    agreed_labels,
     alike,
     divide_known,
     find_format,
     label_keys,
     named,
+    names_in_files,
     several_in,
     sort_labels,
 )
-from trifold.tasks.record import Placed, Record, Role
-from trifold.tasks.task import Prediction
-from trifold.tasks.whole_text import WholeTexts, texts_in
+from trifold.tasks.record import Columns, Placed, Record, Role
+from trifold.tasks.task import Folder, Labels, Prediction
+from trifold.tasks.whole_text import WholeTextConfig, WholeTexts, texts_in
 from trifold.text import Tokenizer
 
-__all__ = ["ClassificationTask", "find_labels", "labels_in", "notes_on"]
+__all__ = ["Classification", "ClassificationTask", "find_labels", "labels_in", "notes_on"]
 
 NEUTRAL = "neutral"
 SCORES = 10
@@ -57,7 +63,115 @@ ROLES = (
 )
 
 
-class ClassificationTask(WholeTexts):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Classification(WholeTextConfig):
+    """Which of a few labels a text, or a pair of texts, has. Sentiment is a configuration of it.
+
+    Attributes:
+        labels: their names, in the order of the head's outputs; empty: found in the training data.
+        pairs: whether there are two texts; found in the training data.
+        match: tell the model of a pair which tokens of the second text the first has too. Helps a small model; no other
+            tool can express it, so such a model is not portable.
+        label_names: names of integer labels, in their order, or each as `number=name`; also of the places of lists of 0
+            and 1. The labels are then these.
+        multi_label: a text may have any number of labels.
+        label_separator: what divides labels in one text; empty for nothing; None: found in the training data.
+        label_vectors: labels are lists with 1 at the place of each label that a text has; found in the training data.
+        class_weights: `balanced` weighs each class as if all were equally frequent.
+        pooling: what stands for a text: the mean of its vectors, its first or its last; `auto` is the mean for an
+            encoder, the last for a decoder. An encoder-decoder always reads its decoder's first vector.
+        ngrams: tokens in the longest run that the head looks at by itself, as a linear classifier does; 0 for none. Helps
+            where single words and phrases decide and the model is small.
+        token_dropout: how often a token is hidden in training, as in masked pre-training; against learning by heart.
+        neutral_zone: sentiment between two labels: where the top probability is below this, the answer is "neutral";
+            0 for none.
+        max_length: longest text in tokens; the rest is cut off at the end, of a pair's longer side first.
+
+    Example:
+        >>> Classification(labels=("no", "yes")).multi_label
+        False
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ROLES
+
+    kind: Literal["classification"] = "classification"
+    labels: tuple[str, ...] = ()
+    pairs: bool = False
+    match: bool = False
+    label_names: tuple[str, ...] = ()
+    multi_label: bool = False
+    label_separator: str | None = None
+    label_vectors: bool = False
+    class_weights: Literal["none", "balanced"] = "none"
+    pooling: Literal["auto", "mean", "first", "last"] = "auto"
+    ngrams: Annotated[int, Interval(ge=0, le=8)] = 0
+    token_dropout: Fraction = 0.0
+    neutral_zone: Fraction = 0.0
+    max_length: Count = 512
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        distinct = len(set(self.labels)) == len(self.labels)
+        require(distinct, where="task.labels", given=self.labels, allowed="each label once")
+        one = not (self.multi_label or self.label_vectors)
+        divided = one and bool(self.label_separator)
+        require(
+            not divided, where="task.label_separator", given=self.label_separator, allowed="only with task.multi_label"
+        )
+
+    @property
+    def may_lack_label(self) -> bool:
+        """A text of several labels may have none."""
+        return self.multi_label
+
+    def named_by_files(self, columns: Mapping[str, Columns]) -> "Classification":
+        """With the names of integer labels that files give themselves, unless the user did."""
+        if self.label_names or self.labels:
+            return self
+        return replace(self, label_names=names_in_files(columns, "label"))
+
+    def complete(self, rows: Sequence[Placed]) -> "tuple[Classification, list[float] | None]":
+        """With labels, what divides them, and whether texts come in pairs.
+
+        Raises:
+            DataError: all rows have the same label, or have several where one is wanted.
+        """
+        return find_labels(self, rows)
+
+    def labels_in(self, rows: Sequence[Placed]) -> Labels:
+        """The labels of each row."""
+        return labels_in(self, rows)
+
+    def notes(self, wanted: Any) -> list[str]:
+        """How labels were read, and how to say it otherwise."""
+        return notes_on(wanted, self)
+
+    def agree(self, model: Pretrained) -> "Classification":
+        """With the labels in the order that a tuned model has them in."""
+        return replace(self, labels=agreed_labels(self.labels, model))
+
+    @classmethod
+    def as_meant(cls, saved: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An older `task.json` says nothing of marks of pairs, which all had."""
+        return {**saved, "match": True} if "match" not in saved and saved.get("pairs") is True else saved
+
+    @classmethod
+    def found_in(cls, folder: Folder) -> "Classification | None":
+        """A folder whose head says labels of a text or a pair."""
+        outputs = folder.outputs
+        if outputs is None or outputs.kind != "classification" or outputs.problem == "regression":
+            return None
+        several = outputs.problem == "multi_label_classification"
+        return cls(labels=outputs.labels, pairs=True, multi_label=several, max_length=folder.max_length)
+
+    def build(
+        self, tokenizer: Tokenizer, model: model_config.Transformer, *, class_weights: Sequence[float] | None = None
+    ) -> "ClassificationTask":
+        """The task for a model."""
+        return ClassificationTask(self, tokenizer, model, weights=class_weights)
+
+
+class ClassificationTask(WholeTexts[Classification]):
     """One label, or any number of them, for a text or a pair.
 
     Args:
@@ -70,16 +184,13 @@ class ClassificationTask(WholeTexts):
         ConfigError: there are fewer than two labels.
     """
 
-    roles = ROLES
-
     def __init__(
         self, config: Classification, tokenizer: Tokenizer, model: Any, *, weights: Sequence[float] | None = None
     ) -> None:
         if len(config.labels) < (1 if config.multi_label else 2):
             raise ConfigError("task.few_labels", given=", ".join(config.labels) or "-")
         problem = "multi_label_classification" if config.multi_label else "single_label_classification"
-        super().__init__(config, tokenizer, model, labels=config.labels, problem=problem)
-        self.config = config
+        super().__init__(config, tokenizer, model, pairs=config.pairs, labels=config.labels, problem=problem)
         self.number = {label: number for number, label in enumerate(config.labels)}
         self.keys = label_keys(config.labels, config.label_names)
         self.format = LabelFormat(
@@ -109,6 +220,10 @@ class ClassificationTask(WholeTexts):
     def _parts(self, label: str) -> Sequence[str]:
         """A label, or the known labels in it: a file may divide them otherwise than those of training."""
         return [label] if label in self.keys else divide_known(label, self.keys) or [label]
+
+    def made_up_row(self) -> dict[str, Any]:
+        """A row with the first label."""
+        return {**super().made_up_row(), "label": self.config.labels[0]}
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Each text with the number of its label, or with 1 for each of its labels."""
@@ -168,6 +283,18 @@ class ClassificationTask(WholeTexts):
             "macro_f1": f1(gold, said, count, average="macro"),
             "matthews": matthews(gold, said, count),
         }
+
+    def baselines(self, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+        """The most frequent label, and logistic regression on TF-IDF."""
+        simple = simple_labels if self.config.multi_label else simple_classifiers
+        return simple(self.config.labels, train, test)
+
+    def judge(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """The labels; where there is one a text, also which are taken for which, and how far chances can be trusted."""
+        if self.config.multi_label:
+            return {"labels": list(self.config.labels)}
+        gold = np.array([self.number[record.gold] for record in records])
+        return about_labels(self.config.labels, gold, np.array([one.logits for one in predictions]))
 
     def _table(self, answers: Sequence[Sequence[str]]) -> np.ndarray:
         table = np.zeros((len(answers), len(self.config.labels)), dtype=np.int64)

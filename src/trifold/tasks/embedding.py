@@ -6,35 +6,41 @@ Axes: Q queries in a batch, C candidates (passages that belong to a query, and h
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from trifold.batch import IGNORED, Batch, Loss
+from trifold.checkpoint.hugging_face import find_folder
+from trifold.config import Count, Positive
 from trifold.data.rows import Row
 from trifold.errors import DataError, MissingValueError
 from trifold.evaluation.metric import Tally, mean
 from trifold.evaluation.score import pearson, spearman
 from trifold.example import Extras, TrainingExample
 from trifold.model import Transformer
+from trifold.model import config as model_config
 from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.presets.pretrained import resolve
 from trifold.presets.task_head import Pooling
-from trifold.tasks.config import Embedding
+from trifold.tasks.baseline import tfidf_vectors
 from trifold.tasks.frame import Frame
 from trifold.tasks.head import HeadWanted, labelled_vectors
 from trifold.tasks.label import several_in
 from trifold.tasks.literal import listed
 from trifold.tasks.record import Placed, Record, Role, is_missing, text_of
 from trifold.tasks.regression import SCORE, scale_of, score_of
-from trifold.tasks.task import Prediction, run_places
+from trifold.tasks.sentence_folder import SentenceFiles, is_sentence_folder, read_sentence_files, write_sentence_files
+from trifold.tasks.task import Folder, Prediction, Task, TaskConfig, run_places
 from trifold.text import Tokenizer
 
-__all__ = ["EmbeddingTask", "Partners", "find_scores"]
+__all__ = ["Embedding", "EmbeddingTask", "Partners", "find_scores"]
 
 NAMED = ("negative", "negatives", "neg", "hard_negative", "hard_negatives")
 NEGATIVES = (*NAMED, *(f"{name}{mark}{number}" for name in NAMED for mark in ("_", "") for number in range(33)))
@@ -68,7 +74,67 @@ class Partners:
     score: float | None = None
 
 
-class EmbeddingTask:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedding(TaskConfig):
+    """Texts to vectors whose product is large for texts that belong together: the dense retriever.
+
+    Trained by telling the partners of each query from all others in its batch, and from hard negatives where there are
+    some (van den Oord et al. 2018; Karpukhin et al. 2020); pairs with scores by the order of their cosines.
+
+    Attributes:
+        temperature: what cosines are divided by.
+        scores: whether pairs have scores; found in the training data.
+        max_length: longest text in tokens.
+        pooling: what a text's vector is: the mean over its tokens, the first or the last of them; `auto`: as the model's
+            folder says, else the mean.
+        query_prompt, passage_prompt: what stands before each text of a kind, such as `query: `; None: as the model's
+            folder says, else nothing.
+
+    Example:
+        >>> Embedding().temperature
+        0.05
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ROLES
+
+    kind: Literal["embedding"] = "embedding"
+    temperature: Positive = 0.05
+    scores: bool = False
+    max_length: Count = 256
+    pooling: Literal["auto", "mean", "first", "last"] = "auto"
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+
+    def started_from(self, start: str | None) -> "Embedding":
+        """With how the folder's model pools, and its prompts; how long a text may be stays as it is."""
+        if start is None:
+            return self
+        folder = resolve(find_folder(start))
+        found = _as_told(self, folder) if is_sentence_folder(folder) else self
+        return replace(found, max_length=self.max_length)
+
+    def complete(self, rows: Sequence[Placed]) -> "tuple[Embedding, list[float] | None]":
+        """With whether pairs have scores.
+
+        Raises:
+            DataError: all scores are the same, most are no numbers, or there are negatives beside them.
+        """
+        return find_scores(self, rows), None
+
+    @classmethod
+    def found_in(cls, folder: Folder) -> "Embedding | None":
+        """A folder that says how the vectors of texts are pooled."""
+        return _as_told(cls(max_length=folder.max_length), folder.path) if folder.pools else None
+
+    def build(
+        self, tokenizer: Tokenizer, model: model_config.Transformer, *, class_weights: Sequence[float] | None = None
+    ) -> "EmbeddingTask":
+        """The task for a model."""
+        del class_weights
+        return EmbeddingTask(self, tokenizer, model)
+
+
+class EmbeddingTask(Task[Embedding]):
     """A text's vector is the mean over its tokens or one of them, of length 1; queries and passages share one model.
 
     Args:
@@ -77,13 +143,10 @@ class EmbeddingTask:
         model: the model's configuration.
     """
 
-    roles = ROLES
-    needs_segments = False
     head = HeadWanted("embedding")
 
     def __init__(self, config: Embedding, tokenizer: Tokenizer, model: Any) -> None:
-        self.config, self.tokenizer = config, tokenizer
-        self.frame = Frame(tokenizer, model, config.max_length, reads="encoder")
+        super().__init__(config, tokenizer, Frame(tokenizer, model, config.max_length, reads="encoder"))
         ranks = ("reciprocal_rank", "recall_at_1", "recall_at_5", "recall_at_20")
         self.pooling: Pooling = "mean" if config.pooling == "auto" else config.pooling
         self.metrics = ("spearman", "pearson") if config.scores else ranks
@@ -104,10 +167,9 @@ class EmbeddingTask:
             raise MissingValueError("task.missing_value", origin=row.origin, name="score")
         return Record((query,), Partners(positives, negatives, score), row.origin)
 
-    def build_parts(self, model: Any) -> dict[str, nn.Module]:
-        """None: the vectors of the body are the answer."""
-        del model
-        return {}
+    def made_up_row(self) -> dict[str, Any]:
+        """A row, with a number where pairs have scores."""
+        return {**super().made_up_row(), **({"score": "1"} if self.config.scores else {})}
 
     def prompted(self, text: str, *, query: bool) -> str:
         """A text as the model reads it."""
@@ -203,6 +265,15 @@ class EmbeddingTask:
         return {"reciprocal_rank": mean((1 / places).tolist()),
                 **{f"recall_at_{k}": mean((places <= k).astype(float).tolist()) for k in (1, 5, 20)}}  # fmt: skip
 
+    def baselines(self, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+        """TF-IDF vectors, ranked in the same way."""
+        return tfidf_vectors(train, test)
+
+    def write_beside(self, folder: Path, width: int) -> None:
+        """Make the folder one of sentence-transformers."""
+        prompts = (self.config.query_prompt or "", self.config.passage_prompt or "")
+        write_sentence_files(folder, SentenceFiles(self.pooling, *prompts, self.frame.limit), width=width)
+
 
 def _places(records: Sequence[Record], predictions: Sequence[Prediction]) -> NDArray[np.float64]:
     """The rank of the nearest positive of each query among the texts that do not belong to it."""
@@ -242,6 +313,18 @@ def find_scores(config: Embedding, rows: Sequence[Placed]) -> Embedding:
     if not deviation:
         raise DataError("task.one_score", given=score_of(row, columns["score"]), count=count)
     return replace(config, scores=True)
+
+
+def _as_told(wanted: Embedding, folder: Path) -> Embedding:
+    """The task with what a folder says of it, where that is left open."""
+    told = read_sentence_files(folder)
+    return replace(
+        wanted,
+        pooling=told.pooling if wanted.pooling == "auto" else wanted.pooling,
+        query_prompt=told.query_prompt if wanted.query_prompt is None else wanted.query_prompt,
+        passage_prompt=told.passage_prompt if wanted.passage_prompt is None else wanted.passage_prompt,
+        max_length=min(wanted.max_length, told.max_length or wanted.max_length),
+    )
 
 
 def _texts(row: Row, column: str) -> tuple[str, ...]:

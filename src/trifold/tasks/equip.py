@@ -33,10 +33,10 @@ def equip(model: Transformer, task: Task) -> bool:
     wanted = task.head
     if task.frame.reads == "encoder":
         model.drop_decoder()
-    if wanted is None or wanted.kind == "embedding" or portability(model, wanted):
+    if wanted is None or not wanted.labels or portability(model, wanted):
         kept = False
         model.take_off()
-        if wanted is not None and wanted.kind != "embedding":
+        if wanted is not None and wanted.labels:
             model.heads["task"] = TaskHead(_own_shape(wanted, task), model.config.d_model)
     else:
         kept = _put_on(model, wanted)
@@ -68,7 +68,7 @@ def _put_on(model: Transformer, wanted: HeadWanted) -> bool:
 
 def _own_shape(wanted: HeadWanted, task: Task) -> HeadShape:
     """The head of a task that no class expresses."""
-    if wanted.kind != "classification":
+    if wanted.each:
         return HeadShape(outputs=len(wanted.labels), pooling="each")
     usual = "last" if task.frame.decoder else "mean"
     pooling = usual if wanted.pooling == "auto" else wanted.pooling
@@ -88,9 +88,9 @@ def suited(tokenizer: Tokenizer, task: Task) -> Tokenizer:
     text = None if end is None else tokenizer.id_to_token(end)
     if text is not None:
         roles["pad"] = text
-    if task.head.kind == "classification":
+    if task.head.labels and not task.head.each:
         settings["model_max_length"] = task.frame.limit
     made = tokenizer.changed(roles=roles, settings=settings)
-    if task.head.kind not in ("tagging", "span_qa"):
+    if not task.head.each:
         return made
     return made.framed(task.frame.framing, typed=task.frame.num_segments > 1, trims=True)

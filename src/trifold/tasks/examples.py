@@ -7,7 +7,6 @@ from trifold.data.reading import ReadReport, SourceOptions
 from trifold.data.rows import read_rows
 from trifold.errors import DataError
 from trifold.tasks.account import Account, Count
-from trifold.tasks.build import labels_in_rows, roles_of
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.record import Placed, Record, check_roles, file_of, make_records, place_rows, value_of
 from trifold.tasks.split import content_of, group_of, numbered, split_units
@@ -76,9 +75,9 @@ def read_examples(experiment: FineTuning) -> Examples:
         ConfigError: a column is named for a role that the task does not have.
         DataError: a file has no rows, a column is missing or ambiguous, or nothing is left to judge on.
     """
-    data, roles, account = experiment.data, roles_of(experiment.task.kind), Account()
+    data, roles, account = experiment.data, experiment.task.roles, Account()
     check_roles(roles, data.columns)
-    options = SourceOptions(on_error=data.on_error, encoding=data.encoding, tagged=experiment.task.kind == "tagging")
+    options = SourceOptions(on_error=data.on_error, encoding=data.encoding, tagged=experiment.task.tagged)
     placed = {}
     for name, files in data.files.items():
         report = account.reports[name] = ReadReport()
@@ -89,7 +88,7 @@ def read_examples(experiment: FineTuning) -> Examples:
     fractions = {name: fraction for name, fraction in (("test", data.test_fraction), ("dev", data.dev_fraction))
                  if name not in placed}  # fmt: skip
     every = placed["train"]
-    found = labels_in_rows(experiment.task, every)
+    found = experiment.task.labels_in(every)
     keys, labels = _keys(experiment, every, found), [one or () for one in found]
     sides = split_units(keys, labels, fractions)
     if fractions and set(sides) == {"train"}:  # too few texts differ: the same text may then be on both sides
@@ -107,14 +106,11 @@ def _keys(
     experiment: FineTuning, placed: Sequence[Placed], labels: Sequence[tuple[str, ...] | None]
 ) -> list[str | None]:
     """What keeps each row together with others; None for rows without the label or the text that a split is for."""
-    group, roles = experiment.data.group, roles_of(experiment.task.kind)
+    group, roles = experiment.data.group, experiment.task.roles
     headers: dict[str, dict[str, None]] = {}
     for row, _ in placed:
         headers.setdefault(file_of(row), {}).update(dict.fromkeys(row.values))
-    unlabelled = getattr(
-        experiment.task, "multi_label", experiment.task.kind == "span_qa"
-    )  # there may be no label at all
-    keys: list[str | None] = []
+    unlabelled, keys = experiment.task.may_lack_label, list[str | None]()
     for (row, columns), said in zip(placed, labels, strict=True):
         needed = [columns[role.name] for role in roles
                   if role.needed and role.name in columns and not (role.label and unlabelled)]  # fmt: skip

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from trifold.config import Chance, Config, Natural, Positive, require
-from trifold.tasks.config import Classification, TaskConfig
+from trifold.tasks.any_task import AnyTask
+from trifold.tasks.classification import Classification
 from trifold.training import AdamW, ModelChoice, Schedule, TokenizerChoice, Training
 
 __all__ = ["TRAINING", "FineTuning", "LabelledData", "LowRank", "Reading"]
@@ -125,7 +126,7 @@ class FineTuning(Config):
 
     model: ModelChoice
     data: LabelledData
-    task: TaskConfig = Classification()  # noqa: RUF009 - frozen
+    task: AnyTask = Classification()  # noqa: RUF009 - frozen
     tokenizer: TokenizerChoice = TokenizerChoice()  # noqa: RUF009 - frozen
     training: Training = TRAINING
     epochs: Positive | None = 3.0

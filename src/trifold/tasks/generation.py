@@ -4,32 +4,32 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from torch import nn
 
 from trifold.batch import IGNORED, Batch, Loss
+from trifold.config import Config, Count, require
 from trifold.data.rows import Row
 from trifold.errors import DataError, MissingValueError
 from trifold.evaluation.metric import Tally
 from trifold.example import Ids, TrainingExample
-from trifold.generation import Sampling
+from trifold.generation import Generator, Sampling
 from trifold.model import Transformer
+from trifold.model import config as model_config
 from trifold.objective import token_cross_entropy
 from trifold.objective.objective import language_model_loss
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.chat_format import ChatFormat, Laid
-from trifold.tasks.chat_template import template_source
-from trifold.tasks.config import Generation
+from trifold.tasks.chat_template import settle_template, template_source
 from trifold.tasks.conversation import Turn, arrange, is_conversation, read_history, read_messages
 from trifold.tasks.frame import Frame
-from trifold.tasks.record import Record, Role, file_of, optional_text, value_of
-from trifold.tasks.task import Prediction, run_places
-from trifold.tasks.writing import write_answers, written_example
+from trifold.tasks.record import Placed, Record, Role, file_of, optional_text, value_of
+from trifold.tasks.task import Prediction, Task, TaskConfig, run_places
+from trifold.tasks.writing import open_writer, write_answers, written_example
 from trifold.text import Tokenizer
 
-__all__ = ["MESSAGES", "PROMPT", "Conversation", "GenerationTask", "without_questions"]
+__all__ = ["MESSAGES", "PROMPT", "Conversation", "Generation", "GenerationTask", "without_questions"]
 
 MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat", "turns")
 """What a column of messages is usually called."""
@@ -49,6 +49,62 @@ PROMPT = ROLES[1]
 QUESTIONS = {"prompt", "input", "messages"}
 """Roles that ask something."""
 SLOT = re.compile(r"\{(?:prompt|input)\}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generation(TaskConfig):
+    """Answers to instructions and conversations, with the loss on the answers only; without prompts, plain continuation.
+
+    Attributes:
+        chat_template: how a conversation is put before the model, in jinja2: `auto`, the one that the model's folder has,
+            else Trifold's; `default`, `chatml`, or `none` for no marks at all; a template, or a file that holds one.
+        template: how an instruction and its input become one question; `{prompt}` and `{input}` are filled in.
+        template_without_input: the same for an instruction that has no input.
+        answers: whether all answers of a conversation are learned from, or the last alone.
+        max_length: longest conversation in tokens; of a longer one the oldest turns go first, then the middle of the last
+            question's input.
+
+    Example:
+        >>> "{prompt}" in Generation().template
+        True
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ROLES
+    less_is_better: ClassVar[bool] = True
+
+    kind: Literal["generation"] = "generation"
+    chat_template: str = "auto"
+    template: str = "{prompt}\n{input}"
+    template_without_input: str = "{prompt}"
+    answers: Literal["all", "last"] = "all"
+    max_length: Count = 512
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        for name in ("template", "template_without_input"):
+            text = getattr(self, name)
+            require("{prompt}" in text, where=f"task.{name}", given=text, allowed="a text with {prompt} in it")
+
+    def complete(self, rows: Sequence[Placed]) -> "tuple[Generation, list[float] | None]":
+        """Without a chat template where no file asks anything."""
+        return without_questions(self, [columns for _, columns in rows]), None
+
+    def settle(self, tokenizer: Tokenizer, model: Pretrained) -> tuple["Generation", Pretrained, list[str]]:
+        """With the template given to the tokenizer, which is saved with it."""
+        template, model, added = settle_template(self.chat_template, tokenizer, model)
+        return replace(self, chat_template=template), model, added
+
+    @classmethod
+    def as_meant(cls, saved: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An older `task.json` says nothing of chat templates, of which there were none."""
+        return saved if "chat_template" in saved else {**saved, "chat_template": "none"}
+
+    def build(
+        self, tokenizer: Tokenizer, model: model_config.Transformer, *, class_weights: Sequence[float] | None = None
+    ) -> "GenerationTask":
+        """The task for a model."""
+        del class_weights
+        return GenerationTask(self, tokenizer, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +128,7 @@ class Conversation(Record):
         return list(self.turns[: last + 1])
 
 
-class GenerationTask:
+class GenerationTask(Task[Generation]):
     """Reads a conversation through the chat template, writes the answer.
 
     Args:
@@ -81,21 +137,18 @@ class GenerationTask:
         model: the model's configuration.
     """
 
-    roles = ROLES
     metrics = ("bits_per_byte",)
-    needs_segments = False
-    head = None
+    writes = True
 
     def __init__(self, config: Generation, tokenizer: Tokenizer, model: Any) -> None:
-        self.config, self.tokenizer = config, tokenizer
-        self.frame = Frame(tokenizer, model, config.max_length)
-        self.format = ChatFormat(tokenizer, template_source(config, tokenizer))
+        super().__init__(config, tokenizer, Frame(tokenizer, model, config.max_length))
+        self.format = ChatFormat(tokenizer, template_source(config.chat_template, tokenizer))
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Conversation:
         """What was said, with an answer to learn from or to judge by."""
         if not {"response", "messages"} & columns.keys():
             known = ", ".join(row.values)[:300]
-            role = self.roles[0]
+            role = ROLES[0]
             raise DataError(
                 "task.no_column", path=file_of(row), role=role.name, usual=", ".join(role.names), known=known
             )
@@ -118,6 +171,16 @@ class GenerationTask:
         gold = turns[-1].content if turns[-1].role == "assistant" else None
         said = "\n".join(turn.content for turn in (turns if gold is None else turns[:-1]))
         return Conversation((said,), gold, row.origin, turns=tuple(turns))
+
+    @property
+    def text_roles(self) -> list[str]:
+        """A text without a name is a question."""
+        return [PROMPT.name]
+
+    @property
+    def longest_text(self) -> int | None:
+        """Question and answer stand in one frame."""
+        return self.frame.limit
 
     @staticmethod
     def _prompted(columns: Mapping[str, str]) -> bool:
@@ -163,11 +226,6 @@ class GenerationTask:
         template = self.config.template if given.strip() else self.config.template_without_input
         parts = {"{input}": given, "{prompt}": prompt}  # put in at once: a text may itself speak of "{prompt}"
         return SLOT.sub(lambda found: parts[found[0]], template)
-
-    def build_parts(self, model: Any) -> dict[str, nn.Module]:
-        """None: what is written comes from the language-model head."""
-        del model
-        return {}
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Each conversation as the family reads it: a decoder all of it, an encoder-decoder once for each answer."""
@@ -265,6 +323,24 @@ class GenerationTask:
         if self.frame.encoder:
             return limit - 1
         return max(limit - min(sampling.max_tokens or limit // 4, limit // 2), 1)
+
+    def read_prompt(self, prompt: str, sampling: Sampling) -> tuple[str | list[int], int]:
+        """What the model reads of a question, through the template of its tuning."""
+        asked = self.question(*self.place([prompt], "input:1")).asked
+        return self.lay(asked, self.prompt_room(sampling))
+
+    def writer(self, model: Pretrained) -> Generator:
+        """What writes answers, which end where a turn does."""
+        return open_writer(model, self.tokenizer, self.frame, self.format.ends)
+
+    def before(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
+        """What the model says before it is tuned: it writes already."""
+        return self.predict(model, records)
+
+    def samples(self, model: Pretrained, records: Sequence[Record], said: Sequence[Prediction]) -> Sequence[Prediction]:
+        """Answers of its own, as likely as possible."""
+        del said
+        return self.write(model, records, Sampling(temperature=0.0))
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """Bits per byte of the answers, and perplexity a byte."""

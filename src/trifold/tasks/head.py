@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trifold.batch import IGNORED, Batch, Layout
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.presets.task_class import Kind
 from trifold.presets.task_head import Pooling, TaskHead
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "labelled_vectors",
     "main_layout",
     "read_labelled",
+    "segment_log_softmax",
     "task_head",
 ]
 
@@ -35,22 +37,24 @@ class HeadWanted:
     """The head that a task asks for.
 
     Attributes:
-        kind: the task, as Hugging Face's classes part them; `embedding` has no head.
-        labels: names of the outputs.
+        kind: the task, as Hugging Face's classes part them.
+        labels: names of the outputs; without any there is no head, and the vectors of the body are the answer.
         problem: how logits become an answer (`Outputs.problem`).
         pooling: which vectors are read; `auto`: as the family's class does.
         apart: settings that no class can express, by name.
+        each: whether it reads each token by itself, instead of a text as a whole.
 
     Example:
-        >>> HeadWanted("tagging", ("O", "B")).pooling
+        >>> HeadWanted("tagging", ("O", "B"), each=True).pooling
         'auto'
     """
 
-    kind: Literal["classification", "tagging", "span_qa", "embedding"]
+    kind: Kind | Literal["embedding"]
     labels: tuple[str, ...] = ()
     problem: str = "single_label_classification"
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
     apart: tuple[str, ...] = ()
+    each: bool = False
 
 
 class NGramBag(nn.Module):
@@ -180,3 +184,21 @@ def document_keys(layout: Layout, batch: int, length: int, *, like: Layout | Non
         return rows.expand(batch, length)
     own = torch.ones_like(rows) if layout.documents is None else layout.documents  # without numbers all are the first
     return (rows * (int(like.documents.max()) + 1) + own).expand(batch, length)
+
+
+def segment_log_softmax(
+    logits: Float[Tensor, "tokens outputs"], keys: Int[Tensor, " tokens"]
+) -> Float[Tensor, "tokens outputs"]:
+    """Log-softmax over the tokens that have the same key, for each output.
+
+    Example:
+        >>> segment_log_softmax(torch.zeros(4, 1), torch.tensor([0, 0, 1, 1])).exp().flatten()
+        tensor([0.5000, 0.5000, 0.5000, 0.5000])
+    """
+    count = int(keys.max()) + 1
+    index = keys[:, None].expand_as(logits)
+    highest = logits.new_full((count, logits.shape[1]), -torch.inf)
+    highest = highest.scatter_reduce(0, index, logits.detach(), "amax")
+    shifted = logits - highest[keys]
+    total = logits.new_zeros(count, logits.shape[1]).scatter_add(0, index, shifted.exp())
+    return shifted - total.clamp(min=torch.finfo(total.dtype).tiny).log()[keys]

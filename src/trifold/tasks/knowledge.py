@@ -90,8 +90,7 @@ def ask(
     if reader is None:
         return KnowledgeAnswer("")
     found = read_passages(reader, question, base.search(question, k, embedder=embedder))
-    assert isinstance(reader.task, SpanQATask)
-    least = reader.task.config.threshold if threshold is None else threshold
+    least = SpanQATask.of(reader.task).config.threshold if threshold is None else threshold
     if not found or (least is not None and found[0].score < least):
         score = found[0].score if found else float("-inf")
         return KnowledgeAnswer("", score=score)
@@ -104,8 +103,7 @@ def read_passages(reader: Reader, question: str, hits: Sequence[Hit]) -> list[Kn
     A reader that has seen each question with its own passage only is sure of itself in others too, so the rank that the
     search gave must count.
     """
-    task = reader.task
-    assert isinstance(task, SpanQATask), "a model fine-tuned for span_qa"
+    task = SpanQATask.of(reader.task)
     records = [Record((question, hit.passage.text)) for hit in hits]
     answers = []
     for rank, (hit, one) in enumerate(zip(hits, task.spans(reader.model, records), strict=True), start=1):
@@ -140,8 +138,7 @@ def judge_knowledge(
         Recall among the first 1, 5 and 20 passages, reciprocal rank, F1 and exact match, each with its interval; and the
         share of wrong answers for every share of questions answered.
     """
-    task = reader.task
-    assert isinstance(task, SpanQATask), "a model fine-tuned for span_qa"
+    task = SpanQATask.of(reader.task)
     ranks, answers = [], []
     for record in records:
         hits = base.search(record.inputs[0], max(k, *RECALL), embedder=embedder)

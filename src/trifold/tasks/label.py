@@ -13,21 +13,25 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from trifold.data.columnar import class_names
 from trifold.data.rows import Row
 from trifold.errors import DataError
+from trifold.presets.pretrained import Transformer
 from trifold.tasks.literal import listed
 
 __all__ = [
     "LabelFormat",
+    "agreed_labels",
     "alike",
     "divide_known",
     "find_format",
     "label_keys",
     "label_of",
     "named",
+    "names_in_files",
     "refuse_marks",
     "several_in",
     "sort_labels",
@@ -318,3 +322,37 @@ def _is_yes(mark: Any, origin: str, name: str) -> bool:
     if label not in (*YES, *NO):
         raise DataError("task.no_mark", origin=origin, name=name, given=str(mark)[:80])
     return label in YES
+
+
+def names_in_files(columns: Mapping[str, Mapping[str, str]], role: str) -> tuple[str, ...]:
+    """The names of integer labels that the first file which has some gives them.
+
+    Args:
+        columns: by role, of each file.
+        role: the part that the labels' column plays.
+
+    Example:
+        >>> names_in_files({"a.jsonl": {"tags": "ner_tags"}}, "tags")
+        ()
+    """
+    found = (class_names(file).get(of.get(role, ""), ()) for file, of in columns.items())
+    return next(filter(None, found), ())
+
+
+def agreed_labels(labels: tuple[str, ...], model: Transformer) -> tuple[str, ...]:
+    """Labels in the order that a tuned model has them in, where they are the same.
+
+    A model whose labels have no names but `LABEL_0`, `LABEL_1` takes those of data that has numbers.
+
+    Example:
+        >>> agreed_labels(("b", "a"), Transformer.from_preset("gpt2", size="tiny", vocab_size=100))
+        ('b', 'a')
+    """
+    outputs = model.outputs
+    if outputs is None:
+        return labels
+    count = len(outputs.labels)
+    unnamed = outputs.labels == tuple(f"LABEL_{number}" for number in range(count))
+    if unnamed and set(labels) == {str(number) for number in range(count)}:
+        outputs = model.outputs = replace(outputs, labels=tuple(map(str, range(count))))
+    return outputs.labels if set(outputs.labels) == set(labels) else labels

@@ -32,7 +32,6 @@ from trifold.presets.pretrained import Transformer, resolve
 from trifold.retrieval import Embedder, KnowledgeBase
 from trifold.tasks.build import is_fine_tuned, is_translator, open_task
 from trifold.tasks.embedding import EmbeddingTask
-from trifold.tasks.generation import GenerationTask, asked_of
 from trifold.tasks.judge import judge
 from trifold.tasks.knowledge import KnowledgeAnswer
 from trifold.tasks.knowledge import ask as look_up
@@ -40,7 +39,6 @@ from trifold.tasks.record import Record
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
 from trifold.tasks.trained_columns import Input, place_inputs, trained_columns
-from trifold.tasks.writing import open_writer
 from trifold.text import Tokenizer
 
 __all__ = ["Input", "LoadedModel", "load"]
@@ -179,12 +177,11 @@ class LoadedModel:
         Raises:
             UsageError: the model is for something else, or not one of `context` and `kb` is given.
         """
-        task = self.require("span_qa")
+        task = SpanQATask.of(self.require("span_qa"))
         if (context is None) == (kb is None):
             raise UsageError("task.context_or_kb")
         if kb is not None:
             return look_up(kb, self, question, embedder=embedder, k=k, threshold=threshold)
-        assert isinstance(task, SpanQATask), "of that kind"
         (span,) = task.spans(self.model, self.records([(question, context or "")]))
         least = task.config.threshold if threshold is None else threshold
         if not span.text or (least is not None and span.margin < least):
@@ -198,8 +195,7 @@ class LoadedModel:
         Raises:
             UsageError: the model is for something else.
         """
-        task = self.require("embedding")
-        assert isinstance(task, EmbeddingTask), "of that kind"
+        task = EmbeddingTask.of(self.require("embedding"))
         return task.embed(self.model, list(texts), query=query)
 
     @cached_property
@@ -307,7 +303,7 @@ class LoadedModel:
         asked, cut = self._read(prompt, Sampling())
         read = writer.encode(asked)
         wanted = self.tokenizer.for_target().encode_ids([continuation], plain=True)[0].tolist()
-        limit = self.task.frame.limit if isinstance(self.task, GenerationTask) else writer.longest
+        limit = (self.task.longest_text if self.task else None) or writer.longest
         longest = max(len(writer.before(read)) + len(wanted) - 1, len(read) + cut)
         if limit is not None and (longest > limit or cut):
             raise UsageError("task.score_too_long", length=longest, limit=limit)
@@ -344,8 +340,7 @@ class LoadedModel:
         task = self.require()
         placed = iter(place_inputs(task, self.trained_columns, inputs))
         if labels is None:
-            read = task.question if isinstance(task, GenerationTask) else task.record
-            return [one if isinstance(one, Record) else read(*next(placed)) for one in inputs]
+            return [one if isinstance(one, Record) else task.question(*next(placed)) for one in inputs]
         answer = next(role.name for role in task.roles if role.label)
         made = []
         for one, label in zip(inputs, labels, strict=True):
@@ -368,16 +363,11 @@ class LoadedModel:
         Raises:
             UsageError: the model writes none.
         """
-        if isinstance(self.task, GenerationTask):
-            return open_writer(self.model, self.tokenizer, self.task.frame, self.task.format.ends)
-        return Generator.by_rules(self.model, self.tokenizer)
+        return Generator.by_rules(self.model, self.tokenizer) if self.task is None else self.task.writer(self.model)
 
     def _read(self, prompt: str, sampling: Sampling) -> tuple[str | list[int], int]:
         """What the model reads of a prompt, through the template of its tuning, and how many tokens had no room."""
-        if not isinstance(self.task, GenerationTask):
-            return prompt, 0
-        (record,) = self.records([prompt])
-        return self.task.lay(asked_of(record), self.task.prompt_room(sampling))
+        return (prompt, 0) if self.task is None else self.task.read_prompt(prompt, sampling)
 
     def _sampling(self, sampling: Sampling | None, max_tokens: int | None, seed: int | None) -> Sampling:
         chosen = sampling or Sampling(**self.writer.rules.sampling_with({}))

@@ -5,37 +5,107 @@ The head has one output z, in units of the training scores: `score = mean + devi
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 
 from trifold.batch import Batch, Loss
+from trifold.config import Count, Fraction, Positive
 from trifold.data.rows import Row
 from trifold.errors import DataError
 from trifold.evaluation.metric import Tally
 from trifold.evaluation.score import mean_absolute_error, pearson, spearman
 from trifold.example import TrainingExample
 from trifold.model import Transformer
+from trifold.model import config as model_config
 from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.tasks.baseline import tfidf_ridge
 from trifold.tasks.classification import ROLES as TEXTS
-from trifold.tasks.config import Regression
 from trifold.tasks.head import task_head
+from trifold.tasks.judgement import furthest
 from trifold.tasks.record import Placed, Record, Role, text_of
-from trifold.tasks.task import Prediction
-from trifold.tasks.whole_text import WholeTexts, texts_in
+from trifold.tasks.task import Folder, Prediction
+from trifold.tasks.whole_text import WholeTextConfig, WholeTexts, texts_in
 from trifold.text import Tokenizer
 
-__all__ = ["SCORE", "RegressionTask", "find_scale", "scale_of", "score_of"]
+__all__ = ["SCORE", "Regression", "RegressionTask", "find_scale", "scale_of", "score_of"]
 
 SCORE = ("score", "scores", "similarity", "similarity_score", "relatedness_score", "rating", "stars", "label", "labels",
          "target", "value", "gold")  # fmt: skip
 ROLES = (*TEXTS[:2], Role("score", SCORE, label=True))
 
 
-class RegressionTask(WholeTexts):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Regression(WholeTextConfig):
+    """A score of a text, or of how much a pair of texts has in common: ratings, quality, similarity.
+
+    The model's output is a score in standard deviations from the mean of training.
+
+    Attributes:
+        mean, deviation: of the training scores; None: found in the training data.
+        pairs: whether there are two texts; found in the training data.
+        match: as in classification.
+        pooling: as in classification.
+        ngrams: as in classification.
+        token_dropout: as in classification.
+        max_length: longest text in tokens; the rest is cut off at the end, of a pair's longer side first.
+
+    Example:
+        >>> Regression(mean=2.5, deviation=1.5).pairs
+        False
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ROLES
+
+    kind: Literal["regression"] = "regression"
+    mean: float | None = None
+    deviation: Positive | None = None
+    pairs: bool = False
+    match: bool = False
+    pooling: Literal["auto", "mean", "first", "last"] = "auto"
+    ngrams: Annotated[int, Interval(ge=0, le=8)] = 0
+    token_dropout: Fraction = 0.0
+    max_length: Count = 512
+
+    def complete(self, rows: Sequence[Placed]) -> "tuple[Regression, list[float] | None]":
+        """With mean and deviation of the training scores.
+
+        Raises:
+            DataError: all rows have the same score.
+        """
+        return find_scale(self, rows), None
+
+    def agree(self, model: Pretrained) -> "Regression":
+        """In scores as a head can say them: as they are where it said so before, about 0 where it has no bias."""
+        if model.outputs is not None and model.outputs.problem == "regression":
+            return replace(self, mean=0.0, deviation=1.0)
+        kind = None if model.classes is None else model.classes.tasks.get("classification")
+        if kind is None or kind.build({}, 1).output_bias:
+            return self
+        mean, deviation = self.mean or 0.0, self.deviation or 1.0
+        return replace(self, mean=0.0, deviation=(mean**2 + deviation**2) ** 0.5)
+
+    @classmethod
+    def found_in(cls, folder: Folder) -> "Regression | None":
+        """A folder whose head says a number of a text or a pair."""
+        outputs = folder.outputs
+        if outputs is None or outputs.kind != "classification" or outputs.problem != "regression":
+            return None
+        return cls(mean=0.0, deviation=1.0, pairs=True, max_length=folder.max_length)
+
+    def build(
+        self, tokenizer: Tokenizer, model: model_config.Transformer, *, class_weights: Sequence[float] | None = None
+    ) -> "RegressionTask":
+        """The task for a model."""
+        del class_weights
+        return RegressionTask(self, tokenizer, model)
+
+
+class RegressionTask(WholeTexts[Regression]):
     """A score for a text or a pair.
 
     Args:
@@ -44,12 +114,10 @@ class RegressionTask(WholeTexts):
         model: the model's configuration.
     """
 
-    roles = ROLES
     metrics = ("pearson", "spearman", "mean_absolute_error")
 
     def __init__(self, config: Regression, tokenizer: Tokenizer, model: Any) -> None:
-        super().__init__(config, tokenizer, model, labels=("score",), problem="regression")
-        self.config = config
+        super().__init__(config, tokenizer, model, pairs=config.pairs, labels=("score",), problem="regression")
         self.mean = 0.0 if config.mean is None else config.mean
         self.deviation = 1.0 if config.deviation is None else config.deviation
 
@@ -58,6 +126,10 @@ class RegressionTask(WholeTexts):
         inputs = texts_in(row, columns)
         gold = score_of(row, columns["score"]) if "score" in columns else None
         return Record(inputs, gold, row.origin)
+
+    def made_up_row(self) -> dict[str, Any]:
+        """A row with a number."""
+        return {**super().made_up_row(), "score": "1"}
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Each text with its score, in deviations from the mean."""
@@ -78,7 +150,7 @@ class RegressionTask(WholeTexts):
     def fold(self, model: Pretrained) -> None:
         """Let the head of a model say scores themselves, as other tools expect it to."""
         head = task_head(model)
-        if head.output.bias is None and self.mean != 0.0:
+        if model.task_class is None or (head.output.bias is None and self.mean != 0.0):
             return
         with torch.no_grad():
             head.output.weight.mul_(self.deviation)
@@ -92,6 +164,14 @@ class RegressionTask(WholeTexts):
         gold, said = np.array([record.gold for record in records]), np.array([one.answer for one in predictions])
         return {"pearson": pearson(gold, said), "spearman": spearman(gold, said),
                 "mean_absolute_error": mean_absolute_error(gold, said)}  # fmt: skip
+
+    def baselines(self, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+        """The mean score, and ridge regression on TF-IDF."""
+        return {"mean": [Prediction(self.mean)] * len(test), **tfidf_ridge(train, test)}
+
+    def judge(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """The scores that are furthest off."""
+        return {"worst": furthest(records, predictions)}
 
 
 def find_scale(config: Regression, rows: Sequence[Placed]) -> Regression:

@@ -31,7 +31,7 @@ def write_task_report(folder: Path) -> Path:
     parts.append(f"<p>{html.escape(_note(found))}</p>")
     parts += _curves(folder, found)
     parts += _confusion(found)
-    worst = "task.furthest" if found["task"] == "regression" else "task.worst"
+    worst = "task.furthest" if any("distance" in one for one in found.get("worst", ())) else "task.worst"
     examples = {worst: _worst(found.get("worst")), "task.samples": _samples(found.get("samples"))}
     for key, rows in examples.items():
         parts += [_heading(key), html_table(rows)] if rows else []

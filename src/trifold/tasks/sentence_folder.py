@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trifold.errors import ModelFileError
 from trifold.plain_file import is_plain_file
-from trifold.tasks.config import Embedding
+from trifold.presets.task_head import Pooling
 
-__all__ = ["is_sentence_folder", "read_sentence_files", "write_sentence_files"]
+__all__ = ["SentenceFiles", "is_sentence_folder", "read_sentence_files", "write_sentence_files"]
 
 MODULES, LIBRARY = "modules.json", "config_sentence_transformers.json"
 PLACES = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
@@ -30,6 +30,22 @@ PASSAGE = ("document", "passage", "corpus")
 """What the prompt of a passage is called."""
 
 
+@dataclass(frozen=True, slots=True)
+class SentenceFiles:
+    """What the files beside a model say of the vectors of texts.
+
+    Attributes:
+        pooling: what a text's vector is.
+        query_prompt, passage_prompt: what stands before each text of a kind.
+        max_length: most tokens of a text, special ones included; None where they do not say.
+    """
+
+    pooling: Pooling
+    query_prompt: str = ""
+    passage_prompt: str = ""
+    max_length: int | None = None
+
+
 def is_sentence_folder(folder: Path) -> bool:
     """Whether a folder says how the vectors of its model are pooled.
 
@@ -40,12 +56,8 @@ def is_sentence_folder(folder: Path) -> bool:
     return is_plain_file(folder, MODULES)
 
 
-def read_sentence_files(folder: Path, wanted: Embedding) -> Embedding:
-    """The task with what a folder says of it, where `wanted` leaves it open.
-
-    Args:
-        folder: of sentence-transformers.
-        wanted: what was asked for.
+def read_sentence_files(folder: Path) -> SentenceFiles:
+    """What a folder of sentence-transformers says.
 
     Raises:
         ModelFileError: a file is damaged, or asks for what is not computed here; names it.
@@ -62,13 +74,7 @@ def read_sentence_files(folder: Path, wanted: Embedding) -> Embedding:
              "cosine")  # fmt: skip
     query, passage = _prompts(told)
     pooling = _pooling(folder / second / "config.json", prompted=bool(query or passage))
-    return replace(
-        wanted,
-        pooling=pooling if wanted.pooling == "auto" else wanted.pooling,
-        query_prompt=query if wanted.query_prompt is None else wanted.query_prompt,
-        passage_prompt=passage if wanted.passage_prompt is None else wanted.passage_prompt,
-        max_length=min([wanted.max_length, *_longest(folder)]),
-    )
+    return SentenceFiles(pooling, query, passage, min(_longest(folder), default=None))
 
 
 def _pooling(path: Path, *, prompted: bool) -> Any:
@@ -108,32 +114,31 @@ def _longest(folder: Path) -> list[int]:
     return found
 
 
-def write_sentence_files(folder: Path, task: Embedding, *, width: int, longest: int) -> None:
+def write_sentence_files(folder: Path, told: SentenceFiles, *, width: int) -> None:
     """Say in a folder how a text's vector is made, and that it has length 1.
 
     Args:
         folder: that the model is in.
-        task: with its pooling and prompts.
+        told: what to say.
         width: of a vector.
-        longest: most tokens of a text, special ones included.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     write_sentence_files(Path(place), Embedding(query_prompt="query: "), width=8, longest=64)
-        ...     read_sentence_files(Path(place), Embedding()).query_prompt
-        'query: '
+        ...     write_sentence_files(Path(place), SentenceFiles("first", "query: ", max_length=64), width=8)
+        ...     read_sentence_files(Path(place))
+        SentenceFiles(pooling='first', query_prompt='query: ', passage_prompt='', max_length=64)
     """
     modules = [{"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
                for number, (path, kind) in enumerate(PLACES)]  # fmt: skip
     for path, _ in PLACES:
         (folder / path).mkdir(exist_ok=True)
-    mode = POOLINGS.get(task.pooling, "mean")
+    mode = POOLINGS[told.pooling]
     pooling = {"word_embedding_dimension": width, **{name: theirs == mode for name, theirs in OLD.items()}}
-    prompts = {"query": task.query_prompt or "", "document": task.passage_prompt or ""}
+    prompts = {"query": told.query_prompt, "document": told.passage_prompt}
     _write(folder / MODULES, modules)
     _write(folder / "1_Pooling" / "config.json", pooling)
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": told.max_length, "do_lower_case": False})
     _write(folder / LIBRARY, {"similarity_fn_name": "cosine", "prompts": prompts if any(prompts.values()) else {}})
 
 

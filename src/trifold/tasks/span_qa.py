@@ -4,8 +4,8 @@ Axes: B batch, S sequence, N windows.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,24 +13,27 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from trifold.batch import IGNORED, Batch, Layout, Loss
+from trifold.config import Config, Count, require
 from trifold.data.rows import Row
 from trifold.evaluation.metric import Tally, mean
 from trifold.evaluation.metric_text import cmrc_exact, cmrc_f1, squad_exact, squad_f1
 from trifold.example import Extras, Ids, TrainingExample
 from trifold.locale import message
 from trifold.model import Transformer
+from trifold.model import config as model_config
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.account import Cut
 from trifold.tasks.answer import Answers, read_answers
-from trifold.tasks.config import SpanQA
+from trifold.tasks.baseline import sliding_window
 from trifold.tasks.frame import Frame, segments
-from trifold.tasks.head import HeadWanted, document_keys, main_layout, task_head
+from trifold.tasks.head import HeadWanted, document_keys, main_layout, segment_log_softmax, task_head
+from trifold.tasks.judgement import risk_at_coverage
 from trifold.tasks.record import Record, Role, text_of
-from trifold.tasks.task import Prediction, run_places
+from trifold.tasks.task import Folder, Prediction, Task, TaskConfig, run_places
 from trifold.text import Tokenizer
 from trifold.text.words import mostly_chinese
 
-__all__ = ["Nearness", "SpanQATask"]
+__all__ = ["Nearness", "SpanQA", "SpanQATask"]
 
 SCALES, WEIGHT, IN_BOTH = (2.0, 8.0, 32.0), 30.0, 2
 """Distances in tokens; how much faster the weights of nearness move than others; the segment of what both parts have."""
@@ -41,6 +44,66 @@ ROLES = (
     Role("start", ("answer_start", "answers.answer_start", "start"), needed=False, label=True),
     Role("impossible", ("is_impossible", "impossible"), needed=False, label=True),
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpanQA(TaskConfig):
+    """Which stretch of a context answers a question, if any (Rajpurkar et al. 2016; 2018).
+
+    Attributes:
+        max_length: question and window of the context together, in tokens.
+        stride: how far the next window of a long context begins after the one before, in tokens.
+        max_question: longest question in tokens.
+        max_answer: longest answer in tokens.
+        threshold: the answer is "I don't know" where the best span scores less than this above no answer; None: a
+            question is always answered.
+        match: tell the model which tokens of the context the question has too, and how near each token is to those. Helps a
+            small model; no other tool can express it, so such a model is not portable.
+        rule: how answers are compared: by SQuAD's words or by CMRC's characters; `auto`: characters where the contexts
+            are mostly Chinese.
+
+    Example:
+        >>> SpanQA().stride
+        128
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ROLES
+
+    kind: Literal["span_qa"] = "span_qa"
+    max_length: Count = 384
+    stride: Count = 128
+    max_question: Count = 64
+    max_answer: Count = 48
+    threshold: float | None = None
+    match: bool = False
+    rule: Literal["auto", "squad", "cmrc"] = "auto"
+
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        fits = self.max_question + 8 < self.max_length
+        require(fits, where="task.max_question", given=self.max_question, allowed=f"< {self.max_length - 8}")
+
+    @property
+    def may_lack_label(self) -> bool:
+        """A question without an answer says that there is none."""
+        return True
+
+    @classmethod
+    def as_meant(cls, saved: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An older `task.json` says nothing of marks, which all had."""
+        return saved if "match" in saved else {**saved, "match": True}
+
+    @classmethod
+    def found_in(cls, folder: Folder) -> "SpanQA | None":
+        """A folder whose head says where an answer begins and ends."""
+        return cls() if folder.outputs is not None and folder.outputs.kind == "span_qa" else None
+
+    def build(
+        self, tokenizer: Tokenizer, model: model_config.Transformer, *, class_weights: Sequence[float] | None = None
+    ) -> "SpanQATask":
+        """The task for a model."""
+        del class_weights
+        return SpanQATask(self, tokenizer, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +177,7 @@ class Nearness(nn.Module):
         return WEIGHT * self.output(torch.stack([*near, shared], dim=-1))
 
 
-class SpanQATask:
+class SpanQATask(Task[SpanQA]):
     """The first and last token of the answer, each by a softmax over the window; the first token stands for no answer.
 
     Args:
@@ -123,14 +186,13 @@ class SpanQATask:
         model: the model's configuration.
     """
 
-    roles = ROLES
     metrics = ("exact_match", "f1")
 
     def __init__(self, config: SpanQA, tokenizer: Tokenizer, model: Any) -> None:
-        self.config, self.tokenizer, self.needs_segments = config, tokenizer, config.match
-        self.frame = Frame(tokenizer, model, config.max_length)
+        super().__init__(config, tokenizer, Frame(tokenizer, model, config.max_length))
+        self.needs_segments = config.match
         apart = ("task.match",) if config.match else ()
-        self.head = HeadWanted("span_qa", ("start", "end"), apart=apart)
+        self.head = HeadWanted("span_qa", ("start", "end"), apart=apart, each=True)
         self.frame.cut, self.guesses = Cut(config.max_question, setting="task.max_question"), 0
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
@@ -265,6 +327,11 @@ class SpanQATask:
         one, two = np.unravel_index(int(table.argmax()), table.shape)
         return float(table[one, two]) - none, int(window.spans[one, 0]), int(window.spans[two, 1])
 
+    def calibrate(self, model: Pretrained, dev: Sequence[Record]) -> None:
+        """Where the dev set has questions without an answer, learn from it when to be silent."""
+        if self.config.threshold is None and dev:
+            self.config = replace(self.config, threshold=self.choose_threshold(model, dev))
+
     def choose_threshold(self, model: Pretrained, records: Sequence[Record]) -> float | None:
         """The threshold with the best mean F1 on these records; None where all of them have an answer."""
         if all(record.gold for record in records):
@@ -291,28 +358,21 @@ class SpanQATask:
             "exact_match": mean([exact(said, gold) for said, gold in pairs]),
         }
 
+    def baselines(self, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+        """The sentence that shares most with the question."""
+        del train
+        return {"sliding_window": [sliding_window(record) for record in test]}
+
+    def judge(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """Risk and coverage where an answer counts as right when it matches exactly."""
+        exact = self.measure(records, predictions)["exact_match"].rows[:, 0] > 0
+        margins = np.array([one.details["margin"] for one in predictions])
+        return {"risk_coverage": risk_at_coverage(margins, exact)}
+
 
 def _span(context: str, margin: float, start: int, end: int) -> Span:
     text = context[start:end]
     return Span(text.strip(), start + len(text) - len(text.lstrip()), float(margin))
-
-
-def segment_log_softmax(
-    logits: Float[Tensor, "tokens outputs"], keys: Int[Tensor, " tokens"]
-) -> Float[Tensor, "tokens outputs"]:
-    """Log-softmax over the tokens that have the same key, for each output.
-
-    Example:
-        >>> segment_log_softmax(torch.zeros(4, 1), torch.tensor([0, 0, 1, 1])).exp().flatten()
-        tensor([0.5000, 0.5000, 0.5000, 0.5000])
-    """
-    count = int(keys.max()) + 1
-    index = keys[:, None].expand_as(logits)
-    highest = logits.new_full((count, logits.shape[1]), -torch.inf)
-    highest = highest.scatter_reduce(0, index, logits.detach(), "amax")
-    shifted = logits - highest[keys]
-    total = logits.new_zeros(count, logits.shape[1]).scatter_add(0, index, shifted.exp())
-    return shifted - total.clamp(min=torch.finfo(total.dtype).tiny).log()[keys]
 
 
 def _marks(batch: Batch) -> tuple[Tensor, ...]:

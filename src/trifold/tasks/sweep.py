@@ -62,8 +62,8 @@ def sweep(
     except ImportError:
         raise MissingExtraError("metric.needs_extra", library="optuna", extra="sweep") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    first = "loss" if experiment.task.kind in ("generation", "translation") else "accuracy"  # as low, as high is better
-    higher = not lower_is_better(experiment.metric or first)
+    metric = experiment.metric
+    higher = not (experiment.task.less_is_better if metric is None else lower_is_better(metric))
     pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2)
     sampler = optuna.samplers.TPESampler(seed=experiment.training.seed)
     study = optuna.create_study(direction="maximize" if higher else "minimize", pruner=pruner, sampler=sampler)

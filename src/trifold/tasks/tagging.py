@@ -2,39 +2,118 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from trifold.batch import IGNORED, Batch, Loss
+from trifold.config import Count
 from trifold.data.rows import Row
-from trifold.errors import ConfigError, DataError, MissingValueError
+from trifold.errors import ConfigError, DataError, MissingValueError, ModelFileError
 from trifold.evaluation.entity import Scheme, entities, find_scheme
 from trifold.evaluation.metric import Tally, accuracy, entity_f1
 from trifold.example import Ids, TrainingExample
 from trifold.locale import message
 from trifold.model import Transformer
+from trifold.model import config as model_config
 from trifold.presets.pretrained import Transformer as Pretrained
-from trifold.tasks.config import Tagging
+from trifold.tasks.baseline import most_frequent_tags
 from trifold.tasks.frame import Frame
 from trifold.tasks.head import HeadWanted, read_labelled
-from trifold.tasks.label import label_keys, named, sort_labels
-from trifold.tasks.record import Placed, Record, Role
-from trifold.tasks.sentence import read_sentence, windows
-from trifold.tasks.task import Prediction, run_places
+from trifold.tasks.label import agreed_labels, label_keys, named, names_in_files, sort_labels
+from trifold.tasks.record import Columns, Placed, Record, Role
+from trifold.tasks.sentence import read_sentence, tags_in, windows
+from trifold.tasks.task import Folder, Labels, Prediction, Task, TaskConfig, run_places
 from trifold.tasks.units import find_units, joined, places, spaced
 from trifold.text import Tokenizer
+from trifold.text.training import Kind
 
-__all__ = ["TaggingTask", "find_tags"]
+__all__ = ["Tagging", "TaggingTask", "find_tags"]
 
 SPACE = "▁"
 ROLES = (
     Role("tokens", ("tokens", "words", "characters", "text", "sentence")),
     Role("tags", ("tags", "ner_tags", "labels", "label", "ner", "pos_tags", "pos", "upos"), label=True),
 )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tagging(TaskConfig):
+    """A label for each word or character of a sentence.
+
+    Attributes:
+        labels: the tags; empty: found in the training data.
+        label_names: names of integer tags, in their order, or each as `number=name`. The tags are then these.
+        scheme: how tags mark entities; `auto`: found from the tags, and counted as seqeval does by default (BILOU by the
+            letter); a scheme by name: counted by its letter, as seqeval's strict mode does; `none`: tags are no marks.
+        units: what a text without spaces or tags is cut into: `characters`, `words` (Han characters each by itself),
+            `treebank` (words, with `n't` and `'s` apart), `segments` (words, also of Chinese), `spaces`; `auto`: found in
+            the training data.
+        max_length: longest input in tokens; a longer sentence is read in several, which overlap.
+
+    Example:
+        >>> Tagging().kind
+        'tagging'
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ROLES
+    tagged: ClassVar[bool] = True
+    tokenizer_kind: ClassVar[Kind] = "wordpiece"  # transformers' pipeline takes a byte token of one space for a word
+    kind: Literal["tagging"] = "tagging"
+    labels: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
+    scheme: Literal["auto", "none", "bio", "iob1", "iob2", "ioe1", "ioe2", "iobes", "bmes", "bilou"] = "auto"
+    units: Literal["auto", "characters", "words", "treebank", "segments", "spaces"] = "auto"
+    max_length: Count = 256
+
+    def named_by_files(self, columns: Mapping[str, Columns]) -> "Tagging":
+        """With the names of integer tags that files give themselves, unless the user did."""
+        if self.label_names or self.labels:
+            return self
+        return replace(self, label_names=names_in_files(columns, "tags"))
+
+    def complete(self, rows: Sequence[Placed]) -> "tuple[Tagging, list[float] | None]":
+        """With tags, and with what they stand on.
+
+        Raises:
+            DataError: all words have the same tag.
+        """
+        return find_tags(self, rows), None
+
+    def labels_in(self, rows: Sequence[Placed]) -> Labels:
+        """The tags of each row."""
+        return [_tags_of(row, columns) for row, columns in rows]
+
+    def agree(self, model: Pretrained) -> "Tagging":
+        """With the tags in the order that a tuned model has them in."""
+        return replace(self, labels=agreed_labels(self.labels, model))
+
+    def opened(self, model: Pretrained, tokenizer: Tokenizer, path: str | Path) -> "Tagging":
+        """A tagger from before units were kept takes those that it was trained with."""
+        if self.units != "auto":
+            return self
+        if model.decoder is not None or tokenizer.kind != "wordpiece":
+            raise ModelFileError("task.older_tagger", path=path)
+        return replace(self, units="spaces")
+
+    @classmethod
+    def found_in(cls, folder: Folder) -> "Tagging | None":
+        """A folder whose head says a tag of each token."""
+        outputs = folder.outputs
+        if outputs is None or outputs.kind != "tagging":
+            return None
+        return cls(labels=outputs.labels, max_length=folder.max_length)
+
+    def build(
+        self, tokenizer: Tokenizer, model: model_config.Transformer, *, class_weights: Sequence[float] | None = None
+    ) -> "TaggingTask":
+        """The task for a model."""
+        del class_weights
+        return TaggingTask(self, tokenizer, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +133,7 @@ class Window:
     record: int
 
 
-class TaggingTask:
+class TaggingTask(Task[Tagging]):
     """One tag a word: read at its first token where the model sees the whole sentence, else at its last.
 
     Args:
@@ -66,15 +145,11 @@ class TaggingTask:
         ConfigError: there are fewer than two tags, or none of the scheme that is asked for.
     """
 
-    roles = ROLES
-    needs_segments = False
-
     def __init__(self, config: Tagging, tokenizer: Tokenizer, model: Any) -> None:
         if len(config.labels) < 2:
             raise ConfigError("task.few_labels", given=", ".join(config.labels) or "-")
-        self.config, self.tokenizer = config, tokenizer
-        self.frame = Frame(tokenizer, model, config.max_length, reads="encoder")
-        self.head = HeadWanted("tagging", config.labels)
+        super().__init__(config, tokenizer, Frame(tokenizer, model, config.max_length, reads="encoder"))
+        self.head = HeadWanted("tagging", config.labels, each=True)
         self.number = label_keys(config.labels, config.label_names)
         self.room = self.frame.room(1)
         self.back = not self.frame.encoder
@@ -102,10 +177,9 @@ class TaggingTask:
         gold = None if tags is None else tuple(self.config.labels[self.number[tag]] for tag in tags)
         return Record(words, gold, row.origin, text=text)
 
-    def build_parts(self, model: Any) -> dict[str, nn.Module]:
-        """None: the head reads each vector."""
-        del model
-        return {}
+    def made_up_row(self) -> dict[str, Any]:
+        """One word with the first tag."""
+        return {"tokens": ["the"], "tags": [self.config.labels[0]]}
 
     def _encoded(self, records: Sequence[Record]) -> list[list[Ids]]:
         """For each sentence the tokens of each word; one that the tokenizer leaves nothing of has a token all the same."""
@@ -200,6 +274,17 @@ class TaggingTask:
         flat = [np.array([name for tags in side for name in tags]) for side in (gold, said)]
         single = {"tag_accuracy": accuracy(*flat)}
         return single if self.scheme is None else {"entity_f1": entity_f1(gold, said, self.scheme), **single}
+
+    def baselines(self, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+        """The tag that each word has most often."""
+        return {"most_frequent_tag": most_frequent_tags(train, test)}
+
+
+def _tags_of(row: Row, columns: Columns) -> tuple[str, ...] | None:
+    try:
+        return tags_in(row, columns["tags"])
+    except DataError:
+        return None
 
 
 def choose_scheme(config: Tagging) -> Scheme | None:

@@ -7,9 +7,8 @@ from trifold.errors import UsageError
 from trifold.generation import Generator, Precision, Sampling
 from trifold.generation.rules import read_rules
 from trifold.presets.pretrained import Transformer
-from trifold.tasks.config import Generation
 from trifold.tasks.conversation import Turn, is_conversation
-from trifold.tasks.generation import MESSAGES, GenerationTask
+from trifold.tasks.generation import MESSAGES, Generation, GenerationTask
 from trifold.tasks.loaded import load
 from trifold.tasks.writing import open_writer
 from trifold.text import Tokenizer
@@ -92,9 +91,7 @@ def open_chat_model(path: str, *, precision: Precision = "float32") -> tuple[Tra
     """
     loaded = load(path, precision=precision)
     if loaded.task is not None:
-        task = loaded.require("generation")
-        assert isinstance(task, GenerationTask), "of that kind"
-        return loaded.model, task
+        return loaded.model, GenerationTask.of(loaded.require("generation"))
     if loaded.tokenizer.chat_template is None:
         raise UsageError("task.no_chat_template", path=path)
     return loaded.model, _task_of(loaded.model, loaded.tokenizer)

@@ -1,27 +1,40 @@
-"""What every task offers; the trainer, the evaluation and the command line know no more."""
+"""What every task offers; the trainer, the evaluation and the command line know no more.
 
+A kind of task is one file with two classes: a configuration, which says what a task is before there is a model, and the
+task itself, for one tokenizer and one shape of model. Both say nothing about what they do not need.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from trifold.batch import IGNORED, Batch
+from trifold.batch import IGNORED, Batch, Loss
+from trifold.config import Config
 from trifold.data.rows import Row
+from trifold.errors import UsageError
 from trifold.evaluation.metric import Tally
 from trifold.example import TrainingExample
+from trifold.generation import Generator, Sampling
 from trifold.generation.generator import evaluating
 from trifold.model import Transformer
 from trifold.model import config as model_config
-from trifold.objective import Criterion
 from trifold.presets.pretrained import Transformer as Pretrained
-from trifold.tasks.config import TaskConfig
+from trifold.presets.task_class import Outputs
 from trifold.tasks.frame import Frame, inference_batches
 from trifold.tasks.head import HeadWanted
-from trifold.tasks.record import Record, Role
+from trifold.tasks.record import Columns, Placed, Record, Role
+from trifold.text import Tokenizer
+from trifold.text.training import Kind as TokenizerKind
 
-__all__ = ["Prediction", "Task", "run_places"]
+__all__ = ["Folder", "Labels", "Prediction", "Task", "TaskConfig", "run_places"]
+
+Labels = Sequence[tuple[str, ...] | None]
+"""The labels of each row; None for a row that lacks its label, or whose label is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,67 +58,274 @@ class Prediction:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-@runtime_checkable
-class Task(Criterion, Protocol):
-    """One task with its labels, for one tokenizer and one shape of model.
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A model of somebody else's, of which a kind of task may say that it is for it.
 
     Attributes:
-        config: all that must be saved to use the model later.
-        frame: how texts are laid before the model.
-        roles: the columns it reads.
-        metrics: names of what `measure` gives, of which the first chooses the weights unless another is named.
-        needs_segments: whether it marks the parts of a pair also for a family that has no segments.
+        path: where it is.
+        model: in the class that its configuration names.
+        max_length: tokens that its tokenizer cuts texts to.
+        pools: whether it says how the vectors of texts are pooled.
     """
 
-    @property
-    def config(self) -> TaskConfig:
-        """All that must be saved."""
-        ...
+    path: Path
+    model: Pretrained
+    max_length: int
+    pools: bool
 
     @property
-    def frame(self) -> Frame:
-        """How texts are laid."""
-        ...
+    def outputs(self) -> Outputs | None:
+        """What its head says; None without one, or where the vectors are what it is for."""
+        return None if self.pools else self.model.outputs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskConfig(Config):
+    """What a task is, before there is a model: which columns it reads, and what its training rows fill in.
+
+    Attributes:
+        kind: its name in the list of tasks.
+        tokenizer_kind: what is trained where none is named, for a model of random weights.
+        roles: the columns it reads.
+        tagged: whether files of one token a line, with empty lines between sentences, are read as its rows.
+        less_is_better: whether less is better of what chooses the weights unless another metric is named.
+    """
+
+    tokenizer_kind: ClassVar[TokenizerKind] = "byte_bpe"
+    roles: ClassVar[tuple[Role, ...]] = ()
+    tagged: ClassVar[bool] = False
+    less_is_better: ClassVar[bool] = False
+
+    kind: str
+
+    @property
+    def may_lack_label(self) -> bool:
+        """Whether a row without a label says that there is none, instead of that nobody knows."""
+        return False
+
+    def named_by_files(self, columns: Mapping[str, Columns]) -> "TaskConfig":
+        """With the names of integer labels that files give themselves, unless the user did."""
+        del columns
+        return self
+
+    def started_from(self, start: str | None) -> "TaskConfig":
+        """With what the folder that a run starts from says of the task.
+
+        Raises:
+            ModelFileError: the folder asks for what is not computed here.
+        """
+        del start
+        return self
+
+    def complete(self, rows: Sequence[Placed]) -> "tuple[TaskConfig, list[float] | None]":
+        """With what the training rows say, such as their labels; and class weights where they are asked for.
+
+        Raises:
+            DataError: there is nothing to tell apart, such as only one label.
+        """
+        del rows
+        return self, None
+
+    def labels_in(self, rows: Sequence[Placed]) -> Labels:
+        """The labels that occur in each row, so that all are trained on; none where rows are not labelled by a few."""
+        return [()] * len(rows)
+
+    def notes(self, wanted: "TaskConfig") -> list[str]:
+        """What was taken from the training data that a person should know, compared with what was wanted."""
+        del wanted
+        return []
+
+    def settle(self, tokenizer: Tokenizer, model: Pretrained) -> "tuple[TaskConfig, Pretrained, list[str]]":
+        """With what is to be saved beside the model; the model, larger where there are new tokens; and these tokens."""
+        del tokenizer
+        return self, model, []
+
+    def agree(self, model: Pretrained) -> "TaskConfig":
+        """In the terms of the head that a model has or gets, where it can be said in them."""
+        del model
+        return self
+
+    def opened(self, model: Pretrained, tokenizer: Tokenizer, path: str | Path) -> "TaskConfig":
+        """As a finished run from before some setting was kept means it.
+
+        Raises:
+            ModelFileError: nobody can know what it means.
+        """
+        del model, tokenizer, path
+        return self
+
+    @classmethod
+    def as_meant(cls, saved: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a `task.json` says, with what one from before some setting was kept means."""
+        return saved
+
+    @classmethod
+    def found_in(cls, folder: Folder) -> "TaskConfig | None":
+        """What a folder that nobody tuned here is for; None where it is not for this kind of task."""
+        del folder
+        return None
+
+    def build(
+        self, tokenizer: Tokenizer, model: model_config.Transformer, *, class_weights: Sequence[float] | None = None
+    ) -> "Task[Any]":
+        """The task for a tokenizer and a shape of model.
+
+        Raises:
+            ConfigError: the configuration lacks labels, or the model what the task needs.
+        """
+        raise NotImplementedError
+
+
+C = TypeVar("C", bound=TaskConfig)
+T = TypeVar("T", bound="Task[Any]")
+
+
+class Task(ABC, Generic[C]):
+    """One task with its labels, for one tokenizer and one shape of model.
+
+    Args:
+        config: all that must be saved to use the model later.
+        tokenizer: the model's.
+        frame: how texts are laid before the model.
+
+    Attributes:
+        metrics: names of what `measure` gives, of which the first chooses the weights unless another is named.
+        head: the head that it reads; None for a task that uses the language-model head.
+        needs_segments: whether it marks the parts of a pair also for a family that has no segments.
+        writes: whether each place is multiplied with the vocabulary.
+    """
+
+    metrics: tuple[str, ...]
+    head: HeadWanted | None = None
+    needs_segments: bool = False
+    writes: ClassVar[bool] = False
+
+    def __init__(self, config: C, tokenizer: Tokenizer, frame: Frame) -> None:
+        self.config, self.tokenizer, self.frame = config, tokenizer, frame
+
+    @classmethod
+    def of(cls: type[T], task: "Task[Any] | None") -> T:  # noqa: PYI019 - the checker of the tests knows no Self
+        """The same task, which is known to be of this kind."""
+        assert isinstance(task, cls), f"of the kind of {cls.__name__}"
+        return task
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The columns."""
-        ...
+        """The columns it reads."""
+        return self.config.roles
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of what `measure` gives."""
-        ...
+    def default_metric(self) -> str:
+        """What chooses the weights unless another is named: a metric, or `loss` where metrics take long."""
+        return self.metrics[0]
 
     @property
-    def needs_segments(self) -> bool:
-        """Whether it marks the parts of a pair for any family."""
-        ...
+    def longest_text(self) -> int | None:
+        """Most tokens of a prompt and what is written after it; None for what the model allows."""
+        return None
 
+    @abstractmethod
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
-        """The record in a row."""
-        ...
+        """The record in a row, with what should be said where the row has it."""
+
+    def question(self, row: Row, columns: Mapping[str, str]) -> Record:
+        """The record in a row whose answer nobody gives."""
+        return self.record(row, columns)
+
+    def place(self, texts: Sequence[str], origin: str) -> Placed:
+        """A row of texts that a program gives, in the order of the columns.
+
+        Raises:
+            UsageError: there are more texts than the task reads.
+        """
+        known = self.text_roles
+        if len(texts) > len(known):
+            raise UsageError("task.many_texts", given=len(texts), known=", ".join(known))
+        names = known[: len(texts)]
+        return Row(dict(zip(names, texts, strict=True)), origin), {name: name for name in names}
+
+    def made_up_row(self) -> dict[str, Any]:
+        """Values by role of a row that the task can read, with an answer that it knows."""
+        read, said = (next(role.name for role in self.roles if role.label == label) for label in (False, True))
+        return {role.name: "the answer" if role.label else "the text to read, and the answer"
+                for role in self.roles if role.needed or role.name in (read, said)}  # fmt: skip
 
     @property
-    def head(self) -> HeadWanted | None:
-        """The head that it reads; None for a task that uses the language-model head."""
-        ...
+    def text_roles(self) -> list[str]:
+        """What texts without a name are, in order."""
+        return [role.name for role in self.roles if not role.label]
+
+    def read_prompt(self, prompt: str, sampling: Sampling) -> tuple[str | list[int], int]:
+        """What the model reads of a prompt, and how many of its tokens had no room."""
+        del sampling
+        return prompt, 0
+
+    def writer(self, model: Pretrained) -> Generator:
+        """What writes texts with the model.
+
+        Raises:
+            UsageError: the model writes none.
+        """
+        return Generator.by_rules(model, self.tokenizer)
 
     def build_parts(self, model: model_config.Transformer) -> Mapping[str, nn.Module]:
         """Fresh parts beside the head, by name."""
-        ...
+        del model
+        return {}
 
+    def remarks(self) -> list[str]:
+        """What to say about the task before it is trained."""
+        return []
+
+    def generation(self, before: dict[str, Any]) -> dict[str, Any]:
+        """The generation configuration that a model tuned for the task is saved with, from the one it had."""
+        return before
+
+    def before(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
+        """What the model says before it is tuned, where it can say anything."""
+        del model, records
+        return []
+
+    @abstractmethod
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Training examples with their gold labels, one tuple a record."""
-        ...
 
+    @abstractmethod
+    def loss(self, model: Transformer, batch: Batch) -> Loss:
+        """The summed loss of a batch."""
+
+    @abstractmethod
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """What the model says about each record."""
-        ...
 
+    @abstractmethod
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
-        """Metrics by name; the first decides which checkpoint is best."""
-        ...
+        """Metrics by name."""
+
+    def calibrate(self, model: Pretrained, dev: Sequence[Record]) -> None:
+        """Learn from records that were not trained on what training does not teach, such as when to be silent."""
+
+    def fold(self, model: Pretrained) -> None:
+        """Let a finished model say by itself what other tools expect it to."""
+
+    def write_beside(self, folder: Path, width: int) -> None:
+        """Write what other libraries need beside the model's own files."""
+
+    def baselines(self, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+        """What costs nothing says about the same records, by name."""
+        del train, test
+        return {}
+
+    def judge(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """What is worth saying about predictions beside metrics, as JSON data; `worst` replaces the surest errors."""
+        del records, predictions
+        return {}
+
+    def samples(self, model: Pretrained, records: Sequence[Record], said: Sequence[Prediction]) -> Sequence[Prediction]:
+        """Texts of the model's own about a few records, of what it said of all; nothing where it writes none."""
+        del model, records, said
+        return ()
 
 
 def run_places(

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from trifold.data.rows import Row
-from trifold.errors import UsageError
 from trifold.evaluation.language_model import describe_run
 from trifold.locale import message
 from trifold.tasks.account import Account
-from trifold.tasks.generation import GenerationTask
 from trifold.tasks.record import Placed, Record, check_roles, choose_column, file_of, place_rows
 from trifold.tasks.task import Task
 
@@ -89,15 +87,6 @@ def place_inputs(task: Task, trained: Mapping[str, Sequence[str]], inputs: Seque
     unread = [name for names in account.unread.values() for name in names]
     if unread:
         warnings.warn(message("task.inputs_unread", columns=", ".join(unread)[:300]), stacklevel=4)
-    return [next(placed) if isinstance(one, Mapping) else _place_texts(task, one, f"input:{number}")
+    return [next(placed) if isinstance(one, Mapping)
+            else task.place([one] if isinstance(one, str) else list(one), f"input:{number}")
             for number, one in enumerate(inputs, 1) if not isinstance(one, Record)]  # fmt: skip
-
-
-def _place_texts(task: Task, given: str | Sequence[str], origin: str) -> Placed:
-    texts = [given] if isinstance(given, str) else list(given)
-    by_place = [role.name for role in task.roles if not role.label]
-    known = ["prompt"] if isinstance(task, GenerationTask) else by_place
-    if len(texts) > len(known):
-        raise UsageError("task.many_texts", given=len(texts), known=", ".join(known))
-    names = known[: len(texts)]
-    return Row(dict(zip(names, texts, strict=True)), origin), {name: name for name in names}

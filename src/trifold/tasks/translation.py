@@ -1,29 +1,32 @@
 """Translation: a sentence in one language in, the same in another out."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
-from torch import nn
+from annotated_types import Interval
 
 from trifold.batch import Batch, Loss
+from trifold.config import Count, Natural
 from trifold.data.rows import Row
 from trifold.evaluation.metric import Tally, bleu, chrf
 from trifold.example import TrainingExample
 from trifold.generation import Sampling
 from trifold.generation.rules import RANDOM, read_rules
 from trifold.model import Transformer
+from trifold.model import config as model_config
 from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
-from trifold.tasks.config import Translation
+from trifold.tasks.baseline import nearest_translation
 from trifold.tasks.frame import Frame
 from trifold.tasks.record import Record, Role, text_of
-from trifold.tasks.task import Prediction
+from trifold.tasks.task import Folder, Prediction, Task, TaskConfig
 from trifold.tasks.writing import prompt_ids, write_answers, written_example
 from trifold.text import Tokenizer
 from trifold.text.words import mostly_chinese
 from trifold.training.prepare import note_padding
 
-__all__ = ["TranslationTask", "translation_as"]
+__all__ = ["Translation", "TranslationTask", "translation_as"]
 
 ROLES = (
     Role("source", ("source", "src", "text")),
@@ -31,7 +34,54 @@ ROLES = (
 )
 
 
-class TranslationTask:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Translation(TaskConfig):
+    """A text in, a text out (Vaswani et al. 2017): an encoder-decoder reads the source, a decoder continues it.
+
+    Attributes:
+        beams: hypotheses of beam search; 1 is greedy.
+        length_penalty: exponent of its length normalisation.
+        early_stopping: the search is over when as many hypotheses as beams have ended, even if a better one may come.
+        no_repeat_ngram: no run of so many tokens occurs twice in a translation; 0 for no such rule.
+        label_smoothing: share of probability spread over all tokens (Szegedy et al. 2016).
+        max_length: longest side in tokens.
+        max_tokens: most tokens of a translation; None for `max_length`.
+        target_language: how BLEU cuts words: `zh` into characters, anything else as 13a; `auto`: from the references.
+
+    Example:
+        >>> Translation().beams
+        5
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ROLES
+    less_is_better: ClassVar[bool] = True
+
+    kind: Literal["translation"] = "translation"
+    beams: Annotated[int, Interval(ge=1, le=64)] = 5
+    length_penalty: Annotated[float, Interval(ge=0, le=10)] = 1.0
+    early_stopping: bool = True
+    no_repeat_ngram: Natural = 0
+    label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.1
+    max_length: Count = 128
+    max_tokens: Count | None = None
+    target_language: str = "auto"
+
+    @classmethod
+    def found_in(cls, folder: Folder) -> "Translation | None":
+        """A folder that writes, and was not tuned for anything else."""
+        if folder.outputs is not None or folder.pools:
+            return None
+        return translation_as(folder.model.generation, folder.model.context)
+
+    def build(
+        self, tokenizer: Tokenizer, model: model_config.Transformer, *, class_weights: Sequence[float] | None = None
+    ) -> "TranslationTask":
+        """The task for a model."""
+        del class_weights
+        return TranslationTask(self, tokenizer, model)
+
+
+class TranslationTask(Task[Translation]):
     """Reads the source, writes the target; trained with label smoothing, used with beam search.
 
     Args:
@@ -40,14 +90,17 @@ class TranslationTask:
         model: the model's configuration.
     """
 
-    roles = ROLES
     metrics = ("bleu", "chrf")
-    needs_segments = False
-    head = None
+    writes = True
 
     def __init__(self, config: Translation, tokenizer: Tokenizer, model: Any) -> None:
-        self.config, self.tokenizer, self.model = config, tokenizer, model
-        self.frame = Frame(tokenizer, model, config.max_length)
+        super().__init__(config, tokenizer, Frame(tokenizer, model, config.max_length))
+        self.model = model
+
+    @property
+    def default_metric(self) -> str:
+        """The loss: a search for every sentence at every evaluation takes long."""
+        return "loss"
 
     def remarks(self) -> list[str]:
         """Where a model of Marian's kind has its padding elsewhere than its converters take it to be."""
@@ -57,11 +110,6 @@ class TranslationTask:
         """Source and, where the file has it, target."""
         source = text_of(row, columns["source"])
         return Record((source,), text_of(row, columns["target"]) if "target" in columns else None, row.origin)
-
-    def build_parts(self, model: Any) -> dict[str, nn.Module]:
-        """None: what is written comes from the language-model head."""
-        del model
-        return {}
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Source and target as the family reads them."""
@@ -88,7 +136,7 @@ class TranslationTask:
         made = write_answers(model, self.tokenizer, self.frame, rows, sampling)
         return [Prediction(one.text.strip(), details={"finish_reason": one.finish_reason}) for one in made]
 
-    def generation(self, before: Mapping[str, Any]) -> dict[str, Any]:
+    def generation(self, before: dict[str, Any]) -> dict[str, Any]:
         """The same search as transformers' generation configuration says it; the start token counts in its length.
 
         What was never to be written by the configuration `before` never is.
@@ -111,6 +159,15 @@ class TranslationTask:
         """SacreBLEU's BLEU and chrF."""
         said, gold = [one.answer for one in predictions], [record.gold for record in records]
         return {"bleu": bleu(said, gold, tokenize=self._cut(gold)), "chrf": chrf(said, gold)}
+
+    def baselines(self, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+        """The source itself, and the translation of the most similar training sentence."""
+        return {"copy": [Prediction(record.inputs[0]) for record in test], **nearest_translation(train, test)}
+
+    def samples(self, model: Pretrained, records: Sequence[Record], said: Sequence[Prediction]) -> Sequence[Prediction]:
+        """The first translations."""
+        del model
+        return said[: len(records)]
 
     def _cut(self, gold: Sequence[str]) -> str:
         """How BLEU cuts words."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -15,14 +15,29 @@ from trifold.errors import ConfigError
 from trifold.example import Extras, TrainingExample
 from trifold.model import Transformer
 from trifold.presets.pretrained import Transformer as Pretrained
-from trifold.tasks.config import Classification, Regression
+from trifold.presets.task_class import Kind
 from trifold.tasks.frame import Frame
 from trifold.tasks.head import HeadWanted, NGramBag, read_labelled
 from trifold.tasks.record import Record, optional_text, text_of
-from trifold.tasks.task import run_places
+from trifold.tasks.task import Task, TaskConfig, run_places
 from trifold.text import Tokenizer
 
-__all__ = ["WholeTexts", "texts_in"]
+__all__ = ["WholeTextConfig", "WholeTexts", "texts_in"]
+
+
+class WholeTextConfig(TaskConfig):
+    """The settings that such tasks have in common; each says itself what they are unless told otherwise."""
+
+    __slots__ = ()
+
+    match: bool
+    pooling: Literal["auto", "mean", "first", "last"]
+    ngrams: int
+    token_dropout: float
+    max_length: int
+
+
+W = TypeVar("W", bound=WholeTextConfig)
 
 
 def texts_in(row: Row, columns: Mapping[str, str]) -> tuple[str, ...]:
@@ -39,15 +54,17 @@ def texts_in(row: Row, columns: Mapping[str, str]) -> tuple[str, ...]:
     return (text_of(row, columns["text"]), *pair)
 
 
-class WholeTexts:
+class WholeTexts(Task[W]):
     """Texts or pairs laid before a model, and the outputs of its head for each.
 
     Args:
         config: of the task.
         tokenizer: the model's.
         model: the model's configuration.
+        pairs: whether there are two texts.
         labels: names of the numbers that the head says of each text.
         problem: how they become an answer (`Outputs.problem`).
+        head: the task as Hugging Face's classes part them.
 
     Raises:
         ConfigError: the tokenizer or the model lacks what the configuration needs.
@@ -55,30 +72,34 @@ class WholeTexts:
 
     def __init__(
         self,
-        config: Classification | Regression,
+        config: W,
         tokenizer: Tokenizer,
         model: Any,
         *,
+        pairs: bool,
         labels: Sequence[str],
-        problem: str,
+        problem: str = "single_label_classification",
+        head: Kind = "classification",
     ) -> None:
         if config.token_dropout and tokenizer.special.mask is None:
             given, allowed = config.token_dropout, "0: the tokenizer has no mask token"
             raise ConfigError("config.out_of_range", where="task.token_dropout", given=given, allowed=allowed)
-        self.tokenizer, self.outputs = tokenizer, len(labels)
-        self.frame = Frame(tokenizer, model, config.max_length)
-        self.pairs, self.match = config.pairs, config.match
-        self.needs_segments = config.pairs and config.match
+        super().__init__(config, tokenizer, Frame(tokenizer, model, config.max_length))
+        self.outputs = len(labels)
+        self.pairs, self.match = pairs, config.match
+        self.needs_segments = pairs and config.match
         self.ngrams, self.token_dropout = config.ngrams, config.token_dropout
-        self.head = self._head(config, labels, problem)
+        self.head = HeadWanted(head, tuple(labels), problem, self._pooling(config), self._apart(config))
 
-    def _head(self, config: Classification | Regression, labels: Sequence[str], problem: str) -> HeadWanted:
+    def _pooling(self, config: W) -> Literal["auto", "mean", "first", "last"]:
         places = ("auto", "mean", "last" if self.frame.decoder else "first")
         if config.pooling not in places:
             allowed = ", ".join(places)
             raise ConfigError("config.out_of_range", where="task.pooling", given=config.pooling, allowed=allowed)
-        apart = tuple(f"task.{name}" for name in ("ngrams", "match") if getattr(config, name))
-        return HeadWanted("classification", tuple(labels), problem, config.pooling, apart)
+        return config.pooling
+
+    def _apart(self, config: W) -> tuple[str, ...]:
+        return tuple(f"task.{name}" for name in ("ngrams", "match") if getattr(config, name))
 
     def build_parts(self, model: Any) -> dict[str, nn.Module]:
         """What the head looks at runs of tokens with, where that is asked for."""

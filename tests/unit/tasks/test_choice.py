@@ -5,7 +5,7 @@ import pytest
 from trifold.errors import ConfigError
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import Classification, Embedding, Generation, Tagging, Translation, build_task
-from trifold.tasks.choice import choose_metric
+from trifold.tasks.choice import choose_metric, lower_is_better
 from trifold.text import train_tokenizer
 from trifold.training.best import Choice
 
@@ -31,5 +31,6 @@ def test_each_task_chooses_by_its_first_metric_or_by_the_named(name):
     task = build_task(config, TOKENIZER, model.config)
     assert choose_metric(task, wanted) == Choice(name, higher=higher)
     assert choose_metric(task, "loss") == Choice("loss", higher=False)
+    assert lower_is_better(task.default_metric) == config.less_is_better
     with pytest.raises(ConfigError, match=rf"(?s)'?rouge'?.*{task.metrics[0]}"):
         choose_metric(task, "rouge")

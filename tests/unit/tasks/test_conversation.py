@@ -7,8 +7,7 @@ import pytest
 from trifold.data.rows import Row
 from trifold.errors import DataError, MissingValueError
 from trifold.presets.pretrained import Transformer
-from trifold.tasks.chat_template import settle_template
-from trifold.tasks.config import Generation
+from trifold.tasks import Generation
 from trifold.tasks.conversation import Turn, arrange, read_history, read_messages
 from trifold.tasks.generation import GenerationTask
 from trifold.tasks.record import place_rows
@@ -184,7 +183,7 @@ def test_an_answer_of_no_weight_is_read_and_not_learned(task):
 def test_new_special_tokens_of_a_template_are_tokens_that_the_model_has_room_for(tokenizer):
     own = train_tokenizer(TEXT, kind="byte_bpe", vocab_size=400)
     model = Transformer.from_preset("gpt2", size="tiny", vocab_size=own.vocab_size)
-    config, larger, added = settle_template(Generation(chat_template="chatml"), own, model)
+    config, larger, added = Generation(chat_template="chatml").settle(own, model)
     assert added == ["<|im_start|>", "<|im_end|>"] and config.chat_template == "auto"
     assert larger.config.vocab_size == own.vocab_size == model.config.vocab_size + 2
     task = GenerationTask(config, own, larger.config)

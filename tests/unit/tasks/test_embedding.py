@@ -27,7 +27,7 @@ def made(config: Embedding, preset: str = "bert") -> tuple[EmbeddingTask, Transf
 
 
 def records_in(rows: list[dict], config: Embedding | None = None) -> tuple[Embedding, list[Record]]:
-    placed = place_rows([Row(row, f"a.jsonl:{n}") for n, row in enumerate(rows, 1)], EmbeddingTask.roles, {})
+    placed = place_rows([Row(row, f"a.jsonl:{n}") for n, row in enumerate(rows, 1)], Embedding.roles, {})
     filled = find_scores(config or Embedding(), placed)
     task = made(filled)[0]
     return filled, [task.record(row, columns) for row, columns in placed]

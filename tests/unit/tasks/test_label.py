@@ -168,7 +168,6 @@ def test_names_that_a_parquet_file_of_the_hub_carries_are_used(tmp_path):
     import pyarrow.parquet
 
     from trifold.tasks import Tagging
-    from trifold.tasks.build import named_by_files
 
     features = {"label": {"names": ["neg", "pos"], "_type": "ClassLabel"},
                 "ner_tags": {"feature": {"names": ["O", "B-X"], "_type": "ClassLabel"}, "_type": "Sequence"}}  # fmt: skip
@@ -176,9 +175,9 @@ def test_names_that_a_parquet_file_of_the_hub_carries_are_used(tmp_path):
     table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     path = str(tmp_path / "train.parquet")
     pyarrow.parquet.write_table(table, path)
-    wanted = named_by_files(Classification(), {path: COLUMNS})
+    wanted = Classification().named_by_files({path: COLUMNS})
     known, golds = learn(wanted, list(read_rows(path)))
     assert known.labels == ("neg", "pos") and golds[:2] == ["neg", "pos"]
     assert "neg, pos" in "".join(notes_on(Classification(), known))
-    assert named_by_files(Tagging(), {path: {"tags": "ner_tags"}}).label_names == ("O", "B-X")
-    assert named_by_files(Classification(label_names=("a", "b")), {path: COLUMNS}).label_names == ("a", "b")
+    assert Tagging().named_by_files({path: {"tags": "ner_tags"}}).label_names == ("O", "B-X")
+    assert Classification(label_names=("a", "b")).named_by_files({path: COLUMNS}).label_names == ("a", "b")

@@ -4,8 +4,8 @@ import pytest
 
 from trifold.data.rows import Row
 from trifold.errors import ConfigError, DataError, MissingValueError
+from trifold.task_kinds import config_class
 from trifold.tasks.account import Account, Count
-from trifold.tasks.build import roles_of
 from trifold.tasks.record import Record, check_roles, find_columns, make_records, place_rows, text_of, value_of
 
 
@@ -29,7 +29,7 @@ def rows_in(file: str, *values: dict) -> list[Row]:
      {"question": "query", "context": "context", "answers": "answers"}),
 ])  # fmt: skip
 def test_columns_are_found_among_all_that_any_row_has(kind, values, wanted):
-    ((_, found), *others) = place_rows(rows_in("a.jsonl", *values), roles_of(kind), {})
+    ((_, found), *others) = place_rows(rows_in("a.jsonl", *values), config_class(kind).roles, {})
     assert found == wanted and all(columns == found for _, columns in others)
 
 
@@ -42,19 +42,19 @@ def test_columns_are_found_among_all_that_any_row_has(kind, values, wanted):
 ])  # fmt: skip
 def test_what_is_not_clear_is_refused_with_the_names_and_what_mends_it(values, given, says):
     with pytest.raises(DataError) as error:
-        place_rows(rows_in("a.jsonl", values), roles_of("classification"), given)
+        place_rows(rows_in("a.jsonl", values), config_class("classification").roles, given)
     assert all(one in str(error.value) for one in says)
 
 
 def test_columns_of_another_task_are_refused():
     with pytest.raises(ConfigError, match="source"):
-        check_roles(roles_of("translation"), {"text": "a"})
+        check_roles(config_class("translation").roles, {"text": "a"})
 
 
 def test_each_file_has_columns_of_its_own_and_what_nobody_reads_is_named():
     account = Account()
     rows = [*rows_in("a.jsonl", {"text": "a", "label": 1, "id": 7}), *rows_in("b.csv", {"review": "b", "sentiment": 0})]
-    place_rows(rows, roles_of("classification"), {}, account=account)
+    place_rows(rows, config_class("classification").roles, {}, account=account)
     assert account.columns == {"a.jsonl": {"text": "text", "label": "label"},
                                "b.csv": {"text": "review", "label": "sentiment"}}  # fmt: skip
     assert account.unread == {"a.jsonl": ("id",), "b.csv": ()}
@@ -88,7 +88,7 @@ def test_joined_and_alternative_columns_are_read_row_by_row():
 
 
 def test_a_prompt_is_never_empty_because_its_column_has_another_name():
-    roles = roles_of("generation")
+    roles = config_class("generation").roles
     header, rows = ["ask", "output"], rows_in("a.jsonl", {"ask": "what?", "output": "that"})
     with pytest.raises(DataError, match=r"ask.*data\.columns\.prompt=ask"):
         find_columns(roles, header, {}, "a.jsonl", rows=rows)

@@ -1,0 +1,227 @@
+"""Which of several candidates answers a question: exams, how a story goes on, which reply fits.
+
+Each candidate is read behind its question, as a pair, and the head says one number of it; a softmax over the candidates of
+a question makes chances of the numbers (as Hugging Face's classes `...ForMultipleChoice` do).
+
+Axes: P pairs of a question and a candidate.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from annotated_types import Interval
+
+from trifold.batch import Batch, Loss
+from trifold.config import Count, Fraction
+from trifold.data.rows import Row
+from trifold.errors import DataError, MissingValueError
+from trifold.evaluation.metric import Tally, accuracy
+from trifold.example import TrainingExample
+from trifold.model import Transformer
+from trifold.model import config as model_config
+from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.tasks.head import segment_log_softmax
+from trifold.tasks.judgement import risk_at_coverage
+from trifold.tasks.label import label_of, several_in
+from trifold.tasks.literal import opened
+from trifold.tasks.record import Placed, Record, Role, is_missing, optional_text, text_of
+from trifold.tasks.task import Folder, Prediction
+from trifold.tasks.whole_text import WholeTextConfig, WholeTexts
+from trifold.text import Tokenizer
+
+__all__ = ["MultipleChoice", "MultipleChoiceTask"]
+
+LISTS = ("choices", "options", "candidates", "endings")
+ONE_EACH = tuple(f"{name}{mark}{number}" for name in ("choice", "option", "ending", "answer", "sol", "candidate")
+                 for mark in ("", "_") for number in range(10))  # fmt: skip
+ROLES = (
+    Role("question", ("question", "query", "startphrase", "ctx", "goal", "prompt", "premise", "sentence", "sent1", "问题",
+                      "题目")),
+    Role("context", ("context", "article", "passage", "文章"), needed=False),
+    Role("choices", (*LISTS, *ONE_EACH, *"abcdefgh", "选项"), together=True),
+    Role("label", ("label", "answer", "answerkey", "answer_key", "gold", "correct", "答案"), label=True),
+)  # fmt: skip
+LETTER = re.compile(r"\(?([A-Za-z])[).]?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MultipleChoice(WholeTextConfig):
+    """Which of several candidates answers a question, each row with candidates of its own.
+
+    Attributes:
+        first_number: what a label that is a number calls the first candidate; None: found in the training data.
+        match: as in classification.
+        pooling: as in classification.
+        ngrams: as in classification.
+        token_dropout: as in classification.
+        max_length: longest question with one candidate in tokens; the rest is cut off at the end, of the longer side first.
+
+    Example:
+        >>> MultipleChoice().first_number is None
+        True
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ROLES
+
+    kind: Literal["multiple_choice"] = "multiple_choice"
+    first_number: Annotated[int, Interval(ge=0, le=1)] | None = None
+    match: bool = False
+    pooling: Literal["auto", "mean", "first", "last"] = "auto"
+    ngrams: Annotated[int, Interval(ge=0, le=8)] = 0
+    token_dropout: Fraction = 0.0
+    max_length: Count = 512
+
+    def complete(self, rows: Sequence[Placed]) -> "tuple[MultipleChoice, list[float] | None]":
+        """With what labels that are numbers count from: 1, where none is 0."""
+        if self.first_number is not None:
+            return self, None
+        found = {label_of(row.values.get(columns["label"])) for row, columns in rows}
+        return replace(self, first_number=int("0" not in found and any(map(_is_number, found)))), None
+
+    @classmethod
+    def found_in(cls, folder: Folder) -> "MultipleChoice | None":
+        """A folder whose head says a number of a question with a candidate."""
+        fits = folder.outputs is not None and folder.outputs.kind == "multiple_choice"
+        return cls(first_number=0, max_length=folder.max_length) if fits else None
+
+    def build(
+        self, tokenizer: Tokenizer, model: model_config.Transformer, *, class_weights: Sequence[float] | None = None
+    ) -> "MultipleChoiceTask":
+        """The task for a model."""
+        del class_weights
+        return MultipleChoiceTask(self, tokenizer, model)
+
+
+def _is_number(label: str | None) -> bool:
+    return label is not None and label.isdecimal()
+
+
+class MultipleChoiceTask(WholeTexts[MultipleChoice]):
+    """A record is a question and its candidates; what should be said is the text of one of these.
+
+    Args:
+        config: lengths, and what labels count from.
+        tokenizer: the model's.
+        model: the model's configuration.
+    """
+
+    metrics = ("accuracy",)
+
+    def __init__(self, config: MultipleChoice, tokenizer: Tokenizer, model: Any) -> None:
+        super().__init__(config, tokenizer, model, pairs=True, labels=("score",), head="multiple_choice")
+
+    def record(self, row: Row, columns: Mapping[str, str]) -> Record:
+        """The question, with its context behind it, then the candidates, and the right one where the file says it.
+
+        Raises:
+            DataError: there are fewer than two candidates, or the label names none of them.
+        """
+        context = optional_text(row, columns.get("context"))
+        question = "\n".join(filter(None, (text_of(row, columns["question"]), context)))
+        names, choices = _choices_in(row, columns["choices"])
+        gold = self._gold(row, columns["label"], names, choices) if "label" in columns else None
+        return Record((question, *choices), gold, row.origin)
+
+    def _gold(self, row: Row, column: str, names: Sequence[str], choices: Sequence[str]) -> str:
+        """The candidate that a label names: by its name, its letter, its number or its text."""
+        label = label_of(row.values.get(column))
+        if label is None:
+            raise MissingValueError("task.missing_value", origin=row.origin, name=column)
+        if label in names:
+            return choices[names.index(label)]
+        letter, first = LETTER.fullmatch(label), self.config.first_number or 0
+        number = ord(letter[1].upper()) - ord("A") if letter else int(label) - first if _is_number(label) else -1
+        if 0 <= number < len(choices):
+            return choices[number]
+        if label in choices:
+            return label
+        raise DataError("task.unknown_choice", origin=row.origin, given=label[:80], count=len(choices),
+                        known=" | ".join(choices)[:300])  # fmt: skip
+
+    def place(self, texts: Sequence[str], origin: str) -> Placed:
+        """The first text is the question, the others are its candidates."""
+        values = {"question": "".join(texts[:1]), "choices": list(texts[1:])}
+        return Row(values, origin), {name: name for name in values}
+
+    def made_up_row(self) -> dict[str, Any]:
+        """A question with two candidates."""
+        return {"question": "the text to read?", "choices": ["the answer", "another"], "label": "A"}
+
+    def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
+        """For each record its pairs together, with 1 for the right one, and the number of the record beside them."""
+        labels = [int(number == record.inputs.index(record.gold, 1)) for record in records
+                  for number in range(1, len(record.inputs))]  # fmt: skip
+        owners = [{"record": [number]} for number, record in enumerate(records) for _ in record.inputs[1:]]
+        laid = iter(self.lay(_pairs(records), labels, owners))
+        return [tuple(islice(laid, len(record.inputs) - 1)) for record in records]
+
+    def loss(self, model: Transformer, batch: Batch) -> Loss:
+        """Cross-entropy of the right candidate among those of its question."""
+        scores, labels = self.outputs_of(model, batch)
+        questions, keys = batch.extras["record"][:, 0].unique(return_inverse=True)
+        chances = segment_log_softmax(scores, keys)[:, 0]
+        return Loss(-chances[labels == 1].sum(), len(questions))
+
+    def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
+        """The likeliest candidate of each question."""
+        scores = self.predicted(model, _pairs(records))[:, 0].double() if records else torch.empty(0)
+        parts = scores.split([len(record.inputs) - 1 for record in records])
+        return [self._prediction(record, part) for record, part in zip(records, parts, strict=True)]
+
+    def _prediction(self, record: Record, scores: torch.Tensor) -> Prediction:
+        chances = scores.softmax(0).tolist()
+        best = int(np.argmax(chances))
+        details = {"choice": best, "probabilities": [round(chance, 6) for chance in chances]}
+        return Prediction(record.inputs[1 + best], chances[best], tuple(scores.tolist()), details)
+
+    def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
+        """The share of questions whose right candidate is chosen."""
+        gold = np.array([record.gold for record in records])
+        return {"accuracy": accuracy(gold, np.array([one.answer for one in predictions]))}
+
+    def baselines(self, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
+        """Any candidate, the longest, and that at the place where the right one stands most often."""
+        draw = np.random.default_rng(0)
+        places = Counter(record.inputs.index(record.gold, 1) for record in train)
+        usual = places.most_common(1)[0][0]
+        return {
+            "random": [Prediction(record.inputs[draw.integers(1, len(record.inputs))]) for record in test],
+            "longest": [Prediction(max(record.inputs[1:], key=len)) for record in test],
+            "majority_place": [Prediction(record.inputs[min(usual, len(record.inputs) - 1)]) for record in test],
+        }
+
+    def judge(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Any]:
+        """The share of wrong answers for every share of questions answered."""
+        right = np.array([one.answer == record.gold for record, one in zip(records, predictions, strict=True)])
+        return {"risk_coverage": risk_at_coverage(np.array([one.confidence for one in predictions]), right)}
+
+
+def _pairs(records: Sequence[Record]) -> list[Record]:
+    """Each question with each of its candidates."""
+    return [Record((record.inputs[0], choice)) for record in records for choice in record.inputs[1:]]
+
+
+def _choices_in(row: Row, column: str) -> tuple[list[str], list[str]]:
+    """The candidates of a row, and what it calls them, where it gives them names beside their texts.
+
+    Raises:
+        DataError: there are fewer than two.
+    """
+    found = opened(several_in(row.values, column))
+    names: list[Any] = []
+    if isinstance(found, Mapping) and "text" in found:
+        names, found = list(found.get("label", ())), found["text"]
+    elif isinstance(found, Mapping):
+        names, found = list(found), list(found.values())
+    cells = list(found) if isinstance(found, list | tuple) else [found]
+    there = [number for number, cell in enumerate(cells) if not is_missing(cell)]
+    if len(there) < 2:
+        raise DataError("task.few_choices", origin=row.origin, name=column, given=len(there))
+    texts = [text_of(Row({column: cells[number]}, row.origin), column) for number in there]
+    return [label_of(names[number]) or "" for number in there if number < len(names)], texts

@@ -1,0 +1,169 @@
+"""What a fine-tuning run needs before its first step: examples, the model with what its task puts on it, and how long."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trifold.data.rows import Row, file_digest
+from trifold.errors import ConfigError
+from trifold.presets.pretrained import Transformer
+from trifold.tasks.account import Account
+from trifold.tasks.adapter_folder import require_expressible
+from trifold.tasks.build import complete, put_on, remarks
+from trifold.tasks.choice import choose_metric
+from trifold.tasks.equip import portability, suited
+from trifold.tasks.examples import Splits, read_examples
+from trifold.tasks.experiment import FineTuning
+from trifold.tasks.loader import ExampleLoader
+from trifold.tasks.task import Prediction, Task
+from trifold.text import Tokenizer
+from trifold.training import Training
+from trifold.training.adapter import add_adapters
+from trifold.training.best import Choice
+from trifold.training.loop import Event, Listener
+from trifold.training.prepare import choose_model, learn_tokenizer, save_whole
+from trifold.training.run import Run
+
+__all__ = ["Ready", "hashes_of", "prepare", "say"]
+
+FEW = 20
+"""Fewer examples than this judge nothing well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All that a fine-tuning run needs before its first step.
+
+    Attributes:
+        before: what the model said of the judged records before it was tuned, where it can say anything.
+        training: with its length in steps.
+    """
+
+    task: Task
+    tokenizer: Tokenizer
+    model: Transformer
+    splits: Splits
+    account: Account
+    before: list[Prediction]
+    loader: ExampleLoader
+    training: Training
+    choice: Choice
+
+
+def prepare(experiment: FineTuning, run: Run) -> Ready:
+    """Read the examples, open or make the model, and put on it what the task needs."""
+    data = read_examples(experiment)
+    _tell(run.listen, data.account)
+    begun = experiment.task.named_by_files(data.account.columns).started_from(experiment.model.start)
+    wanted, weights = complete(begun, data.rows["train"])
+    data.account.notes += wanted.notes(experiment.task)
+    torch.manual_seed(experiment.training.seed)
+    model, tokenizer = _start(experiment, [row for row, _ in data.rows["train"]], run.folder)
+    wanted, model, added = wanted.settle(tokenizer, model)
+    if added:
+        run.tell("tokens_added", {"count": len(added), "tokens": " ".join(added)})
+    task = wanted.agree(model).build(tokenizer, model.config, class_weights=weights)
+    choice = choose_metric(task, experiment.metric, patience=experiment.patience)
+    tokenizer = suited(tokenizer, task)
+    splits = data.records(task)
+    data.account.notes += remarks(task, portability(model, task.head))
+    _tell(run.listen, data.account, splits)
+    before = task.before(model, splits.judged) if run.group.is_first else []
+    left = _equip(experiment, task, model)
+    if left is not None:
+        run.tell("new_head" if left else "head", {"folder": str(experiment.model.start), "differing": ", ".join(left)})
+    run.tell("model", {"parameters": model.num_parameters()})
+    loader, training = _load(experiment, task, splits)
+    data.account.cut["train"] = task.frame.take_cut()
+    say(run.listen, data.account.cut_lines())
+    return Ready(task, tokenizer, model, splits, data.account, before, loader, training, choice)
+
+
+def _tell(listen: Listener, account: Account, splits: Splits | None = None) -> None:
+    """Say which columns are read, or how many rows of each split are used, before anything is trained."""
+    lines = account.column_lines() if splits is None else account.notes + account.row_lines()
+    say(listen, lines)
+    if splits is not None:
+        skipped = sum(count.skipped for count in account.splits.values())
+        sizes = {"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test), "skipped": skipped}
+        listen(Event("examples", details=sizes))
+        if len(splits.judged) < FEW:
+            listen(Event("few", details={"count": len(splits.judged)}))
+
+
+def say(listen: Listener, lines: Sequence[str]) -> None:
+    """Tell lines about the data, one by one."""
+    for line in lines:
+        listen(Event("account", details={"line": line}))
+
+
+def hashes_of(experiment: FineTuning) -> dict[str, object]:
+    """Hashes of the files of each split."""
+    return {name: ", ".join(map(file_digest, found)) for name, found in experiment.data.files.items()}
+
+
+def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Transformer, Tokenizer]:
+    """The model to start from and its tokenizer; from random weights, a tokenizer trained on the examples' text."""
+    choice, tokens = experiment.model, experiment.tokenizer
+    if choice.start is not None:
+        model = Transformer.from_pretrained(choice.start, dials=choice.dials)
+        return model, Tokenizer.from_pretrained(tokens.path or choice.start)
+    if tokens.path is not None:
+        tokenizer = Tokenizer.from_pretrained(tokens.path)
+    elif (out / "tokenizer").is_dir():
+        tokenizer = Tokenizer.from_pretrained(out / "tokenizer")
+    else:
+        texts = (text for row in rows for value in row.values.values() for text in _texts_in(value))
+        tokenizer = save_whole(learn_tokenizer(texts, tokens, choice), out / "tokenizer")
+    preset, dials, shape = choose_model(choice, tokenizer.vocab_size, pad=tokenizer.special.pad)
+    return Transformer(shape, preset=preset, dials=dials), tokenizer
+
+
+def _texts_in(value: Any) -> list[str]:
+    """The texts in a value: of a list of words together, of messages each."""
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return [" ".join(value)]
+    if isinstance(value, list | dict):
+        return [text for one in (value.values() if isinstance(value, dict) else value) for text in _texts_in(one)]
+    return [value] if isinstance(value, str) else []
+
+
+def _equip(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str, ...] | None:
+    """Put on the adapters, freeze what stays, and add what the task needs; what `put_on` says of a head tuned before."""
+    if experiment.lora is not None:
+        lora = experiment.lora
+        alpha = lora.alpha or 2.0 * lora.rank
+        add_adapters(model, lora.targets, rank=lora.rank, alpha=alpha, dropout=lora.dropout)
+    if experiment.freeze:
+        stacks = [stack for stack in (model.encoder, model.decoder) if stack is not None]
+        if experiment.freeze > max(len(stack.blocks) for stack in stacks):
+            longest = max(len(stack.blocks) for stack in stacks)
+            raise ConfigError("config.out_of_range", where="freeze", given=experiment.freeze, allowed=f"<= {longest}")
+        for part in [model.embedding, *(block for stack in stacks for block in stack.blocks[: experiment.freeze])]:
+            part.requires_grad_(False)
+    model.generation = task.generation(model.generation)
+    left = put_on(model, task, experiment.model.start)
+    require_expressible(experiment, model)
+    return left
+
+
+def _load(experiment: FineTuning, task: Task, splits: Splits) -> tuple[ExampleLoader, Training]:
+    """The examples in batches, and the training with its length."""
+    task.frame.take_cut()
+    examples = task.examples(splits.train)
+    training = _length(experiment, len(examples))
+    return ExampleLoader(examples, batch_size=training.batch_size, pad=task.frame.pad, seed=training.seed), training
+
+
+def _length(experiment: FineTuning, count: int) -> Training:
+    """The training with its length in steps, and ten evaluations in it."""
+    training = experiment.training
+    if experiment.epochs is not None:
+        steps = max(1, round(experiment.epochs * count / (training.batch_size * training.accumulation)))
+        training = replace(training, steps=steps, tokens=None, minutes=None)
+    if training.evaluate_every == 0:
+        training = replace(training, evaluate_every=max(1, (training.steps or 1000) // 10))
+    return training
