@@ -51,7 +51,8 @@ class LabelledData(Reading):
     """Which examples to train on, to choose by and to judge on.
 
     Attributes:
-        train: file of training examples, or several; the columns of each are found by themselves.
+        train: file of training examples, or several; the columns of each are found by themselves. Empty where `finetune`
+            is given the examples themselves.
         dev: file to choose the best weights by, or several; None: a part of `train`.
         test: file to judge on, or several; None: judged on `dev`, which is then a little too kind.
         dev_fraction, test_fraction: how much of `train` is held out where there is no `dev`, no `test`.
@@ -62,7 +63,7 @@ class LabelledData(Reading):
         True
     """
 
-    train: str | tuple[str, ...]
+    train: str | tuple[str, ...] = ()
     dev: str | tuple[str, ...] | None = None
     test: str | tuple[str, ...] | None = None
     dev_fraction: Chance = 0.1
@@ -125,7 +126,7 @@ class FineTuning(Config):
     """
 
     model: ModelChoice
-    data: LabelledData
+    data: LabelledData = LabelledData()
     task: AnyTask = Classification()  # noqa: RUF009 - frozen
     tokenizer: TokenizerChoice = TokenizerChoice()  # noqa: RUF009 - frozen
     training: Training = TRAINING

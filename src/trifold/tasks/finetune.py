@@ -20,11 +20,12 @@ from trifold.presets.pretrained import Transformer
 from trifold.tasks.examples import read_examples
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import pack
+from trifold.tasks.given import Given, choose_experiment, rows_of
 from trifold.tasks.outcome import publish
 from trifold.tasks.preparation import Ready, hashes_of, prepare
 from trifold.tasks.record import Record
-from trifold.tasks.task import Task
-from trifold.training import Trainer, evaluate_loss
+from trifold.tasks.task import Task, TaskConfig
+from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.description import read_description
 from trifold.training.held_out import Evaluation
 from trifold.training.loop import Evaluate, Event, Listener
@@ -57,30 +58,51 @@ class FineTuneResult:
     account: dict[str, Any]
 
 
-def finetune(
-    experiment: FineTuning,
+def finetune(  # noqa: PLR0913 - what the library offers, each by its name
+    model: FineTuning | str | Path,
     out: str | Path,
     *,
+    train: Given | None = None,
+    dev: Given | None = None,
+    test: Given | None = None,
+    task: TaskConfig | str | None = None,
+    training: Training | None = None,
+    epochs: float | None = None,
     resume: bool = False,
     strict: bool = False,
     allow: Sequence[str] = (),
     listen: Listener = lambda _: None,
 ) -> FineTuneResult:
-    """Run an experiment.
+    """Fine-tune a model for a task: on files, or on examples that a program has.
 
     Args:
-        experiment: what to do.
+        model: what to start from: a run, a folder, a hub name, or a family (`bert`, `gpt2` ...) for random weights; or a
+            whole experiment.
         out: the run's folder; must not exist, unless `resume`.
+        train: examples in place of files, kept in the run's folder: rows as mappings, records, or tuples of the texts and
+            the answer.
+        dev: examples to choose the weights by; a part of `train` without.
+        test: examples to judge the model on; `dev` without.
+        task: by its name (`classification`, `translation` ...) or its configuration; classification where nothing is said.
+        training: how, in place of the experiment's own part; its steps are the length unless `epochs` is given.
+        epochs: how often each example is seen.
         resume: go on from the newest whole checkpoint in `out`.
         strict: refuse a damaged newest checkpoint instead of falling back to the one before.
         allow: what may have changed since the run began, by name.
         listen: is told every stage, step and evaluation.
 
     Raises:
-        ConfigError: the folder exists, or the task does not suit the model.
+        ConfigError: there is nothing to train on, the folder exists, or the task does not suit the model.
         DataError: examples are missing or damaged.
     """
+    given = {"train": train, "dev": dev, "test": test}
+    lengths = {} if training is None else {"training": training, "epochs": None}
+    changes = lengths | ({} if epochs is None else {"epochs": epochs})
+    experiment = choose_experiment(model, out, given, task=task, changes=changes)
     with begin(experiment, out, experiment.training, resume=resume, strict=strict, allow=allow, listen=listen) as run:
+        for name, examples in given.items():
+            if examples is not None:
+                run.keep(name, rows_of(examples, experiment.task.kind))
         ready = run.group.in_turn(lambda: prepare(experiment, run))
         trainer = Trainer(ready.model, ready.task, ready.loader, ready.training, group=run.group)
         work = Work(run.listen)
