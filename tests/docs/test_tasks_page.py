@@ -10,6 +10,7 @@ import pytest
 
 from trifold.cli.main import main
 from trifold.presets.pretrained import Transformer
+from trifold.task_kinds import ALIASES, KINDS
 from trifold.text import train_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,7 @@ def files(tmp_path, monkeypatch):
     write("similar.jsonl", rows(24, sentence1="the {1} {0}", sentence2="a {1} {0}", score=[0.0, 2.5, 5.0]))
     write("pairs.tsv", rows(24, en="the {1} {0}", de="der {1} {0}", zh="{1} {0} 号"))
     write("retrieval.jsonl", rows(24, query="which {1} {0}", positive="the {1} {0} it is", negative="no {0}"))
+    write("exams.jsonl", rows(24, question="which {1} is {0} ?", A="the {1}", B="no {1}", answer=["A", "B"]))
     turns = [{"role": "user", "content": "Name a river."}, {"role": "assistant", "content": "The Rhine."}]
     write("chats.jsonl", [{"messages": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": str(n)},
                                         *turns]} for n in range(24)])  # fmt: skip
@@ -75,6 +77,13 @@ def files(tmp_path, monkeypatch):
 def commands(page: str) -> list[str]:
     """The commands of a page, without what is said about them."""
     return [shlex.join(shlex.split(line, comments=True)) for line in COMMAND.findall((ROOT / page).read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("page", ["docs/tasks.md", "docs/zh/tasks.md"])
+def test_the_page_speaks_of_every_kind_of_task(page):
+    text = (ROOT / page).read_text("utf-8")
+    assert [name for name in [*KINDS, *ALIASES] if f"| `{name}`" not in text and f"`{name}` |" not in text] == []
+    assert [name for name in KINDS if name != "regression" and f"$ trifold finetune {name} " not in text] == []
 
 
 def test_every_command_of_the_page_runs_in_both_languages(files, capsys, monkeypatch):

@@ -25,6 +25,7 @@ from trifold.tasks import (
     finetune,
 )
 from trifold.tasks.experiment import TRAINING
+from trifold.tasks.task import TaskConfig
 from trifold.text import train_tokenizer
 from trifold.training import ModelChoice
 

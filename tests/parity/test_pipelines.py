@@ -25,6 +25,7 @@ from trifold.tasks import (
 )
 from trifold.tasks.experiment import TRAINING
 from trifold.tasks.finetune import finetune
+from trifold.tasks.task import TaskConfig
 from trifold.tasks.units import joined
 from trifold.training import AdamW, ModelChoice, TokenizerChoice
 
@@ -96,7 +97,7 @@ def but_slow(*chosen: Any, others: Sequence[Any]) -> list[Any]:
 
 
 Tune = Callable[[str, str], Path]
-TASKS: dict[str, tuple[Callable[[int, int], list[dict[str, Any]]]]] = {
+TASKS: dict[str, tuple[Callable[[int, int], list[dict[str, Any]]], TaskConfig]] = {
     "sentiment": (sentiment, Classification(max_length=96)), "pairs": (pairs, Classification(max_length=96)),
     "several": (several, Classification(multi_label=True)), "scored": (scored, Regression()),
     "tagged": (tagged, Tagging(units="words")), "asked": (asked, SpanQA(max_question=16, max_answer=8)),

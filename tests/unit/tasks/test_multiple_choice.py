@@ -26,8 +26,7 @@ RECORDS = [Record((TEXTS[0], *TEXTS[1:4]), "a dog"), Record((TEXTS[4], "ç‹—", "ç
 PEOPLE = ["Anna", "Boris", "Clara", "David", "Emma", "Felix"]
 
 ROWS = {
-    "SWAG": ([{"startphrase": "q", "gold-source": "gold", **{f"ending{n}": one for n, one in enumerate("wxyz")},
-               "label": 2},
+    "SWAG": ([{"startphrase": "q", "gold-source": "x", **{f"ending{n}": one for n, one in enumerate("wxyz")}, "label": 2},
               {"startphrase": "q", **{f"ending{n}": one for n, one in enumerate("wxyz")}, "label": 0}], "y"),
     "HellaSwag": ([{"ctx": "q", "endings": list("wxyz"), "label": "3"},
                    {"ctx": "q", "endings": list("wxyz"), "label": "0"}], "z"),
