@@ -1,5 +1,6 @@
 """Blocks of a decoder in one call of our kernel."""
 
+from itertools import chain
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ class StreamedBlock(Block):
     """A block of a decoder that computes one new token of one row in one call of our kernel, between products in float32.
 
     Calls of torch cost as much as the products where there are few numbers in each. All other passes go torch's way, as do
-    blocks that the kernel does not know (see `describe`), and those with hooks on any of their parts.
+    blocks that the kernel does not know (see `describe`), and those with hooks on any of their parts. What has been put in
+    the place of a part or of a weight since the last token is noticed.
 
     Args:
         block: what it stands in for; the two share their parts and hooks.
@@ -36,8 +38,25 @@ class StreamedBlock(Block):
     def __init__(self, block: Block) -> None:
         nn.Module.__init__(self)
         self.__dict__.update(block.__dict__)
-        self._structure: BlockStructure | None = None
+        self._look()
+
+    def _look(self) -> None:
+        """Describe the block as it is now, and remember what would show that it has changed."""
+        parts = list(self.modules())
         self._hooks = hooks_in(self)
+        self._outside = [part.__dict__ for part in parts]  # where a `forward` of one part's own would stand
+        self._inside = [own[name] for own in self._outside for name in ("_modules", "_parameters", "_buffers")]
+        self._weights = [*self.parameters(), *self.buffers()]
+        self._structure, self._seen = describe(self), []
+        self._seen = self._sight()
+
+    def _sight(self) -> list[int]:
+        """What each part and weight is, and where it lies."""
+        return [
+            *map(id, chain.from_iterable(map(dict.values, self._inside))),
+            *map(len, self._outside),
+            *map(Tensor.data_ptr, self._weights),
+        ]
 
     def forward(
         self,
@@ -50,7 +69,8 @@ class StreamedBlock(Block):
         """As a block does."""
         kernel = load_kernel() if self._is_one_token(x, visibility) else None
         if kernel is not None and slot is not None and slot.own is not None and not isinstance(place, Tensor):
-            self._structure = self._structure or describe(self)
+            if self._sight() != self._seen:
+                self._look()
             if self._structure is not None and not any(self._hooks) and _fits(self._structure, x, slot, place):
                 made = kernel.block(self._structure, x.contiguous(), slot.own, slot.length, place)
                 slot.length += 1
@@ -62,16 +82,13 @@ class StreamedBlock(Block):
         one = x.shape[:2] == (1, 1) and visibility.is_everything
         return one and not torch.is_grad_enabled() and not self.training
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "StreamedBlock":  # noqa: FBT002 - torch's own
-        self._structure = None  # the weights move
-        return super()._apply(fn, recurse)
-
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_structure": None, "_hooks": []}  # a copy has weights of its own
+        own = ("_hooks", "_inside", "_outside", "_weights", "_structure", "_seen")
+        return {name: value for name, value in self.__dict__.items() if name not in own}  # a copy has its own
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._hooks = hooks_in(self)
+        self._look()
 
 
 def _fits(structure: BlockStructure, x: Tensor, slot: Slot, place: Rotation | None) -> bool:

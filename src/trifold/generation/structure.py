@@ -65,6 +65,8 @@ def describe(block: Block) -> BlockStructure | None:
     norms = [[residual.pre_norm, residual.branch_norm, residual.post_norm] for residual, _ in _branches(block)]
     if not own or not all(map(_is_readable, linear)) or not all(type(norm) in NORMS for part in norms for norm in part):
         return None
+    if any("forward" in part.__dict__ for part in block.modules()):
+        return None
     formats = {x.dtype for x in block.parameters()}
     if formats not in ({torch.float32}, {torch.bfloat16}):
         return None

@@ -166,3 +166,50 @@ def test_what_is_no_number_is_not_hidden(bad, precision):
         decoding = Decoding(lean, [[5, 6]])
         decoding.start()
         assert not decoding.step(torch.tensor([3])).isfinite().any()
+
+
+def _replace_projection(model):
+    branch = model.decoder.blocks[0].attention.branch
+    branch.q_proj = torch.nn.Linear(WIDTH, branch.q_proj.out_features, bias=branch.q_proj.bias is not None)
+
+
+def _own_forward(model):
+    norm = model.decoder.blocks[0].feed_forward.pre_norm
+    norm.forward = lambda x: 2.0 * type(norm).forward(norm, x)
+
+
+def _subclass(model):
+    class Twice(torch.nn.Linear):
+        def forward(self, x):
+            return 2.0 * super().forward(x)
+
+    branch = model.decoder.blocks[1].feed_forward.branch
+    old = branch.up_proj
+    branch.up_proj = Twice(old.in_features, old.out_features, bias=old.bias is not None)
+    branch.up_proj.load_state_dict(old.state_dict())
+
+
+def _new_parameter(model):
+    branch = model.decoder.blocks[0].feed_forward.branch
+    branch.down_proj.weight = torch.nn.Parameter(torch.randn_like(branch.down_proj.weight))
+
+
+def _new_data(model):
+    weight = model.decoder.blocks[0].attention.branch.o_proj.weight
+    weight.data = torch.randn_like(weight)
+
+
+@compiled
+@pytest.mark.parametrize("change", [_replace_projection, _own_forward, _subclass, _new_parameter, _new_data])
+@torch.no_grad()
+def test_what_takes_the_place_of_a_part_or_a_weight_after_the_first_token_is_called(change, calls):
+    model = _model(FEEDS[4], RESIDUALS[0])
+    lean = lower_precision(copy.deepcopy(model), "float32", decoding=True)
+    before = _logits(lean, 3)
+    assert calls
+    for each in (lean, model):
+        torch.manual_seed(1)
+        change(each)
+    after = _logits(lean, 3)
+    assert (after - before).abs().max() > 0.01
+    torch.testing.assert_close(after, _logits(model, 3), rtol=1e-4, atol=1e-4)
