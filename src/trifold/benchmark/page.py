@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trifold.benchmark.turns import Result, Spread
-from trifold.evaluation.report import Curve, draw_curves
+from trifold.evaluation.chart import Chart, Curve, write_chart
 from trifold.locale import message
 
 __all__ = ["as_data", "as_table", "update_page"]
@@ -122,10 +122,10 @@ def _draw(result: Result, folder: Path) -> list[str]:
     lines = []
     for kind, (title, values) in figures.items():
         points = [(side.size, value) for side, value in zip(sides, values, strict=True)]
-        picture = draw_curves([Curve(title, points)], x=result.benchmark.axis, from_zero=True)
         name = f"{result.benchmark.name}-{kind}.svg"
-        alone = picture.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-        (folder / name).write_text(alone, encoding="utf-8")
+        said = f"{result.benchmark.name}: {title}"
+        chart = Chart(title=said, x=result.benchmark.axis, y=title, curves=[Curve(title, points)], floor=0.0)
+        write_chart(chart, folder / name)
         lines.append(f"![{title} by {result.benchmark.axis}]({folder.name}/{name})")
     return [" ".join(lines)]
 
