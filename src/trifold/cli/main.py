@@ -6,7 +6,6 @@ import sys
 import warnings
 
 from trifold.cli import (
-    bench,
     chat,
     compare,
     configuration,
@@ -64,7 +63,6 @@ COMMANDS: tuple[Command, ...] = (
     doctor.DOCTOR,
     doctor.DRILL,
     environment.COMMAND,
-    bench.COMMAND,
     version.COMMAND,
 )
 
