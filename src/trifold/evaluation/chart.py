@@ -178,7 +178,7 @@ def _tidy(text: str, chart: Chart) -> str:
 
 def _describe(chart: Chart) -> str:
     """The chart in words: where each line begins and ends, and its lowest and highest points."""
-    told = [f"{chart.y} / {chart.x}."]
+    told = [message("evaluation.chart_axes", x=chart.x, y=chart.y)]
     for curve in chart.visible:
         points = sorted(curve.finite)
         ys = [y for _, y in points]

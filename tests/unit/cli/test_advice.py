@@ -34,7 +34,7 @@ WHERE = {
     "objective": ("pretrain",), "retrieval.none": ("index build",), "retrieval.no_vectors": ("index build",),
     "text": (*CORPORA[:1], CORPORA[2]), "text.template": ("finetune",), "presets": ("finetune",),
     "generation": ("generate",), "config": tuple(NAMES), "doctor.no_room": ("drill",),
-    "doctor": ("pretrain",), "cli": tuple(NAMES), "cli.interrupted": ("pretrain", "finetune"),
+    "doctor": ("pretrain",), "cli": tuple(NAMES), "cli.seeds_alone": ("finetune",), "cli.interrupted": ("pretrain", "finetune"),
     "cli.bad_dial": ("pretrain", *TUNING), "cli.half_pair": CORPORA, "cli.other_processes": ("pretrain",),
     "cli.same_answers": ("generate",), "cli.no_texts": USE, "cli.best_trial": ("finetune",),
     "cli.prompt_cut": ("generate",),
