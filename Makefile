@@ -53,7 +53,8 @@ docs: $(READY)
 	$(RUN)zensical build -f zensical.zh.toml
 
 bench: $(READY)
-	$(RUN)trifold bench all --page docs/performance.md $(if $(NANOGPT),--nanogpt $(NANOGPT)) $(if $(JOEYNMT),--joeynmt $(JOEYNMT))
+	$(RUN)python -m benchmarks all --page docs/performance.md --page-zh docs/zh/performance.md \
+		$(if $(NANOGPT),--nanogpt $(NANOGPT)) $(if $(JOEYNMT),--joeynmt $(JOEYNMT))
 
 # the tests with every run-time dependency at its lower bound
 test-lowest:
@@ -66,7 +67,7 @@ release: $(READY)
 	$(RUN)python scripts/release.py
 
 bench-smoke: $(READY)
-	$(RUN)trifold bench all --smoke
+	$(RUN)python -m benchmarks all --smoke
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*

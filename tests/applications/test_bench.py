@@ -5,21 +5,27 @@ import select
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from trifold.benchmark import NAMES, Benchmark, Measured, Side, Work, child, find_benchmark, measure, turns, update_page
-from trifold.cli.main import main
+from benchmarks import child, turns
+from benchmarks.__main__ import main
+from benchmarks.catalogue import NAMES, find_benchmark
+from benchmarks.page import SUMMARY, update_page
+from benchmarks.turns import measure
+from benchmarks.words import say, title
+from benchmarks.work import Benchmark, Measured, Side, Work
 
 
 def bench(*words):
-    command = [sys.executable, "-m", "trifold.cli.main", "bench", *words]
     return subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "TRIFOLD_LANG": "en"}, check=False
+        [sys.executable, "-m", "benchmarks", *words], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
+ROOT = Path(__file__).parents[2]
 QUICK = ("translate", "corpus")
 """The others run with `make bench-smoke` and `make test-all`."""
 
@@ -42,13 +48,13 @@ def test_every_side_of_a_benchmark_still_runs(benchmark):
 
 
 def test_an_unknown_benchmark_is_refused_with_those_there_are(capsys):
-    assert main(["bench", "speed"]) == 2
+    assert main(["speed"]) == 2
     assert "decoder" in capsys.readouterr().err
 
 
 def test_a_benchmark_without_its_data_says_what_it_needs(capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("TRIFOLD_DATA", raising=False)
-    assert main(["bench", "corpus", "--folder", str(tmp_path)]) == 2
+    assert main(["corpus", "--folder", str(tmp_path)]) == 2
     assert "lm_en/enwiki_sample" in capsys.readouterr().err
 
 
@@ -64,7 +70,10 @@ def result():
         Side(name="broken", run=failing),
         Side(name="absent", run=failing, needs=("no_such_module",)),
     )
-    return measure(Benchmark(name="x", title="Some work", unit="tokens", quality="loss", sides=sides), Work(smoke=True))
+    return measure(
+        Benchmark(name="x", title="some work", title_zh="某项工作", unit="tokens", quality="loss", sides=sides),
+        Work(smoke=True),
+    )
 
 
 def test_ratios_are_taken_round_by_round_and_problems_are_named(result):
@@ -75,33 +84,53 @@ def test_ratios_are_taken_round_by_round_and_problems_are_named(result):
 
 def test_a_page_keeps_one_table_for_each_benchmark(result, tmp_path):
     page = tmp_path / "page.md"
-    update_page(tmp_path / "new" / "page.md", result, command="trifold bench x")
-    assert "### x: Some work" in (tmp_path / "new" / "page.md").read_text(encoding="utf-8")
+    update_page(tmp_path / "new" / "page.md", result, command="python -m benchmarks x")
+    assert "### x\n\nSome work." in (tmp_path / "new" / "page.md").read_text(encoding="utf-8")
     page.write_text("# Speed\n\nSome words.\n", encoding="utf-8")
-    update_page(page, result, command="trifold bench x")
+    update_page(page, result, command="python -m benchmarks x")
     once = page.read_text(encoding="utf-8")
-    update_page(page, result, command="trifold bench x")
+    update_page(page, result, command="python -m benchmarks x")
     assert page.read_text(encoding="utf-8") == once
     assert once.startswith("# Speed\n\nSome words.\n")
-    assert "| slow | 10.0 | **3.00** | >= 2 |" in once
+    assert "| slow | 10.0 | **3.00** | " in once
+
+
+def test_the_summary_of_a_page_has_a_line_for_each_comparison(result, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"{SUMMARY}\n| work |\n|---|\n| [y](#y) | kept |\n{SUMMARY}\n\nMore.\n", encoding="utf-8")
+    for _ in range(2):
+        update_page(page, result, command="python -m benchmarks x", language="zh")
+    summary = page.read_text(encoding="utf-8").split(SUMMARY)[1]
+    lines = summary.strip().splitlines()
+    assert lines[2:3] == ["| [y](#y) | kept |"] and len(lines) == 4
+    assert lines[3].startswith("| [x](#x) | 某项工作。 | **3.00** slow |")
+    assert "More." in page.read_text(encoding="utf-8")
+
+
+def test_the_help_lists_every_name_with_what_it_measures(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(line.startswith(f"  {name} ") and len(line.split()) > 2 for line in lines) for name in NAMES)
 
 
 def test_growth_is_drawn_beside_the_page(tmp_path):
     sides = tuple(Side(name=str(size), run=lambda _: Measured(amount=1, seconds=1), size=size) for size in (1, 2, 4))
-    growing = Benchmark(name="growing", title="t", unit="tokens", sides=sides, axis="rows")
+    growing = Benchmark(name="growing", title="t", title_zh="题", unit="tokens", sides=sides, axis="threads")
     page = tmp_path / "speed.md"
-    update_page(page, measure(growing, Work(smoke=True)), command="trifold bench growing")
-    assert "![tokens/s by rows](speed/growing-rate.svg)" in page.read_text(encoding="utf-8")
+    update_page(page, measure(growing, Work(smoke=True)), command="python -m benchmarks growing")
+    assert "![tokens/s, threads](speed/growing-rate.svg)" in page.read_text(encoding="utf-8")
     drawn = ElementTree.parse(tmp_path / "speed" / "growing-rate.svg").getroot()  # noqa: S314 - our own file
-    assert len(drawn.findall(".//{http://www.w3.org/2000/svg}circle")) == 3
+    words = {text.text for text in drawn.findall(".//{http://www.w3.org/2000/svg}text")}
+    assert {"threads", "tokens/s"} <= words
     assert (tmp_path / "speed" / "growing-memory.svg").exists()
 
 
 def test_a_turn_in_its_own_process_gives_what_it_measured():
     work = Work(threads=1, data=None)
-    done = subprocess.run([sys.executable, "-m", "trifold.benchmark.child", "attention", "torch", str(os.getpid())],
-                          input=json.dumps({"smoke": True, "threads": work.threads}), capture_output=True, text=True,
-                          check=True)  # fmt: skip
+    command = [sys.executable, "-m", "benchmarks.child", "attention", "torch", str(os.getpid())]
+    given = json.dumps({"smoke": True, "threads": work.threads})
+    done = subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["amount"] > 0
     assert found["memory"] > 2**20
@@ -113,7 +142,7 @@ def test_a_turn_ends_with_the_benchmark_that_was_killed():
         subprocess.Popen([sys.executable, "-m", "{child.__name__}", "attention", "torch", str(os.getpid())])
         print(flush=True)
         sys.stdin.read()"""  # it waits for its work on the same standard input
-    with subprocess.Popen([sys.executable, "-c", inspect.cleandoc(start)], stdin=subprocess.PIPE,
+    with subprocess.Popen([sys.executable, "-c", inspect.cleandoc(start)], cwd=ROOT, stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE) as benchmark:  # fmt: skip
         assert benchmark.stdout is not None and benchmark.stdout.readline()
         benchmark.kill()
@@ -132,5 +161,6 @@ def test_every_benchmark_says_what_it_measures():
     for name in NAMES:
         found = find_benchmark(name)
         assert found.name == name
-        assert found.title
+        assert title(found, "en").endswith(".") and title(found, "zh").endswith("。")
+        assert all(say(words, "zh") for words in (f"{found.unit}/s", found.quality, found.axis) if words)
         assert found.unit in ("tokens", "texts", "runs")

@@ -17,6 +17,7 @@ from trifold.task_kinds import KINDS
 
 SOURCE = Path(__file__).parents[2] / "src" / "trifold"
 FILES = sorted(SOURCE.rglob("*.py"))
+BENCHMARKS = sorted((SOURCE.parents[1] / "benchmarks").glob("*.py"))
 FAMILIES = ("bert", "gpt", "llama", "t5", "vaswani", "marian", "mistral", "qwen")
 
 
@@ -39,11 +40,11 @@ def code_lines(path: Path) -> int:
     return len(used - documented)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", [*FILES, *BENCHMARKS], ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_files_functions_and_parameters_stay_small(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 400
-    assert len(path.relative_to(SOURCE).parts) <= 2
+    assert path in BENCHMARKS or len(path.relative_to(SOURCE).parts) <= 2
     for function in functions(ast.parse(text)):
         body = function.body[1:] if ast.get_docstring(function) else function.body
         length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
@@ -65,7 +66,7 @@ def test_no_family_is_named_in_the_core():
         assert not [name for name in names for family in FAMILIES if family in name]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", [*FILES, *BENCHMARKS], ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_only_the_command_line_prints(path):
     text = path.read_text(encoding="utf-8")
     calls = {
@@ -78,10 +79,10 @@ def test_only_the_command_line_prints(path):
 
 
 def test_exports_are_sorted_and_exist():
-    for path in FILES:
+    for path in [*FILES, *BENCHMARKS]:
         if path.name != "__main__.py":
-            name = ".".join(["trifold", *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__")
-            module = importlib.import_module(name)
+            module = importlib.import_module(name_of(path))
+            name = module.__name__
             exported = getattr(module, "__all__", [])
             # constants, then classes, then functions
             assert list(exported) == sorted(exported, key=lambda one: (not one.isupper(), not one[0].isupper(), one)), (
@@ -91,21 +92,24 @@ def test_exports_are_sorted_and_exist():
             assert all(hasattr(module, one) for one in exported), name
 
 
+def name_of(path: Path) -> str:
+    """The module that a file holds."""
+    root = SOURCE.parent if path.is_relative_to(SOURCE) else SOURCE.parents[1]
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
 def imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("trifold"):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("trifold", "benchmarks")):
             found.add(node.module)
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
 def test_no_import_cycle_counting_lazy_imports():
-    name_of = {
-        ".".join(["trifold", *path.relative_to(SOURCE).with_suffix("").parts]).removesuffix(".__init__"): path
-        for path in FILES
-    }
-    graph = {name: {one for one in imports(path) if one in name_of and one != name} for name, path in name_of.items()}
+    files = {name_of(path): path for path in [*FILES, *BENCHMARKS]}
+    graph = {name: {one for one in imports(path) if one in files and one != name} for name, path in files.items()}
     graph.pop("trifold")
     done: set[str] = set()
 
@@ -204,7 +208,7 @@ def test_every_message_that_is_raised_exists_and_none_is_idle():
 
 
 def test_public_names_are_documented():
-    for path in FILES:
+    for path in [*FILES, *BENCHMARKS]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert ast.get_docstring(tree) or path.name == "__init__.py", path
         for node in tree.body:

@@ -105,7 +105,7 @@ def test_tables_jsonl_and_compression(tmp_path):
     report = ReadReport()
     found = [one.texts[0] for one in read([str(tmp_path)], None, report)]
     assert found == ["one, two", "three", '"quoted', "zipped"]
-    assert [Path(name).name for name in report.ignored_files] == ["notes.bin"]
+    assert [Path(name).name for name in report.ignored] == ["notes.bin"]
     with pytest.raises(DataError, match="no column 'body'"):
         texts(tmp_path / "a.csv", fields=("body",))
     (tmp_path / "d.csv").write_text("text,id\nonly one\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from collections.abc import Mapping, Sequence
 
 from trifold.cli.option import COMMON, Command, Option
 from trifold.locale import catalogue, language, message
@@ -11,15 +12,16 @@ __all__ = ["command_help", "overview"]
 INDENT = 26
 
 
-def overview(commands: tuple[Command, ...]) -> str:
-    """The page of `trifold --help`."""
-    rows = [(command.name, message(f"cli.about_{command.key}")) for command in commands]
+def overview(groups: Mapping[str, Sequence[Command]]) -> str:
+    """The page of `trifold --help`: one line a command, under the heading of its group."""
     lines = [f"{message('cli.usage')} trifold {message('cli.verb')} [{message('cli.options')} ...]", ""]
-    lines += [*_wrap(message("cli.about"), 0), "", f"{message('cli.commands')}:"]
-    lines += [line for name, text in rows for line in _row(name, text)]
+    lines += _wrap(message("cli.about"), 0)
+    for name, commands in groups.items():
+        lines += ["", f"{message(f'cli.commands_{name}')}:"]
+        lines += [line for one in commands for line in _row(one.name, message(f"cli.short_{one.key}"))]
     lines += ["", f"{message('cli.everywhere')}:"]
     lines += [line for option in COMMON for line in _row(f"--{option.name}{_value(option)}", message(option.message))]
-    lines += ["", *message("cli.codes").splitlines(), "", message("cli.more")]
+    lines += ["", *_wrap(message("cli.codes"), 0), "", *_wrap(message("cli.more"), 0)]
     return "\n".join(lines)
 
 

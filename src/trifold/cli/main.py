@@ -6,7 +6,6 @@ import sys
 import warnings
 
 from trifold.cli import (
-    bench,
     chat,
     compare,
     configuration,
@@ -35,38 +34,41 @@ from trifold.cli.parse import find_command, parse, wants
 from trifold.errors import StorageError, TrifoldError
 from trifold.locale import message
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "GROUPS", "main"]
 
-COMMANDS: tuple[Command, ...] = (
-    demo.COMMAND,
-    tokenizer.TRAIN,
-    tokenizer.REPORT,
-    pretrain.COMMAND,
-    plan.COMMAND,
-    finetune.COMMAND,
-    use.CLASSIFY,
-    use.TRANSLATE,
-    use.ASK,
-    compare.COMMAND,
-    search.FAMILIES,
-    search.SWEEP,
-    index.BUILD,
-    index.ADD,
-    index.SEARCH,
-    generate.COMMAND,
-    chat.COMMAND,
-    fill_mask.COMMAND,
-    restore.COMMAND,
-    evaluate.COMMAND,
-    report.COMMAND,
-    convert.COMMAND,
-    configuration.COMMAND,
-    doctor.DOCTOR,
-    doctor.DRILL,
-    environment.COMMAND,
-    bench.COMMAND,
-    version.COMMAND,
-)
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "train": (
+        demo.COMMAND,
+        tokenizer.TRAIN,
+        tokenizer.REPORT,
+        plan.COMMAND,
+        pretrain.COMMAND,
+        finetune.COMMAND,
+        search.SWEEP,
+        search.FAMILIES,
+    ),
+    "use": (
+        generate.COMMAND,
+        chat.COMMAND,
+        fill_mask.COMMAND,
+        restore.COMMAND,
+        use.CLASSIFY,
+        use.TRANSLATE,
+        use.ASK,
+    ),
+    "knowledge": (index.BUILD, index.ADD, index.SEARCH),
+    "judge": (evaluate.COMMAND, compare.COMMAND, report.COMMAND),
+    "keep": (
+        convert.COMMAND,
+        doctor.DOCTOR,
+        doctor.DRILL,
+        configuration.COMMAND,
+        environment.COMMAND,
+        version.COMMAND,
+    ),
+}
+"""As `trifold --help` shows them, each group under its heading in the catalogue."""
+COMMANDS = tuple(command for group in GROUPS.values() for command in group)
 
 DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
 INTERRUPTED, CLOSED_PIPE = 130, 141
@@ -111,7 +113,7 @@ def main(words: list[str] | None = None) -> int:
 
 def _dispatch(words: list[str], console: Console) -> int:
     if not words or words[0] in ("--help", "-h", "help"):
-        console.say(overview(COMMANDS))
+        console.say(overview(GROUPS))
         return 0 if words else 2
     if words[0] == "--version":
         words = ["version", *words[1:]]

@@ -51,11 +51,6 @@ class ReadReport:
         return self.reasons.total()
 
     @property
-    def ignored_files(self) -> list[str]:
-        """The files that were not read."""
-        return list(self.ignored)
-
-    @property
     def reasons_in_words(self) -> str:
         """Why records were left out, the most frequent reason first."""
         return ", ".join(f"{message(code)} {count}" for code, count in self.reasons.most_common())

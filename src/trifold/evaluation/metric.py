@@ -25,15 +25,11 @@ __all__ = [
     "confusion",
     "entities",
     "entity_f1",
-    "entity_precision",
-    "entity_recall",
     "f1",
-    "macro_area_under_curve",
     "matthews",
     "mean",
     "multi_label_f1",
     "ndcg",
-    "recall_at",
     "reciprocal_rank",
     "ter",
 ]
@@ -203,22 +199,6 @@ def area_under_curve(gold: NDArray, score: NDArray) -> float:
     return float((ranks[gold].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
-def macro_area_under_curve(gold: NDArray, scores: NDArray) -> float:
-    """Mean over the labels of the area for that label against the rest; labels without both kinds are left out.
-
-    Args:
-        gold: label of each example, N.
-        scores: of each label, N x L.
-
-    Example:
-        >>> macro_area_under_curve(np.array([0, 1, 2]), np.eye(3))
-        1.0
-    """
-    areas = [area_under_curve(np.asarray(gold) == label, column) for label, column in enumerate(scores.T)]
-    defined = [area for area in areas if not math.isnan(area)]
-    return sum(defined) / len(defined) if defined else math.nan
-
-
 def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: Scheme | None = None) -> Tally:
     """F1 of whole entities, over all kinds together, as seqeval's micro average; by default without a scheme.
 
@@ -232,30 +212,6 @@ def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]],
         lambda total: _ratio(2 * total[..., 0], total[..., 1] + total[..., 2]),
         str(scheme) if scheme is not None else "",
     )
-
-
-def entity_precision(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: Scheme | None = None
-) -> Tally:
-    """The share of the entities said that are right; 0 where none is said.
-
-    Example:
-        >>> entity_precision([["B-PER", "O"]], [["B-PER", "B-LOC"]]).score
-        0.5
-    """
-    return Tally(_entity_rows(gold, predicted, scheme), lambda total: _ratio(total[..., 0], total[..., 2]))
-
-
-def entity_recall(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: Scheme | None = None
-) -> Tally:
-    """The share of the gold entities that are found; 0 where there is none.
-
-    Example:
-        >>> entity_recall([["B-PER", "O"]], [["B-PER", "B-LOC"]]).score
-        1.0
-    """
-    return Tally(_entity_rows(gold, predicted, scheme), lambda total: _ratio(total[..., 0], total[..., 1]))
 
 
 def _entity_rows(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: Scheme | None) -> Numbers:
@@ -349,16 +305,6 @@ def reciprocal_rank(relevant: Sequence[bool]) -> float:
         0.5
     """
     return next((1 / rank for rank, one in enumerate(relevant, start=1) if one), 0.0)
-
-
-def recall_at(relevant: Sequence[bool], total: int, *, k: int) -> float:
-    """The share of all `total` relevant documents that the first `k` ranks hold.
-
-    Example:
-        >>> recall_at([True, False, True], 2, k=2)
-        0.5
-    """
-    return sum(map(bool, relevant[:k])) / total if total else 0.0
 
 
 def ndcg(gains: Sequence[float], ideal: Sequence[float], *, k: int, gain: str = "linear") -> float:

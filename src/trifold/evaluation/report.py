@@ -11,38 +11,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trifold.evaluation.chart import Chart, Curve, draw_chart
 from trifold.evaluation.language_model import describe_run
 from trifold.locale import language, message
 from trifold.training.log import read_metrics
 
 __all__ = [
-    "Curve",
     "RunPage",
     "Sample",
-    "draw_curves",
     "environment",
     "html_page",
     "html_table",
+    "loss_chart",
     "write_report",
 ]
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 560, 260, 52, 34
-COLORS = ("#2563eb", "#dc2626", "#059669", "#9333ea")
 STYLE = (
     "body{font:16px/1.5 system-ui,'Noto Sans CJK SC','PingFang SC','Microsoft YaHei',sans-serif;max-width:62rem;"
     "margin:2rem auto;padding:0 1rem;color:#1f2937}h1,h2{line-height:1.2}table{border-collapse:collapse;margin:1rem 0}"
     "td,th{padding:.3rem .8rem;border-bottom:1px solid #e5e7eb;text-align:right}td:first-child,th:first-child"
     "{text-align:left}pre{background:#f3f4f6;padding:.8rem;white-space:pre-wrap;overflow-wrap:anywhere}"
-    "b.given{color:#2563eb}svg{max-width:100%;height:auto}small{color:#6b7280}"
+    "b.given{color:#2563eb}svg{max-width:100%;height:auto;display:block}"
+    "svg text{font-family:inherit!important}small{color:#6b7280}"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A named line through points (x, y)."""
-
-    name: str
-    points: Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +141,7 @@ def html_table(rows: Sequence[Sequence[str]]) -> str:
 
 def _section(run: RunPage, known: Mapping[str, Any]) -> list[str]:
     parts = [f"<h2>{html.escape(run.folder.name)}</h2>"]
-    records = read_metrics(run.folder)
-    curves = [
-        Curve(message("evaluation.train_loss"), _smooth([(r["tokens"], r["loss"]) for r in records if "loss" in r])),
-        Curve(message("evaluation.valid_loss"), [(r["tokens"], r["valid_loss"]) for r in records if "valid_loss" in r]),
-    ]
-    parts.append(draw_curves([curve for curve in curves if curve.points], x=message("evaluation.axis_tokens")))
+    parts.append(draw_chart(loss_chart(run.folder)))
     parts += [f'<pre><b class="given">{html.escape(one.given)}</b>{html.escape(one.made)}</pre>' for one in run.samples]
     rows = [[message("evaluation.column_fact"), message("evaluation.column_value")]]
     rows += [
@@ -172,58 +158,22 @@ def _section(run: RunPage, known: Mapping[str, Any]) -> list[str]:
     return parts
 
 
+def loss_chart(folder: Path) -> Chart:
+    """The loss of a run on its training and held-out text, over the tokens that it has seen."""
+    records = read_metrics(folder)
+    curves = [
+        Curve(message("evaluation.training"), _smooth([(r["tokens"], r["loss"]) for r in records if "loss" in r])),
+        Curve(message("evaluation.held_out"), [(r["tokens"], r["valid_loss"]) for r in records if "valid_loss" in r]),
+    ]
+    title = f"{folder.name}: {message('evaluation.loss_chart')}"
+    return Chart(title=title, x=message("evaluation.axis_tokens"), y=message("evaluation.axis_loss"), curves=curves)
+
+
 def _smooth(points: list[tuple[float, float]], most: int = 200) -> list[tuple[float, float]]:
     """At most `most` points, each the mean of a stretch."""
     size = max(1, -(-len(points) // most))
     parts = [points[start : start + size] for start in range(0, len(points), size)]
     return [(part[-1][0], sum(y for _, y in part) / len(part)) for part in parts]
-
-
-def draw_curves(curves: Sequence[Curve], *, x: str = "", from_zero: bool = False) -> str:
-    """Lines in one SVG picture, with axes and a legend; empty where there is nothing to draw.
-
-    Args:
-        curves: what to draw.
-        x: name of the horizontal axis.
-        from_zero: begin the vertical axis at zero, so that a small difference looks small.
-
-    Example:
-        >>> draw_curves([Curve("loss", [(0, 2.0), (1, 1.0)])]).count("polyline")
-        1
-    """
-    points = [point for curve in curves for point in curve.points if all(map(math.isfinite, point))]
-    if not points:
-        return ""
-    xs, ys = [px for px, _ in points], [py for _, py in points]
-    low_x, high_x, low_y, high_y = min(xs), max(xs), 0.0 if from_zero else min(ys), max(ys)
-    wide, tall = (high_x - low_x) or 1.0, (high_y - low_y) or 1.0
-
-    def place(px: float, py: float) -> str:
-        across = LEFT + (px - low_x) / wide * (WIDTH - LEFT - 12)
-        return f"{across:.1f},{HEIGHT - BOTTOM - (py - low_y) / tall * (HEIGHT - BOTTOM - 16):.1f}"
-
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" font-size="12" fill="#374151">']
-    for step in range(5):
-        value = low_y + tall * step / 4
-        height = float(place(low_x, value).split(",")[1])
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 12}" y1="{height}" y2="{height}" stroke="#e5e7eb"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{height + 4}" text-anchor="end">{value:.2f}</text>')
-    for number, curve in enumerate(curves):
-        line = " ".join(place(px, py) for px, py in curve.points if math.isfinite(px) and math.isfinite(py))
-        color = COLORS[number % len(COLORS)]
-        dots = "" if len(curve.points) > 40 else "".join(_dot(place(*point), color) for point in curve.points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.6"/>{dots}')
-        legend = f'<text x="{WIDTH - 16}" y="{20 + 16 * number}" text-anchor="end" fill="{color}">'
-        parts.append(f"{legend}{html.escape(curve.name)}</text>")
-    parts.append(
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">{html.escape(x)} {low_x:,.0f} – {high_x:,.0f}</text>'
-    )
-    return "".join([*parts, "</svg>"])
-
-
-def _dot(place: str, color: str) -> str:
-    across, down = place.split(",")
-    return f'<circle cx="{across}" cy="{down}" r="2.4" fill="{color}"/>'
 
 
 def _markdown(title: str, table: Sequence[Sequence[str]], facts: Sequence[tuple[RunPage, dict[str, Any]]]) -> str:

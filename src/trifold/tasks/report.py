@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trifold.evaluation.chart import Chart, Curve, draw_chart
 from trifold.evaluation.language_model import describe_run
-from trifold.evaluation.report import Curve, draw_curves, environment, html_page, html_table
+from trifold.evaluation.report import environment, html_page, html_table
 from trifold.locale import message
 from trifold.native import cores
 from trifold.training.log import read_metrics
@@ -29,7 +30,7 @@ def write_task_report(folder: Path) -> Path:
     results, facts = result_table(found), _facts(known)
     parts = [f"<h1>{html.escape(title)}</h1>", html_table(results)]
     parts.append(f"<p>{html.escape(_note(found))}</p>")
-    parts += _curves(folder, found)
+    parts += _charts(folder, found)
     parts += _confusion(found)
     worst = "task.furthest" if any("distance" in one for one in found.get("worst", ())) else "task.worst"
     examples = {worst: _worst(found.get("worst")), "task.samples": _samples(found.get("samples"))}
@@ -84,24 +85,41 @@ def _note(found: Mapping[str, Any]) -> str:
     return " ".join([*parts, *found.get("signatures", {}).values()])
 
 
-def _curves(folder: Path, found: Mapping[str, Any]) -> list[str]:
-    records = read_metrics(folder)
-    loss = Curve(message("evaluation.train_loss"), [(one["step"], one["loss"]) for one in records if "loss" in one])
-    dev = [(one["step"], one["valid_loss"]) for one in records if "valid_loss" in one]
-    parts = [draw_curves([loss, Curve(message("evaluation.valid_loss"), dev)], x=message("task.axis_step"))]
-    metric = [(one["step"], one["valid_metric"]) for one in records if "valid_metric" in one]
-    if metric:
-        parts.append(draw_curves([Curve(message("task.dev_metric"), metric)], x=message("task.axis_step")))
+def _charts(folder: Path, found: Mapping[str, Any]) -> list[str]:
+    charts = _run_charts(folder)
     bins = found.get("calibration", {}).get("bins", [])
     if bins:
-        told = [(100 * one["confidence"], one["accuracy"]) for one in bins]
-        even = [(100 * one["confidence"], one["confidence"]) for one in bins]
-        names = (message("task.reliability"), message("task.ideal"))
-        parts.append(draw_curves([Curve(names[0], told), Curve(names[1], even)], x=message("task.axis_confidence")))
+        measured = [(100 * one["confidence"], 100 * one["accuracy"]) for one in bins]
+        ideal = [(100 * one["confidence"], 100 * one["confidence"]) for one in bins]
+        curves = [Curve(message("task.reliability"), measured), Curve(message("task.ideal"), ideal)]
+        charts.append(_chart("task.reliability_chart", "task.axis_confidence", "task.axis_accuracy", curves))
     if "risk_coverage" in found:
-        risk = [(100 * covered, wrong) for covered, wrong in found["risk_coverage"]["curve"]]
-        parts.append(draw_curves([Curve(message("task.risk"), risk)], x=message("task.axis_coverage")))
-    return parts
+        risk = [(100 * covered, 100 * wrong) for covered, wrong in found["risk_coverage"]["curve"]]
+        curve = Curve(message("task.axis_risk"), risk)
+        charts.append(_chart("task.risk_chart", "task.axis_coverage", "task.axis_risk", [curve]))
+    return [draw_chart(chart) for chart in charts]
+
+
+def _run_charts(folder: Path) -> list[Chart]:
+    """Loss and metric as the run went."""
+    records = read_metrics(folder)
+    columns = {
+        name: [(one["step"], one[name]) for one in records if name in one]
+        for name in ("loss", "valid_loss", "valid_metric")
+    }
+    loss = [
+        Curve(message("evaluation.training"), columns["loss"]),
+        Curve(message("evaluation.held_out"), columns["valid_loss"]),
+    ]
+    metric = [Curve(message("task.dev_metric"), columns["valid_metric"])]
+    return [
+        _chart("evaluation.loss_chart", "task.axis_step", "task.axis_loss", loss),
+        _chart("task.dev_metric", "task.axis_step", "task.dev_metric", metric),
+    ]
+
+
+def _chart(title: str, x: str, y: str, curves: Sequence[Curve]) -> Chart:
+    return Chart(title=message(title), x=message(x), y=message(y), curves=curves)
 
 
 def _confusion(found: Mapping[str, Any]) -> list[str]:

@@ -10,9 +10,10 @@ import pytest
 
 from trifold.cli import main as front
 from trifold.cli.console import Console, Progress
+from trifold.cli.help import columns
 from trifold.cli.option import Command, Option
 from trifold.errors import DataError, PreemptedError
-from trifold.locale import catalogue
+from trifold.locale import catalogue, message
 
 
 def call(capsys, *words: object) -> tuple[int, str, str]:
@@ -205,7 +206,20 @@ def test_the_language_is_that_of_the_first_variable_that_is_set(capsys, failing,
 
 def test_the_width_of_help_follows_the_terminal(capsys, monkeypatch):
     shown = {}
-    for columns in ("60", "200", "wide"):
-        monkeypatch.setenv("COLUMNS", columns)
-        shown[columns] = call(capsys, "generate", "--help")[1].splitlines()
+    for width in ("60", "200", "wide"):
+        monkeypatch.setenv("COLUMNS", width)
+        shown[width] = call(capsys, "generate", "--help")[1].splitlines()
     assert len(shown["60"]) > len(shown["wide"]) >= len(shown["200"])
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_overview_has_one_line_a_command_in_a_terminal_of_eighty_columns(language, monkeypatch, capsys):
+    monkeypatch.setenv("TRIFOLD_LANG", language)
+    monkeypatch.setenv("COLUMNS", "80")
+    _, page, _ = call(capsys, "--help")
+    assert max(map(columns, page.splitlines())) <= 80
+    for name, group in front.GROUPS.items():
+        heading = message(f"cli.commands_{name}")
+        block = page.split(f"\n{heading}:\n")[1].split("\n\n")[0].splitlines()
+        assert [line[:26].strip() for line in block] == [command.name for command in group]
+        assert all(line[26:].strip() for line in block)

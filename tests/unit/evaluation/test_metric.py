@@ -45,22 +45,6 @@ def test_g12_labels_as_scikit_learn(seed):
         assert found == pytest.approx(reference.f1_score(table, other, average=average, zero_division=0.0), abs=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_g12_one_label_against_the_rest_as_scikit_learn(seed):
-    from sklearn.metrics import roc_auc_score
-
-    dice = np.random.default_rng(seed)
-    gold = np.append(dice.integers(0, 4, 40), range(4))
-    scores = dice.random((44, 4)).round(1) + 0.01
-    scores /= scores.sum(1, keepdims=True)
-    wanted = roc_auc_score(gold, scores, multi_class="ovr", average="macro")
-    assert metric.macro_area_under_curve(gold, scores) == pytest.approx(wanted, abs=1e-12)
-    wider = np.concatenate([scores, np.zeros((44, 1))], axis=1)  # a label that never occurs has no area
-    assert metric.macro_area_under_curve(gold, wider) == pytest.approx(wanted, abs=1e-12)
-    assert np.isnan(metric.macro_area_under_curve(np.zeros(3, int), np.ones((3, 1))))
-    assert np.isnan(metric.area_under_curve(np.ones(3), np.ones(3)))
-
-
 @pytest.mark.parametrize("measure", ["accuracy", "f1", "matthews", "confusion", "area", "entities", "bleu", "table"])
 def test_unequal_numbers_of_examples_are_refused(measure):
     short, long = np.array([0]), np.array([0, 1, 1])
@@ -111,12 +95,8 @@ def test_g12_entities_as_seqeval(gold, seed):
     assert metric.entities(gold[0]) == set(get_entities(gold[0]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for found, wanted in (
-            (metric.entity_f1, reference.f1_score),
-            (metric.entity_precision, reference.precision_score),
-            (metric.entity_recall, reference.recall_score),
-        ):
-            assert found(gold, said).score == pytest.approx(float(wanted(gold, said, zero_division=0)), abs=1e-12)
+        wanted = float(reference.f1_score(gold, said, zero_division=0))
+        assert metric.entity_f1(gold, said).score == pytest.approx(wanted, abs=1e-12)
 
 
 SAID = ["the cat sat on a mat .", "It is raining , today", "a b", "ein Hund läuft über die Wiese"]
@@ -267,8 +247,6 @@ def test_g12_rankings_as_scikit_learn(seed):
 def test_rankings_by_hand():
     assert metric.reciprocal_rank([False, False, True]) == pytest.approx(1 / 3)
     assert metric.reciprocal_rank([False]) == metric.reciprocal_rank([]) == 0.0
-    assert metric.recall_at([True, False, True], 4, k=3) == 0.5
-    assert metric.recall_at([], 2, k=3) == metric.recall_at([True], 0, k=3) == 0.0
     assert metric.average_precision([True], 2) == 0.5  # the one that is not found counts
     assert metric.average_precision([], 0) == metric.ndcg([1.0], [], k=3) == 0.0
 
