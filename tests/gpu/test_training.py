@@ -1,7 +1,6 @@
 """Training on the device: the steps of the CPU, accumulation, going on after a break, memory that runs out."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
@@ -181,7 +180,8 @@ class Places(NextToken):
         return super().loss(model, Batch(batch.target, source_layout=batch.target_layout, labels=batch.labels))
 
 
-def test_compiled_stacks_train_alike(device, tmp_path: Path):
+@pytest.mark.filterwarnings("ignore")  # of the compiler, about itself
+def test_compiled_stacks_train_alike(device):
     if device.type != "cuda":
         pytest.skip("torch compiles for devices that it knows")
     plain, compiled = (make(dtype="bfloat16", compile=wanted) for wanted in (False, True))

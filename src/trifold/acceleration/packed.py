@@ -9,6 +9,7 @@ Axes: B batch, S sequence, H heads, K head size.
 import inspect
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -27,6 +28,7 @@ LARGEST_HEAD, GRAIN, AMPERE = 256, 8, (8, 0)
 CLOSE = 0.02
 """Largest difference to the plain rule in the check of the kernel: a few units in the last place of bfloat16."""
 
+Kernel = Callable[..., Any]
 _BOUNDS: WeakKeyDictionary[Visibility, Tensor | None] = WeakKeyDictionary()
 
 
@@ -63,7 +65,7 @@ def attend_packed(
 
 
 def _attend(
-    varlen: Callable[..., Tensor],
+    varlen: Kernel,
     parts: tuple[Tensor, Tensor, Tensor],
     bounds: Tensor,
     visibility: Visibility,
@@ -108,7 +110,7 @@ def bounds_of(layout: Layout) -> Int32[Tensor, " bounds"] | None:
 
 
 @cache
-def load_varlen(device: torch.device) -> Callable[..., Tensor] | None:
+def load_varlen(device: torch.device) -> Kernel | None:
     """The kernel; None where this torch or this device has none, or it does not give the right numbers.
 
     Example:
@@ -128,17 +130,17 @@ def load_varlen(device: torch.device) -> Callable[..., Tensor] | None:
 
 
 @torch.no_grad()
-def _is_right(varlen: Callable[..., Tensor], device: torch.device) -> bool:
+def _is_right(varlen: Kernel, device: torch.device) -> bool:
     """Whether it gives what the plain rule gives."""
     draw = torch.Generator().manual_seed(0)
-    parts = [torch.randn(2, 2, 5, 8, generator=draw).to(device, torch.bfloat16) for _ in range(3)]
+    query, key, value = (torch.randn(2, 2, 5, 8, generator=draw).to(device, torch.bfloat16) for _ in range(3))
     layout = Layout.padded(torch.tensor([3, 5], device=device))
     for causal, window in ((True, None), (False, None), (True, 1), (False, 1)):
         seen = Visibility(layout, layout, causal=causal, window=window)
         bounds = bounds_of(layout)
         assert bounds is not None, "rows that are only padded are in order"
-        made = _attend(varlen, (parts[0], parts[1], parts[2]), bounds, seen, 0.3)
-        wanted = attend_plainly(*parts, seen, scale=0.3)
+        made = _attend(varlen, (query, key, value), bounds, seen, 0.3)
+        wanted = attend_plainly(query, key, value, seen, scale=0.3)
         if not bool(((made - wanted).abs() < CLOSE).all()):
             return False
     return True

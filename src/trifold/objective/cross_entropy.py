@@ -30,6 +30,9 @@ WORDS = 2**13
 CHUNK_ELEMENTS = 2**21
 """Of these, how many are taken to float32 and turned into probabilities at once: 8 MiB, which stay in the caches."""
 
+ALIGNED = 64
+"""Numbers of a row of logits that are a multiple of it, on other devices."""
+
 DEVICE_ELEMENTS, DEVICE_ROWS = 2**28, 2**13
 """Logits held at once on other devices, and their rows; all go to float32 together, since each kernel costs a launch."""
 
@@ -187,7 +190,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ]
         elements, rows = (SPAN_ELEMENTS, SPAN_ROWS) if x.device.type == "cpu" else (DEVICE_ELEMENTS, DEVICE_ROWS)
         size = min(max(_rows(elements, len(weight)) // GRAIN, 1) * GRAIN, rows, len(x))
-        room = x.new_empty(size, len(weight))
+        room = _room(x, size, len(weight))
         loss = _Loss(room, wish.smoothing)
         for start in range(0, len(x), size):
             part, wanted = x[start : start + size], wish.labels[start : start + size]
@@ -210,6 +213,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         dtypes: tuple[torch.dtype, ...] = ctx.dtypes  # type: ignore[attr-defined]
         pairs = zip(saved, dtypes, strict=True)
         return (*(None if exact is None else _scaled(exact, grad, dtype) for exact, dtype in pairs), None)
+
+
+def _room(x: Tensor, rows: int, words: int) -> Tensor:
+    """Room for logits; on other devices each row begins where products can read and write whole vectors."""
+    if x.device.type == "cpu":
+        return x.new_empty(rows, words)
+    return x.new_empty(rows, -(-words // ALIGNED) * ALIGNED)[:, :words]
 
 
 def _scaled(exact: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:
