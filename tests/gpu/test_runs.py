@@ -10,8 +10,7 @@ import torch
 
 from trifold.generation import Sampling
 from trifold.objective.config import Causal, Denoising, Masked
-from trifold.tasks import load
-from trifold.tasks.config import Classification
+from trifold.tasks import Classification, load
 from trifold.tasks.experiment import TRAINING, FineTuning, LabelledData
 from trifold.tasks.finetune import finetune
 from trifold.training import AdamW, DataChoice, Experiment, ModelChoice, TokenizerChoice, Training, pretrain
