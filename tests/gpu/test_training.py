@@ -38,8 +38,9 @@ def dropping(seed: int = 0) -> Transformer:
 def test_steps_are_those_of_the_cpu(optimizer, dtype, device):
     here, there = (make(device=name, dtype=dtype, optimizer=OPTIMIZERS[optimizer], accumulation=2)
                    for name in ("cpu", "auto"))  # fmt: skip
-    assert there.device == device and next(there.model.parameters()).device == device
-    bound = BOUNDS[dtype]
+    assert there.device.type == device.type and next(there.model.parameters()).device == device
+    # Muon turns matrices in bfloat16 wherever the device multiplies it, whatever the weights are
+    bound = BOUNDS["bfloat16" if optimizer == "muon" and dtype == "float32" else dtype]
     for one, other in zip(here.steps(), there.steps(), strict=True):
         assert one.loss == pytest.approx(other.loss, abs=bound)
         assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=bound)
