@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
 export PYTHONDONTWRITEBYTECODE := # hundreds of processes of the tests would compile the same files
 
-.PHONY: demo test test-all test-lowest coverage check docs bench bench-smoke release setup clean
+.PHONY: demo test test-all test-lowest coverage check docs bench bench-smoke gpu gpu-wheels release setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make check     style, types, import layers   make docs      build the documentation   make bench  benchmarks"
 	@echo "make release   the wheel, built twice and compared, and the list of its components   make test-lowest  oldest libraries"
 	@echo "make coverage  the test suite, and which lines and branches of the program it runs: 95 % of all, files and errors whole"
+	@echo "make gpu       tests and speed on a CUDA device, 8 minutes, no network   make gpu-wheels  what it needs beside torch"
 	@echo "make bench-smoke  every side of every benchmark, as little as shows that it runs (< 1 min)"
 
 $(READY): pyproject.toml
@@ -68,6 +69,13 @@ release: $(READY)
 
 bench-smoke: $(READY)
 	$(RUN)python -m benchmarks all --smoke
+
+# no environment of its own: the machine's torch knows its device
+gpu:
+	bash scripts/gpu.sh $(if $(NANOGPT),--nanogpt $(NANOGPT))
+
+gpu-wheels: $(READY)
+	$(RUN)python scripts/gpu_wheels.py
 
 clean:
 	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -243,3 +243,9 @@ def test_masks_are_filled(tmp_path):
     )
     (found,) = trifold.load(tmp_path).fill_mask("good [MASK]", top_k=3)
     assert len(found) == 3
+
+
+def test_weights_are_packed_for_the_device_that_they_go_to(run):
+    there = load(run("classification"), precision="bfloat16", device="meta").model
+    kinds = {type(part).__name__ for part in there.modules()}
+    assert "PackedLinear" not in kinds and {value.device.type for value in there.parameters()} == {"meta"}

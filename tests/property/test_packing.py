@@ -13,7 +13,8 @@ SOURCES, TARGETS = [7, 1, 9, 4], [5, 8, 1, 6]
 CLOSE = {"rtol": 0.0, "atol": 1e-12}
 
 
-def _documents(name: str) -> list[Batch]:
+def make_documents(name: str) -> list[Batch]:
+    """Four documents of unequal length, each by itself."""
     made = []
     for index, (source, target) in enumerate(zip(SOURCES, TARGETS, strict=True)):
         left, right = tokens(1, source, seed=index), tokens(1, target, seed=10 + index)
@@ -40,7 +41,8 @@ def _pack(parts: list[Tensor | None], padding: int) -> tuple[Tensor | None, Layo
     return ids, Layout(positions[None], torch.tensor([documents]))
 
 
-def _packed(documents: list[Batch]) -> Batch:
+def join_documents(documents: list[Batch]) -> Batch:
+    """The same in one row, with padding at its end."""
     source, left = _pack([one.source for one in documents], 3)
     target, right = _pack([one.target for one in documents], 2)
     labels = torch.cat([one.labels for one in documents], 1)  # type: ignore[misc]
@@ -61,9 +63,9 @@ def _gradients(model: Transformer, batches: list[Batch]) -> tuple[Tensor, dict[s
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_g3_packed_equals_alone_in_loss_and_gradients(name: str) -> None:
-    model, documents = build(name), _documents(name)
+    model, documents = build(name), make_documents(name)
     loss, grads = _gradients(model, documents)
-    packed_loss, packed_grads = _gradients(model, [_packed(documents)])
+    packed_loss, packed_grads = _gradients(model, [join_documents(documents)])
     torch.testing.assert_close(packed_loss, loss, rtol=1e-14, atol=0.0)
     assert grads.keys() == packed_grads.keys()
     for key, value in grads.items():
@@ -72,8 +74,8 @@ def test_g3_packed_equals_alone_in_loss_and_gradients(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_g9_checkpointing_changes_no_gradient(name: str) -> None:
-    model, documents = build(name), _documents(name)
-    batch = _packed(documents)
+    model, documents = build(name), make_documents(name)
+    batch = join_documents(documents)
     loss, grads = _gradients(model.train(), [batch])  # dropout is 0 in these shapes
     for stack in (model.encoder, model.decoder):
         if stack is not None:

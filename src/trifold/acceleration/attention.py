@@ -1,4 +1,4 @@
-"""Attention in matrix products of our own, where they are the faster ones.
+"""Attention in matrix products of our own, or by a kernel for packed rows, where they are the faster ones.
 
 Axes: B batch, Q queries, T keys, H heads, K head size.
 """
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trifold import native
 from trifold.acceleration.linear import add_product, project
+from trifold.acceleration.packed import attend_packed, takes_packed
 from trifold.model import Attention, Visibility
 from trifold.model import attend as attend_plainly
 from trifold.model.attention import spread_heads
@@ -45,6 +46,8 @@ def attend(
         >>> attend(x, x, x, Visibility(layout, layout, causal=True, window=None))[0, 0, 0]
         tensor([1., 0.])
     """
+    if bias is None and not dropout and takes_packed(query, visibility):
+        return attend_packed(query, key, value, visibility, scale=scale)
     if query.shape[2] == 1 or not native.mixes(query, key.shape[2]):
         return attend_plainly(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout)
     key, value = spread_heads(query, key, value)

@@ -30,6 +30,12 @@ WORDS = 2**13
 CHUNK_ELEMENTS = 2**21
 """Of these, how many are taken to float32 and turned into probabilities at once: 8 MiB, which stay in the caches."""
 
+ALIGNED = 64
+"""Numbers of a row of logits that are a multiple of it, on other devices."""
+
+DEVICE_ELEMENTS, DEVICE_ROWS = 2**28, 2**13
+"""Logits held at once on other devices, and their rows; all go to float32 together, since each kernel costs a launch."""
+
 
 def sum_cross_entropy(
     head: Head,
@@ -134,6 +140,9 @@ class _Loss:
             smoothing, passes = self.smoothing, get_passes()
             self.total += passes.cross_entropy(logits, labels, smoothing=smoothing, differentiate=differentiate).sum()
             return
+        if logits.device.type != "cpu":
+            self.total += _lose(logits, labels, self.smoothing, differentiate=differentiate)
+            return
         size = _rows(CHUNK_ELEMENTS, logits.shape[1])
         if not self.rooms:
             self.rooms = [torch.empty_like(logits[:size], dtype=self.exact_dtype) for _ in range(2)]
@@ -151,6 +160,20 @@ class _Loss:
                 lean.copy_(step)
 
 
+def _lose(logits: Tensor, labels: Tensor, smoothing: float, *, differentiate: bool) -> Tensor:
+    """As `_Loss.add`, in as few passes over memory as torch's own operations take: for devices that launch kernels."""
+    logprobs, labels = _log_softmax(logits), labels[:, None]
+    own = logprobs.gather(1, labels)
+    loss = (smoothing - 1.0) * own.sum()
+    loss = loss - smoothing * logprobs.mean(1).sum() if smoothing else loss
+    if differentiate:  # what is wanted is subtracted before anything is rounded
+        spread = smoothing / logits.shape[1]
+        torch.exp(logprobs, out=logprobs)
+        logits.copy_(logprobs.sub_(spread) if smoothing else logprobs)
+        logits.scatter_(1, labels, (own.exp() - spread - (1.0 - smoothing)).to(logits.dtype))
+    return loss
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     """`sum_n -log softmax(x_n weight^T + bias)[label_n]` and its gradients, span by span."""
 
@@ -165,8 +188,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             torch.zeros_like(part, dtype=dtype) if wanted and part is not None else None
             for part, wanted, dtype in zip((x, weight, bias), wants, (x.dtype, exact, exact), strict=True)
         ]
-        size = min(max(_rows(SPAN_ELEMENTS, len(weight)) // GRAIN, 1) * GRAIN, SPAN_ROWS, len(x))
-        room = x.new_empty(size, len(weight))
+        elements, rows = (SPAN_ELEMENTS, SPAN_ROWS) if x.device.type == "cpu" else (DEVICE_ELEMENTS, DEVICE_ROWS)
+        size = min(max(_rows(elements, len(weight)) // GRAIN, 1) * GRAIN, rows, len(x))
+        room = _room(x, size, len(weight))
         loss = _Loss(room, wish.smoothing)
         for start in range(0, len(x), size):
             part, wanted = x[start : start + size], wish.labels[start : start + size]
@@ -189,6 +213,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         dtypes: tuple[torch.dtype, ...] = ctx.dtypes  # type: ignore[attr-defined]
         pairs = zip(saved, dtypes, strict=True)
         return (*(None if exact is None else _scaled(exact, grad, dtype) for exact, dtype in pairs), None)
+
+
+def _room(x: Tensor, rows: int, words: int) -> Tensor:
+    """Room for logits; on other devices each row begins where products can read and write whole vectors."""
+    if x.device.type == "cpu":
+        return x.new_empty(rows, words)
+    return x.new_empty(rows, -(-words // ALIGNED) * ALIGNED)[:, :words]
 
 
 def _scaled(exact: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -71,8 +71,8 @@ def load(path: str | Path, *, precision: Precision = "float32", device: torch.de
     folder = resolve(find_folder(str(path)))
     tuned = is_fine_tuned(folder) or is_translator(folder)
     made = LoadedModel(*(open_task(folder) if tuned else (*load_run(folder), None)), folder)
+    made.model.to(device)  # first: how weights are packed depends on where they lie
     lower_precision(made.model, precision, decoding=made.task is None and made.model.config.decoder is not None)
-    made.model.to(device)
     return made
 
 

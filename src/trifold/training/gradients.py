@@ -6,6 +6,7 @@ A trainer asks for one pass at a time, and at the end of the step for the sum.
 import warnings
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from trifold.batch import Batch
@@ -21,7 +22,7 @@ from trifold.training.step import Sums, add_up
 __all__ = ["Gradients", "Shares", "Tree", "choose_gradients"]
 
 KEY = "gradient"
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class Gradients:
@@ -58,6 +59,8 @@ class Gradients:
                 done.append(found)
                 waiting.pop(0)
                 continue
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()  # what is left lies in pieces too small for anything
             rows = waiting[0].num_rows
             if rows == 1:
                 raise CapacityError("training.out_of_memory", places=waiting[0].num_tokens)

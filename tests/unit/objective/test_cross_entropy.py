@@ -101,3 +101,16 @@ def test_g6_gradient_agrees_with_finite_differences():
     hidden = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([[0, 10, 3], [IGNORED, 4, 4]])
     assert torch.autograd.gradcheck(lambda x: sum_cross_entropy(head, x, labels)[0], (hidden,))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_way_of_other_devices_gives_the_same_loss_and_gradient(smoothing, dtype):
+    logits, labels = torch.randn(7, 11).to(dtype), torch.randint(11, (7,))
+    exact = logits.double().clone().requires_grad_()
+    wanted = F.cross_entropy(exact, labels, reduction="sum", label_smoothing=smoothing)
+    wanted.backward()
+    made = cross_entropy._lose(logits, labels, smoothing, differentiate=True)
+    bounds = {"rtol": 1e-12, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 2**-8, "atol": 1e-6}
+    torch.testing.assert_close(made.double(), wanted.detach(), rtol=max(bounds["rtol"], 1e-12), atol=1e-5)
+    torch.testing.assert_close(logits.double(), exact.grad, **bounds)
