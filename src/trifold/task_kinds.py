@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ALIASES", "KINDS", "config_class", "config_classes"]
+__all__ = ["ALIASES", "KINDS", "classifying_kinds", "config_class", "config_classes"]
 
 KINDS: Mapping[str, str] = {
     "classification": "Classification",
@@ -43,3 +43,13 @@ def config_classes() -> tuple[Any, ...]:
         ['Classification', 'Regression']
     """
     return tuple(map(config_class, KINDS))
+
+
+def classifying_kinds() -> tuple[str, ...]:
+    """The kinds that `classify` is for.
+
+    Example:
+        >>> classifying_kinds()
+        ('classification', 'regression', 'tagging', 'multiple_choice')
+    """
+    return tuple(kind for kind in KINDS if config_class(kind).classifies)

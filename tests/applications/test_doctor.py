@@ -17,9 +17,10 @@ from trifold.locale import catalogue
 from trifold.model import attention
 from trifold.model.cache import Slot
 from trifold.presets.pretrained import Transformer
-from trifold.tasks import LoadedModel, config
+from trifold.tasks import Classification, Embedding, Generation, LoadedModel, Regression, SpanQA, Tagging, Translation
 from trifold.tasks.build import build_task
 from trifold.tasks.equip import equip
+from trifold.tasks.multiple_choice import MultipleChoice
 from trifold.text import train_tokenizer
 from trifold.training import Trainer
 from trifold.training.adapter import LowRankLinear, add_adapters
@@ -109,15 +110,16 @@ def test_what_cannot_be_examined_is_refused_in_one_line(capsys, given):
 
 
 TASKS = {
-    "classification": (config.Classification(labels=("no", "yes")), "bert"),
-    "pairs": (config.Classification(labels=("no", "yes"), pairs=True, multi_label=True), "gpt2"),
-    "regression": (config.Regression(mean=0.0, deviation=1.0), "bert"),
-    "tagging": (config.Tagging(labels=("O", "B-X")), "gpt2"),
-    "span_qa": (config.SpanQA(), "bert"),
-    "translation": (config.Translation(beams=1), "vaswani"),
-    "generation": (config.Generation(), "gpt2"),
-    "embedding": (config.Embedding(), "bert"),
-    "scores": (config.Embedding(scores=True), "bert"),
+    "classification": (Classification(labels=("no", "yes")), "bert"),
+    "pairs": (Classification(labels=("no", "yes"), pairs=True, multi_label=True), "gpt2"),
+    "regression": (Regression(mean=0.0, deviation=1.0), "bert"),
+    "tagging": (Tagging(labels=("O", "B-X")), "gpt2"),
+    "span_qa": (SpanQA(), "bert"),
+    "translation": (Translation(beams=1), "vaswani"),
+    "generation": (Generation(), "gpt2"),
+    "embedding": (Embedding(), "bert"),
+    "scores": (Embedding(scores=True), "bert"),
+    "choices": (MultipleChoice(), "bert"),
 }
 
 

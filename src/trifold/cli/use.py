@@ -9,6 +9,7 @@ from trifold.cli.option import Command, Option, Request
 from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, reading_of, row_options, text_in, tuned_for
 from trifold.errors import UsageError
 from trifold.locale import message
+from trifold.task_kinds import classifying_kinds
 
 __all__ = ["ASK", "CLASSIFY", "TRANSLATE"]
 
@@ -17,7 +18,7 @@ RUN = Option(name="run", positional=True, required=True, help="option_run_task")
 
 def classify(request: Request) -> dict[str, Any]:
     """The label of each text, or of each of its words."""
-    tuned = tuned_for(request.values.run, "classification", "regression", "tagging", precision=request.values.precision)
+    tuned = tuned_for(request.values.run, *classifying_kinds(), precision=request.values.precision)
     answers = []
     for one in answer_lines(request, tuned, request.values.text or ()):
         if one.said is None:

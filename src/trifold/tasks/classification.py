@@ -93,6 +93,7 @@ class Classification(WholeTextConfig):
     """
 
     roles: ClassVar[tuple[Role, ...]] = ROLES
+    classifies: ClassVar[bool] = True
 
     kind: Literal["classification"] = "classification"
     labels: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ from trifold.generation.generator import evaluating
 from trifold.locale import message
 from trifold.presets.pretrained import Transformer, resolve
 from trifold.retrieval import Embedder, KnowledgeBase
+from trifold.task_kinds import classifying_kinds
 from trifold.tasks.build import is_fine_tuned, is_translator, open_task
 from trifold.tasks.embedding import EmbeddingTask
 from trifold.tasks.judge import judge
@@ -137,12 +138,12 @@ class LoadedModel:
         return [said for part in parts for said in task.predict(self.model, part)]
 
     def classify(self, texts: Sequence[Input]) -> list[Prediction]:
-        """The label of each text, or of each of its words, or its score.
+        """The label of each text, or of each of its words, its score, or the right one of its choices.
 
         Raises:
             UsageError: the model is for something else.
         """
-        self.require("classification", "regression", "tagging")
+        self.require(*classifying_kinds())
         return self.predict(texts)
 
     def translate(self, texts: Sequence[Input]) -> list[str]:

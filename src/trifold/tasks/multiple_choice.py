@@ -68,6 +68,7 @@ class MultipleChoice(WholeTextConfig):
     """
 
     roles: ClassVar[tuple[Role, ...]] = ROLES
+    classifies: ClassVar[bool] = True
 
     kind: Literal["multiple_choice"] = "multiple_choice"
     first_number: Annotated[int, Interval(ge=0, le=1)] | None = None

@@ -60,6 +60,7 @@ class Regression(WholeTextConfig):
     """
 
     roles: ClassVar[tuple[Role, ...]] = ROLES
+    classifies: ClassVar[bool] = True
 
     kind: Literal["regression"] = "regression"
     mean: float | None = None

@@ -61,6 +61,7 @@ class Tagging(TaskConfig):
     """
 
     roles: ClassVar[tuple[Role, ...]] = ROLES
+    classifies: ClassVar[bool] = True
     tagged: ClassVar[bool] = True
     tokenizer_kind: ClassVar[Kind] = "wordpiece"  # transformers' pipeline takes a byte token of one space for a word
     kind: Literal["tagging"] = "tagging"

@@ -89,12 +89,14 @@ class TaskConfig(Config):
         tokenizer_kind: what is trained where none is named, for a model of random weights.
         roles: the columns it reads.
         tagged: whether files of one token a line, with empty lines between sentences, are read as its rows.
+        classifies: whether it says what a text is, one way or another: what `classify` is for.
         less_is_better: whether less is better of what chooses the weights unless another metric is named.
     """
 
     tokenizer_kind: ClassVar[TokenizerKind] = "byte_bpe"
     roles: ClassVar[tuple[Role, ...]] = ()
     tagged: ClassVar[bool] = False
+    classifies: ClassVar[bool] = False
     less_is_better: ClassVar[bool] = False
 
     kind: str

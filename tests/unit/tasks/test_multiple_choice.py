@@ -144,6 +144,10 @@ def test_a_run_is_trained_saved_loaded_and_judged(preset, tmp_path, capsys):
     said, row = loaded.predict([asked, {"question": asked[0], "choices": list(asked[1:])}])
     assert said.answer in asked[1:] and said.logits == pytest.approx(row.logits, rel=1e-5)
     assert loaded.evaluate([asked], ["B"])["metrics"]["accuracy"]["value"] == float(said.answer == "Anna")
+    assert [one.answer for one in loaded.classify([asked])] == [said.answer]
+    assert main(["classify", str(out), "--input", str(tmp_path / "test.jsonl"), "--json"]) == 0
+    answers = json.loads(capsys.readouterr().out)["answers"]
+    assert len(answers) == 12 and all(one["answer"] == one["inputs"][1 + one["choice"]] for one in answers)
     with pytest.raises(DataError, match="candidates"):
         loaded.predict(["Anna sings ."])
     with pytest.raises(UsageError):
