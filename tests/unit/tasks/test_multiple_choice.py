@@ -128,7 +128,7 @@ def rows(count: int) -> str:
 
 @pytest.mark.parametrize("preset", ["bert", "gpt2", "t5"])
 def test_a_run_is_trained_saved_loaded_and_judged(preset, tmp_path, capsys):
-    (tmp_path / "train.jsonl").write_text(rows(48))
+    (tmp_path / "train.jsonl").write_text(rows(24))
     (tmp_path / "test.jsonl").write_text(rows(12))
     out = tmp_path / "run"
     assert main(["finetune", "multiple_choice", "--model", preset, "--size", "tiny", "--dials", "num_layers=1", "--train",
@@ -152,3 +152,24 @@ def test_a_run_is_trained_saved_loaded_and_judged(preset, tmp_path, capsys):
         loaded.predict(["Anna sings ."])
     with pytest.raises(UsageError):
         loaded.translate([asked])
+
+
+def test_a_small_model_learns_which_candidate_the_question_names():
+    records = [Record((row["question"], *row["choices"]), row["choices"]["ABC".index(row["answer"])])
+               for row in map(json.loads, rows(36).splitlines())]  # fmt: skip
+    tokenizer = train_tokenizer(PEOPLE * 9 + ["sings ."] * 9, kind="byte_bpe", vocab_size=300)
+    torch.manual_seed(1)
+    model = Transformer.from_preset("gpt2", size="tiny", vocab_size=tokenizer.vocab_size, num_layers=1,
+                                    d_model=32, num_heads=2)  # fmt: skip
+    task = MultipleChoice(match=True).build(tokenizer, model.config)
+    equip(model, task)
+    batch, _ = pack([one for part in task.examples(records) for one in part], task.frame.pad)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = task.loss(model.train(), batch)
+        (loss.sum / loss.weight).backward()
+        optimizer.step()
+    found = judge(task, records, task.predict(model, records), train=records)
+    reached, beside = found["metrics"]["accuracy"]["value"], found["baselines"]["majority_place"]["accuracy"]["value"]
+    assert reached > 0.9 and beside < 0.5
