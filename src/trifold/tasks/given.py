@@ -9,7 +9,7 @@ from trifold.config import require, unknown_key
 from trifold.errors import DataError
 from trifold.task_kinds import ALIASES, KINDS, config_class
 from trifold.tasks.experiment import FineTuning, LabelledData
-from trifold.tasks.record import Record, Role
+from trifold.tasks.record import Record
 from trifold.tasks.task import TaskConfig
 from trifold.training.prepare import choose_start
 from trifold.training.run import given_path
@@ -33,23 +33,17 @@ def rows_of(examples: Given, kind: str) -> Iterator[dict[str, Any]]:
         >>> list(rows_of([("a good film", "positive"), {"text": "dull", "label": "negative"}], "classification"))
         [{'text': 'a good film', 'label': 'positive'}, {'text': 'dull', 'label': 'negative'}]
     """
-    roles = config_class(kind).roles
+    task = config_class(kind)
     for number, example in enumerate(examples, 1):
         if isinstance(example, Mapping):
             yield dict(example)
             continue
         parts = (*example.inputs, example.gold) if isinstance(example, Record) else example
-        names = _names(roles, len(parts)) if isinstance(parts, tuple | list) else None
-        if names is None:
-            known = ", ".join(role.name for role in roles)
+        row = task.row_of(parts) if isinstance(parts, tuple | list) else None
+        if row is None:
+            known = ", ".join(role.name for role in task.roles)
             raise DataError("task.given_example", number=number, given=type(example).__name__, known=known)
-        yield dict(zip(names, parts, strict=True))
-
-
-def _names(roles: tuple[Role, ...], count: int) -> list[str] | None:
-    """The roles that so many parts play: the needed ones, or all."""
-    needed = [role.name for role in roles if role.needed]
-    return next((names for names in (needed, [role.name for role in roles]) if len(names) == count), None)
+        yield row
 
 
 def choose_experiment(

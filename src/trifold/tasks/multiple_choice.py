@@ -78,6 +78,13 @@ class MultipleChoice(WholeTextConfig):
     token_dropout: Fraction = 0.0
     max_length: Count = 512
 
+    @classmethod
+    def row_of(cls, parts: Sequence[Any]) -> dict[str, Any] | None:
+        """The question, its candidates and the right one; or the candidates as one list."""
+        if len(parts) > 3:
+            return {"question": parts[0], "choices": list(parts[1:-1]), "label": parts[-1]}
+        return dict(zip(("question", "choices", "label"), parts, strict=True)) if len(parts) == 3 else None
+
     def complete(self, rows: Sequence[Placed]) -> "tuple[MultipleChoice, list[float] | None]":
         """With what labels that are numbers count from: 1, where none is 0."""
         if self.first_number is not None:

@@ -106,6 +106,15 @@ class TaskConfig(Config):
         """Whether a row without a label says that there is none, instead of that nobody knows."""
         return False
 
+    @classmethod
+    def row_of(cls, parts: Sequence[Any]) -> dict[str, Any] | None:
+        """The parts of an example by role, in their order: the needed roles, or all; None where the numbers differ."""
+        needed = [role.name for role in cls.roles if role.needed]
+        every = [role.name for role in cls.roles]
+        return next(
+            (dict(zip(names, parts, strict=True)) for names in (needed, every) if len(names) == len(parts)), None
+        )
+
     def named_by_files(self, columns: Mapping[str, Columns]) -> "TaskConfig":
         """With the names of integer labels that files give themselves, unless the user did."""
         del columns

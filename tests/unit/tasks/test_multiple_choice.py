@@ -15,6 +15,7 @@ from trifold.presets.pretrained import Transformer
 from trifold.tasks import Record, judge
 from trifold.tasks.equip import equip
 from trifold.tasks.frame import pack
+from trifold.tasks.given import rows_of
 from trifold.tasks.multiple_choice import MultipleChoice, MultipleChoiceTask
 from trifold.tasks.record import place_rows
 from trifold.text import train_tokenizer
@@ -67,6 +68,14 @@ def test_rows_are_read_as_people_write_them(task, name):
     record = task.record(*placed[0])
     assert record.gold == wanted and record.inputs[0].startswith("q") and record.gold in record.inputs[1:]
     assert ("long" in record.inputs[0]) == (name == "RACE")
+
+
+def test_examples_in_hand_are_records_texts_or_lists():
+    wanted = {"question": TEXTS[4], "choices": ["狗", "猫"], "label": "猫"}
+    given = [RECORDS[1], (TEXTS[4], "狗", "猫", "猫"), (TEXTS[4], ["狗", "猫"], "猫"), wanted]
+    assert list(rows_of(given, "multiple_choice")) == [wanted] * 4
+    with pytest.raises(DataError, match="choices"):
+        list(rows_of([("q", "a")], "multiple_choice"))
 
 
 @pytest.mark.parametrize(
