@@ -158,8 +158,6 @@ def test_the_search_for_questions_of_kind_finds_them(text, found):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_only_its_own_file_knows_a_kind_of_task(path):
-    if path.parent.name == "benchmark":
-        pytest.skip("asks for the kind that it has just made")
     own = {KINDS[path.stem], f"{KINDS[path.stem]}Task"} if path.stem in KINDS else set()
     assert kinds_asked_for(path.read_text(encoding="utf-8")) <= own
 
