@@ -82,6 +82,10 @@ FAMILIES: dict[str, Family] = {
         ),
         "encoder",
     ),
+    "xlm-roberta": Family(
+        lambda: transformers.XLMRobertaForMaskedLM(transformers.XLMRobertaConfig(**BERT_LIKE, type_vocab_size=1)),
+        "encoder",
+    ),
     "modernbert": Family(_modernbert, "encoder"),
     "gpt2": Family(
         lambda: transformers.GPT2LMHeadModel(
@@ -112,6 +116,10 @@ FAMILIES: dict[str, Family] = {
     "t5": Family(lambda: _t5(feed_forward_proj="relu", tie_word_embeddings=True), "pair"),
     "t5_v1_1": Family(lambda: _t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False), "pair"),
 }
+
+
+PADDED_BY_1 = ("roberta", "xlm-roberta")
+"""Families whose padding token is 1, from which they count positions; that of all others is 0."""
 
 
 def make_oracle(name: str) -> nn.Module:

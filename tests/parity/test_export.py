@@ -10,7 +10,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from tests.bounds import LAYERS, assert_same_sums
-from tests.parity.families import FAMILIES
+from tests.parity.families import FAMILIES, PADDED_BY_1
 from tests.parity.test_presets import make_batch, run_oracle
 from trifold.errors import ConfigError, ModelFileError, TrifoldError
 from trifold.presets import PRESETS
@@ -18,7 +18,7 @@ from trifold.presets.pretrained import Transformer
 
 DIALS = {"vocab_size": 61, "num_layers": 3, "d_model": 32, "num_heads": 4, "dropout": 0.0}
 MORE = {"t5": {"head_size": 8}, "t5_v1_1": {"head_size": 8, "d_ff": 40}, "modernbert": {"window": 6},
-        "mistral": {"window": 5}, "roberta": {"vocab_size": 61}}  # fmt: skip
+        "mistral": {"window": 5}, "roberta": {"vocab_size": 61}, "xlm-roberta": {"vocab_size": 61}}  # fmt: skip
 
 
 def make(name: str) -> Transformer:
@@ -29,7 +29,7 @@ def make(name: str) -> Transformer:
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight), alpha=0.2)
-    pad = 1 if name == "roberta" else 0
+    pad = int(name in PADDED_BY_1)
     model.special = {"pad": pad, "bos": 2 if pad else 1, "eos": 2}
     return model
 

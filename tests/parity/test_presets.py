@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.parity.families import FAMILIES, VOCAB, exact, in_dtype, make_oracle
+from tests.parity.families import FAMILIES, PADDED_BY_1, VOCAB, exact, in_dtype, make_oracle
 from trifold.batch import Batch, Layout
 from trifold.presets.pretrained import Transformer
 
@@ -16,7 +16,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 def make_batch(name: str, *, left: bool = False) -> Batch:
     generator = torch.Generator().manual_seed(1)
-    pad = 1 if name == "roberta" else 0
+    pad = int(name in PADDED_BY_1)
     sides = []
     for lengths, width in ((LENGTHS, WIDTH), (OTHER_LENGTHS, OTHER_WIDTH)):
         layout = Layout.padded(torch.tensor(lengths), left=left, width=width)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tests.parity.families import BERT_LIKE, LLAMA_LIKE, T5_LIKE, VOCAB
 from trifold.errors import ConfigError, ModelFileError
+from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
-from trifold.presets.task_class import CLASSES
 
 GPT2_LIKE: dict[str, Any] = {"vocab_size": VOCAB, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64,
                              "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
@@ -24,6 +24,7 @@ MODERNBERT_LIKE: dict[str, Any] = {
 }  # fmt: skip
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", BERT_LIKE), "roberta": ("Roberta", {**BERT_LIKE, "type_vocab_size": 1, "pad_token_id": 1}),
+    "xlm-roberta": ("XLMRoberta", {**BERT_LIKE, "type_vocab_size": 1}),
     "modernbert": ("ModernBert", MODERNBERT_LIKE), "gpt2": ("GPT2", GPT2_LIKE), "llama": ("Llama", LLAMA_LIKE),
     "mistral": ("Mistral", {**LLAMA_LIKE, "sliding_window": 5}), "qwen2": ("Qwen2", LLAMA_LIKE), "t5": ("T5", T5_LIKE),
 }  # fmt: skip
@@ -105,6 +106,7 @@ def test_labels_and_weights_that_differ_in_number_are_refused(tmp_path: Path) ->
 
 
 def test_every_class_of_the_table_is_one_of_transformers() -> None:
-    named = [one.architecture for family in CLASSES.values() for one in family.tasks.values()]
-    named += [name for family in CLASSES.values() for name in (family.body, family.encoder) if name]
+    families = [preset.classes for preset in PRESETS.values() if preset.classes]
+    named = [one.architecture for family in families for one in family.tasks.values()]
+    named += [name for family in families for name in (family.body, family.encoder) if name]
     assert [name for name in named if getattr(transformers, name, None) is None] == []

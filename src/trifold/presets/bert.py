@@ -172,6 +172,7 @@ def _write_roberta(dials: Dials) -> dict[str, Any]:
         "intermediate_size": inner,
         "max_position_embeddings": places,
         "attention_probs_dropout_prob": dials.dropout,
+        "pad_token_id": dials.offset - 1,  # positions are counted from it
     }
 
 

@@ -12,6 +12,7 @@ from trifold.config import Config, from_json, unknown_key
 from trifold.errors import ConfigError
 from trifold.model import config
 from trifold.presets.field import Fields
+from trifold.presets.task_class import FamilyClasses
 
 __all__ = ["Preset", "modern_names"]
 
@@ -41,10 +42,12 @@ class Preset:
         table: Hugging Face's name of the embedding's matrix.
         output: Hugging Face's name of the head's matrix.
         objective: the objective it was published with.
-        write: dials to the fields of that configuration that are no dial under another name, without special ids.
+        write: dials to the fields of that configuration that are no dial under another name; special ids only where numbers
+            depend on them.
         read: fields, absent ones filled in, to the values of the dials that are no field under another name.
         of_padding: the tokenizer's padding id to the dials that follow from it.
         pad_last: whether other tools take the last token for padding, as Marian has it.
+        classes: Hugging Face's classes of the family beside that with the language-model head.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Preset:
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing
     of_padding: Callable[[int], dict[str, Any]] = _nothing
     pad_last: bool = False
+    classes: FamilyClasses | None = None
 
     def __deepcopy__(self, memo: object) -> "Preset":
         """Itself: nothing of it changes, and a copy of a model is of the same family."""

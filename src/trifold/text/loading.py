@@ -43,10 +43,14 @@ SETTINGS = ("additional_special_tokens", "extra_special_tokens", "model_max_leng
 SWITCHES = {"add_bos_token": "bos", "add_eos_token": "eos"}
 """Settings that put a token around every text, where there is no `tokenizer.json` that does."""
 
+MOVED = ("xlmroberta", "xlm-roberta")
+"""Families, by their tokenizer's class and by their model, whose ids are not those of their SentencePiece model."""
+
 FRAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "bert": (("cls",), ("sep",), ("sep",)),
     "albert": (("cls",), ("sep",), ("sep",)),
     "roberta": (("bos",), ("eos",), ("eos", "eos")),
+    **dict.fromkeys(MOVED, (("bos",), ("eos",), ("eos", "eos"))),
     "t5": ((), ("eos",), ("eos",)),
     "xlnet": ((), ("sep", "cls"), ("sep",)),
 }
@@ -124,7 +128,7 @@ def _load_file(path: Path, folder: Path) -> Loaded:
             case "vocab.json" | "encoder.json":
                 backend, kind = _load_byte_pairs(path, folder)
             case name if name.endswith(".model"):
-                backend, kind = _load_pieces(path)
+                backend, kind = _load_pieces(path, _family(settings, folder, "", whole=False))
             case _:
                 backend, kind = _load_json(path)
         return _completed(backend, kind, settings, path)
@@ -267,8 +271,10 @@ def _roles(settings: dict[str, Any], backend: Backend) -> dict[str, str]:
     return roles
 
 
-def _load_pieces(path: Path) -> tuple[Backend, str]:
+def _load_pieces(path: Path, family: str | None) -> tuple[Backend, str]:
     found = sentencepiece.parse(path.read_bytes())
+    if family in MOVED:
+        found = sentencepiece.moved_by_one(found)
     _check_vocabulary([text for text, _, _ in found.pieces])
     backend = sentencepiece.build(found)
     return backend, "unigram" if found.kind == sentencepiece.UNIGRAM else "bpe"
