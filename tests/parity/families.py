@@ -35,6 +35,10 @@ BERT_LIKE: dict[str, Any] = {
     "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
     "max_position_embeddings": 64, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
 }  # fmt: skip
+DISTILBERT_LIKE: dict[str, Any] = {
+    "vocab_size": VOCAB, "dim": 32, "hidden_dim": 48, "n_layers": 3, "n_heads": 4, "max_position_embeddings": 64,
+    "dropout": 0.0, "attention_dropout": 0.0,
+}  # fmt: skip
 T5_LIKE: dict[str, Any] = {
     "vocab_size": VOCAB, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 4,
     "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12, "dropout_rate": 0.0,
@@ -85,6 +89,9 @@ FAMILIES: dict[str, Family] = {
     "xlm-roberta": Family(
         lambda: transformers.XLMRobertaForMaskedLM(transformers.XLMRobertaConfig(**BERT_LIKE, type_vocab_size=1)),
         "encoder",
+    ),
+    "distilbert": Family(
+        lambda: transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**DISTILBERT_LIKE)), "encoder"
     ),
     "modernbert": Family(_modernbert, "encoder"),
     "gpt2": Family(

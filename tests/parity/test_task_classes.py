@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from tests.parity.families import BERT_LIKE, LLAMA_LIKE, T5_LIKE, VOCAB
+from tests.parity.families import BERT_LIKE, DISTILBERT_LIKE, LLAMA_LIKE, T5_LIKE, VOCAB
 from trifold.errors import ConfigError, ModelFileError
 from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
@@ -24,6 +24,7 @@ MODERNBERT_LIKE: dict[str, Any] = {
 }  # fmt: skip
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", BERT_LIKE), "roberta": ("Roberta", {**BERT_LIKE, "type_vocab_size": 1, "pad_token_id": 1}),
+    "distilbert": ("DistilBert", {**DISTILBERT_LIKE, "seq_classif_dropout": 0.3, "qa_dropout": 0.4}),
     "xlm-roberta": ("XLMRoberta", {**BERT_LIKE, "type_vocab_size": 1}),
     "modernbert": ("ModernBert", MODERNBERT_LIKE), "gpt2": ("GPT2", GPT2_LIKE), "llama": ("Llama", LLAMA_LIKE),
     "mistral": ("Mistral", {**LLAMA_LIKE, "sliding_window": 5}), "qwen2": ("Qwen2", LLAMA_LIKE), "t5": ("T5", T5_LIKE),
@@ -65,12 +66,28 @@ def test_a_folder_of_a_task_class_is_written_back_to_the_bit(tmp_path: Path, fam
     names = (
         "classifier_activation",
         "classifier_dropout",
-        *(["classifier_pooling"] if kind == "classification" else []),
+        "dropout",
+        *{"classification": ["classifier_pooling", "seq_classif_dropout"], "span_qa": ["qa_dropout"]}.get(kind, []),
     )
     given = {name: getattr(theirs.config, name, None) for name in names}
     assert {name: getattr(again.config, name) for name, value in given.items() if value is not None} == {
         name: value for name, value in given.items() if value is not None
     }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", [name for name in SHAPES if PRESETS[name].objective == "masked"])
+def test_an_encoder_of_a_task_class_has_the_logits_of_transformers(tmp_path: Path, family: str, kind: str) -> None:
+    theirs = their_model(family, kind, tmp_path)
+    ours = Transformer.from_pretrained(tmp_path)
+    tokens = torch.randint(3, VOCAB, (2, 9), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        out = theirs(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+        hidden = ours.encode(tokens)
+        read = {"first": hidden[:, 0], "mean": hidden.mean(1), "each": hidden}[ours.heads["task"].shape.pooling]
+        logits = ours.heads["task"](read)
+    wanted = torch.stack([out.start_logits, out.end_logits], dim=-1) if kind == "span_qa" else out.logits
+    assert torch.allclose(logits, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", SHAPES)

@@ -36,6 +36,8 @@ T5 = {"d_model": WIDTH, "d_kv": 6, "d_ff": 24, "num_layers": 2, "num_decoder_lay
 SMALL: Mapping[str, dict[str, Any]] = {
     "bert": BERT,
     "roberta": {**BERT, "type_vocab_size": 1, "pad_token_id": 1},
+    "distilbert": {"n_layers": 2, "dim": WIDTH, "n_heads": 4, "hidden_dim": 24, "vocab_size": VOCABULARY,
+                   "max_position_embeddings": 32, "pad_token_id": 0},
     "xlm-roberta": {**BERT, "type_vocab_size": 1, "pad_token_id": 1},
     "modernbert": {
         **SIZES, "global_attn_every_n_layers": 2, "norm_eps": 0.05, "local_attention": 6, "eos_token_id": 2,

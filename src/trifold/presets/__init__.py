@@ -8,12 +8,12 @@ from typing import Any
 
 from trifold.config import unknown_key
 from trifold.model import config
-from trifold.presets import bert, gpt2, llama, marian, modernbert, t5, xlm_roberta
+from trifold.presets import bert, distilbert, gpt2, llama, marian, modernbert, t5, xlm_roberta
 from trifold.presets.preset import Preset
 from trifold.presets.task_class import CLASSES, FamilyClasses, Kind, TaskClass
 
-__all__ = ["PRESETS", "Preset", "bert", "build_config", "classes_of", "find_class", "find_preset", "gpt2", "llama",
-           "marian", "modernbert", "t5", "xlm_roberta"]  # fmt: skip
+__all__ = ["PRESETS", "Preset", "bert", "build_config", "classes_of", "distilbert", "find_class", "find_preset", "gpt2",
+           "llama", "marian", "modernbert", "t5", "xlm_roberta"]  # fmt: skip
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: replace(preset, classes=preset.classes or CLASSES.get(preset.model_type))
@@ -22,6 +22,7 @@ PRESETS: Mapping[str, Preset] = {
         bert.BERT,
         bert.ROBERTA,
         xlm_roberta.PRESET,
+        distilbert.PRESET,
         modernbert.PRESET,
         gpt2.PRESET,
         llama.LLAMA,

@@ -47,8 +47,7 @@ MOVED = ("xlmroberta", "xlm-roberta")
 """Families, by their tokenizer's class and by their model, whose ids are not those of their SentencePiece model."""
 
 FRAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "bert": (("cls",), ("sep",), ("sep",)),
-    "albert": (("cls",), ("sep",), ("sep",)),
+    **dict.fromkeys(("bert", "distilbert", "albert"), (("cls",), ("sep",), ("sep",))),
     "roberta": (("bos",), ("eos",), ("eos", "eos")),
     **dict.fromkeys(MOVED, (("bos",), ("eos",), ("eos", "eos"))),
     "t5": ((), ("eos",), ("eos",)),
