@@ -36,9 +36,6 @@ T5 = {"d_model": WIDTH, "d_kv": 6, "d_ff": 24, "num_layers": 2, "num_decoder_lay
 SMALL: Mapping[str, dict[str, Any]] = {
     "bert": BERT,
     "roberta": {**BERT, "type_vocab_size": 1, "pad_token_id": 1},
-    "distilbert": {"n_layers": 2, "dim": WIDTH, "n_heads": 4, "hidden_dim": 24, "vocab_size": VOCABULARY,
-                   "max_position_embeddings": 32, "pad_token_id": 0},
-    "xlm-roberta": {**BERT, "type_vocab_size": 1, "pad_token_id": 1},
     "modernbert": {
         **SIZES, "global_attn_every_n_layers": 2, "norm_eps": 0.05, "local_attention": 6, "eos_token_id": 2,
         "bos_token_id": 1,
@@ -61,7 +58,7 @@ SMALL: Mapping[str, dict[str, Any]] = {
         "eos_token_id": 1, "forced_eos_token_id": None, "decoder_start_token_id": 0,
     },
 }  # fmt: skip
-"""A small configuration of each family, in which every part has a say in the logits."""
+"""A small configuration of each family that has none in its own file; every part has a say in the logits."""
 ROPES: tuple[dict[str, Any], ...] = (
     {"rope_type": "default", "rope_theta": 5.0},
     {"rope_type": "linear", "factor": 2.0, "rope_theta": 20.0},
@@ -195,7 +192,7 @@ class _Examination:
 
         self.preset, self.folder = PRESETS[name], folder
         self.kind = getattr(transformers, self.preset.architecture)
-        self.small = {"model_type": self.preset.model_type, **SMALL[name]}
+        self.small = {"model_type": self.preset.model_type, **(self.preset.small or SMALL[name])}
         theirs = json.loads(self.kind.config_class.from_dict(self.small).to_json_string(use_diff=False))
         known = {*theirs, *self.kind.config_class.attribute_map, *self.preset.fields.known}
         self.fields = known - {"model_type", "_name_or_path"}

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -10,13 +9,11 @@ from trifold.config import unknown_key
 from trifold.model import config
 from trifold.presets import bert, distilbert, gpt2, llama, marian, modernbert, t5, xlm_roberta
 from trifold.presets.preset import Preset
-from trifold.presets.task_class import CLASSES, FamilyClasses, Kind, TaskClass
 
-__all__ = ["PRESETS", "Preset", "bert", "build_config", "classes_of", "distilbert", "find_class", "find_preset", "gpt2",
-           "llama", "marian", "modernbert", "t5", "xlm_roberta"]  # fmt: skip
+__all__ = ["PRESETS", "Preset", "bert", "build_config", "find_preset", "gpt2", "llama", "marian", "modernbert", "t5"]
 
 PRESETS: Mapping[str, Preset] = {
-    preset.name: replace(preset, classes=preset.classes or CLASSES.get(preset.model_type))
+    preset.name: preset
     for preset in (
         marian.PRESET,
         bert.BERT,
@@ -62,29 +59,6 @@ def build_config(preset: str, *, size: str = "base", dials: Mapping[str, Any] | 
     """
     family = find_preset(preset)
     return family.build(family.choose(size, dials or {}))
-
-
-def classes_of(data: Mapping[str, Any]) -> FamilyClasses | None:
-    """The classes of the family that a Hugging Face configuration names; None for an unknown one.
-
-    Example:
-        >>> classes_of({"model_type": "bert"}).body
-        'BertModel'
-    """
-    return next((one.classes for one in PRESETS.values() if one.model_type == data.get("model_type")), None)
-
-
-def find_class(data: Mapping[str, Any]) -> tuple[Kind, TaskClass] | None:
-    """The class for a task that a configuration names; None for the body or the class with a language-model head.
-
-    Example:
-        >>> find_class({"model_type": "bert", "architectures": ["BertForTokenClassification"]})[0]
-        'tagging'
-    """
-    named, family = data.get("architectures"), classes_of(data)
-    first = named[0] if isinstance(named, list) and named else None
-    pairs = family.tasks.items() if family else ()
-    return next(((kind, one) for kind, one in pairs if one.architecture == first), None)
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -141,5 +141,9 @@ PRESET = Preset(
     table="distilbert.embeddings.word_embeddings.weight",
     output="vocab_projector.weight",
     objective="masked",
+    small={
+        "n_layers": 2, "dim": 16, "n_heads": 4, "hidden_dim": 24, "vocab_size": 40, "max_position_embeddings": 32,
+        "pad_token_id": 0,
+    },
     classes=CLASSES,
-)
+)  # fmt: skip

@@ -14,7 +14,7 @@ from trifold.model import Transformer, config
 from trifold.model.head import Head
 from trifold.model.initialization import initialize
 from trifold.presets.preset import Preset
-from trifold.presets.task_class import FamilyClasses, Outputs, TaskClass, read_names, write_names
+from trifold.presets.task_class import CLASSES, FamilyClasses, Outputs, TaskClass, read_names, write_names
 from trifold.presets.task_head import HeadShape, TaskHead
 
 __all__ = ["REST", "Form", "NoHead"]
@@ -96,7 +96,7 @@ class Form(Transformer):
     @property
     def classes(self) -> FamilyClasses | None:
         """Hugging Face's classes of its family; None without a family."""
-        return self.preset.classes if self.preset else None
+        return (self.preset.classes or CLASSES.get(self.preset.model_type)) if self.preset else None
 
     def put_on(self, task_class: TaskClass, outputs: Outputs, shape: HeadShape) -> None:
         """Become a model of one of Hugging Face's classes for tasks.

@@ -27,8 +27,9 @@ from trifold.config import Config, from_json, to_json, unknown_key
 from trifold.errors import ConfigError, ModelFileError
 from trifold.model import config
 from trifold.model.head import Head
-from trifold.presets import PRESETS, find_class, find_preset
+from trifold.presets import PRESETS, find_preset
 from trifold.presets.adapted import read_adapted
+from trifold.presets.classes import find_class
 from trifold.presets.form import REST, Form
 from trifold.presets.preset import Preset, modern_names
 from trifold.presets.task_class import read_outputs

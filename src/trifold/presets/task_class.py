@@ -338,4 +338,4 @@ CLASSES: Mapping[str, FamilyClasses] = {
     ),
     "marian": FamilyClasses("MarianModel", "model."),
 }
-"""By `model_type`, of families whose own file names none."""
+"""By `model_type`, of the families that do not have them in their own file."""

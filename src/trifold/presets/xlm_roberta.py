@@ -16,6 +16,10 @@ PRESET = replace(
     model_type="xlm-roberta",
     architecture="XLMRobertaForMaskedLM",
     fields=replace(FIELDS, defaults={**FIELDS.defaults, "pad_token_id": 1}),
+    small={
+        "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 40,
+        "max_position_embeddings": 32, "layer_norm_eps": 0.05, "type_vocab_size": 1, "pad_token_id": 1,
+    },
     classes=encoder_classes(
         "XLMRoberta",
         "roberta.",
@@ -24,4 +28,4 @@ PRESET = replace(
         dropout_first=True,
         spare=pooler("roberta."),
     ),
-)
+)  # fmt: skip
