@@ -93,6 +93,9 @@ FAMILIES: dict[str, Family] = {
     "distilbert": Family(
         lambda: transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**DISTILBERT_LIKE)), "encoder"
     ),
+    "electra": Family(
+        lambda: transformers.ElectraForMaskedLM(transformers.ElectraConfig(**BERT_LIKE, embedding_size=20)), "encoder"
+    ),
     "modernbert": Family(_modernbert, "encoder"),
     "gpt2": Family(
         lambda: transformers.GPT2LMHeadModel(
@@ -124,6 +127,9 @@ FAMILIES: dict[str, Family] = {
     "t5_v1_1": Family(lambda: _t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False), "pair"),
 }
 
+
+SEGMENTED = ("bert", "electra")
+"""Families whose second texts have a type of their own."""
 
 PADDED_BY_1 = ("roberta", "xlm-roberta")
 """Families whose padding token is 1, from which they count positions; that of all others is 0."""

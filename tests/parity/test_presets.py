@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.parity.families import FAMILIES, PADDED_BY_1, VOCAB, exact, in_dtype, make_oracle
+from tests.parity.families import FAMILIES, PADDED_BY_1, SEGMENTED, VOCAB, exact, in_dtype, make_oracle
 from trifold.batch import Batch, Layout
 from trifold.presets.pretrained import Transformer
 
@@ -25,7 +25,7 @@ def make_batch(name: str, *, left: bool = False) -> Batch:
     (one, layout), (two, other) = sides
     match FAMILIES[name].kind:
         case "encoder":
-            segments = (layout.positions >= 3).long() if name == "bert" else None
+            segments = (layout.positions >= 3).long() if name in SEGMENTED else None
             return Batch(source=one, source_layout=Layout(layout.positions, layout.documents, segments=segments))
         case "decoder":
             return Batch(target=one, target_layout=layout)

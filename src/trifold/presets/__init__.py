@@ -7,7 +7,7 @@ from typing import Any
 
 from trifold.config import unknown_key
 from trifold.model import config
-from trifold.presets import bert, distilbert, gpt2, llama, marian, modernbert, t5, xlm_roberta
+from trifold.presets import bert, distilbert, electra, gpt2, llama, marian, modernbert, t5, xlm_roberta
 from trifold.presets.preset import Preset
 
 __all__ = ["PRESETS", "Preset", "bert", "build_config", "find_preset", "gpt2", "llama", "marian", "modernbert", "t5"]
@@ -20,6 +20,7 @@ PRESETS: Mapping[str, Preset] = {
         bert.ROBERTA,
         xlm_roberta.PRESET,
         distilbert.PRESET,
+        electra.PRESET,
         modernbert.PRESET,
         gpt2.PRESET,
         llama.LLAMA,

@@ -10,42 +10,21 @@
 | large | 24 | 1024 | 16 | 302 M |
 """
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered, paired
-from trifold.config import Chance, Config, Count, Positive
 from trifold.model import config
 from trifold.presets import bert
 from trifold.presets.field import Fields
 from trifold.presets.gpt2 import SIZES
 from trifold.presets.preset import Preset
-from trifold.presets.task_class import FamilyClasses, TaskClass
+from trifold.presets.task_class import encoder_classes
 
-__all__ = ["PRESET", "Dials"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(Config):
-    """What one may turn; `d_ff` None is four times the width, and `tied` False gives the head a matrix of its own."""
-
-    num_layers: Count = 6
-    d_model: Count = 768
-    num_heads: Count = 12
-    d_ff: Count | None = None
-    max_length: Count = 512
-    vocab_size: Count = 30522
-    activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu"
-    tied: bool = True
-    dropout: Chance = 0.1
-    std: Positive = 0.02
-
-    def __post_init__(self) -> None:
-        Config.__post_init__(self)
-        bert.Dials(**asdict(self))  # has the same rules
+__all__ = ["PRESET"]
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(dials: bert.Body) -> config.Transformer:
     """The configuration: BERT's without segments."""
     whole = bert.build(bert.Dials(**asdict(dials)))
     return replace(whole, embedding=replace(whole.embedding, num_segments=0))
@@ -68,15 +47,17 @@ WHOLE = {
 }
 
 
-def keys(dials: Dials) -> KeyMap:
+def keys(dials: bert.Body) -> KeyMap:
     """The key table."""
-    layer = paired(LAYER, ours="encoder.blocks.{}.", theirs="distilbert.transformer.layer.{}.")
-    words = "distilbert.embeddings.word_embeddings.weight"
-    table, output = ("embedding.tokens.weight",), ("head.output.weight",)
-    places = Entry("distilbert.embeddings.position_embeddings.weight", ("embedding.position.weight",))
-    bias = Entry("vocab_projector.bias", ("head.output.bias",))
-    head = Entry("vocab_projector.weight", table if dials.tied else output, optional=dials.tied)
-    entries = (*paired(WHOLE), Entry(words, table), places, bias, head, *numbered(layer, dials.num_layers))
+    entries = (
+        *paired(WHOLE),
+        Entry("distilbert.embeddings.word_embeddings.weight", ("embedding.tokens.weight",)),
+        Entry("distilbert.embeddings.position_embeddings.weight", ("embedding.position.weight",)),
+        *bert.output_entries(dials, "vocab_projector.weight", "vocab_projector.bias"),
+        *numbered(
+            paired(LAYER, ours="encoder.blocks.{}.", theirs="distilbert.transformer.layer.{}."), dials.num_layers
+        ),
+    )
     return KeyMap(entries, frozenset({"distilbert.embeddings.position_ids"}))
 
 
@@ -95,34 +76,9 @@ FIELDS = Fields(
     silent=frozenset({"attention_dropout", "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds"}),
     aliases={"num_hidden_layers": "n_layers", "hidden_size": "dim", "num_attention_heads": "n_heads"},
 )  # fmt: skip
-CLASSES = FamilyClasses(
-    "DistilBertModel",
-    "distilbert.",
-    {
-        "classification": TaskClass(
-            "DistilBertForSequenceClassification",
-            lambda data: {"pooling": "first", "dense": True, "activation": "relu",
-                          "dropout": data.get("seq_classif_dropout", 0.2)},
-            {"dense": "pre_classifier", "output": "classifier"},
-            dropout="seq_classif_dropout",
-        ),
-        "tagging": TaskClass(
-            "DistilBertForTokenClassification",
-            lambda data: {"dropout": data.get("dropout", 0.1)},
-            {"output": "classifier"},
-            dropout="",
-        ),
-        "span_qa": TaskClass(
-            "DistilBertForQuestionAnswering",
-            lambda data: {"dropout": data.get("qa_dropout", 0.1)},
-            {"output": "qa_outputs"},
-            dropout="qa_dropout",
-        ),
-    },
-)  # fmt: skip
 
 
-def write(dials: Dials) -> dict[str, Any]:
+def write(dials: bert.Body) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
     return {"hidden_dim": dials.d_ff or 4 * dials.d_model, "attention_dropout": dials.dropout, "dropout": dials.dropout}
 
@@ -131,7 +87,7 @@ PRESET = Preset(
     name="distilbert",
     model_type="distilbert",
     architecture="DistilBertForMaskedLM",
-    dials=Dials,
+    dials=bert.Body,
     sizes={**SIZES, "base": {"num_layers": 6, "d_model": 768, "num_heads": 12}},
     build=build,
     keys=keys,
@@ -145,5 +101,9 @@ PRESET = Preset(
         "n_layers": 2, "dim": 16, "n_heads": 4, "hidden_dim": 24, "vocab_size": 40, "max_position_embeddings": 32,
         "pad_token_id": 0,
     },
-    classes=CLASSES,
+    classes=encoder_classes(
+        "DistilBert", "distilbert.", {"dense": "pre_classifier", "output": "classifier"}, activation="relu",
+        dropouts={"classification": ("seq_classif_dropout", 0.2), "tagging": ("dropout", 0.1),
+                  "span_qa": ("qa_dropout", 0.1)},
+    ),
 )  # fmt: skip

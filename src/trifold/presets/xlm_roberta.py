@@ -21,11 +21,7 @@ PRESET = replace(
         "max_position_embeddings": 32, "layer_norm_eps": 0.05, "type_vocab_size": 1, "pad_token_id": 1,
     },
     classes=encoder_classes(
-        "XLMRoberta",
-        "roberta.",
-        "classifier.dense",
-        "classifier.out_proj",
-        dropout_first=True,
+        "XLMRoberta", "roberta.", {"dense": "classifier.dense", "output": "classifier.out_proj"}, dropout_first=True,
         spare=pooler("roberta."),
     ),
 )  # fmt: skip

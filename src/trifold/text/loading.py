@@ -47,13 +47,17 @@ MOVED = ("xlmroberta", "xlm-roberta")
 """Families, by their tokenizer's class and by their model, whose ids are not those of their SentencePiece model."""
 
 FRAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    **dict.fromkeys(("bert", "distilbert", "albert"), (("cls",), ("sep",), ("sep",))),
+    **dict.fromkeys(("bert", "distilbert", "electra", "albert"), (("cls",), ("sep",), ("sep",))),
     "roberta": (("bos",), ("eos",), ("eos", "eos")),
     **dict.fromkeys(MOVED, (("bos",), ("eos",), ("eos", "eos"))),
     "t5": ((), ("eos",), ("eos",)),
     "xlnet": ((), ("sep", "cls"), ("sep",)),
 }
 """What stands before, after and between texts by transformers' tokenizer of a family; nothing for all others."""
+
+
+TYPED = ("bert", "electra", "albert")
+"""Those of them whose second text has a type of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ def _completed(backend: Backend, kind: str, settings: dict[str, Any], path: Path
         ids = {role: backend.token_to_id(text) for role, text in roles.items()}
         framing = _framing({} if whole else settings, family, ids)
         if framing is not None:
-            write_framing(backend, framing, typed=family == "bert")
+            write_framing(backend, framing, typed=family in TYPED)
     read_framing(backend)
     kept = {name: settings[name] for name in SETTINGS if settings.get(name) is not None}
     return Loaded(backend, settings.get("trifold_kind") or kind, roles, kept, _chat_template(settings, path.parent))
