@@ -39,6 +39,13 @@ DISTILBERT_LIKE: dict[str, Any] = {
     "vocab_size": VOCAB, "dim": 32, "hidden_dim": 48, "n_layers": 3, "n_heads": 4, "max_position_embeddings": 64,
     "dropout": 0.0, "attention_dropout": 0.0,
 }  # fmt: skip
+ALBERT_LIKE: dict[str, Any] = {
+    **BERT_LIKE,
+    "embedding_size": 20,
+    "num_hidden_layers": 3,
+    "num_hidden_groups": 2,
+    "inner_group_num": 2,
+}
 T5_LIKE: dict[str, Any] = {
     "vocab_size": VOCAB, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 4,
     "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12, "dropout_rate": 0.0,
@@ -96,6 +103,7 @@ FAMILIES: dict[str, Family] = {
     "electra": Family(
         lambda: transformers.ElectraForMaskedLM(transformers.ElectraConfig(**BERT_LIKE, embedding_size=20)), "encoder"
     ),
+    "albert": Family(lambda: transformers.AlbertForMaskedLM(transformers.AlbertConfig(**ALBERT_LIKE)), "encoder"),
     "modernbert": Family(_modernbert, "encoder"),
     "gpt2": Family(
         lambda: transformers.GPT2LMHeadModel(
@@ -128,7 +136,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-SEGMENTED = ("bert", "electra")
+SEGMENTED = ("bert", "electra", "albert")
 """Families whose second texts have a type of their own."""
 
 PADDED_BY_1 = ("roberta", "xlm-roberta")

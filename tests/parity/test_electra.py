@@ -1,4 +1,4 @@
-"""ELECTRA's discriminator is a body whose head is kept, and the matrix after the embedding comes and goes with its width."""
+"""ELECTRA's discriminator is a body whose head is kept; the matrix after the embedding depends on its width."""
 
 from pathlib import Path
 

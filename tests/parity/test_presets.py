@@ -52,16 +52,17 @@ def run_oracle(name: str, oracle: nn.Module, batch: Batch) -> tuple[Tensor, list
 
 
 def run_ours(model: Transformer, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-    states: list[Tensor] = []
+    states: list[list[Tensor]] = []
     hooks = []
     for stack in (model.encoder, model.decoder):
         if stack is not None:
-            keep = lambda *args: states.append(args[2])
-            hooks += [block.register_forward_hook(keep) for block in list(stack.blocks)[:-1]]
+            states.append(found := [])
+            keep = lambda *args, found=found: found.append(args[2])
+            hooks += [block.register_forward_hook(keep) for block in stack.blocks.children()]  # a shared one once
     logits = model.head(model(batch))
     for hook in hooks:
         hook.remove()
-    return logits, states
+    return logits, [one for found in states for one in found[:-1]]
 
 
 def seen(layout: Layout, value: Tensor) -> Tensor:
