@@ -1,4 +1,4 @@
-"""XLM-RoBERTa's ids from a SentencePiece file alone, from `tokenizer.json`, and what is saved of them."""
+"""Ids of XLM-RoBERTa and ALBERT from a SentencePiece file alone, from `tokenizer.json`, and what is saved of them."""
 
 import io
 import json
@@ -18,13 +18,18 @@ MIXED = ["the fox 研究生命 😀", "", "  a\n\tb  ", "Ünïcödé ☃", "</s>
          "混排 English 也行！👩‍👩‍👧", "ﬁne ①  ｆ\u3000x  two   spaces ", "the\u00a0fox ▁x _y", "<unk> <pad>q"]  # fmt: skip
 
 
-def write_pieces(folder: Path, **settings: object) -> None:
+ALBERT = {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": ["[CLS]", "[SEP]"],
+          "user_defined_symbols": ["[MASK]"]}  # fmt: skip
+
+
+def write_pieces(folder: Path, name: str = "xlm-roberta", **settings: object) -> None:
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXTS), model_writer=written, vocab_size=61, minloglevel=2, **settings
     )
-    (folder / "sentencepiece.bpe.model").write_bytes(written.getvalue())
-    (folder / "config.json").write_text(json.dumps({"model_type": "xlm-roberta"}))
+    file = "spiece.model" if name == "albert" else "sentencepiece.bpe.model"
+    (folder / file).write_bytes(written.getvalue())
+    (folder / "config.json").write_text(json.dumps({"model_type": name}))
 
 
 def assert_same(ours: Tokenizer, theirs: transformers.PreTrainedTokenizerBase) -> None:
@@ -47,10 +52,28 @@ def test_a_sentencepiece_file_alone_gives_the_ids_of_transformers_and_keeps_them
 
     theirs.save_pretrained(tmp_path / "theirs")
     assert_same(Tokenizer.from_pretrained(tmp_path / "theirs"), theirs)
-    model = Transformer.from_preset("xlm-roberta", size="tiny", num_layers=1, vocab_size=ours.vocab_size)
-    model.save_pretrained(tmp_path / "ours", tokenizer=ours)
-    assert_same(Tokenizer.from_pretrained(tmp_path / "ours"), theirs)
-    assert_same(ours, transformers.AutoTokenizer.from_pretrained(tmp_path / "ours"))
+    assert_saved("xlm-roberta", ours, theirs, tmp_path / "ours")
+
+
+def assert_saved(name: str, ours: Tokenizer, theirs: transformers.PreTrainedTokenizerBase, folder: Path) -> None:
+    model = Transformer.from_preset(name, size="tiny", num_layers=1, vocab_size=ours.vocab_size)
+    model.save_pretrained(folder, tokenizer=ours)
+    assert_same(Tokenizer.from_pretrained(folder), theirs)
+    assert_same(ours, transformers.AutoTokenizer.from_pretrained(folder))
+
+
+@pytest.mark.parametrize("settings", [{}, {"do_lower_case": False}, {"keep_accents": True}], ids=str)
+def test_albert_s_pieces_give_the_ids_of_transformers_with_its_settings(
+    tmp_path: Path, settings: dict[str, bool]
+) -> None:
+    write_pieces(tmp_path, "albert", **ALBERT)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    theirs, ours = transformers.AutoTokenizer.from_pretrained(tmp_path), Tokenizer.from_pretrained(tmp_path)
+    assert type(theirs).__name__ == "AlbertTokenizer"
+    assert_same(ours, theirs)
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert_same(Tokenizer.from_pretrained(tmp_path / "theirs"), theirs)
+    assert_saved("albert", ours, theirs, tmp_path / "ours")
 
 
 @pytest.mark.parametrize("settings", [{"model_type": "bpe"}, {"user_defined_symbols": ["fox"]}, {"pad_id": 3}])

@@ -131,7 +131,7 @@ def _load_file(path: Path, folder: Path) -> Loaded:
             case "vocab.json" | "encoder.json":
                 backend, kind = _load_byte_pairs(path, folder)
             case name if name.endswith(".model"):
-                backend, kind = _load_pieces(path, _family(settings, folder, "", whole=False))
+                backend, kind = _load_pieces(path, settings)
             case _:
                 backend, kind = _load_json(path)
         return _completed(backend, kind, settings, path)
@@ -274,12 +274,13 @@ def _roles(settings: dict[str, Any], backend: Backend) -> dict[str, str]:
     return roles
 
 
-def _load_pieces(path: Path, family: str | None) -> tuple[Backend, str]:
+def _load_pieces(path: Path, settings: dict[str, Any]) -> tuple[Backend, str]:
     found = sentencepiece.parse(path.read_bytes())
-    if family in MOVED:
+    if _family(settings, path.parent, "", whole=False) in MOVED:
         found = sentencepiece.moved_by_one(found)
     _check_vocabulary([text for text, _, _ in found.pieces])
-    backend = sentencepiece.build(found)
+    lowercase, accents = settings.get("do_lower_case"), bool(settings.get("keep_accents"))
+    backend = sentencepiece.build(found, lowercase=lowercase, accents=accents)
     return backend, "unigram" if found.kind == sentencepiece.UNIGRAM else "bpe"
 
 

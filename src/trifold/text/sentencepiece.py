@@ -136,11 +136,16 @@ def _read_normalizer(data: bytes, found: Pieces) -> None:
             found.remove_extra_whitespaces = bool(value)
 
 
-def build(found: Pieces) -> Backend:
+def build(found: Pieces, *, lowercase: bool | None = None, accents: bool = False) -> Backend:
     """The same tokenizer on the `tokenizers` library.
 
     Models of ALBERT and XLNet (known by their `[CLS]` or `<cls>`) give the ids of transformers, which cleans their text
     first and cuts it at user-defined pieces; all others give those of SentencePiece itself.
+
+    Args:
+        found: the model.
+        lowercase: whether ALBERT's and XLNet's texts are lowercased; None: ALBERT's are.
+        accents: whether they keep their accents.
     """
     unknown = next((n for n, (_, _, kind) in enumerate(found.pieces) if kind == UNKNOWN), 0)
     own = sorted((text for text, _, kind in found.pieces if kind == USER_DEFINED), key=len, reverse=True)
@@ -156,7 +161,9 @@ def build(found: Pieces) -> Backend:
                                      ignore_merges=whole))  # fmt: skip
     controls = {text for text, _, kind in found.pieces if kind == CONTROL}
     cleaned = bool(controls & {"[CLS]", "<cls>"})
-    backend.normalizer = normalizers.Sequence(_normalization(found, cleaned=cleaned, lower="[CLS]" in controls))
+    lower = cleaned and ("[CLS]" in controls if lowercase is None else lowercase)
+    steps = _cleaning(lower=lower, accents=accents) if cleaned else []
+    backend.normalizer = normalizers.Sequence([*steps, *_normalization(found, cleaned=cleaned)])
     words = cleaned or found.split_first
     scheme = "always" if words else "first"
     scheme = scheme if found.add_dummy_prefix else "never"
@@ -176,14 +183,17 @@ def build(found: Pieces) -> Backend:
     return backend
 
 
-def _normalization(found: Pieces, *, cleaned: bool, lower: bool) -> list[normalizers.Normalizer]:
-    """The model's own normalisation; ALBERT's and XLNet's texts were cleaned before it, as transformers does."""
+def _cleaning(*, lower: bool, accents: bool) -> list[normalizers.Normalizer]:
+    """What transformers does to ALBERT's and XLNet's texts before the model's own normalisation."""
+    steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+    if not accents:
+        steps += [normalizers.NFKD(), normalizers.StripAccents()]
+    return [*steps, normalizers.Lowercase()] if lower else steps
+
+
+def _normalization(found: Pieces, *, cleaned: bool) -> list[normalizers.Normalizer]:
+    """The model's own normalisation."""
     steps: list[normalizers.Normalizer] = []
-    if cleaned:
-        steps += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD()]
-        steps.append(normalizers.StripAccents())
-    if lower:
-        steps.append(normalizers.Lowercase())
     if found.charsmap:
         steps.append(normalizers.Precompiled(found.charsmap))
     if found.remove_extra_whitespaces:
