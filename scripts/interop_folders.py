@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from trifold.objective.config import Causal, Masked
+from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import Classification, Embedding, FineTuning, Generation, LabelledData, SpanQA, Tagging, Translation
 from trifold.tasks import finetune as tune
@@ -154,7 +155,7 @@ class Folders:
         if not out.exists():
             data = self.place / "text.txt"
             data.write_text("\n".join(row["text"] for row in reviews(600, seed=3)), encoding="utf-8")
-            aim = Masked() if family in ("bert", "roberta", "modernbert") else Causal()
+            aim = Masked() if PRESETS[family].objective == "masked" else Causal()
             training = Training(steps=60, batch_size=16, length=32, optimizer=AdamW(lr=3e-3))
             choice = DataChoice(paths=(str(data),), document="line")
             pretrain(Experiment(model=ModelChoice(preset=family, dials={**SMALL}), data=choice, objective=aim,
@@ -166,7 +167,7 @@ class Folders:
         out = self.place / f"empty-{family}"
         if not out.exists():
             made = train_tokenizer([*mixed_texts(400, seed=9)], kind="byte_bpe", vocab_size=500)
-            more = {"offset": (made.special.pad or 0) + 1} if family == "roberta" else {}
+            more = {"offset": (made.special.pad or 0) + 1} if "roberta" in family else {}
             model = Transformer.from_preset(family, size="tiny", vocab_size=made.vocab_size, **SMALL, **more)
             model.save_pretrained(out, tokenizer=made)
         return out

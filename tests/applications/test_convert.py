@@ -21,6 +21,7 @@ MARIAN = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_atte
 MARKS = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
 MODELS = {
     "bert": lambda: transformers.BertForMaskedLM(transformers.BertConfig(**BERT)),
+    "albert": lambda: transformers.AlbertForMaskedLM(transformers.AlbertConfig(**BERT, embedding_size=8)),
     "roberta": lambda: transformers.RobertaForMaskedLM(transformers.RobertaConfig(**BERT)),
     "gpt2": lambda: transformers.GPT2LMHeadModel(
         transformers.GPT2Config(n_embd=16, n_layer=2, n_head=4, vocab_size=40)

@@ -35,6 +35,17 @@ BERT_LIKE: dict[str, Any] = {
     "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
     "max_position_embeddings": 64, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
 }  # fmt: skip
+DISTILBERT_LIKE: dict[str, Any] = {
+    "vocab_size": VOCAB, "dim": 32, "hidden_dim": 48, "n_layers": 3, "n_heads": 4, "max_position_embeddings": 64,
+    "dropout": 0.0, "attention_dropout": 0.0,
+}  # fmt: skip
+ALBERT_LIKE: dict[str, Any] = {
+    **BERT_LIKE,
+    "embedding_size": 20,
+    "num_hidden_layers": 3,
+    "num_hidden_groups": 2,
+    "inner_group_num": 2,
+}
 T5_LIKE: dict[str, Any] = {
     "vocab_size": VOCAB, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_decoder_layers": 3, "num_heads": 4,
     "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12, "dropout_rate": 0.0,
@@ -82,6 +93,17 @@ FAMILIES: dict[str, Family] = {
         ),
         "encoder",
     ),
+    "xlm-roberta": Family(
+        lambda: transformers.XLMRobertaForMaskedLM(transformers.XLMRobertaConfig(**BERT_LIKE, type_vocab_size=1)),
+        "encoder",
+    ),
+    "distilbert": Family(
+        lambda: transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**DISTILBERT_LIKE)), "encoder"
+    ),
+    "electra": Family(
+        lambda: transformers.ElectraForMaskedLM(transformers.ElectraConfig(**BERT_LIKE, embedding_size=20)), "encoder"
+    ),
+    "albert": Family(lambda: transformers.AlbertForMaskedLM(transformers.AlbertConfig(**ALBERT_LIKE)), "encoder"),
     "modernbert": Family(_modernbert, "encoder"),
     "gpt2": Family(
         lambda: transformers.GPT2LMHeadModel(
@@ -112,6 +134,13 @@ FAMILIES: dict[str, Family] = {
     "t5": Family(lambda: _t5(feed_forward_proj="relu", tie_word_embeddings=True), "pair"),
     "t5_v1_1": Family(lambda: _t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False), "pair"),
 }
+
+
+SEGMENTED = ("bert", "electra", "albert")
+"""Families whose second texts have a type of their own."""
+
+PADDED_BY_1 = ("roberta", "xlm-roberta")
+"""Families whose padding token is 1, from which they count positions; that of all others is 0."""
 
 
 def make_oracle(name: str) -> nn.Module:

@@ -9,6 +9,7 @@ import transformers
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, processors
 
+from tests.parity.families import PADDED_BY_1, SEGMENTED
 from trifold.generation import Generator
 from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
@@ -26,7 +27,7 @@ SIZES = {"num_layers": 1, "d_model": 32, "num_heads": 2}
 
 
 def small(name: str, tokenizer: Tokenizer) -> Transformer:
-    offset = {"offset": (tokenizer.special.pad or 0) + 1} if name == "roberta" else {}
+    offset = {"offset": (tokenizer.special.pad or 0) + 1} if name in PADDED_BY_1 else {}
     return Transformer.from_preset(name, size="tiny", vocab_size=tokenizer.vocab_size, **SIZES, **offset)
 
 
@@ -44,7 +45,7 @@ def test_transformers_frames_texts_and_pairs_as_trifold_does(tmp_path: Path, kin
             assert theirs(text)["input_ids"] == ours.framing.around(ids[text]), name
             for second in filter(None, MIXED):
                 assert theirs(text, second)["input_ids"] == ours.framing.around(ids[text], ids[second]), name
-        assert ("token_type_ids" in theirs("a", "b")) == (name == "bert")
+        assert ("token_type_ids" in theirs("a", "b")) == (name in SEGMENTED)
 
 
 def write_folder(folder: Path, processor: object, settings: dict[str, object]) -> Path:

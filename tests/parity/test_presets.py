@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.parity.families import FAMILIES, VOCAB, exact, in_dtype, make_oracle
+from tests.parity.families import FAMILIES, PADDED_BY_1, SEGMENTED, VOCAB, exact, in_dtype, make_oracle
 from trifold.batch import Batch, Layout
 from trifold.presets.pretrained import Transformer
 
@@ -16,7 +16,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 def make_batch(name: str, *, left: bool = False) -> Batch:
     generator = torch.Generator().manual_seed(1)
-    pad = 1 if name == "roberta" else 0
+    pad = int(name in PADDED_BY_1)
     sides = []
     for lengths, width in ((LENGTHS, WIDTH), (OTHER_LENGTHS, OTHER_WIDTH)):
         layout = Layout.padded(torch.tensor(lengths), left=left, width=width)
@@ -25,7 +25,7 @@ def make_batch(name: str, *, left: bool = False) -> Batch:
     (one, layout), (two, other) = sides
     match FAMILIES[name].kind:
         case "encoder":
-            segments = (layout.positions >= 3).long() if name == "bert" else None
+            segments = (layout.positions >= 3).long() if name in SEGMENTED else None
             return Batch(source=one, source_layout=Layout(layout.positions, layout.documents, segments=segments))
         case "decoder":
             return Batch(target=one, target_layout=layout)
@@ -52,16 +52,17 @@ def run_oracle(name: str, oracle: nn.Module, batch: Batch) -> tuple[Tensor, list
 
 
 def run_ours(model: Transformer, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-    states: list[Tensor] = []
+    states: list[list[Tensor]] = []
     hooks = []
     for stack in (model.encoder, model.decoder):
         if stack is not None:
-            keep = lambda *args: states.append(args[2])
-            hooks += [block.register_forward_hook(keep) for block in list(stack.blocks)[:-1]]
+            states.append(found := [])
+            keep = lambda *args, found=found: found.append(args[2])
+            hooks += [block.register_forward_hook(keep) for block in stack.blocks.children()]  # a shared one once
     logits = model.head(model(batch))
     for hook in hooks:
         hook.remove()
-    return logits, states
+    return logits, [one for found in states for one in found[:-1]]
 
 
 def seen(layout: Layout, value: Tensor) -> Tensor:

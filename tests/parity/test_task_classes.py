@@ -9,10 +9,11 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from tests.parity.families import BERT_LIKE, LLAMA_LIKE, T5_LIKE, VOCAB
+from tests.parity.families import ALBERT_LIKE, BERT_LIKE, DISTILBERT_LIKE, LLAMA_LIKE, T5_LIKE, VOCAB
 from trifold.errors import ConfigError, ModelFileError
+from trifold.presets import PRESETS
+from trifold.presets.classes import classes_of
 from trifold.presets.pretrained import Transformer
-from trifold.presets.task_class import CLASSES
 
 GPT2_LIKE: dict[str, Any] = {"vocab_size": VOCAB, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64,
                              "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
@@ -24,6 +25,10 @@ MODERNBERT_LIKE: dict[str, Any] = {
 }  # fmt: skip
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", BERT_LIKE), "roberta": ("Roberta", {**BERT_LIKE, "type_vocab_size": 1, "pad_token_id": 1}),
+    "electra": ("Electra", {**BERT_LIKE, "embedding_size": 20}),
+    "albert": ("Albert", {**ALBERT_LIKE, "classifier_dropout_prob": 0.2}),
+    "distilbert": ("DistilBert", {**DISTILBERT_LIKE, "seq_classif_dropout": 0.3, "qa_dropout": 0.4}),
+    "xlm-roberta": ("XLMRoberta", {**BERT_LIKE, "type_vocab_size": 1}),
     "modernbert": ("ModernBert", MODERNBERT_LIKE), "gpt2": ("GPT2", GPT2_LIKE), "llama": ("Llama", LLAMA_LIKE),
     "mistral": ("Mistral", {**LLAMA_LIKE, "sliding_window": 5}), "qwen2": ("Qwen2", LLAMA_LIKE), "t5": ("T5", T5_LIKE),
 }  # fmt: skip
@@ -64,12 +69,29 @@ def test_a_folder_of_a_task_class_is_written_back_to_the_bit(tmp_path: Path, fam
     names = (
         "classifier_activation",
         "classifier_dropout",
-        *(["classifier_pooling"] if kind == "classification" else []),
+        "dropout",
+        *([] if kind == "span_qa" else ["classifier_dropout_prob"]),
+        *{"classification": ["classifier_pooling", "seq_classif_dropout"], "span_qa": ["qa_dropout"]}.get(kind, []),
     )
     given = {name: getattr(theirs.config, name, None) for name in names}
     assert {name: getattr(again.config, name) for name, value in given.items() if value is not None} == {
         name: value for name, value in given.items() if value is not None
     }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("family", [name for name in SHAPES if PRESETS[name].objective == "masked"])
+def test_an_encoder_of_a_task_class_has_the_logits_of_transformers(tmp_path: Path, family: str, kind: str) -> None:
+    theirs = their_model(family, kind, tmp_path)
+    ours = Transformer.from_pretrained(tmp_path)
+    tokens = torch.randint(3, VOCAB, (2, 9), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        out = theirs(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+        hidden = ours.encode(tokens)
+        read = {"first": hidden[:, 0], "mean": hidden.mean(1), "each": hidden}[ours.heads["task"].shape.pooling]
+        logits = ours.heads["task"](read)
+    wanted = torch.stack([out.start_logits, out.end_logits], dim=-1) if kind == "span_qa" else out.logits
+    assert torch.allclose(logits, wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", SHAPES)
@@ -105,6 +127,8 @@ def test_labels_and_weights_that_differ_in_number_are_refused(tmp_path: Path) ->
 
 
 def test_every_class_of_the_table_is_one_of_transformers() -> None:
-    named = [one.architecture for family in CLASSES.values() for one in family.tasks.values()]
-    named += [name for family in CLASSES.values() for name in (family.body, family.encoder) if name]
+    families = [found for one in PRESETS.values() if (found := classes_of(one.model_type)) is not None]
+    assert len(families) > 6
+    named = [one.architecture for family in families for one in family.tasks.values()]
+    named += [name for family in families for name in (family.body, family.encoder) if name]
     assert [name for name in named if getattr(transformers, name, None) is None] == []

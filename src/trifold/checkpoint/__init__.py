@@ -1,6 +1,6 @@
 """Files of models: atomic folders, key tables, Hugging Face's layout."""
 
-from trifold.checkpoint.key_map import Entry, KeyMap, numbered
+from trifold.checkpoint.key_map import Entry, KeyMap, numbered, paired
 from trifold.checkpoint.lock import locked
 from trifold.checkpoint.store import (
     checkpoints,
@@ -25,6 +25,7 @@ __all__ = [
     "name_of",
     "newest",
     "numbered",
+    "paired",
     "place_of",
     "publish",
     "read_manifest",

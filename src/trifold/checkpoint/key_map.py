@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Entry", "KeyMap", "numbered"]
+__all__ = ["Entry", "KeyMap", "numbered", "paired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,22 @@ def numbered(entries: Sequence[Entry], count: int) -> list[Entry]:
         for layer in range(count)
         for entry in entries
     ]
+
+
+def paired(names: Mapping[str, str], *, ours: str = "", theirs: str = "") -> list[Entry]:
+    """Entries for the weight and the bias of modules that have both.
+
+    Args:
+        names: the modules, ours to theirs.
+        ours: what our names begin with.
+        theirs: what theirs begin with.
+
+    Example:
+        >>> [entry.theirs for entry in paired({"norm": "LayerNorm"}, theirs="body.")]
+        ['body.LayerNorm.weight', 'body.LayerNorm.bias']
+    """
+    return [Entry(f"{theirs}{other}.{kind}", (f"{ours}{own}.{kind}",))
+            for own, other in names.items() for kind in ("weight", "bias")]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

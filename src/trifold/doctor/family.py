@@ -58,7 +58,7 @@ SMALL: Mapping[str, dict[str, Any]] = {
         "eos_token_id": 1, "forced_eos_token_id": None, "decoder_start_token_id": 0,
     },
 }  # fmt: skip
-"""A small configuration of each family, in which every part has a say in the logits."""
+"""A small configuration of each family that has none in its own file; every part has a say in the logits."""
 ROPES: tuple[dict[str, Any], ...] = (
     {"rope_type": "default", "rope_theta": 5.0},
     {"rope_type": "linear", "factor": 2.0, "rope_theta": 20.0},
@@ -192,7 +192,7 @@ class _Examination:
 
         self.preset, self.folder = PRESETS[name], folder
         self.kind = getattr(transformers, self.preset.architecture)
-        self.small = {"model_type": self.preset.model_type, **SMALL[name]}
+        self.small = {"model_type": self.preset.model_type, **(self.preset.small or SMALL[name])}
         theirs = json.loads(self.kind.config_class.from_dict(self.small).to_json_string(use_diff=False))
         known = {*theirs, *self.kind.config_class.attribute_map, *self.preset.fields.known}
         self.fields = known - {"model_type", "_name_or_path"}

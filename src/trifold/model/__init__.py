@@ -7,19 +7,5 @@ from trifold.model.head import Head
 from trifold.model.position import RelativeBias, Rotary, Sinusoidal
 from trifold.model.transformer import Embedding, Stack, Transformer
 
-__all__ = [
-    "Attention",
-    "Block",
-    "Cache",
-    "Embedding",
-    "FeedForward",
-    "Head",
-    "RelativeBias",
-    "Residual",
-    "Rotary",
-    "Sinusoidal",
-    "Stack",
-    "Transformer",
-    "Visibility",
-    "attend",
-]
+__all__ = ["Attention", "Block", "Cache", "Embedding", "FeedForward", "Head", "RelativeBias", "Residual", "Rotary",
+           "Sinusoidal", "Stack", "Transformer", "Visibility", "attend"]  # fmt: skip

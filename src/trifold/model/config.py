@@ -8,25 +8,9 @@ from typing import Annotated, Literal
 
 from trifold.config import TAGGED, Chance, Config, Count, Natural, Positive, require
 
-__all__ = [
-    "Attention",
-    "Block",
-    "Embedding",
-    "FeedForward",
-    "FrequencyScaling",
-    "Head",
-    "Initialization",
-    "LayerNorm",
-    "Learned",
-    "Norm",
-    "RMSNorm",
-    "RelativeBias",
-    "Residual",
-    "Rotary",
-    "Sinusoidal",
-    "Stack",
-    "Transformer",
-]
+__all__ = ["Attention", "Block", "Embedding", "FeedForward", "FrequencyScaling", "Head", "Initialization", "LayerNorm",
+           "Learned", "Norm", "RMSNorm", "RelativeBias", "Residual", "Rotary", "Sinusoidal", "Stack",
+           "Transformer"]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,11 +133,16 @@ class FeedForward(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Block(Config):
-    """Attention, cross-attention (None where the stack reads no memory) and feed-forward."""
+    """Attention, cross-attention (None where the stack reads no memory) and feed-forward.
+
+    `shared`: a number, so that equal layers of a stack are one block, with one set of weights (Lan et al. 2020, section
+    3.1); None: the layer has weights of its own.
+    """
 
     attention: Attention
     cross_attention: Attention | None = None
     feed_forward: FeedForward
+    shared: Natural | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,10 +163,12 @@ class Stack(Config):
 class Embedding(Config):
     """Token vectors times `scale`, plus positions and segments, normed; `num_segments` 0 means no segments.
 
+    `width`: of all these vectors, which a matrix brings to `d_model` (Lan et al. 2020); None: `d_model`, and no matrix.
     `padding`: the token whose vector is zero and stays so, as Marian's decoder starts from it; None: all are trained.
     """
 
     position: Annotated[Learned | Sinusoidal, TAGGED] | None = None
+    width: Count | None = None
     scale: float = 1.0
     padding: Natural | None = None
     num_segments: Natural = 0
@@ -229,6 +220,8 @@ class Transformer(Config):
         Config.__post_init__(self)
         some = self.encoder is not None or self.decoder is not None
         require(some, where="encoder, decoder", given=None, allowed="at least one of the two")
+        back = self.embedding.width is None or self.head.activation is not None
+        require(back, where="head.activation", given=None, allowed="one, as the embedding has a width of its own")
 
     @property
     def max_length(self) -> int | None:

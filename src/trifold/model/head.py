@@ -20,16 +20,16 @@ class Head(nn.Module):
 
     def __init__(self, transformer: config.Transformer, embedding: nn.Embedding) -> None:
         super().__init__()
-        head, width = transformer.head, transformer.d_model
+        head, width = transformer.head, transformer.embedding.width or transformer.d_model
         self.scale, self.silent = head.scale, transformer.embedding.padding if head.tied else None
         self.activation = build_activation(head.activation)
-        self.dense = nn.Linear(width, width, bias=head.dense_bias) if head.activation else nn.Identity()
+        self.dense = nn.Linear(transformer.d_model, width, bias=head.dense_bias) if head.activation else nn.Identity()
         self.norm = build_norm(head.norm, width)
         self.output = nn.Linear(width, transformer.vocab_size, bias=head.bias)
         if head.tied:
             self.output.weight = embedding.weight
 
-    def transform(self, hidden: Float[Tensor, "*places d_model"]) -> Float[Tensor, "*places d_model"]:
+    def transform(self, hidden: Float[Tensor, "*places d_model"]) -> Float[Tensor, "*places width"]:
         """All that comes before the product with the vocabulary."""
         return self.norm(self.activation(self.dense(hidden))) * self.scale
 

@@ -21,11 +21,11 @@ __all__ = ["Embedding", "Stack", "Transformer"]
 
 
 class Embedding(nn.Module):
-    """Token ids to vectors: tokens times a scale, plus positions and segments, normed."""
+    """Token ids to vectors: tokens times a scale, plus positions and segments, normed, and brought to the model's width."""
 
     def __init__(self, transformer: config.Transformer) -> None:
         super().__init__()
-        embedding, width = transformer.embedding, transformer.d_model
+        embedding, width = transformer.embedding, transformer.embedding.width or transformer.d_model
         self.scale = embedding.scale
         self.tokens = nn.Embedding(transformer.vocab_size, width, padding_idx=embedding.padding)
         self.position, self.offset = None, 0
@@ -37,6 +37,7 @@ class Embedding(nn.Module):
         self.segments = nn.Embedding(embedding.num_segments, width) if embedding.num_segments else None
         self.norm = build_norm(embedding.norm, width)
         self.dropout = nn.Dropout(embedding.dropout)
+        self.project = nn.Linear(width, transformer.d_model) if embedding.width else nn.Identity()
 
     def forward(self, tokens: Int[Tensor, "batch seq"], layout: Layout) -> Float[Tensor, "batch seq d_model"]:
         """Vectors of the tokens where they stand."""
@@ -45,11 +46,11 @@ class Embedding(nn.Module):
             x = x + self.position(layout.positions + self.offset).to(x.dtype)
         if self.segments is not None:
             x = x + self.segments(torch.zeros_like(tokens) if layout.segments is None else layout.segments)
-        return self.dropout(self.norm(x))
+        return self.project(self.dropout(self.norm(x)))
 
 
 class Stack(nn.Module):
-    """Blocks one after another; owns the position modules that they share.
+    """Blocks one after another, some of them several times; owns the position modules that they share.
 
     Attributes:
         checkpointing: keep only the input of each block for the backward pass and compute the rest again.
@@ -58,7 +59,8 @@ class Stack(nn.Module):
     def __init__(self, stack: config.Stack, d_model: int) -> None:
         super().__init__()
         self.config, self.checkpointing = stack, False
-        self.blocks = nn.ModuleList(Block(block, d_model) for block in stack.blocks)
+        shared = {block: Block(block, d_model) for block in dict.fromkeys(stack.blocks) if block.shared is not None}
+        self.blocks = nn.ModuleList(shared.get(block) or Block(block, d_model) for block in stack.blocks)
         distinct = list(dict.fromkeys(block.attention.position for block in stack.blocks))
         owners = [next(b.attention for b in stack.blocks if b.attention.position == position) for position in distinct]
         self.positions = nn.ModuleList(build_position(owner) or nn.Identity() for owner in owners)

@@ -7,7 +7,7 @@ from typing import Any
 
 from trifold.config import unknown_key
 from trifold.model import config
-from trifold.presets import bert, gpt2, llama, marian, modernbert, t5
+from trifold.presets import albert, bert, distilbert, electra, gpt2, llama, marian, modernbert, t5, xlm_roberta
 from trifold.presets.preset import Preset
 
 __all__ = ["PRESETS", "Preset", "bert", "build_config", "find_preset", "gpt2", "llama", "marian", "modernbert", "t5"]
@@ -18,6 +18,10 @@ PRESETS: Mapping[str, Preset] = {
         marian.PRESET,
         bert.BERT,
         bert.ROBERTA,
+        xlm_roberta.PRESET,
+        distilbert.PRESET,
+        electra.PRESET,
+        albert.PRESET,
         modernbert.PRESET,
         gpt2.PRESET,
         llama.LLAMA,

@@ -14,22 +14,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from trifold.checkpoint import Entry, KeyMap, numbered
+from trifold.checkpoint import Entry, KeyMap, numbered, paired
 from trifold.config import Chance, Config, Count, Natural, Positive, require
 from trifold.model import config
 from trifold.presets.field import Fields, refuse_unless
 from trifold.presets.gpt2 import SIZES
 from trifold.presets.preset import Preset
+from trifold.presets.task_class import pooler
 
-__all__ = ["BERT", "ROBERTA", "Dials"]
+__all__ = ["BERT", "ROBERTA", "Body", "Dials", "embedding_entries", "layer_entries", "output_entries"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(Config):
-    """What one may turn.
+class Body(Config):
+    """What one may turn in every family of this shape.
 
-    `d_ff` None is four times the width; `offset` rows stand before position 0 (RoBERTa: 2); `head_activation` None is
-    `activation` (RoBERTa: always GELU); `tied` False gives the head a matrix of its own.
+    `d_ff` None is four times the width; `tied` False gives the head a matrix of its own.
     """
 
     num_layers: Count = 12
@@ -38,12 +38,8 @@ class Dials(Config):
     d_ff: Count | None = None
     max_length: Count = 512
     vocab_size: Count = 30522
-    num_segments: Count = 2
-    offset: Natural = 0
     activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu"
-    head_activation: Literal["relu", "gelu", "gelu_tanh", "silu"] | None = None
     tied: bool = True
-    eps: Positive = 1e-12
     dropout: Chance = 0.1
     std: Positive = 0.02
 
@@ -52,6 +48,19 @@ class Dials(Config):
         divides = self.d_model % self.num_heads == 0
         require(divides, where="num_heads", given=self.num_heads, allowed=f"a divisor of d_model = {self.d_model}")
         require(self.num_layers <= 1024, where="num_layers", given=self.num_layers, allowed="1 to 1024")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dials(Body):
+    """What one may turn.
+
+    `offset` rows stand before position 0 (RoBERTa: 2); `head_activation` None is `activation` (RoBERTa: always GELU).
+    """
+
+    num_segments: Count = 2
+    offset: Natural = 0
+    head_activation: Literal["relu", "gelu", "gelu_tanh", "silu"] | None = None
+    eps: Positive = 1e-12
 
 
 def build(dials: Dials) -> config.Transformer:
@@ -85,47 +94,52 @@ def build(dials: Dials) -> config.Transformer:
     )
 
 
-def _keys(dials: Dials, body: str, dense: str, norm: str, head: str) -> KeyMap:
-    block, theirs = "encoder.blocks.{}.", f"{body}encoder.layer.{{}}."
-    layer, whole = [], []
-    for kind in ("weight", "bias"):
-        for ours, name in (("q", "query"), ("k", "key"), ("v", "value")):
-            place = f"{block}attention.branch.{ours}_proj.{kind}"
-            layer.append(Entry(f"{theirs}attention.self.{name}.{kind}", (place,)))
-        feed = f"{block}feed_forward."
-        layer += [
-            Entry(f"{theirs}attention.output.dense.{kind}", (f"{block}attention.branch.o_proj.{kind}",)),
-            Entry(f"{theirs}attention.output.LayerNorm.{kind}", (f"{block}attention.post_norm.{kind}",)),
-            Entry(f"{theirs}intermediate.dense.{kind}", (f"{feed}branch.up_proj.{kind}",)),
-            Entry(f"{theirs}output.dense.{kind}", (f"{feed}branch.down_proj.{kind}",)),
-            Entry(f"{theirs}output.LayerNorm.{kind}", (f"{feed}post_norm.{kind}",)),
-        ]
-        whole += [
-            Entry(f"{body}embeddings.LayerNorm.{kind}", (f"embedding.norm.{kind}",)),
-            Entry(f"{dense}.{kind}", (f"head.dense.{kind}",)),
-            Entry(f"{norm}.{kind}", (f"head.norm.{kind}",)),
-        ]
-    whole += [
-        Entry(f"{body}embeddings.word_embeddings.weight", ("embedding.tokens.weight",)),
-        Entry(f"{body}embeddings.position_embeddings.weight", ("embedding.position.weight",)),
-        Entry(f"{body}embeddings.token_type_embeddings.weight", ("embedding.segments.weight",)),
-    ]
-    bias, output, output_bias = f"{head}.bias", f"{head}.decoder.weight", f"{head}.decoder.bias"
+LAYER = {
+    "attention.branch.q_proj": "attention.self.query",
+    "attention.branch.k_proj": "attention.self.key",
+    "attention.branch.v_proj": "attention.self.value",
+    "attention.branch.o_proj": "attention.output.dense",
+    "attention.post_norm": "attention.output.LayerNorm",
+    "feed_forward.branch.up_proj": "intermediate.dense",
+    "feed_forward.branch.down_proj": "output.dense",
+    "feed_forward.post_norm": "output.LayerNorm",
+}
+
+
+def layer_entries(body: str, num_layers: int) -> list[Entry]:
+    """The key table of all layers; `body` is what their names begin with."""
+    return numbered(paired(LAYER, ours="encoder.blocks.{}.", theirs=f"{body}encoder.layer.{{}}."), num_layers)
+
+
+def embedding_entries(body: str) -> list[Entry]:
+    """The key table of what tokens go in by."""
+    names = {"tokens": "word_embeddings", "position": "position_embeddings", "segments": "token_type_embeddings"}
+    tables = [Entry(f"{body}embeddings.{theirs}.weight", (f"embedding.{own}.weight",)) for own, theirs in names.items()]
+    return [*paired({"embedding.norm": f"{body}embeddings.LayerNorm"}), *tables]
+
+
+def output_entries(dials: Body, weight: str, bias: str, other: str = "") -> list[Entry]:
+    """The key table of the product with the vocabulary; `other` is a second name of the bias, "" for none."""
     if dials.tied:
-        whole += [
-            Entry(bias, ("head.output.bias",)),
-            Entry(output, ("embedding.tokens.weight",), optional=True),
-            Entry(output_bias, ("head.output.bias",), optional=True),
-        ]
-    else:  # their class still holds the other bias then, and does not use it
-        whole += [
-            Entry(output, ("head.output.weight",)),
-            Entry(output_bias, ("head.output.bias",), otherwise=bias),
-            Entry(bias, ("head.output.bias",), unused=True),
-        ]
-    ignored = {f"{body}embeddings.position_ids", f"{body}pooler.dense.weight", f"{body}pooler.dense.bias"}
-    ignored |= {"cls.seq_relationship.weight", "cls.seq_relationship.bias"}
-    return KeyMap((*whole, *numbered(layer, dials.num_layers)), frozenset(ignored))
+        copies = [(weight, "embedding.tokens.weight"), *([(other, "head.output.bias")] if other else [])]
+        more = [Entry(theirs, (ours,), optional=True) for theirs, ours in copies]
+        return [Entry(bias, ("head.output.bias",)), *more]
+    own = Entry(weight, ("head.output.weight",))
+    if not other:
+        return [own, Entry(bias, ("head.output.bias",))]
+    # their class still holds the first bias then, and does not use it
+    used = Entry(other, ("head.output.bias",), otherwise=bias)
+    return [own, used, Entry(bias, ("head.output.bias",), unused=True)]
+
+
+def _keys(dials: Dials, body: str, dense: str, norm: str, head: str) -> KeyMap:
+    entries = (
+        *embedding_entries(body),
+        *paired({"head.dense": dense, "head.norm": norm}),
+        *output_entries(dials, f"{head}.decoder.weight", f"{head}.bias", f"{head}.decoder.bias"),
+        *layer_entries(body, dials.num_layers),
+    )
+    return KeyMap(entries, frozenset({f"{body}embeddings.position_ids", *pooler(body, "cls.seq_relationship")}))
 
 
 def bert_keys(dials: Dials) -> KeyMap:
@@ -172,6 +186,7 @@ def _write_roberta(dials: Dials) -> dict[str, Any]:
         "intermediate_size": inner,
         "max_position_embeddings": places,
         "attention_probs_dropout_prob": dials.dropout,
+        "pad_token_id": dials.offset - 1,  # positions are counted from it
     }
 
 

@@ -29,9 +29,10 @@ from trifold.model import config
 from trifold.model.head import Head
 from trifold.presets import PRESETS, find_preset
 from trifold.presets.adapted import read_adapted
+from trifold.presets.classes import find_class
 from trifold.presets.form import REST, Form
 from trifold.presets.preset import Preset, modern_names
-from trifold.presets.task_class import find_class, read_outputs
+from trifold.presets.task_class import read_outputs
 from trifold.presets.task_head import TaskHead
 from trifold.text import Tokenizer
 
@@ -276,14 +277,13 @@ class Transformer(Form):
             return {**ids, "model_type": OWN_TYPE, "transformer": to_json(self.config), "dtype": dtype}, own
         if self.config.encoder is not None and self.config.decoder is not None and "pad" in self.special:
             ids["decoder_start_token_id"] = self.special["pad"]
-        if self.preset.model_type == "roberta":  # its positions are counted from the padding id
-            ids["pad_token_id"] = self.embedding.offset - 1
         fields = {"model_type": self.preset.model_type, "architectures": [self.saved_class()[0]], "dtype": dtype}
         head = self.heads["task"] if self.task_class else None
         if self.task_class and self.outputs and isinstance(head, TaskHead):
             fields |= {**self.outputs.write(), **self.task_class.write(head.shape)}
         weights = self.written_map().to_theirs(own | {REST + name: value for name, value in self.rest.items()})
-        return {**self.preset.write_fields(self.dials), **ids, **fields}, weights
+        settled = self.preset.write(self.dials)  # an id that the numbers depend on is not the tokenizer's to say
+        return {**self.preset.write_fields(self.dials), **ids, **fields, **settled}, weights
 
     def _card(self) -> str:
         family = self.preset.name if self.preset else "own composition"
@@ -309,9 +309,10 @@ class Transformer(Form):
         rows = [("embedding", f"(None, None, {width})", _count(self.embedding))]
         for name, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
             if stack is not None:
-                rows += [(f"{name}_block_{number}", f"(None, None, {width})", _count(block))
-                         for number, block in enumerate(stack.blocks)]  # fmt: skip
-                rest = _count(stack) - sum(_count(block) for block in stack.blocks)
+                own = list(dict.fromkeys(stack.blocks))  # one that several layers share counts at the first of them
+                counts = [_count(block) if own and own[0] is block and own.pop(0) else 0 for block in stack.blocks]
+                rows += [(f"{name}_block_{n}", f"(None, None, {width})", count) for n, count in enumerate(counts)]
+                rest = _count(stack) - sum(counts)
                 rows += [(f"{name}_norm_and_positions", f"(None, None, {width})", rest)] if rest else []
         tied = self.embedding.tokens.weight.numel() if self.config.head.tied and isinstance(self.head, Head) else 0
         rows.append(("head" + (" (tied)" if tied else ""), f"(None, None, {vocabulary})", _count(self.head) - tied))

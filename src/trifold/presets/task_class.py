@@ -18,8 +18,9 @@ __all__ = [
     "Kind",
     "Outputs",
     "TaskClass",
-    "find_class",
+    "encoder_classes",
     "labels_in",
+    "pooler",
     "read_names",
     "read_outputs",
     "write_names",
@@ -40,6 +41,7 @@ class TaskClass:
         prefix: what the names of the body begin with; None: as in the family's class with a language-model head.
         poolings: what can be said in `classifier_pooling`, ours to theirs; none: the class has one way only.
         encoder_only: whether it reads the encoder of an encoder-decoder and has no decoder.
+        dropout: the field that says the dropout before the output; "" for none.
     """
 
     architecture: str
@@ -48,6 +50,7 @@ class TaskClass:
     prefix: str | None = None
     poolings: Mapping[Pooling, str] = field(default_factory=dict)
     encoder_only: bool = False
+    dropout: str = "classifier_dropout"
 
     def __deepcopy__(self, memo: object) -> "TaskClass":
         """Itself: nothing of it changes."""
@@ -73,8 +76,8 @@ class TaskClass:
         return found
 
     def write(self, shape: HeadShape) -> dict[str, Any]:
-        """The fields of a configuration that say what is not the class's own."""
-        found: dict[str, Any] = {"classifier_dropout": shape.dropout}
+        """The fields of a configuration that say what is not the class's own; those of the body say more than these."""
+        found: dict[str, Any] = {self.dropout: shape.dropout} if self.dropout else {}
         if shape.norm is not None:
             found |= {"classifier_activation": their_activation(shape.activation), "classifier_bias": shape.dense_bias}
         return found | ({"classifier_pooling": self.poolings[shape.pooling]} if shape.pooling in self.poolings else {})
@@ -171,15 +174,6 @@ def labels_in(data: Data) -> tuple[str, ...]:
     return tuple(str(given[str(number)]) for number in range(len(given)))
 
 
-def find_class(data: Data) -> tuple[Kind, TaskClass] | None:
-    """The class for a task that a configuration names; None for the body or the class with a language-model head."""
-    named = data.get("architectures")
-    first = named[0] if isinstance(named, list) and named else None
-    family = CLASSES.get(str(data.get("model_type")))
-    pairs = family.tasks.items() if family else ()
-    return next(((kind, one) for kind, one in pairs if one.architecture == first), None)
-
-
 def read_names(
     theirs: Mapping[str, Any], known: frozenset[str], family: FamilyClasses, given: str | None
 ) -> dict[str, Any]:
@@ -252,16 +246,48 @@ MODERNBERT_POOLINGS: Mapping[Pooling, str] = {"first": "cls", "mean": "mean"}
 MODERNBERT_NAMES = {"dense": "head.dense", "norm": "head.norm", "output": "classifier"}
 
 
-def _encoder(
-    name: str, prefix: str, dense: str, output: str, *, dropout_first: bool, spare: tuple[str, ...]
+def encoder_classes(
+    name: str,
+    prefix: str,
+    head: Mapping[str, str],
+    *,
+    activation: str = "tanh",
+    dropout_first: bool = False,
+    dropouts: Mapping[Kind, tuple[str, float]] | None = None,
+    spare: tuple[str, ...] = (),
 ) -> FamilyClasses:
-    """The classes of an encoder; `dense` and `output` are the names of the head that classifies."""
-    dropout = "hidden_dropout_prob"
-    whole = _dense("first", dropout, dropout_first=dropout_first)
+    """The classes of an encoder.
+
+    Args:
+        name: what the names of all classes begin with.
+        prefix: what the names of the body begin with.
+        head: names of the hidden layer and the output of the head that classifies, ours to theirs.
+        activation: of that hidden layer.
+        dropout_first: whether there is dropout before it too.
+        dropouts: for each task the field that says the dropout before the output, and its usual value; None for BERT's.
+        spare: weights that are kept as they are.
+
+    Example:
+        >>> encoder_classes("Bert", "bert.", {"dense": "bert.pooler.dense", "output": "classifier"}).body
+        'BertModel'
+    """
+
+    def made(kind: Kind, suffix: str, names: Mapping[str, str], shape: Mapping[str, Any]) -> TaskClass:
+        if dropouts is None:
+            usual = None if kind == "span_qa" else lambda data: _dropout(data, "hidden_dropout_prob")
+            return TaskClass(
+                f"{name}{suffix}", lambda data: {**shape, **({"dropout": usual(data)} if usual else {})}, names
+            )
+        field, value = dropouts.get(kind, ("", 0.0))
+        return TaskClass(
+            f"{name}{suffix}", lambda data: {**shape, "dropout": data.get(field, value)}, names, dropout=field
+        )
+
+    dense = {"pooling": "first", "dense": True, "activation": activation, "dropout_first": dropout_first}
     tasks: dict[Kind, TaskClass] = {
-        "classification": TaskClass(f"{name}ForSequenceClassification", whole, {"dense": dense, "output": output}),
-        "tagging": TaskClass(f"{name}ForTokenClassification", _with_dropout(dropout), {"output": "classifier"}),
-        "span_qa": TaskClass(f"{name}ForQuestionAnswering", _bare, {"output": "qa_outputs"}),
+        "classification": made("classification", "ForSequenceClassification", head, dense),
+        "tagging": made("tagging", "ForTokenClassification", {"output": "classifier"}, {}),
+        "span_qa": made("span_qa", "ForQuestionAnswering", {"output": "qa_outputs"}, {}),
     }
     return FamilyClasses(f"{name}Model", prefix, tasks, spare=spare)
 
@@ -276,22 +302,25 @@ def _decoder(name: str, prefix: str, *, asks: str | None = None, tags: str = "sc
     return FamilyClasses(f"{name}Model", prefix, tasks)
 
 
-def _pooler(prefix: str, *more: str) -> tuple[str, ...]:
+def pooler(prefix: str, *more: str) -> tuple[str, ...]:
+    """The names of a body's pooler, and of further layers that no objective here trains.
+
+    Example:
+        >>> pooler("bert.")
+        ('bert.pooler.dense.weight', 'bert.pooler.dense.bias')
+    """
     return tuple(f"{name}.{kind}" for name in (f"{prefix}pooler.dense", *more) for kind in ("weight", "bias"))
 
 
+ROBERTA_HEAD = {"dense": "classifier.dense", "output": "classifier.out_proj"}
 CLASSES: Mapping[str, FamilyClasses] = {
-    "bert": _encoder(
+    "bert": encoder_classes(
         "Bert",
         "bert.",
-        "bert.pooler.dense",
-        "classifier",
-        dropout_first=False,
-        spare=_pooler("bert.", "cls.seq_relationship"),
+        {"dense": "bert.pooler.dense", "output": "classifier"},
+        spare=pooler("bert.", "cls.seq_relationship"),
     ),
-    "roberta": _encoder(
-        "Roberta", "roberta.", "classifier.dense", "classifier.out_proj", dropout_first=True, spare=_pooler("roberta.")
-    ),
+    "roberta": encoder_classes("Roberta", "roberta.", ROBERTA_HEAD, dropout_first=True, spare=pooler("roberta.")),
     "modernbert": FamilyClasses(
         "ModernBertModel",
         "model.",
@@ -333,4 +362,4 @@ CLASSES: Mapping[str, FamilyClasses] = {
     ),
     "marian": FamilyClasses("MarianModel", "model."),
 }
-"""By `model_type`."""
+"""By `model_type`, of the families that do not have them in their own file."""

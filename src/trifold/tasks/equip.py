@@ -47,7 +47,7 @@ def equip(model: Transformer, task: Task) -> bool:
         model.heads[name] = part
     model.heads.requires_grad_(True)
     if task.needs_segments and model.embedding.segments is None:
-        model.embedding.segments = nn.Embedding(SEGMENTS, model.config.d_model)
+        model.embedding.segments = nn.Embedding(SEGMENTS, model.embedding.tokens.embedding_dim)
         nn.init.zeros_(model.embedding.segments.weight)  # at first it changes nothing
     return kept
 

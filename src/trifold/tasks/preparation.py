@@ -138,11 +138,11 @@ def _equip(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str,
         alpha = lora.alpha or 2.0 * lora.rank
         add_adapters(model, lora.targets, rank=lora.rank, alpha=alpha, dropout=lora.dropout)
     if experiment.freeze:
-        stacks = [stack for stack in (model.encoder, model.decoder) if stack is not None]
-        if experiment.freeze > max(len(stack.blocks) for stack in stacks):
-            longest = max(len(stack.blocks) for stack in stacks)
+        stacks = [list(stack.blocks.children()) for stack in (model.encoder, model.decoder) if stack is not None]
+        longest = max(map(len, stacks))  # a block that several layers share counts once
+        if experiment.freeze > longest:
             raise ConfigError("config.out_of_range", where="freeze", given=experiment.freeze, allowed=f"<= {longest}")
-        for part in [model.embedding, *(block for stack in stacks for block in stack.blocks[: experiment.freeze])]:
+        for part in [model.embedding, *(block for stack in stacks for block in stack[: experiment.freeze])]:
             part.requires_grad_(False)
     model.generation = task.generation(model.generation)
     left = put_on(model, task, experiment.model.start)

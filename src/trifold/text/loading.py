@@ -43,14 +43,21 @@ SETTINGS = ("additional_special_tokens", "extra_special_tokens", "model_max_leng
 SWITCHES = {"add_bos_token": "bos", "add_eos_token": "eos"}
 """Settings that put a token around every text, where there is no `tokenizer.json` that does."""
 
+MOVED = ("xlmroberta", "xlm-roberta")
+"""Families, by their tokenizer's class and by their model, whose ids are not those of their SentencePiece model."""
+
 FRAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "bert": (("cls",), ("sep",), ("sep",)),
-    "albert": (("cls",), ("sep",), ("sep",)),
+    **dict.fromkeys(("bert", "distilbert", "electra", "albert"), (("cls",), ("sep",), ("sep",))),
     "roberta": (("bos",), ("eos",), ("eos", "eos")),
+    **dict.fromkeys(MOVED, (("bos",), ("eos",), ("eos", "eos"))),
     "t5": ((), ("eos",), ("eos",)),
     "xlnet": ((), ("sep", "cls"), ("sep",)),
 }
 """What stands before, after and between texts by transformers' tokenizer of a family; nothing for all others."""
+
+
+TYPED = ("bert", "electra", "albert")
+"""Those of them whose second text has a type of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +131,7 @@ def _load_file(path: Path, folder: Path) -> Loaded:
             case "vocab.json" | "encoder.json":
                 backend, kind = _load_byte_pairs(path, folder)
             case name if name.endswith(".model"):
-                backend, kind = _load_pieces(path)
+                backend, kind = _load_pieces(path, settings)
             case _:
                 backend, kind = _load_json(path)
         return _completed(backend, kind, settings, path)
@@ -148,7 +155,7 @@ def _completed(backend: Backend, kind: str, settings: dict[str, Any], path: Path
         ids = {role: backend.token_to_id(text) for role, text in roles.items()}
         framing = _framing({} if whole else settings, family, ids)
         if framing is not None:
-            write_framing(backend, framing, typed=family == "bert")
+            write_framing(backend, framing, typed=family in TYPED)
     read_framing(backend)
     kept = {name: settings[name] for name in SETTINGS if settings.get(name) is not None}
     return Loaded(backend, settings.get("trifold_kind") or kind, roles, kept, _chat_template(settings, path.parent))
@@ -267,10 +274,13 @@ def _roles(settings: dict[str, Any], backend: Backend) -> dict[str, str]:
     return roles
 
 
-def _load_pieces(path: Path) -> tuple[Backend, str]:
+def _load_pieces(path: Path, settings: dict[str, Any]) -> tuple[Backend, str]:
     found = sentencepiece.parse(path.read_bytes())
+    if _family(settings, path.parent, "", whole=False) in MOVED:
+        found = sentencepiece.moved_by_one(found)
     _check_vocabulary([text for text, _, _ in found.pieces])
-    backend = sentencepiece.build(found)
+    lowercase, accents = settings.get("do_lower_case"), bool(settings.get("keep_accents"))
+    backend = sentencepiece.build(found, lowercase=lowercase, accents=accents)
     return backend, "unigram" if found.kind == sentencepiece.UNIGRAM else "bpe"
 
 

@@ -5,12 +5,12 @@ Only what decides ids is read: pieces with scores and types, the kind of model, 
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 
-__all__ = ["Pieces", "build", "parse"]
+__all__ = ["Pieces", "build", "moved_by_one", "parse"]
 
 UNIGRAM, BPE = 1, 2
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
@@ -26,6 +26,7 @@ class Pieces:
         charsmap: compiled character normalisation; empty for none.
         add_dummy_prefix: whether a space is put before the text.
         remove_extra_whitespaces: whether runs of spaces become one, and outer ones vanish.
+        split_first: whether white space is cut away first, and every word begins with a mark.
     """
 
     pieces: list[tuple[str, float, int]] = field(default_factory=list)
@@ -33,6 +34,7 @@ class Pieces:
     charsmap: bytes = b""
     add_dummy_prefix: bool = True
     remove_extra_whitespaces: bool = True
+    split_first: bool = False
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
@@ -94,6 +96,24 @@ def parse(data: bytes) -> Pieces:
     return found
 
 
+def moved_by_one(found: Pieces) -> Pieces:
+    """The model with ids as XLM-RoBERTa has them: `<s>`, `<pad>`, `</s>`, `<unk>`, each other piece one later, `<mask>`.
+
+    Raises:
+        ValueError: it does not begin with `<unk>`, `<s>`, `</s>`, is no Unigram model, or has pieces of another kind.
+    """
+    begins = [text for text, _, _ in found.pieces[:3]] == ["<unk>", "<s>", "</s>"]
+    others = [text for text, _, kind in found.pieces[3:] if kind not in (NORMAL, UNUSED)]
+    if not begins or others or found.kind != UNIGRAM:
+        raise ValueError(
+            "XLM-RoBERTa's ids need a Unigram model that begins with <unk>, <s>, </s> and has plain pieces after them, not "
+            f"{others[:3] or [text for text, _, _ in found.pieces[:3]]}; put the tokenizer.json of the same model beside it"
+        )
+    special = [(text, 0.0, UNKNOWN if text == "<unk>" else CONTROL) for text in ("<s>", "<pad>", "</s>", "<unk>")]
+    moved = [*special, *found.pieces[3:], ("<mask>", 0.0, CONTROL)]
+    return replace(found, pieces=moved, split_first=True, remove_extra_whitespaces=False)
+
+
 def _piece(data: bytes) -> tuple[str, float, int]:
     text, score, kind = "", 0.0, NORMAL
     for number, value in _fields(data):
@@ -116,11 +136,16 @@ def _read_normalizer(data: bytes, found: Pieces) -> None:
             found.remove_extra_whitespaces = bool(value)
 
 
-def build(found: Pieces) -> Backend:
+def build(found: Pieces, *, lowercase: bool | None = None, accents: bool = False) -> Backend:
     """The same tokenizer on the `tokenizers` library.
 
     Models of ALBERT and XLNet (known by their `[CLS]` or `<cls>`) give the ids of transformers, which cleans their text
     first and cuts it at user-defined pieces; all others give those of SentencePiece itself.
+
+    Args:
+        found: the model.
+        lowercase: whether ALBERT's and XLNet's texts are lowercased; None: ALBERT's are.
+        accents: whether they keep their accents.
     """
     unknown = next((n for n, (_, _, kind) in enumerate(found.pieces) if kind == UNKNOWN), 0)
     own = sorted((text for text, _, kind in found.pieces if kind == USER_DEFINED), key=len, reverse=True)
@@ -136,13 +161,16 @@ def build(found: Pieces) -> Backend:
                                      ignore_merges=whole))  # fmt: skip
     controls = {text for text, _, kind in found.pieces if kind == CONTROL}
     cleaned = bool(controls & {"[CLS]", "<cls>"})
-    backend.normalizer = normalizers.Sequence(_normalization(found, cleaned=cleaned, lower="[CLS]" in controls))
-    scheme = "always" if cleaned else "first"
+    lower = cleaned and ("[CLS]" in controls if lowercase is None else lowercase)
+    steps = _cleaning(lower=lower, accents=accents) if cleaned else []
+    backend.normalizer = normalizers.Sequence([*steps, *_normalization(found, cleaned=cleaned)])
+    words = cleaned or found.split_first
+    scheme = "always" if words else "first"
     scheme = scheme if found.add_dummy_prefix else "never"
     parts: list[pre_tokenizers.PreTokenizer] = [
         pre_tokenizers.Metaspace(prepend_scheme=scheme, split=found.kind == UNIGRAM)
     ]
-    if cleaned:
+    if words:
         parts.insert(0, pre_tokenizers.WhitespaceSplit())
     elif own:  # user-defined pieces are taken as they stand, wherever they stand
         parts.append(pre_tokenizers.Split(Regex("|".join(map(_escaped, own))), "isolated"))
@@ -155,14 +183,17 @@ def build(found: Pieces) -> Backend:
     return backend
 
 
-def _normalization(found: Pieces, *, cleaned: bool, lower: bool) -> list[normalizers.Normalizer]:
-    """The model's own normalisation; ALBERT's and XLNet's texts were cleaned before it, as transformers does."""
+def _cleaning(*, lower: bool, accents: bool) -> list[normalizers.Normalizer]:
+    """What transformers does to ALBERT's and XLNet's texts before the model's own normalisation."""
+    steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+    if not accents:
+        steps += [normalizers.NFKD(), normalizers.StripAccents()]
+    return [*steps, normalizers.Lowercase()] if lower else steps
+
+
+def _normalization(found: Pieces, *, cleaned: bool) -> list[normalizers.Normalizer]:
+    """The model's own normalisation."""
     steps: list[normalizers.Normalizer] = []
-    if cleaned:
-        steps += [normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD()]
-        steps.append(normalizers.StripAccents())
-    if lower:
-        steps.append(normalizers.Lowercase())
     if found.charsmap:
         steps.append(normalizers.Precompiled(found.charsmap))
     if found.remove_extra_whitespaces:

@@ -105,29 +105,31 @@ def count_parameters(transformer: config.Transformer) -> Parameters:
         156
     """
     width, embedding, head = transformer.d_model, transformer.embedding, transformer.head
+    narrow = embedding.width or width
     places = 0
     if isinstance(embedding.position, config.Learned):
         places = embedding.position.max_length + embedding.position.offset
-    own = (transformer.vocab_size + places + embedding.num_segments) * width + _norm(embedding.norm, width)
-    dense = _linear(width, width, bias=head.dense_bias) if head.activation else 0
-    output = (0 if head.tied else transformer.vocab_size * width) + (transformer.vocab_size if head.bias else 0)
+    own = (transformer.vocab_size + places + embedding.num_segments) * narrow + _norm(embedding.norm, narrow)
+    own += _linear(narrow, width, bias=True) if embedding.width else 0
+    dense = _linear(width, narrow, bias=head.dense_bias) if head.activation else 0
+    output = (0 if head.tied else transformer.vocab_size * narrow) + (transformer.vocab_size if head.bias else 0)
     return Parameters(
         embedding=own,
         encoder=_stack(transformer.encoder, width),
         decoder=_stack(transformer.decoder, width),
-        head=dense + output + _norm(head.norm, width),
+        head=dense + output + _norm(head.norm, narrow),
     )
 
 
 def training_flops(transformer: config.Transformer, shape: Shape, *, checkpointing: bool = False) -> float:
     """Operations for one row of a batch, forward and backward."""
-    width, head = transformer.d_model, transformer.head
+    width, narrow = transformer.d_model, transformer.embedding.width or transformer.d_model
     blocks = 0.0
     if transformer.encoder is not None:
         blocks += sum(_block_flops(block, width, shape.source, 0) for block in transformer.encoder.blocks)
     if transformer.decoder is not None:
         blocks += sum(_block_flops(block, width, shape.target, shape.source) for block in transformer.decoder.blocks)
-    vocabulary = 2.0 * width * transformer.vocab_size + (2.0 * width * width if head.activation else 0.0)
+    vocabulary = 2.0 * narrow * transformer.vocab_size + (2.0 * width * narrow if transformer.head.activation else 0.0)
     return blocks * (4.0 if checkpointing else 3.0) + 3.0 * vocabulary * shape.labels
 
 
@@ -226,7 +228,7 @@ def _stack(stack: config.Stack | None, width: int) -> int:
         return 0
     total = _norm(stack.final_norm, width)
     tables: dict[config.RelativeBias, int] = {}
-    for block in stack.blocks:
+    for block in _own(stack):
         total += _attention(block.attention, width) + _feed_forward(block.feed_forward, width)
         total += _attention(block.cross_attention, width) if block.cross_attention else 0
         if isinstance(block.attention.position, config.RelativeBias):  # one table for all blocks that name it
@@ -234,11 +236,16 @@ def _stack(stack: config.Stack | None, width: int) -> int:
     return total + sum(tables.values())
 
 
+def _own(stack: config.Stack) -> list[config.Block]:
+    """The blocks that have weights: one that several layers share counts once."""
+    return [one for n, one in enumerate(stack.blocks) if one.shared is None or one not in stack.blocks[:n]]
+
+
 def _matrices(transformer: config.Transformer) -> int:
     """Weights of the blocks' matrices, which Muon moves."""
     width, total = transformer.d_model, 0
     for stack in (transformer.encoder, transformer.decoder):
-        for block in stack.blocks if stack else ():
+        for block in _own(stack) if stack else ():
             total += _products(block, width)
     return total
 

@@ -1,0 +1,109 @@
+"""DistilBERT: BERT with half the layers, without segments and pooler (Sanh et al. 2019).
+
+| size | layers | width | heads | parameters in the blocks |
+|---|---|---|---|---|
+| tiny | 4 | 128 | 4 | 0.8 M |
+| mini | 6 | 256 | 4 | 4.7 M |
+| small | 8 | 512 | 8 | 25 M |
+| medium | 12 | 640 | 10 | 59 M |
+| base | 6 | 768 | 12 | 43 M |
+| large | 24 | 1024 | 16 | 302 M |
+"""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from trifold.checkpoint import Entry, KeyMap, numbered, paired
+from trifold.model import config
+from trifold.presets import bert
+from trifold.presets.field import Fields
+from trifold.presets.gpt2 import SIZES
+from trifold.presets.preset import Preset
+from trifold.presets.task_class import encoder_classes
+
+__all__ = ["PRESET"]
+
+
+def build(dials: bert.Body) -> config.Transformer:
+    """The configuration: BERT's without segments."""
+    whole = bert.build(bert.Dials(**asdict(dials)))
+    return replace(whole, embedding=replace(whole.embedding, num_segments=0))
+
+
+LAYER = {
+    "attention.branch.q_proj": "attention.q_lin",
+    "attention.branch.k_proj": "attention.k_lin",
+    "attention.branch.v_proj": "attention.v_lin",
+    "attention.branch.o_proj": "attention.out_lin",
+    "attention.post_norm": "sa_layer_norm",
+    "feed_forward.branch.up_proj": "ffn.lin1",
+    "feed_forward.branch.down_proj": "ffn.lin2",
+    "feed_forward.post_norm": "output_layer_norm",
+}
+WHOLE = {
+    "embedding.norm": "distilbert.embeddings.LayerNorm",
+    "head.dense": "vocab_transform",
+    "head.norm": "vocab_layer_norm",
+}
+
+
+def keys(dials: bert.Body) -> KeyMap:
+    """The key table."""
+    entries = (
+        *paired(WHOLE),
+        Entry("distilbert.embeddings.word_embeddings.weight", ("embedding.tokens.weight",)),
+        Entry("distilbert.embeddings.position_embeddings.weight", ("embedding.position.weight",)),
+        *bert.output_entries(dials, "vocab_projector.weight", "vocab_projector.bias"),
+        *numbered(
+            paired(LAYER, ours="encoder.blocks.{}.", theirs="distilbert.transformer.layer.{}."), dials.num_layers
+        ),
+    )
+    return KeyMap(entries, frozenset({"distilbert.embeddings.position_ids"}))
+
+
+FIELDS = Fields(
+    defaults={
+        "n_layers": 6, "dim": 768, "n_heads": 12, "hidden_dim": 3072, "max_position_embeddings": 512,
+        "vocab_size": 30522, "tie_word_embeddings": True, "dropout": 0.1, "initializer_range": 0.02,
+        "activation": "gelu",
+    },
+    plain={
+        "n_layers": "num_layers", "dim": "d_model", "n_heads": "num_heads", "hidden_dim": "d_ff",
+        "max_position_embeddings": "max_length", "vocab_size": "vocab_size", "tie_word_embeddings": "tied",
+        "dropout": "dropout", "initializer_range": "std",
+    },
+    activations={"activation": "activation"},
+    silent=frozenset({"attention_dropout", "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds"}),
+    aliases={"num_hidden_layers": "n_layers", "hidden_size": "dim", "num_attention_heads": "n_heads"},
+)  # fmt: skip
+
+
+def write(dials: bert.Body) -> dict[str, Any]:
+    """The rest of Hugging Face's configuration."""
+    return {"hidden_dim": dials.d_ff or 4 * dials.d_model, "attention_dropout": dials.dropout, "dropout": dials.dropout}
+
+
+PRESET = Preset(
+    name="distilbert",
+    model_type="distilbert",
+    architecture="DistilBertForMaskedLM",
+    dials=bert.Body,
+    sizes={**SIZES, "base": {"num_layers": 6, "d_model": 768, "num_heads": 12}},
+    build=build,
+    keys=keys,
+    fields=FIELDS,
+    write=write,
+    prefix="distilbert.",
+    table="distilbert.embeddings.word_embeddings.weight",
+    output="vocab_projector.weight",
+    objective="masked",
+    small={
+        "n_layers": 2, "dim": 16, "n_heads": 4, "hidden_dim": 24, "vocab_size": 40, "max_position_embeddings": 32,
+        "pad_token_id": 0,
+    },
+    classes=encoder_classes(
+        "DistilBert", "distilbert.", {"dense": "pre_classifier", "output": "classifier"}, activation="relu",
+        dropouts={"classification": ("seq_classif_dropout", 0.2), "tagging": ("dropout", 0.1),
+                  "span_qa": ("qa_dropout", 0.1)},
+    ),
+)  # fmt: skip

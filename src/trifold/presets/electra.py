@@ -1,0 +1,96 @@
+"""ELECTRA: BERT with a factorised embedding; its generator has a language-model head (Clark et al. 2020).
+
+The discriminator opens as a body: whether a token was replaced is no objective here. Sizes are BERT's, with an embedding of
+width 128 up to `medium` and of the model's own width from `base` on.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from trifold.checkpoint import KeyMap, paired
+from trifold.config import Count, Positive
+from trifold.model import config
+from trifold.presets import bert
+from trifold.presets.field import Fields
+from trifold.presets.task_class import encoder_classes
+
+__all__ = ["PRESET", "Dials"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dials(bert.Body):
+    """What one may turn; a matrix follows the embedding where `embedding_size` differs from `d_model`."""
+
+    embedding_size: Count = 128
+    num_segments: Count = 2
+    eps: Positive = 1e-12
+
+
+def build(dials: Dials) -> config.Transformer:
+    """The configuration: BERT's with an embedding of another width, and GELU in the head."""
+    given = {name: value for name, value in asdict(dials).items() if name != "embedding_size"}
+    whole = bert.build(bert.Dials(**given, head_activation="gelu"))
+    width = dials.embedding_size if dials.embedding_size != dials.d_model else None
+    return replace(whole, embedding=replace(whole.embedding, width=width))
+
+
+SPARE = tuple(
+    f"discriminator_predictions.{name}.{kind}" for name in ("dense", "dense_prediction") for kind in ("weight", "bias")
+)
+
+
+def keys(dials: Dials) -> KeyMap:
+    """The key table; the discriminator's head is kept beside it."""
+    head = {"head.dense": "generator_predictions.dense", "head.norm": "generator_predictions.LayerNorm"}
+    factor = {"embedding.project": "electra.embeddings_project"} if dials.embedding_size != dials.d_model else {}
+    entries = (
+        *bert.embedding_entries("electra."),
+        *paired(factor | head),
+        *bert.output_entries(dials, "generator_lm_head.weight", "generator_lm_head.bias"),
+        *bert.layer_entries("electra.", dials.num_layers),
+    )
+    return KeyMap(entries, frozenset({"electra.embeddings.position_ids", *SPARE}))
+
+
+FIELDS = Fields(
+    defaults={
+        **bert.FIELDS.defaults, "embedding_size": 128, "hidden_size": 256, "num_attention_heads": 4,
+        "intermediate_size": 1024,
+    },
+    plain={**bert.FIELDS.plain, "embedding_size": "embedding_size"},
+    activations=bert.FIELDS.activations,
+    fixed=bert.FIELDS.fixed,
+    silent=bert.FIELDS.silent | {"summary_activation", "summary_last_dropout", "summary_type", "summary_use_proj"},
+)  # fmt: skip
+
+
+def write(dials: Dials) -> dict[str, Any]:
+    """The rest of Hugging Face's configuration."""
+    return {"intermediate_size": dials.d_ff or 4 * dials.d_model, "attention_probs_dropout_prob": dials.dropout}
+
+
+PRESET = replace(
+    bert.BERT,
+    name="electra",
+    model_type="electra",
+    architecture="ElectraForMaskedLM",
+    dials=Dials,
+    sizes={name: {**size, "embedding_size": 128 if size["d_model"] < 768 else size["d_model"]}
+           for name, size in bert.SIZES.items()},
+    build=build,
+    keys=keys,
+    fields=FIELDS,
+    write=write,
+    prefix="electra.",
+    table="electra.embeddings.word_embeddings.weight",
+    output="generator_lm_head.weight",
+    small={
+        "num_hidden_layers": 2, "hidden_size": 16, "embedding_size": 12, "num_attention_heads": 4,
+        "intermediate_size": 24, "vocab_size": 40, "max_position_embeddings": 32, "layer_norm_eps": 0.05,
+        "pad_token_id": 0,
+    },
+    classes=encoder_classes(
+        "Electra", "electra.", {"dense": "classifier.dense", "output": "classifier.out_proj"}, activation="gelu",
+        dropout_first=True, spare=SPARE,
+    ),
+)  # fmt: skip
