@@ -61,6 +61,7 @@ def describe(block: Block) -> BlockStructure | None:
     """
     attention, activation = block.config.attention, block.config.feed_forward.activation
     own = block.cross_attention is None and attention.causal and isinstance(attention.position, config.Rotary | None)
+    own = own and attention.head_norm is None
     linear = [getattr(residual.branch, name) for residual, names in _branches(block) for name in names]
     norms = [[residual.pre_norm, residual.branch_norm, residual.post_norm] for residual, _ in _branches(block)]
     if not own or not all(map(_is_readable, linear)) or not all(type(norm) in NORMS for part in norms for norm in part):
