@@ -1,6 +1,6 @@
 """Tiny models of every shape that the core can take, and of every family, for the property tests."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 
@@ -114,7 +114,7 @@ def _head_norms() -> Shape:
 
 
 def _presets() -> dict[str, Shape]:
-    """Every family at a width of 16; windows short enough to cut."""
+    """Every family at a width of 16, as its file has it or by the list below; windows short enough to cut."""
     dials: dict[str, object] = {"num_layers": 2, "d_model": WIDTH, "num_heads": 4, "d_ff": 24, "vocab_size": VOCAB}
     dials["dropout"] = 0.0
     limited = {"max_length": LONGEST}
@@ -124,9 +124,17 @@ def _presets() -> dict[str, Shape]:
         "mistral": {**limited, "window": 6},
         **{name: {"head_size": 4, "num_buckets": 8, "max_distance": 20} for name in ("t5", "t5_v1_1")},
     }
-    assert more.keys() == PRESETS.keys(), "a new family must be added here"
     made = {name: build_config(name, size="tiny", dials={**dials, **own}) for name, own in more.items()}
+    given = {"vocab_size": VOCAB, "max_length": LONGEST}
+    made |= {name: one.build(one.turn(small_dials(name), given)) for name, one in PRESETS.items() if name not in more}
     return {f"{_family(shape)}_{name}": shape for name, shape in made.items()}
+
+
+def small_dials(name: str) -> dict[str, object]:
+    """The dials of the small configuration that a family's file has."""
+    family = PRESETS[name]
+    assert family.small, f"{name}: a new family gives `small`"
+    return asdict(family.read_dials(family.small))  # type: ignore[call-overload]
 
 
 def _family(shape: Shape) -> str:

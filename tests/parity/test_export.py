@@ -12,20 +12,23 @@ from safetensors.torch import load_file, save_file
 from tests.bounds import LAYERS, assert_same_sums
 from tests.parity.families import FAMILIES
 from tests.parity.test_presets import make_batch, run_oracle
+from tests.shapes import small_dials
 from trifold.errors import ConfigError, ModelFileError, TrifoldError
 from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
 
 DIALS = {"vocab_size": 61, "num_layers": 3, "d_model": 32, "num_heads": 4, "dropout": 0.0}
 MORE = {"t5": {"head_size": 8}, "t5_v1_1": {"head_size": 8, "d_ff": 40}, "modernbert": {"window": 6},
-        "mistral": {"window": 5}, "roberta": {"vocab_size": 61}}  # fmt: skip
+        "roberta": {"vocab_size": 61}}  # fmt: skip
 
 
 def make(name: str) -> Transformer:
     torch.manual_seed(0)
-    limit = {} if name in ("t5", "t5_v1_1") else {"max_length": 64}
-    heads = {"num_kv_heads": 2} if name in ("llama", "mistral", "qwen2") else {}
-    model = Transformer.from_preset(name, size="tiny", **{**DIALS, **limit, **heads, **MORE.get(name, {})}).eval()
+    if PRESETS[name].small:
+        dials = {**small_dials(name), "vocab_size": 61, "dropout": 0.0}
+    else:
+        dials = {**DIALS, **({} if name in ("t5", "t5_v1_1") else {"max_length": 64}), **MORE.get(name, {})}
+    model = Transformer.from_preset(name, size="tiny", **dials).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight), alpha=0.2)
@@ -38,7 +41,7 @@ def make(name: str) -> Transformer:
 @pytest.mark.parametrize("name", PRESETS)
 def test_transformers_opens_what_is_saved_with_the_same_logits(tmp_path: Path, name: str, sharded: bool) -> None:
     model = make(name)
-    model.save_pretrained(tmp_path, shard_bytes=30_000 if sharded else 10**9)
+    model.save_pretrained(tmp_path, shard_bytes=10_000 if sharded else 10**9)
     assert (tmp_path / "model.safetensors.index.json").exists() == sharded
     kind = getattr(transformers, model.preset.architecture)
     theirs, report = kind.from_pretrained(tmp_path, output_loading_info=True, attn_implementation="eager")

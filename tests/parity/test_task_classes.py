@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from tests.parity.families import BERT_LIKE, LLAMA_LIKE, T5_LIKE, VOCAB
 from trifold.errors import ConfigError, ModelFileError
+from trifold.presets import PRESETS
+from trifold.presets.classes import classes_of
 from trifold.presets.pretrained import Transformer
-from trifold.presets.task_class import CLASSES
 
 GPT2_LIKE: dict[str, Any] = {"vocab_size": VOCAB, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64,
                              "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
@@ -25,7 +26,9 @@ MODERNBERT_LIKE: dict[str, Any] = {
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", BERT_LIKE), "roberta": ("Roberta", {**BERT_LIKE, "type_vocab_size": 1, "pad_token_id": 1}),
     "modernbert": ("ModernBert", MODERNBERT_LIKE), "gpt2": ("GPT2", GPT2_LIKE), "llama": ("Llama", LLAMA_LIKE),
-    "mistral": ("Mistral", {**LLAMA_LIKE, "sliding_window": 5}), "qwen2": ("Qwen2", LLAMA_LIKE), "t5": ("T5", T5_LIKE),
+    "mistral": ("Mistral", {**LLAMA_LIKE, "sliding_window": 5}), "qwen2": ("Qwen2", LLAMA_LIKE),
+    "qwen3": ("Qwen3", {**LLAMA_LIKE, "head_dim": 8}), "gemma3_text": ("Gemma3Text", {**LLAMA_LIKE, "head_dim": 8}),
+    "t5": ("T5", T5_LIKE),
 }  # fmt: skip
 KINDS = {"classification": "SequenceClassification", "tagging": "TokenClassification", "span_qa": "QuestionAnswering"}
 NAMES = {"id2label": {0: "good", 1: "bad", 2: "neither"}, "label2id": {"good": 0, "bad": 1, "neither": 2}}
@@ -49,8 +52,7 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if "rotary" not in name}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize(("family", "kind"), [(name, kind) for name in SHAPES for kind in classes_of(name).tasks])
 def test_a_folder_of_a_task_class_is_written_back_to_the_bit(tmp_path: Path, family: str, kind: str) -> None:
     theirs = their_model(family, kind, tmp_path / "theirs")
     ours = Transformer.from_pretrained(tmp_path / "theirs")
@@ -105,6 +107,8 @@ def test_labels_and_weights_that_differ_in_number_are_refused(tmp_path: Path) ->
 
 
 def test_every_class_of_the_table_is_one_of_transformers() -> None:
-    named = [one.architecture for family in CLASSES.values() for one in family.tasks.values()]
-    named += [name for family in CLASSES.values() for name in (family.body, family.encoder) if name]
+    families = [found for one in PRESETS.values() if (found := classes_of(one.model_type)) is not None]
+    assert len(families) > 6
+    named = [one.architecture for family in families for one in family.tasks.values()]
+    named += [name for family in families for name in (family.body, family.encoder) if name]
     assert [name for name in named if getattr(transformers, name, None) is None] == []

@@ -7,7 +7,7 @@ from typing import Any
 
 from trifold.config import unknown_key
 from trifold.model import config
-from trifold.presets import bert, gpt2, llama, marian, modernbert, t5
+from trifold.presets import bert, gemma3, gpt2, llama, marian, mistral, modernbert, qwen2, qwen3, t5
 from trifold.presets.preset import Preset
 
 __all__ = ["PRESETS", "Preset", "bert", "build_config", "find_preset", "gpt2", "llama", "marian", "modernbert", "t5"]
@@ -21,8 +21,10 @@ PRESETS: Mapping[str, Preset] = {
         modernbert.PRESET,
         gpt2.PRESET,
         llama.LLAMA,
-        llama.MISTRAL,
-        llama.QWEN2,
+        mistral.PRESET,
+        qwen2.PRESET,
+        qwen3.PRESET,
+        gemma3.PRESET,
         t5.T5,
         t5.T5_V1_1,
     )

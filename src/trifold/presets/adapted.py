@@ -20,7 +20,8 @@ from trifold.checkpoint.hugging_face import read_config, read_weights
 from trifold.errors import ModelFileError
 from trifold.plain_file import is_plain_file
 from trifold.presets import PRESETS
-from trifold.presets.task_class import CLASSES, Kind, TaskClass, find_class, labels_in
+from trifold.presets.classes import classes_of, find_class
+from trifold.presets.task_class import Kind, TaskClass, labels_in
 from trifold.text.pattern import require_bounded
 
 __all__ = ["ADAPTER_WEIGHTS", "KINDS", "read_adapted", "read_adapted_config"]
@@ -148,7 +149,7 @@ def _base_config(folder: Path, base: Path) -> dict[str, Any]:
 def _in_class(data: dict[str, Any], tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of the class that the adapter's task names, with as many labels as its head has."""
     kind = KINDS.get(str(settings.get("task_type")))
-    family = CLASSES.get(str(data.get("model_type")))
+    family = classes_of(data.get("model_type"))
     wanted = family.tasks.get(kind) if family and kind else None
     if wanted is None:
         return data
@@ -175,8 +176,9 @@ def _without_other_heads(
     wanted: TaskClass | None = found[1] if found else None
     own = tuple(f"{name}." for name in wanted.names.values()) if wanted else ()
     heads = {one.theirs for one in entries if one.ours[0].startswith("head.") or one.optional}
-    family = CLASSES[str(data["model_type"])]
-    others = tuple(f"{name}." for task in family.tasks.values() for name in task.names.values())
+    family = classes_of(data["model_type"])
+    tasks = family.tasks.values() if family else ()
+    others = tuple(f"{name}." for task in tasks for name in task.names.values())
     other_heads = {name for name in weights if name.startswith(others)} | heads
     lacks = ("decoder.", "transformer.decoder.") if wanted and wanted.encoder_only else ()
     return {name: value for name, value in weights.items()

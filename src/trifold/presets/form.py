@@ -96,7 +96,7 @@ class Form(Transformer):
     @property
     def classes(self) -> FamilyClasses | None:
         """Hugging Face's classes of its family; None without a family."""
-        return CLASSES.get(self.preset.model_type) if self.preset else None
+        return (self.preset.classes or CLASSES.get(self.preset.model_type)) if self.preset else None
 
     def put_on(self, task_class: TaskClass, outputs: Outputs, shape: HeadShape) -> None:
         """Become a model of one of Hugging Face's classes for tasks.

@@ -1,7 +1,7 @@
 """What a family is: dials, a configuration made from them, and both ways to and from Hugging Face's names."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import torch
@@ -12,6 +12,7 @@ from trifold.config import Config, from_json, unknown_key
 from trifold.errors import ConfigError
 from trifold.model import config
 from trifold.presets.field import Fields
+from trifold.presets.task_class import FamilyClasses
 
 __all__ = ["Preset", "modern_names"]
 
@@ -45,6 +46,11 @@ class Preset:
         read: fields, absent ones filled in, to the values of the dials that are no field under another name.
         of_padding: the tokenizer's padding id to the dials that follow from it.
         pad_last: whether other tools take the last token for padding, as Marian has it.
+        small: the fields of a small configuration in which every part has a say in the logits; tests are made from it.
+        classes: Hugging Face's classes beside that with the language-model head; None where it has none, or `CLASSES` has
+            them.
+        rebuilt: whether transformers makes the tokenizer of this family anew by its own rules, unless the folder names a
+            class of its own.
     """
 
     name: str
@@ -63,6 +69,9 @@ class Preset:
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing
     of_padding: Callable[[int], dict[str, Any]] = _nothing
     pad_last: bool = False
+    small: Mapping[str, Any] = field(default_factory=dict)
+    classes: FamilyClasses | None = None
+    rebuilt: bool = False
 
     def __deepcopy__(self, memo: object) -> "Preset":
         """Itself: nothing of it changes, and a copy of a model is of the same family."""
@@ -85,7 +94,7 @@ class Preset:
         Raises:
             ConfigError: an unknown dial, or a value out of range.
         """
-        known = {field.name for field in fields(self.dials)}  # type: ignore[arg-type]
+        known = {one.name for one in fields(self.dials)}  # type: ignore[arg-type]
         for name in changes:
             if name not in known:
                 raise unknown_key(f"--preset {self.name}", name, sorted(known))

@@ -29,9 +29,10 @@ from trifold.model import config
 from trifold.model.head import Head
 from trifold.presets import PRESETS, find_preset
 from trifold.presets.adapted import read_adapted
+from trifold.presets.classes import find_class
 from trifold.presets.form import REST, Form
 from trifold.presets.preset import Preset, modern_names
-from trifold.presets.task_class import find_class, read_outputs
+from trifold.presets.task_class import read_outputs
 from trifold.presets.task_head import TaskHead
 from trifold.text import Tokenizer
 
@@ -39,9 +40,6 @@ __all__ = ["Transformer", "resolve"]
 
 OWN_TYPE = "trifold"
 ADAPTERS = (".lora_a", ".lora_b")
-REBUILT = ("qwen2",)
-"""Families whose pre-tokenizer transformers 5 replaces by its own, except where the folder names a class of its own: then
-it reads the file as it stands (and, without `trust_remote_code`, looks for no code)."""
 
 SPECIAL = ("bos", "eos", "pad", "mask", "cls", "sep")
 
@@ -232,7 +230,8 @@ class Transformer(Form):
         )  # a decoder goes on where texts end
         names = ["input_ids", *(["token_type_ids"] if typed else []), "attention_mask"]
         settings: dict[str, Any] = {"model_input_names": names, "padding_side": side}
-        if self.preset is not None and self.preset.model_type in REBUILT and not tokenizer.composes:
+        if self.preset is not None and self.preset.rebuilt and not tokenizer.composes:
+            # a class of its own is named, so the file is read as it stands (and, without `trust_remote_code`, no code)
             settings["auto_map"] = {"AutoTokenizer": [None, "tokenizer.json"]}
         if self.config.max_length is not None:
             settings["model_max_length"] = self.config.max_length

@@ -3,9 +3,9 @@
 Plain data that reads both ways, as the key tables of the families are. Marian has no such class.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from trifold.checkpoint import Entry
 from trifold.config import from_json
@@ -18,7 +18,7 @@ __all__ = [
     "Kind",
     "Outputs",
     "TaskClass",
-    "find_class",
+    "decoder_classes",
     "labels_in",
     "read_names",
     "read_outputs",
@@ -171,15 +171,6 @@ def labels_in(data: Data) -> tuple[str, ...]:
     return tuple(str(given[str(number)]) for number in range(len(given)))
 
 
-def find_class(data: Data) -> tuple[Kind, TaskClass] | None:
-    """The class for a task that a configuration names; None for the body or the class with a language-model head."""
-    named = data.get("architectures")
-    first = named[0] if isinstance(named, list) and named else None
-    family = CLASSES.get(str(data.get("model_type")))
-    pairs = family.tasks.items() if family else ()
-    return next(((kind, one) for kind, one in pairs if one.architecture == first), None)
-
-
 def read_names(
     theirs: Mapping[str, Any], known: frozenset[str], family: FamilyClasses, given: str | None
 ) -> dict[str, Any]:
@@ -266,14 +257,31 @@ def _encoder(
     return FamilyClasses(f"{name}Model", prefix, tasks, spare=spare)
 
 
-def _decoder(name: str, prefix: str, *, asks: str | None = None, tags: str = "score") -> FamilyClasses:
-    """The classes of a decoder; `asks` is the body's prefix in the class for questions, `tags` the output for tags."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+def decoder_classes(
+    name: str, prefix: str, *, asks: str | None = None, tags: str = "score", kinds: Collection[Kind] = KINDS
+) -> FamilyClasses:
+    """The classes of a decoder.
+
+    Args:
+        name: what the names of all classes begin with.
+        prefix: what the names of the body begin with.
+        asks: the same in the class for questions, where it is another one.
+        tags: name of the output of the class for tags.
+        kinds: the tasks that there is a class for.
+
+    Example:
+        >>> decoder_classes("Llama", "model.").tasks["tagging"].architecture
+        'LlamaForTokenClassification'
+    """
     tasks: dict[Kind, TaskClass] = {
         "classification": TaskClass(f"{name}ForSequenceClassification", _last, {"output": "score"}),
         "tagging": TaskClass(f"{name}ForTokenClassification", _with_dropout("hidden_dropout"), {"output": tags}),
         "span_qa": TaskClass(f"{name}ForQuestionAnswering", _bare, {"output": "qa_outputs"}, prefix=asks),
     }
-    return FamilyClasses(f"{name}Model", prefix, tasks)
+    return FamilyClasses(f"{name}Model", prefix, {kind: one for kind, one in tasks.items() if kind in kinds})
 
 
 def _pooler(prefix: str, *more: str) -> tuple[str, ...]:
@@ -306,10 +314,6 @@ CLASSES: Mapping[str, FamilyClasses] = {
             "span_qa": TaskClass("ModernBertForQuestionAnswering", _modernbert(pooled=False), MODERNBERT_NAMES),
         },
     ),
-    "gpt2": _decoder("GPT2", "transformer.", tags="classifier"),
-    "llama": _decoder("Llama", "model.", asks="transformer."),
-    "mistral": _decoder("Mistral", "model."),
-    "qwen2": _decoder("Qwen2", "model.", asks="transformer."),
     "t5": FamilyClasses(
         "T5Model",
         "",
@@ -333,4 +337,4 @@ CLASSES: Mapping[str, FamilyClasses] = {
     ),
     "marian": FamilyClasses("MarianModel", "model."),
 }
-"""By `model_type`."""
+"""By `model_type`, of the families that do not have them in their own file."""

@@ -13,8 +13,9 @@ from trifold.errors import DataError, ModelFileError
 from trifold.locale import message
 from trifold.model import config as model_config
 from trifold.presets.adapted import read_adapted_config
+from trifold.presets.classes import find_class
 from trifold.presets.pretrained import Transformer, resolve
-from trifold.presets.task_class import Outputs, find_class
+from trifold.presets.task_class import Outputs
 from trifold.task_kinds import KINDS, config_class, config_classes
 from trifold.tasks.any_task import AnyTask
 from trifold.tasks.equip import equip

@@ -1,0 +1,29 @@
+"""Which of Hugging Face's classes for tasks a configuration names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trifold.presets import PRESETS
+from trifold.presets.task_class import CLASSES, FamilyClasses, Kind, TaskClass
+
+__all__ = ["classes_of", "find_class"]
+
+
+def classes_of(model_type: object) -> FamilyClasses | None:
+    """The classes of the family of that `model_type`; None for a family without, and for none.
+
+    Example:
+        >>> classes_of("gpt2").body
+        'GPT2Model'
+    """
+    own = (one.classes for one in PRESETS.values() if one.model_type == model_type and one.classes is not None)
+    return next(own, CLASSES.get(str(model_type)))
+
+
+def find_class(data: Mapping[str, Any]) -> tuple[Kind, TaskClass] | None:
+    """The class for a task that a configuration names; None for the body or the class with a language-model head."""
+    named = data.get("architectures")
+    first = named[0] if isinstance(named, list) and named else None
+    family = classes_of(data.get("model_type"))
+    pairs = family.tasks.items() if family else ()
+    return next(((kind, one) for kind, one in pairs if one.architecture == first), None)
