@@ -105,13 +105,13 @@ def write(dials: Dials) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
     same, allowed = dials.qkv_bias == dials.output_bias and not dials.mlp_bias, "one for both, and false"
     refuse_unless(same, "qkv_bias and output_bias, mlp_bias", (dials.qkv_bias, dials.mlp_bias), allowed)
-    bent = "gelu_pytorch_tanh" if dials.activation == "gelu_tanh" else their_activation(dials.activation)
+    activation = "gelu_pytorch_tanh" if dials.activation == "gelu_tanh" else their_activation(dials.activation)
     ropes = {
         "full_attention": write_rope(dials.rotary_base, dials.rotary_scaling),
         "sliding_attention": write_rope(dials.local_base, dials.local_scaling),
     }
     more = {"layer_types": dials.kinds, "rope_parameters": ropes, "rope_local_base_freq": dials.local_base}
-    return {**llama.write(dials), **more, "hidden_activation": bent, "query_pre_attn_scalar": dials.scalar}
+    return {**llama.write(dials), **more, "hidden_activation": activation, "query_pre_attn_scalar": dials.scalar}
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
