@@ -12,8 +12,8 @@ from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Count, Positive
 from trifold.model import config
 from trifold.presets import llama, qwen3
-from trifold.presets.field import refuse_unless, their_activation
-from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_ropes, write_rope
+from trifold.presets.field import their_activation
+from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_ropes, write_ropes
 from trifold.presets.task_class import decoder_classes
 
 __all__ = ["PRESET", "Dials", "build", "keys", "read", "write"]
@@ -101,17 +101,14 @@ FIELDS = replace(
 )  # fmt: skip
 
 
+ROPES = {"full_attention": ("rotary", "rope_theta"), "sliding_attention": ("local", "rope_local_base_freq")}
+
+
 def write(dials: Dials) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    same, allowed = dials.qkv_bias == dials.output_bias and not dials.mlp_bias, "one for both, and false"
-    refuse_unless(same, "qkv_bias and output_bias, mlp_bias", (dials.qkv_bias, dials.mlp_bias), allowed)
     activation = "gelu_pytorch_tanh" if dials.activation == "gelu_tanh" else their_activation(dials.activation)
-    ropes = {
-        "full_attention": write_rope(dials.rotary_base, dials.rotary_scaling),
-        "sliding_attention": write_rope(dials.local_base, dials.local_scaling),
-    }
-    more = {"layer_types": dials.kinds, "rope_parameters": ropes, "rope_local_base_freq": dials.local_base}
-    return {**llama.write(dials), **more, "hidden_activation": activation, "query_pre_attn_scalar": dials.scalar}
+    return {**llama.write_biases(dials), **write_ropes(dials, ROPES), "layer_types": dials.kinds,
+            "hidden_activation": activation, "query_pre_attn_scalar": dials.scalar}  # fmt: skip
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,8 +116,7 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {"output_bias": given["attention_bias"]}
     if given["layer_types"] is not None:
         values["layer_types"] = read_layer_types(given["layer_types"], given["num_hidden_layers"])
-    names = {"full_attention": ("rotary", "rope_theta"), "sliding_attention": ("local", "rope_local_base_freq")}
-    return values | read_ropes(given, names, scaled=("full_attention",))
+    return values | read_ropes(given, ROPES, scaled=("full_attention",))
 
 
 PRESET = replace(

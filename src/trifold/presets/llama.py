@@ -24,7 +24,19 @@ from trifold.presets.preset import Preset
 from trifold.presets.rotary import Scaling, build_rotary, read_rope, write_rope
 from trifold.presets.task_class import decoder_classes
 
-__all__ = ["FIELDS", "LLAMA", "SIZES", "SMALL", "Dials", "build", "keys", "read", "read_biases", "write"]
+__all__ = [
+    "FIELDS",
+    "LLAMA",
+    "SIZES",
+    "SMALL",
+    "Dials",
+    "build",
+    "keys",
+    "read",
+    "read_biases",
+    "write",
+    "write_biases",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,6 +204,14 @@ def write(dials: Dials) -> dict[str, Any]:
 def _write_llama(dials: Dials) -> dict[str, Any]:
     same = dials.qkv_bias == dials.output_bias and dials.window is None
     refuse_unless(same, "qkv_bias, window", (dials.qkv_bias, dials.window), "preset qwen2 or mistral for these")
+    return write(dials)
+
+
+def write_biases(dials: Dials) -> dict[str, Any]:
+    """The same, where one field speaks of the biases of all four projections, and none of those of the feed-forward."""
+    same = dials.qkv_bias == dials.output_bias and not dials.mlp_bias
+    given = (dials.qkv_bias, dials.output_bias, dials.mlp_bias)
+    refuse_unless(same, "qkv_bias, output_bias, mlp_bias", given, "the same for the first two, and false")
     return write(dials)
 
 

@@ -22,7 +22,7 @@ from trifold.config import Chance, Config, Count, Natural, Positive, require
 from trifold.model import config
 from trifold.presets.field import Fields, refuse_unless, their_activation
 from trifold.presets.preset import Preset
-from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_ropes, write_rope
+from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_ropes, write_ropes
 
 __all__ = ["PRESET", "Dials"]
 
@@ -192,14 +192,14 @@ FIELDS = Fields(
 )  # fmt: skip
 
 
+ROPES = {"full_attention": ("global", "global_rope_theta"), "sliding_attention": ("local", "local_rope_theta")}
+
+
 def write(dials: Dials) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
     return {
         "layer_types": dials.kinds,
-        "rope_parameters": {
-            "full_attention": write_rope(dials.global_base, dials.global_scaling),
-            "sliding_attention": write_rope(dials.local_base, dials.local_scaling),
-        },
+        **write_ropes(dials, ROPES),
         "classifier_activation": their_activation(dials.head_activation or dials.activation),
         "attention_dropout": dials.dropout,
         "mlp_dropout": dials.dropout,
@@ -214,8 +214,7 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
     if given["sliding_window"] is not None:
         refuse_unless(type(given["sliding_window"]) is int, "sliding_window", given["sliding_window"], "a whole number")
         values["window"] = 2 * given["sliding_window"]
-    names = {"full_attention": ("global", "global_rope_theta"), "sliding_attention": ("local", "local_rope_theta")}
-    return values | read_ropes(given, names, scaled=names)
+    return values | read_ropes(given, ROPES, scaled=ROPES)
 
 
 PRESET = Preset(

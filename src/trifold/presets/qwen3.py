@@ -7,7 +7,6 @@ from typing import Any
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.model import config
 from trifold.presets import llama, qwen2
-from trifold.presets.field import refuse_unless
 from trifold.presets.task_class import decoder_classes
 
 __all__ = ["PRESET", "build", "keys", "read", "write"]
@@ -36,12 +35,7 @@ FIELDS = replace(
 
 def write(dials: llama.Dials) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    same, allowed = (
-        dials.qkv_bias == dials.output_bias and not dials.mlp_bias,
-        "one for both, and false with preset qwen3",
-    )
-    refuse_unless(same, "qkv_bias and output_bias, mlp_bias", (dials.qkv_bias, dials.mlp_bias), allowed)
-    return {**llama.write(dials), **qwen2.write_windows(dials)}
+    return {**llama.write_biases(dials), **qwen2.write_windows(dials)}
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,16 @@ from trifold.config import Config, Positive
 from trifold.model import config
 from trifold.presets.field import refuse_unless
 
-__all__ = ["Linear", "Scaling", "build_rotary", "read_layer_types", "read_rope", "read_ropes", "write_rope"]
+__all__ = [
+    "Linear",
+    "Scaling",
+    "build_rotary",
+    "read_layer_types",
+    "read_rope",
+    "read_ropes",
+    "write_rope",
+    "write_ropes",
+]
 
 RAMP = {
     "factor": "factor",
@@ -129,6 +138,25 @@ def write_rope(base: float, scaling: Scaling | None) -> dict[str, Any]:
         case _:
             more = {name: getattr(scaling, ours) for name, ours in RAMP.items()}
             return {"rope_type": "llama3", "rope_theta": base, **more}
+
+
+def write_ropes(dials: object, names: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """The fields that `read_ropes` reads, of today and of older files.
+
+    Args:
+        dials: the dials of a family.
+        names: as `read_ropes` has it.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> write_ropes(SimpleNamespace(far_base=9.0, far_scaling=None), {"full_attention": ("far", "theta")})
+        {'theta': 9.0, 'rope_parameters': {'full_attention': {'rope_type': 'default', 'rope_theta': 9.0}}}
+    """
+    found = {
+        kind: (getattr(dials, f"{dial}_base"), getattr(dials, f"{dial}_scaling")) for kind, (dial, _) in names.items()
+    }
+    ropes = {kind: write_rope(base, scaling) for kind, (base, scaling) in found.items()}
+    return {names[kind][1]: base for kind, (base, _) in found.items()} | {"rope_parameters": ropes}
 
 
 def read_layer_types(kinds: object, count: object) -> list[str]:

@@ -1,8 +1,11 @@
 """What each family's file gives, and that the lists of families agree."""
 
 import pytest
+import torch
 
+from tests.shapes import small_dials
 from trifold.cli import experiment
+from trifold.errors import ConfigError
 from trifold.presets import PRESETS, build_config
 from trifold.presets.pretrained import Transformer
 from trifold.training.plan import count_parameters
@@ -27,3 +30,23 @@ def test_sizes_are_the_same_for_all_and_grow(name):
     assert set(experiment.SIZES) <= set(PRESETS[name].sizes)
     counts = [count_parameters(build_config(name, size=size)).total for size in experiment.SIZES]
     assert counts == sorted(counts)
+
+
+@pytest.mark.parametrize("name", [name for name, one in PRESETS.items() if one.small])
+def test_a_folder_in_bfloat16_is_written_back_to_the_bit(tmp_path, name):
+    """Also where weights stand for themselves plus one, of which bfloat16 would keep fewer digits."""
+    model = Transformer.from_preset(name, **small_dials(name))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=0.01)
+    model.bfloat16().save_pretrained(tmp_path / "a")
+    Transformer.from_pretrained(tmp_path / "a", dtype=torch.bfloat16).save_pretrained(tmp_path / "b")
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gemma3_text"])
+def test_biases_that_the_folder_cannot_say_are_refused(name):
+    family = PRESETS[name]
+    for dials in ({"qkv_bias": True}, {"mlp_bias": True}):
+        with pytest.raises(ConfigError, match="bias"):
+            family.write_fields(family.choose("tiny", dials))
