@@ -5,6 +5,7 @@ Plain data that reads both ways, as the key tables of the families are. Marian h
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
 from trifold.checkpoint import Entry
@@ -208,12 +209,15 @@ def _dropout(data: Data, *others: str) -> float:
 
 
 def _dense(pooling: Pooling, *others: str, dropout_first: bool) -> Callable[[Data], dict[str, Any]]:
-    return lambda data: {"pooling": pooling, "dense": True, "dropout": _dropout(data, *others),
-                         "dropout_first": dropout_first}  # fmt: skip
+    return partial(_shape, {"pooling": pooling, "dense": True, "dropout_first": dropout_first}, others)
 
 
 def _with_dropout(*others: str) -> Callable[[Data], dict[str, Any]]:
-    return lambda data: {"dropout": _dropout(data, *others)}
+    return partial(_shape, {}, others)
+
+
+def _shape(fixed: dict[str, Any], others: tuple[str, ...], data: Data) -> dict[str, Any]:
+    return {**fixed, "dropout": _dropout(data, *others)}
 
 
 def _modernbert(pooled: bool) -> Callable[[Data], dict[str, Any]]:

@@ -1,5 +1,7 @@
 """What each family's file gives, and that the lists of families agree."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -50,3 +52,8 @@ def test_biases_that_the_folder_cannot_say_are_refused(name):
     for dials in ({"qkv_bias": True}, {"mlp_bias": True}):
         with pytest.raises(ConfigError, match="bias"):
             family.write_fields(family.choose("tiny", dials))
+
+
+@pytest.mark.parametrize("name", [name for name, one in PRESETS.items() if one.small])
+def test_a_family_goes_to_another_process_and_back(name):
+    assert pickle.loads(pickle.dumps(PRESETS[name])).name == name  # noqa: S301 - our own
