@@ -284,7 +284,8 @@ def ours(task: str, compare: Callable[[Path, Counts], Found]) -> Callable[[Folde
 
 
 HEADED = ("bert", "roberta", "modernbert", "gpt2", "llama", "t5")
-ENCODERS, DECODERS, BOTH = HEADED[:3], ("gpt2", "llama", "mistral", "qwen2"), ("vaswani", "t5", "t5_v1_1")
+ENCODERS, BOTH = HEADED[:3], ("vaswani", "t5", "t5_v1_1")
+DECODERS = tuple(name for name, family in PRESETS.items() if family.objective == "causal")
 CHECKS = (
     Check("out", 'pipeline("text-classification")', "labels", HEADED, ours("classification", classified)),
     Check("out", 'pipeline("token-classification")', "entities", HEADED, ours("tagging", tagged)),

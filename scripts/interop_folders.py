@@ -13,6 +13,7 @@ import torch
 
 from trifold.objective.config import Causal, Masked
 from trifold.presets import PRESETS
+from trifold.presets.classes import classes_of
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import Classification, Embedding, FineTuning, Generation, LabelledData, SpanQA, Tagging, Translation
 from trifold.tasks import finetune as tune
@@ -179,12 +180,8 @@ class Folders:
         out = self.place / f"theirs-{kind}-{family}"
         if not out.exists():
             torch.manual_seed(0)
-            name = NAMES[family]
-            other = {"GPT2ForCausalLM": "GPT2LMHeadModel"}
-            tokenizer = their_tokenizer(family, kind)
-            model = getattr(transformers, other.get(name + kind, name + kind))(
-                their_config(family, kind, len(tokenizer))
-            )
+            tokenizer, model_class = their_tokenizer(family, kind), getattr(transformers, their_class(family, kind))
+            model = model_class(their_config(family, kind, len(tokenizer)))
             with torch.no_grad():
                 for weight in model.parameters():
                     weight.add_(torch.randn_like(weight), alpha=0.1)
@@ -240,12 +237,17 @@ class Folders:
         return out, whole
 
 
-NAMES = {"bert": "Bert", "roberta": "Roberta", "modernbert": "ModernBert", "gpt2": "GPT2", "llama": "Llama", "t5": "T5",
-         "mistral": "Mistral", "qwen2": "Qwen2"}  # fmt: skip
 POOLED = {"bert": "cls", "roberta": "mean", "modernbert": "mean", "gpt2": "lasttoken", "llama": "lasttoken"}
 LABELS = {"SequenceClassification": ("calm", "glad", "sad"),
           "TokenClassification": ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")}  # fmt: skip
 SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"]
+
+
+def their_class(family: str, kind: str) -> str:
+    """The name of transformers' class of a family, `ForCausalLM` or for a task."""
+    classes = classes_of(PRESETS[family].model_type)
+    named = [one.architecture for one in classes.tasks.values()] if classes else []
+    return next((one for one in named if one.endswith(kind)), PRESETS[family].architecture)
 
 
 def their_config(family: str, kind: str, vocabulary: int) -> Any:
@@ -255,8 +257,8 @@ def their_config(family: str, kind: str, vocabulary: int) -> Any:
     size = {"vocab_size": vocabulary, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     shape: Row = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
                   "max_position_embeddings": 128}  # fmt: skip
-    if family in ("llama", "mistral", "qwen2"):
-        shape["num_key_value_heads"] = 2
+    if PRESETS[family].objective == "causal":
+        shape |= {"num_key_value_heads": 2, "head_dim": 8}
     if family == "gpt2":
         shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128}
     if family == "t5":
@@ -265,7 +267,8 @@ def their_config(family: str, kind: str, vocabulary: int) -> Any:
         shape |= {"cls_token_id": 1, "sep_token_id": 2}
     labels = LABELS.get(kind.removeprefix("For"), ())
     named = {"id2label": dict(enumerate(labels)), "label2id": {one: place for place, one in enumerate(labels)}}
-    return getattr(transformers, f"{NAMES[family]}Config")(**size, **shape, **(named if labels else {}))
+    kind_of = getattr(transformers, PRESETS[family].architecture).config_class
+    return kind_of(**size, **shape, **(named if labels else {}))
 
 
 FRAMES = {

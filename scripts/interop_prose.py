@@ -75,8 +75,8 @@ model.
 {fields}
 
 Refused by name: rotary positions of the kinds dynamic, yarn, longrope and proportional, `partial_rotary_factor`, BERT and
-GPT-2 with cross-attention or BERT as a decoder, relative positions of BERT, Marian with embeddings of its own for each
-side, quantized weights, and code that comes with a model (`auto_map`).
+GPT-2 with cross-attention or BERT as a decoder, relative positions of BERT, soft limits of Gemma, Marian with
+embeddings of its own for each side, quantized weights, and code that comes with a model (`auto_map`).
 
 ## Models out
 
@@ -130,7 +130,7 @@ $ {command}
 {fields}
 
 点名拒绝的有：dynamic、yarn、longrope、proportional 四种旋转位置，`partial_rotary_factor`，带交叉注意力的 BERT 与 GPT-2、
-作解码器的 BERT，BERT 的相对位置，两侧各有嵌入的 Marian，量化的权重，以及随模型附带的代码（`auto_map`）。
+作解码器的 BERT，BERT 的相对位置，Gemma 的软上限，两侧各有嵌入的 Marian，量化的权重，以及随模型附带的代码（`auto_map`）。
 
 ## 交出模型
 

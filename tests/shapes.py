@@ -13,6 +13,7 @@ from trifold.model.config import (
     Head,
     LayerNorm,
     Learned,
+    OffsetRMSNorm,
     RelativeBias,
     Residual,
     RMSNorm,
@@ -24,7 +25,7 @@ from trifold.model.config import Transformer as Shape
 from trifold.presets import PRESETS, build_config
 
 VOCAB, WIDTH, LONGEST = 29, 16, 128
-LAYER, RMS = LayerNorm(), RMSNorm()
+LAYER, RMS, OFFSET = LayerNorm(), RMSNorm(), OffsetRMSNorm()
 PRE, POST = Residual(pre_norm=LAYER), Residual(post_norm=LAYER)
 PRE_RMS, SANDWICH = Residual(pre_norm=RMS), Residual(pre_norm=RMS, branch_norm=RMS)
 LEARNED, SINUSOIDAL = Learned(max_length=LONGEST, offset=2), Sinusoidal(max_length=LONGEST)
@@ -91,7 +92,7 @@ def _pair_relative() -> Shape:
     feed = _feed(PRE_RMS, "gelu_tanh", gated=True, bias=False)
     both = _attention(PRE_RMS, position=bias(True), **plain)
     past = _attention(PRE_RMS, causal=True, position=bias(False), **plain)
-    cross = _attention(PRE_RMS, **plain)
+    cross = _attention(PRE_RMS, head_norm=RMS, **plain)
     encoder = _stack(*[both] * 2, feed=feed, final_norm=RMS)
     decoder = _stack(*[past] * 2, cross=cross, feed=feed, final_norm=RMS)
     return _shape(Embedding(), Head(tied=False), encoder=encoder, decoder=decoder)
@@ -100,6 +101,15 @@ def _pair_relative() -> Shape:
 def _sandwich() -> Shape:
     mixed = [_attention(SANDWICH, causal=True, kv_heads=2, window=w, position=Rotary(), scale=0.3) for w in (4, None)]
     stack = _stack(*mixed, feed=_feed(SANDWICH, "gelu_tanh", gated=True), final_norm=RMS)
+    return _shape(Embedding(scale=WIDTH**0.5), decoder=stack)
+
+
+def _head_norms() -> Shape:
+    """Global and local layers, each with positions of its own, norms everywhere."""
+    around, plain = Residual(pre_norm=OFFSET, branch_norm=OFFSET), {"qkv_bias": False, "output_bias": False}
+    mixed = [_attention(around, causal=True, kv_heads=2, window=w, position=Rotary(base=b), head_norm=OFFSET, **plain)
+             for w, b in ((4, 10.0), (None, 500.0))]  # fmt: skip
+    stack = _stack(*mixed, feed=_feed(around, "gelu_tanh", gated=True, bias=False), final_norm=OFFSET)
     return _shape(Embedding(scale=WIDTH**0.5), decoder=stack)
 
 
@@ -138,6 +148,7 @@ CORE: dict[str, Shape] = {
     "decoder_rotary_window": _rotary_window(),
     "decoder_rotary_whole": _rotary_whole(),
     "decoder_sandwich": _sandwich(),
+    "decoder_head_norms": _head_norms(),
     "pair_post_sinusoidal": _pair_sinusoidal(),
     "pair_relative_rms": _pair_relative(),
 }

@@ -66,6 +66,19 @@ class Layout:
         """The same layout on another device."""
         return replace(self, **{name: _move(getattr(self, name), device) for name in self.__slots__})
 
+    def followed_by(self, fresh: "Layout") -> "Layout":
+        """The layout of these tokens and the `fresh` ones after them, described alike.
+
+        Example:
+            >>> Layout.whole(1, 2).followed_by(Layout.whole(1, 1, start=2)).positions
+            tensor([[0, 1, 2]])
+        """
+        return replace(self, **{name: _join(getattr(self, name), getattr(fresh, name)) for name in self.__slots__})
+
+    def select(self, rows: Int[Tensor, " chosen"]) -> "Layout":
+        """The layout of the given rows, in the given order; they may repeat."""
+        return replace(self, **{name: _pick(getattr(self, name), rows) for name in self.__slots__})
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -159,4 +172,16 @@ def _rows(value: Tensor | Layout | None, rows: slice) -> Any:
     """Some rows; one that stands for all of them stays."""
     if isinstance(value, Layout):
         return Layout(**{name: _rows(getattr(value, name), rows) for name in value.__slots__})
+    return value if value is None or len(value) == 1 else value[rows]
+
+
+def _join(old: Tensor | None, new: Tensor | None) -> Tensor | None:
+    if old is None or new is None:
+        assert old is new, "all passes of one cache describe their tokens alike"
+        return None
+    rows = max(len(old), len(new))
+    return torch.cat([old.expand(rows, -1), new.expand(rows, -1)], dim=1)
+
+
+def _pick(value: Tensor | None, rows: Tensor) -> Tensor | None:
     return value if value is None or len(value) == 1 else value[rows]

@@ -18,7 +18,7 @@ from trifold.task_kinds import KINDS
 SOURCE = Path(__file__).parents[2] / "src" / "trifold"
 FILES = sorted(SOURCE.rglob("*.py"))
 BENCHMARKS = sorted((SOURCE.parents[1] / "benchmarks").glob("*.py"))
-FAMILIES = ("bert", "electra", "gpt", "llama", "t5", "vaswani", "marian", "mistral", "qwen")
+FAMILIES = ("bert", "electra", "gpt", "llama", "t5", "vaswani", "marian", "mistral", "qwen", "gemma")
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:

@@ -84,6 +84,14 @@ def _modernbert() -> nn.Module:
     return transformers.ModernBertForMaskedLM(shape)
 
 
+def _gemma3() -> nn.Module:
+    shape = {**LLAMA_LIKE, "num_hidden_layers": 4, "head_dim": 12, "tie_word_embeddings": True}
+    bases = {"full_attention": {**_rope(500.0, factor=2.0), "rope_type": "linear"}, "sliding_attention": _rope(20.0)}
+    return transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(
+        **shape, sliding_window=5, sliding_window_pattern=3, query_pre_attn_scalar=9, rope_parameters=bases,
+    ))  # fmt: skip
+
+
 FAMILIES: dict[str, Family] = {
     "vaswani": Family(_marian, "pair"),
     "bert": Family(lambda: transformers.BertForMaskedLM(transformers.BertConfig(**BERT_LIKE)), "encoder"),
@@ -131,6 +139,15 @@ FAMILIES: dict[str, Family] = {
         lambda: transformers.MistralForCausalLM(transformers.MistralConfig(**LLAMA_LIKE, sliding_window=5)), "decoder"
     ),
     "qwen2": Family(lambda: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**LLAMA_LIKE)), "decoder"),
+    "qwen3": Family(
+        lambda: transformers.Qwen3ForCausalLM(
+            transformers.Qwen3Config(
+                **LLAMA_LIKE, head_dim=12, use_sliding_window=True, sliding_window=5, max_window_layers=2
+            )
+        ),
+        "decoder",
+    ),
+    "gemma3_text": Family(_gemma3, "decoder"),
     "t5": Family(lambda: _t5(feed_forward_proj="relu", tie_word_embeddings=True), "pair"),
     "t5_v1_1": Family(lambda: _t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False), "pair"),
 }

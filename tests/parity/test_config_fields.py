@@ -1,12 +1,15 @@
 """Each field of each family's configuration, changed: the model opens equal to transformers', or is refused by name."""
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 import transformers
 
 from trifold.doctor.family import examine_family
 from trifold.presets import PRESETS
+from trifold.presets.pretrained import Transformer
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -34,3 +37,21 @@ def test_each_field_of_their_class_is_known_with_its_default(name: str) -> None:
 def test_a_refusal_names_the_field_as_the_file_has_it(field: str) -> None:
     with pytest.raises(Exception, match=field):
         PRESETS["bert"].read_dials({field: "nothing that is known"})
+
+
+def test_gemma_folders_of_before_rope_parameters_open_equal(tmp_path: Path) -> None:
+    """With a pattern instead of a list of layers, and two bases instead of mappings, one of them scaled."""
+    gone = ("rope_parameters", "layer_types")
+    old = {name: value for name, value in PRESETS["gemma3_text"].small.items() if name not in gone}
+    old |= {"rope_theta": 90.0, "rope_local_base_freq": 20.0, "sliding_window_pattern": 2, "num_hidden_layers": 4,
+            "rope_scaling": {"factor": 8.0, "rope_type": "linear"}}  # fmt: skip
+    torch.manual_seed(0)
+    theirs = transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(**old))
+    with torch.no_grad():
+        for weight in theirs.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.2)
+    theirs.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3_text", **old}))
+    ours, ids = Transformer.from_pretrained(tmp_path), torch.arange(3, 23)[None]
+    assert [block.attention.window for block in ours.config.main.blocks] == [3, None, 3, None]
+    torch.testing.assert_close(ours.head(ours.decode(ids)), theirs(ids).logits, atol=1e-5, rtol=1e-5)

@@ -19,7 +19,7 @@ from trifold.presets.pretrained import Transformer
 
 DIALS = {"vocab_size": 61, "num_layers": 3, "d_model": 32, "num_heads": 4, "dropout": 0.0}
 MORE = {"t5": {"head_size": 8}, "t5_v1_1": {"head_size": 8, "d_ff": 40}, "modernbert": {"window": 6},
-        "mistral": {"window": 5}, "roberta": {"vocab_size": 61}}  # fmt: skip
+        "roberta": {"vocab_size": 61}}  # fmt: skip
 
 
 def make(name: str) -> Transformer:
@@ -27,9 +27,7 @@ def make(name: str) -> Transformer:
     if PRESETS[name].small:
         dials = {**small_dials(name), "vocab_size": 61, "dropout": 0.0}
     else:
-        limit = {} if name in ("t5", "t5_v1_1") else {"max_length": 64}
-        heads = {"num_kv_heads": 2} if name in ("llama", "mistral", "qwen2") else {}
-        dials = {**DIALS, **limit, **heads, **MORE.get(name, {})}
+        dials = {**DIALS, **({} if name in ("t5", "t5_v1_1") else {"max_length": 64}), **MORE.get(name, {})}
     model = Transformer.from_preset(name, size="tiny", **dials).eval()
     with torch.no_grad():
         for weight in model.parameters():

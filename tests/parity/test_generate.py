@@ -22,6 +22,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from tests.parity.families import make_oracle
 from trifold.generation import Sampling
 from trifold.generation.decoding import Decoding
 from trifold.generation.sampling import Sampler, penalize
@@ -90,6 +91,8 @@ def _theirs(kind: str) -> PreTrainedModel:
                 forced_eos_token_id=None,
                 **SPECIAL,
             )
+        case "qwen3" | "gemma3_text":
+            return make_oracle(kind)
         case _:
             shape = T5Config(
                 vocab_size=50,
@@ -138,7 +141,7 @@ def test_a_folder_of_marians_translates_by_all_of_its_generation_settings(tmp_pa
 @pytest.mark.parametrize(
     ("beams", "size", "early"), [(1, 0, False), (1, 2, False), (4, 0, False), (4, 2, True), (4, 0, True)]
 )
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "marian", "t5"])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen3", "gemma3_text", "marian", "t5"])
 def test_g7_greedy_and_beam_search_give_the_ids_of_transformers(
     kind: str, beams: int, size: int, early: bool, tmp_path: Path
 ) -> None:

@@ -26,7 +26,10 @@ BASES: dict[str, tuple[str, str, dict[str, Any], list[str]]] = {
     "gpt2": ("GPT2", "LMHeadModel", GPT2_LIKE, ["c_attn", "c_proj"]),
     "llama": ("Llama", "ForCausalLM", LLAMA_LIKE, ["q_proj", "v_proj", "down_proj"]),
     "t5": ("T5", "ForConditionalGeneration", T5_LIKE, ["q", "v", "wi", "wo"]),
+    "qwen3": ("Qwen3", "ForCausalLM", {**LLAMA_LIKE, "head_dim": 8}, ["q_proj", "v_proj", "down_proj"]),
+    "gemma3_text": ("Gemma3", "ForCausalLM", {**LLAMA_LIKE, "head_dim": 8}, ["q_proj", "v_proj", "down_proj"]),
 }
+CONFIGS = {"gemma3_text": "Gemma3Text"}
 TASKS = {"SEQ_CLS": "SequenceClassification", "TOKEN_CLS": "TokenClassification", "QUESTION_ANS": "QuestionAnswering"}
 IDS = torch.cat([torch.arange(3, 25).reshape(2, 11), torch.ones(2, 1, dtype=torch.long)], dim=1)
 
@@ -40,7 +43,8 @@ def noise(model: nn.Module) -> None:
 def their_base(family: str, folder: Path) -> Path:
     torch.manual_seed(0)
     name, kind, shape, _ = BASES[family]
-    model = getattr(transformers, name + kind)(getattr(transformers, f"{name}Config")(**shape))
+    config = getattr(transformers, f"{CONFIGS.get(family, name)}Config")
+    model = getattr(transformers, name + kind)(config(**shape))
     noise(model)
     model.save_pretrained(folder)
     return folder
@@ -101,7 +105,7 @@ def test_an_adapter_says_what_peft_says(tmp_path: Path, family: str, fields: dic
 
 
 @pytest.mark.parametrize("task", ["SEQ_CLS", *(pytest.param(task, marks=pytest.mark.slow) for task in list(TASKS)[1:])])
-@pytest.mark.parametrize("family", BASES)
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama", "t5"])
 def test_an_adapter_of_a_task_brings_its_head(tmp_path: Path, family: str, task: str) -> None:
     if (family, task) == ("llama", "QUESTION_ANS"):
         pytest.skip("transformers' class for it reads no base of the class with a language-model head")

@@ -10,6 +10,7 @@ import torch
 import transformers
 from torch import Tensor
 
+from tests.shapes import small_dials
 from trifold.errors import ConfigError
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import (
@@ -37,6 +38,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "bert": {"d_model": 32, "num_layers": 2, "num_heads": 2, "d_ff": 48, "max_length": 64},
     "gpt2": {"d_model": 32, "num_layers": 2, "num_heads": 2, "d_ff": 48, "max_length": 64},
     "llama": {"d_model": 32, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "d_ff": 48, "max_length": 64},
+    **{name: {**small_dials(name), "d_model": 32, "max_length": 64} for name in ("qwen3", "gemma3_text")},
     "t5": {"d_model": 32, "num_layers": 2, "num_heads": 2, "d_ff": 48},
 }
 ROWS: dict[str, list[dict[str, Any]]] = {
@@ -59,7 +61,7 @@ def start(family: str, folder: Path) -> Path:
         [" ".join(WORDS)] * 9, kind="wordpiece" if family == "bert" else "byte_bpe", vocab_size=300
     )
     torch.manual_seed(0)
-    model = Transformer.from_preset(family, size="tiny", vocab_size=tokenizer.vocab_size, **SHAPES[family])
+    model = Transformer.from_preset(family, size="tiny", **{**SHAPES[family], "vocab_size": tokenizer.vocab_size})
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight), alpha=0.1)
@@ -84,10 +86,11 @@ def say(model: Any, ids: dict[str, Tensor]) -> Tensor:
 
 @pytest.mark.parametrize(("family", "task", "lora"), [
     ("bert", "classification", {}), ("gpt2", "generation", {}), ("llama", "classification", {}), ("t5", "translation", {}),
+    ("gemma3_text", "generation", {}),
     *(pytest.param(*case, marks=pytest.mark.slow) for case in [
         ("bert", "tagging", {"targets": ("q_proj", "o_proj")}), ("llama", "generation", {"targets": ("v_proj",)}),
         ("gpt2", "classification", {"targets": ("q_proj", "v_proj")}), ("gpt2", "regression", {}),
-        ("t5", "classification", {}), ("t5", "tagging", {}), ("t5", "span_qa", {}),
+        ("t5", "classification", {}), ("t5", "tagging", {}), ("t5", "span_qa", {}), ("qwen3", "generation", {}),
     ]),
 ])  # fmt: skip
 def test_peft_makes_of_the_start_what_the_run_is(tmp_path: Path, family: str, task: str, lora: dict[str, Any]) -> None:

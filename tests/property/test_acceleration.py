@@ -74,7 +74,7 @@ def test_a_hook_on_any_module_hears_the_same_with_and_without(preset, dtype):
         assert called > 20
 
 
-@pytest.mark.parametrize("preset", ["bert", "gpt2", "llama", "t5", "vaswani"])
+@pytest.mark.parametrize("preset", ["bert", "gpt2", "llama", "qwen3", "gemma3_text", "t5", "vaswani"])
 def test_gradients_are_the_same_with_and_without_and_with_hooks_everywhere(preset):
     fast = family(preset)
     found = []
@@ -91,7 +91,7 @@ def test_gradients_are_the_same_with_and_without_and_with_hooks_everywhere(prese
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("preset", ["gpt2", "llama"])
+@pytest.mark.parametrize("preset", ["gpt2", "llama", "qwen3", "gemma3_text"])
 def test_hooks_hear_the_same_while_a_token_is_decoded(preset, precision):
     plain = decelerate(family(preset, torch.float32)).eval()
     fast = lower_precision(copy.deepcopy(accelerate(plain)), precision, decoding=True)

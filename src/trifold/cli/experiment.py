@@ -24,8 +24,24 @@ __all__ = [
 ]
 
 SECTIONS = ("model", "tokenizer", "data", "objective", "training")
-PRESETS = ("gpt2", "llama", "mistral", "qwen2", "bert", "roberta", "xlm-roberta", "distilbert", "electra",
-           "albert", "modernbert", "t5", "t5_v1_1", "vaswani")  # fmt: skip
+PRESETS = (
+    "gpt2",
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma3_text",
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "distilbert",
+    "electra",
+    "albert",
+    "modernbert",
+    "t5",
+    "t5_v1_1",
+    "vaswani",
+)
 SIZES = ("tiny", "mini", "small", "medium", "base", "large")
 OBJECTIVES = ("causal", "masked", "denoising", "sequence_to_sequence", "prefix")
 KINDS = ("byte_bpe", "bpe", "wordpiece", "unigram", "character")

@@ -28,8 +28,6 @@ BOUND = 1e-4
 SIZES = {"num_hidden_layers": 2, "hidden_size": WIDTH, "num_attention_heads": 4, "intermediate_size": 24,
          "vocab_size": VOCABULARY, "max_position_embeddings": 32, "pad_token_id": 0}  # fmt: skip
 BERT = {**SIZES, "type_vocab_size": 2, "layer_norm_eps": 0.05}
-LLAMA = {**SIZES, "num_key_value_heads": 2, "head_dim": 4, "rms_norm_eps": 0.05, "bos_token_id": 1, "eos_token_id": 2,
-         "rope_parameters": {"rope_type": "default", "rope_theta": 20.0}}  # fmt: skip
 T5 = {"d_model": WIDTH, "d_kv": 6, "d_ff": 24, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4,
       "vocab_size": VOCABULARY, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12,
       "layer_norm_epsilon": 0.05, "decoder_start_token_id": 0}  # fmt: skip
@@ -44,11 +42,6 @@ SMALL: Mapping[str, dict[str, Any]] = {
             "sliding_attention": {"rope_type": "default", "rope_theta": 20.0},
         },
     },
-    "gpt2": {"n_layer": 2, "n_embd": WIDTH, "n_head": 4, "n_positions": 32, "vocab_size": VOCABULARY,
-             "layer_norm_epsilon": 0.05, "bos_token_id": 1, "eos_token_id": 2},
-    "llama": LLAMA,
-    "mistral": {**LLAMA, "sliding_window": 4},
-    "qwen2": {**LLAMA, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
     "t5": {**T5, "feed_forward_proj": "relu"},
     "t5_v1_1": {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     "vaswani": {
@@ -158,18 +151,18 @@ def examine_family(name: str, folder: Path) -> Iterator[Outcome]:
     examination = _Examination(name, folder)
     yield examination.change("", None)
     for field in sorted(examination.fields):
-        for value in _values(field, examination.base.get(field), nested=name == "modernbert"):
+        for value in _values(field, examination.base.get(field)):
             yield examination.change(field, value)
 
 
-def _values(field: str, base: Any, *, nested: bool) -> list[Any]:
+def _values(field: str, base: Any) -> list[Any]:
     """Other values of a field, after the kind of the one that it has."""
     from transformers.activations import ACT2FN
 
     if field == "rope_parameters":
         kinds = ("full_attention", "sliding_attention")
         both = [dict.fromkeys(kinds, rope) for rope in ROPES] + [{kinds[0]: rope} for rope in ROPES]
-        return [*(both if nested else ROPES), None, "text"]
+        return [*(both if kinds[0] in base else ROPES), None, "text"]
     found: list[Any] = list(MORE.get(field, ()))
     if isinstance(base, bool):
         found.append(not base)

@@ -8,7 +8,7 @@
 
 enum { FLOAT, HALF, BYTE };
 enum { IDENTITY, RELU, GELU, GELU_TANH, SILU };
-enum { NO_NORM, LAYER_NORM, RMS_NORM };
+enum { NO_NORM, LAYER_NORM, RMS_NORM, OFFSET_RMS_NORM };
 enum { PIECE = 64 }; /* outputs of a feed-forward's first product that become something else together */
 
 typedef struct { int64_t format, inputs, outputs; const void *weight; const float *scale; const void *bias; } Product;
@@ -19,6 +19,7 @@ typedef struct {
   int64_t half, width, heads, kv_heads, head_size, activation;
   double scale; /* of the scores */
   Norms attention, feed_forward;
+  Norm q_norm, k_norm; /* of each head */
   Product q, k, v, o, up, gate, down; /* gate.weight may be missing */
 } Block;
 
@@ -37,8 +38,14 @@ static void normalize(const Norm *norm, int64_t half, int64_t width, const float
   const float scale = norm->kind == NO_NORM ? 1 : (float)(1 / sqrt(squares / width + norm->eps));
   for (int64_t i = 0; i < width; i++) {
     const float made = (x[i] - mean) * scale;
-    y[i] = (norm->weight ? made * value(half, norm->weight, i) : made) + (norm->bias ? value(half, norm->bias, i) : 0);
+    const float weight = norm->weight ? value(half, norm->weight, i) : 1;
+    y[i] = made * (norm->kind == OFFSET_RMS_NORM ? 1 + weight : weight) + (norm->bias ? value(half, norm->bias, i) : 0);
   }
+}
+
+static void normalize_heads(const Norm *norm, int64_t half, int64_t heads, int64_t size, float *x) {
+  if (norm->kind != NO_NORM)
+    for (float *head = x; head < x + heads * size; head += size) normalize(norm, half, size, head, head);
 }
 
 static void prepare(const Product *product, Input *input) {
@@ -152,6 +159,8 @@ void decode_block(const Block *b, const void *x, void *y, float *keys, float *va
     }
 #pragma omp single
     {
+      normalize_heads(&b->q_norm, half, b->heads, size, q);
+      normalize_heads(&b->k_norm, half, b->kv_heads, size, k);
       rotate(b->heads, size, cosine, sine, q);
       rotate(b->kv_heads, size, cosine, sine, k);
       for (int64_t h = 0; h < b->kv_heads; h++) {

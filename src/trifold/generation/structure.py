@@ -12,12 +12,13 @@ from trifold.acceleration.simple import FastLayerNorm, FastRMSNorm
 from trifold.generation.kernel import MOST_INPUTS
 from trifold.generation.linear import Int8Linear, StreamedLinear
 from trifold.model import Block, Residual, config
+from trifold.model.norm import OffsetRMSNorm
 
 __all__ = ["BlockStructure", "describe"]
 
 FORMATS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}
 ACTIVATIONS = get_args(config.Activation)
-NORMS = {nn.Identity: 0, nn.LayerNorm: 1, FastLayerNorm: 1, nn.RMSNorm: 2, FastRMSNorm: 2}
+NORMS = {nn.Identity: 0, nn.LayerNorm: 1, FastLayerNorm: 1, nn.RMSNorm: 2, FastRMSNorm: 2, OffsetRMSNorm: 3}
 LINEAR = (nn.Linear, FastLinear, StreamedLinear, Int8Linear)
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "gate_proj", "down_proj")
 
@@ -42,6 +43,7 @@ class BlockStructure(ctypes.Structure):
         *((name, c_int64) for name in ("half", "width", "heads", "kv_heads", "head_size", "activation")),
         ("scale", c_double),
         *((name, _Norms) for name in ("attention", "feed_forward")),
+        *((name, _Norm) for name in ("q_norm", "k_norm")),
         *((name, _Product) for name in PROJECTIONS),
     ]
 
@@ -63,7 +65,9 @@ def describe(block: Block) -> BlockStructure | None:
     own = block.cross_attention is None and attention.causal and isinstance(attention.position, config.Rotary | None)
     linear = [getattr(residual.branch, name) for residual, names in _branches(block) for name in names]
     norms = [[residual.pre_norm, residual.branch_norm, residual.post_norm] for residual, _ in _branches(block)]
-    if not own or not all(map(_is_readable, linear)) or not all(type(norm) in NORMS for part in norms for norm in part):
+    heads = [getattr(block.attention.branch, name) for name in ("q_norm", "k_norm")]
+    known = all(type(norm) in NORMS for part in [*norms, heads] for norm in part)
+    if not (own and known and all(map(_is_readable, linear))):
         return None
     if any("forward" in part.__dict__ for part in block.modules()):
         return None
@@ -72,8 +76,9 @@ def describe(block: Block) -> BlockStructure | None:
         return None
     shape = attention.num_heads, attention.num_kv_heads, attention.head_size
     scale = attention.head_size**-0.5 if attention.scale is None else attention.scale
-    return BlockStructure(formats == {torch.bfloat16}, linear[0].in_features, *shape, ACTIVATIONS.index(activation), scale,
-                          *(_Norms(*map(_norm, part)) for part in norms), *map(_product, linear))  # fmt: skip
+    parts = [*(_Norms(*map(_norm, part)) for part in norms), *map(_norm, heads), *map(_product, linear)]
+    half, width = formats == {torch.bfloat16}, linear[0].in_features
+    return BlockStructure(half, width, *shape, ACTIVATIONS.index(activation), scale, *parts)
 
 
 def _branches(block: Block) -> tuple[tuple[Residual, tuple[str, ...]], ...]:

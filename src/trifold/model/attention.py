@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trifold.batch import Layout
 from trifold.model import config
 from trifold.model.cache import Slot, kept
+from trifold.model.norm import build_norm
 from trifold.model.position import Rotation, rotate
 
 __all__ = ["Attention", "Visibility", "attend", "spread_heads"]
@@ -98,14 +99,11 @@ def attend(
         bias = None if bias is None else bias.squeeze(2).unflatten(1, (-1, groups))
         return attend(query, key, value, visibility, bias=bias, scale=scale, dropout=dropout).flatten(1, 2)[:, :, None]
     key, value = spread_heads(query, key, value)
-    if bias is not None:
-        mask = bias.to(query.dtype)
-        mask = mask if visibility.is_everything else mask.masked_fill(~visibility.mask, float("-inf"))
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
-    if visibility.is_everything or visibility.is_causal:
-        causal = visibility.is_causal and not visibility.is_everything
-        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=causal, scale=scale)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=visibility.mask, dropout_p=dropout, scale=scale)
+    mask = None if bias is None else bias.to(query.dtype)
+    causal = mask is None and visibility.is_causal and not visibility.is_everything
+    if not causal and not visibility.is_everything:
+        mask = visibility.mask if mask is None else mask.masked_fill(~visibility.mask, float("-inf"))
+    return F.scaled_dot_product_attention(query, key, value, mask, dropout, causal, scale=scale)
 
 
 def spread_heads(
@@ -122,9 +120,9 @@ def spread_heads(
     """
     groups = query.shape[1] // key.shape[1]
     key, value = key.to(query.dtype), value.to(query.dtype)
-    return (
-        (key, value) if groups == 1 else (key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1))
-    )
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    return key, value
 
 
 class Attention(nn.Module):
@@ -142,6 +140,7 @@ class Attention(nn.Module):
         self.config = attention
         self.q_proj, self.k_proj = projections["q_proj"], projections["k_proj"]
         self.v_proj, self.o_proj = projections["v_proj"], projections["o_proj"]
+        self.q_norm, self.k_norm = (build_norm(attention.head_norm, attention.head_size) for _ in "qk")
 
     @classmethod
     def build(cls, attention: config.Attention, d_model: int) -> "Attention":
@@ -175,8 +174,10 @@ class Attention(nn.Module):
         """
         if memory is None:
             query, key, value = self.project(x, self.q_proj, self.k_proj, self.v_proj)
+            key = self.k_norm(key)
         else:
             (query,), (key, value) = self.project(x, self.q_proj), self._memory_keys(memory, slot)
+        query = self.q_norm(query)
         if isinstance(place, Rotation):
             query, key = self.rotate(query, *place), key if memory is not None else self.rotate(key, *place)
         if memory is None and slot is not None:
@@ -195,10 +196,10 @@ class Attention(nn.Module):
         return x.unflatten(-1, (-1, self.config.head_size)).transpose(1, 2)  # B H S K
 
     def _memory_keys(self, memory: Tensor, slot: Slot | None) -> tuple[Tensor, Tensor]:
-        if slot is not None and slot.memory is not None:
-            return slot.memory
-        key, value = self.project(memory, self.k_proj, self.v_proj)
-        if slot is None:
-            return key, value
-        slot.memory = kept(key, value)  # once per document: the memory does not change while decoding
+        if slot is None or slot.memory is None:
+            key, value = self.project(memory, self.k_proj, self.v_proj)
+            key = self.k_norm(key)
+            if slot is None:
+                return key, value
+            slot.memory = kept(key, value)  # once per document: the memory does not change while decoding
         return slot.memory

@@ -3,6 +3,7 @@
 Axes: B batch, S sequence, D d_model, F d_ff.
 """
 
+from functools import partial
 from typing import Any
 
 from jaxtyping import Float
@@ -11,20 +12,13 @@ from torch import Tensor, nn
 from trifold.model import config
 from trifold.model.attention import Attention, Visibility
 from trifold.model.cache import Slot
+from trifold.model.norm import build_norm
 from trifold.model.position import Rotation
 
-__all__ = ["Block", "FeedForward", "Residual", "build_activation", "build_norm"]
+__all__ = ["Block", "FeedForward", "Residual", "build_activation"]
 
 
-def build_norm(norm: config.Norm | None, width: int) -> nn.Module:
-    """The norm that a configuration asks for; the identity for None."""
-    match norm:
-        case config.LayerNorm():
-            return nn.LayerNorm(width, eps=norm.eps, bias=norm.bias)
-        case config.RMSNorm():
-            return nn.RMSNorm(width, eps=norm.eps)
-        case _:
-            return nn.Identity()
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh"), "silu": nn.SiLU}
 
 
 def build_activation(name: config.Activation | None) -> nn.Module:
@@ -34,15 +28,7 @@ def build_activation(name: config.Activation | None) -> nn.Module:
         >>> build_activation("gelu_tanh")
         GELU(approximate='tanh')
     """
-    match name:
-        case "relu":
-            return nn.ReLU()
-        case "gelu" | "gelu_tanh":
-            return nn.GELU(approximate="none" if name == "gelu" else "tanh")
-        case "silu":
-            return nn.SiLU()
-        case _:
-            return nn.Identity()
+    return ACTIVATIONS.get(name or "identity", nn.Identity)()
 
 
 class FeedForward(nn.Module):

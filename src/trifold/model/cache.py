@@ -4,7 +4,6 @@ Axes: B batch, H heads, T keys, K head size.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
@@ -13,8 +12,6 @@ from torch import Tensor
 from trifold.batch import Layout
 
 __all__ = ["Cache", "Slot", "kept"]
-
-PARTS = ("positions", "documents", "prefix", "segments")
 
 
 def kept(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,11 +99,7 @@ class Cache:
 
     def extend(self, fresh: Layout) -> Layout:
         """Add the layout of the newest tokens; give that of all tokens."""
-        if self.layout is None:
-            self.layout = fresh
-            return fresh
-        old = self.layout
-        self.layout = replace(old, **{name: _join(getattr(old, name), getattr(fresh, name)) for name in PARTS})
+        self.layout = fresh if self.layout is None else self.layout.followed_by(fresh)
         return self.layout
 
     def select(self, rows: Int[Tensor, " chosen"], *, memory: bool = True) -> None:
@@ -123,16 +116,4 @@ class Cache:
     def select_layout(self, rows: Int[Tensor, " chosen"]) -> None:
         """The same for the layout alone."""
         if self.layout is not None:
-            self.layout = replace(self.layout, **{name: _pick(getattr(self.layout, name), rows) for name in PARTS})
-
-
-def _join(old: Tensor | None, new: Tensor | None) -> Tensor | None:
-    if old is None or new is None:
-        assert old is new, "all passes of one cache describe their tokens alike"
-        return None
-    rows = max(len(old), len(new))
-    return torch.cat([old.expand(rows, -1), new.expand(rows, -1)], dim=1)
-
-
-def _pick(value: Tensor | None, rows: Tensor) -> Tensor | None:
-    return value if value is None or len(value) == 1 else value[rows]
+            self.layout = self.layout.select(rows)

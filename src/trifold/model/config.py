@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from trifold.config import TAGGED, Chance, Config, Count, Natural, Positive, require
 
 __all__ = ["Attention", "Block", "Embedding", "FeedForward", "FrequencyScaling", "Head", "Initialization", "LayerNorm",
-           "Learned", "Norm", "RMSNorm", "RelativeBias", "Residual", "Rotary", "Sinusoidal", "Stack",
+           "Learned", "Norm", "OffsetRMSNorm", "RMSNorm", "RelativeBias", "Residual", "Rotary", "Sinusoidal", "Stack",
            "Transformer"]  # fmt: skip
 
 
@@ -76,7 +76,15 @@ class RMSNorm(Config):
     eps: Positive = 1e-6
 
 
-Norm = Annotated[LayerNorm | RMSNorm, TAGGED]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OffsetRMSNorm(Config):
+    """The same with `1 + weight` for its weight, so that a weight of 0 changes nothing."""
+
+    kind: Literal["offset_rms_norm"] = "offset_rms_norm"
+    eps: Positive = 1e-6
+
+
+Norm = Annotated[LayerNorm | RMSNorm | OffsetRMSNorm, TAGGED]
 Position = Annotated[Rotary | RelativeBias, TAGGED]
 Activation = Literal["identity", "relu", "gelu", "gelu_tanh", "silu"]
 
@@ -96,7 +104,8 @@ class Attention(Config):
     """Multi-head attention; `num_kv_heads < num_heads` is grouped-query attention.
 
     `window`: farthest distance between a query and a key it sees, None for no limit. `scale`: what scores are
-    multiplied by, None for `1 / sqrt(head_size)`.
+    multiplied by, None for `1 / sqrt(head_size)`. `head_norm`: of each head's queries and keys, before they are rotated
+    (Henry et al. 2020); None for none.
     """
 
     num_heads: Count
@@ -108,6 +117,7 @@ class Attention(Config):
     qkv_bias: bool = True
     output_bias: bool = True
     scale: float | None = None
+    head_norm: Norm | None = None
     dropout: Chance = 0.0
     residual: Residual = Residual()
 

@@ -4,7 +4,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from trifold.model import config
-from trifold.model.block import build_activation, build_norm
+from trifold.model.block import build_activation
+from trifold.model.norm import build_norm
 
 __all__ = ["Head"]
 

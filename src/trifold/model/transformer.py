@@ -3,6 +3,8 @@
 Axes: B batch, S sequence, D d_model, V vocabulary.
 """
 
+from functools import partial
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -11,10 +13,11 @@ from torch.utils.checkpoint import checkpoint
 from trifold.batch import Batch, Layout
 from trifold.model import config
 from trifold.model.attention import Visibility
-from trifold.model.block import Block, build_norm
+from trifold.model.block import Block
 from trifold.model.cache import Cache
 from trifold.model.head import Head
 from trifold.model.initialization import initialize
+from trifold.model.norm import build_norm
 from trifold.model.position import Sinusoidal, build_position
 
 __all__ = ["Embedding", "Stack", "Transformer"]
@@ -89,10 +92,8 @@ class Stack(nn.Module):
             kind = (block.config.attention.causal, block.config.attention.window)
             view = views.setdefault(kind, Visibility(layout, keys, causal=kind[0], window=kind[1]))
             slot = cache.slots[index] if cache is not None else None
-            if self.checkpointing and self.training:
-                x = checkpoint(block, x, view, places[owner], cross, slot, use_reentrant=False)
-            else:
-                x = block(x, view, places[owner], cross, slot)
+            run = partial(checkpoint, block, use_reentrant=False) if self.checkpointing and self.training else block
+            x = run(x, view, places[owner], cross, slot)
         return self.dropout(self.final_norm(x))
 
 

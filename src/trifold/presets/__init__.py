@@ -7,7 +7,22 @@ from typing import Any
 
 from trifold.config import unknown_key
 from trifold.model import config
-from trifold.presets import albert, bert, distilbert, electra, gpt2, llama, marian, modernbert, t5, xlm_roberta
+from trifold.presets import (
+    albert,
+    bert,
+    distilbert,
+    electra,
+    gemma3,
+    gpt2,
+    llama,
+    marian,
+    mistral,
+    modernbert,
+    qwen2,
+    qwen3,
+    t5,
+    xlm_roberta,
+)
 from trifold.presets.preset import Preset
 
 __all__ = ["PRESETS", "Preset", "bert", "build_config", "find_preset", "gpt2", "llama", "marian", "modernbert", "t5"]
@@ -25,8 +40,10 @@ PRESETS: Mapping[str, Preset] = {
         modernbert.PRESET,
         gpt2.PRESET,
         llama.LLAMA,
-        llama.MISTRAL,
-        llama.QWEN2,
+        mistral.PRESET,
+        qwen2.PRESET,
+        qwen3.PRESET,
+        gemma3.PRESET,
         t5.T5,
         t5.T5_V1_1,
     )

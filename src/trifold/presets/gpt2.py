@@ -18,6 +18,7 @@ from trifold.config import Chance, Config, Count, Positive, require
 from trifold.model import config
 from trifold.presets.field import Fields
 from trifold.presets.preset import Preset
+from trifold.presets.task_class import decoder_classes
 
 __all__ = ["PRESET", "Dials"]
 
@@ -168,4 +169,7 @@ PRESET = Preset(
     table="transformer.wte.weight",
     output="lm_head.weight",
     objective="causal",
-)
+    small={"n_layer": 2, "n_embd": 16, "n_head": 4, "n_positions": 32, "vocab_size": 40, "layer_norm_epsilon": 0.05,
+           "bos_token_id": 1, "eos_token_id": 2},
+    classes=decoder_classes("GPT2", "transformer.", tags="classifier"),
+)  # fmt: skip

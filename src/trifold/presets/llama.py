@@ -1,6 +1,6 @@
 """Llama: a decoder with rotary positions, RMS norms and a gated feed-forward (Touvron et al. 2023).
 
-`mistral` (sliding window) and `qwen2` (biases on queries, keys and values) are the same shape with one dial turned.
+`mistral`, `qwen2`, `qwen3` and `gemma3_text` are made from it, each in its own file.
 
 | size | layers | width | heads (key-value) | d_ff | parameters in the blocks |
 |---|---|---|---|---|---|
@@ -21,9 +21,22 @@ from trifold.config import Chance, Config, Count, Positive, require
 from trifold.model import config
 from trifold.presets.field import Fields, refuse_unless
 from trifold.presets.preset import Preset
-from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_rope, write_rope
+from trifold.presets.rotary import Scaling, build_rotary, read_rope, write_rope
+from trifold.presets.task_class import decoder_classes
 
-__all__ = ["LLAMA", "MISTRAL", "QWEN2", "Dials"]
+__all__ = [
+    "FIELDS",
+    "LLAMA",
+    "SIZES",
+    "SMALL",
+    "Dials",
+    "build",
+    "keys",
+    "read",
+    "read_biases",
+    "write",
+    "write_biases",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +79,12 @@ class Dials(Config):
         require(each, where="layer_types", given=self.layer_types, allowed=f"one for each of {self.num_layers} layers")
 
     @property
+    def kinds(self) -> list[str]:
+        """What each layer sees."""
+        usual = "full_attention" if self.window is None else "sliding_attention"
+        return list(self.layer_types or (usual,) * self.num_layers)
+
+    @property
     def inner(self) -> int:
         """The feed-forward's width."""
         return self.d_ff or -(-8 * self.d_model // (3 * 64)) * 64
@@ -102,8 +121,7 @@ def build(dials: Dials) -> config.Transformer:
     )
     local = config.Block(attention=attention, feed_forward=feed_forward)
     far = replace(local, attention=replace(attention, window=None))
-    kinds = dials.layer_types or ("sliding_attention",) * dials.num_layers
-    blocks = tuple(far if kind == "full_attention" else local for kind in kinds)
+    blocks = tuple(far if kind == "full_attention" else local for kind in dials.kinds)
     return config.Transformer(
         vocab_size=dials.vocab_size,
         d_model=dials.d_model,
@@ -165,22 +183,15 @@ OWN_FIELDS = replace(
     plain={**FIELDS.plain, "attention_bias": "qkv_bias", "mlp_bias": "mlp_bias"},
     silent=frozenset({"pretraining_tp"}),
 )
-MISTRAL_FIELDS = replace(
-    FIELDS,
-    defaults={**FIELDS.defaults, "num_key_value_heads": 8, "intermediate_size": 14336, "sliding_window": 4096,
-              "max_position_embeddings": 131072},
-    plain={**FIELDS.plain, "sliding_window": "window"},
-)  # fmt: skip
-QWEN2_FIELDS = replace(
-    FIELDS,
-    defaults={**FIELDS.defaults, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32,
-              "max_position_embeddings": 32768, "use_sliding_window": False, "sliding_window": 4096,
-              "max_window_layers": 28, "layer_types": None},
-    names={**FIELDS.names, "sliding_window": "window"},
-)  # fmt: skip
+SMALL = {
+    "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 40,
+    "max_position_embeddings": 32, "pad_token_id": 0, "num_key_value_heads": 2, "head_dim": 4, "rms_norm_eps": 0.05,
+    "bos_token_id": 1, "eos_token_id": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 20.0},
+}  # fmt: skip
 
 
-def _write(dials: Dials) -> dict[str, Any]:
+def write(dials: Dials) -> dict[str, Any]:
+    """The fields that the families of this shape share, besides those that are a dial under another name."""
     return {
         "num_key_value_heads": dials.num_kv_heads or dials.num_heads,
         "head_dim": dials.head_size or dials.d_model // dials.num_heads,
@@ -193,26 +204,19 @@ def _write(dials: Dials) -> dict[str, Any]:
 def _write_llama(dials: Dials) -> dict[str, Any]:
     same = dials.qkv_bias == dials.output_bias and dials.window is None
     refuse_unless(same, "qkv_bias, window", (dials.qkv_bias, dials.window), "preset qwen2 or mistral for these")
-    return _write(dials)
+    return write(dials)
 
 
-def _write_mistral(dials: Dials) -> dict[str, Any]:
-    plain = not (dials.qkv_bias or dials.output_bias or dials.mlp_bias or dials.layer_types)
-    refuse_unless(plain, "qkv_bias, output_bias, mlp_bias, layer_types", True, "false with preset mistral")
-    return _write(dials)
+def write_biases(dials: Dials) -> dict[str, Any]:
+    """The same, where one field speaks of the biases of all four projections, and none of those of the feed-forward."""
+    same = dials.qkv_bias == dials.output_bias and not dials.mlp_bias
+    given = (dials.qkv_bias, dials.output_bias, dials.mlp_bias)
+    refuse_unless(same, "qkv_bias, output_bias, mlp_bias", given, "the same for the first two, and false")
+    return write(dials)
 
 
-def _write_qwen2(dials: Dials) -> dict[str, Any]:
-    plain = dials.qkv_bias and not dials.output_bias and not dials.mlp_bias
-    refuse_unless(plain, "qkv_bias, output_bias, mlp_bias", dials.qkv_bias, "true, false, false with preset qwen2")
-    usual = "full_attention" if dials.window is None else "sliding_attention"
-    kinds = list(dials.layer_types or (usual,) * dials.num_layers)
-    full = next((layer for layer, kind in enumerate(kinds) if kind == "sliding_attention"), dials.num_layers)
-    more = {"use_sliding_window": dials.window is not None, "sliding_window": dials.window, "layer_types": kinds}
-    return {**_write(dials), **more, "max_window_layers": full}
-
-
-def _read(given: Mapping[str, Any]) -> dict[str, Any]:
+def read(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the dials that the families of this shape share, and that are no field under another name."""
     old = given["rope_scaling"]
     where, rope = ("rope_scaling", old) if old else ("rope_parameters", given["rope_parameters"] or {})
     part, length = given["partial_rotary_factor"], given["original_max_position_embeddings"]
@@ -223,26 +227,9 @@ def _read(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"rotary_base": base, "rotary_scaling": scaling}
 
 
-def _read_llama(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {**_read(given), "output_bias": given["attention_bias"]}
-
-
-def _read_qwen2(given: Mapping[str, Any]) -> dict[str, Any]:
-    turned, count, first = given["use_sliding_window"], given["num_hidden_layers"], given["max_window_layers"]
-    refuse_unless(isinstance(turned, bool), "use_sliding_window", turned, "true, false")
-    window, kinds = given["sliding_window"] if turned else None, given["layer_types"]
-    if kinds is None:
-        refuse_unless(type(count) is int and 1 <= count <= 1024, "num_hidden_layers", count, "1 to 1024")
-        refuse_unless(type(first) is int, "max_window_layers", first, "a whole number")
-        full = count if window is None else min(max(first, 0), count)
-        kinds = ["full_attention"] * full + ["sliding_attention"] * (count - full)
-    kinds = read_layer_types(kinds, count)
-    some = "sliding_attention" in kinds
-    refuse_unless(
-        window is not None or not some, "layer_types", kinds, "full_attention where no sliding_window is used"
-    )
-    mixed = kinds if some and "full_attention" in kinds else None
-    return {**_read(given), "qkv_bias": True, "window": window if some else None, "layer_types": mixed}
+def read_biases(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, where one field speaks of the biases of all four projections."""
+    return {**read(given), "output_bias": given["attention_bias"]}
 
 
 LLAMA = Preset(
@@ -255,29 +242,11 @@ LLAMA = Preset(
     keys=keys,
     fields=OWN_FIELDS,
     write=_write_llama,
-    read=_read_llama,
+    read=read_biases,
     prefix="model.",
     table="model.embed_tokens.weight",
     output="lm_head.weight",
     objective="causal",
-)
-MISTRAL = replace(
-    LLAMA,
-    name="mistral",
-    model_type="mistral",
-    architecture="MistralForCausalLM",
-    sizes={name: {**size, "window": 512} for name, size in SIZES.items()},
-    fields=MISTRAL_FIELDS,
-    write=_write_mistral,
-    read=_read,
-)
-QWEN2 = replace(
-    LLAMA,
-    name="qwen2",
-    model_type="qwen2",
-    architecture="Qwen2ForCausalLM",
-    sizes={name: {**size, "qkv_bias": True} for name, size in SIZES.items()},
-    fields=QWEN2_FIELDS,
-    write=_write_qwen2,
-    read=_read_qwen2,
+    small=SMALL,
+    classes=decoder_classes("Llama", "model.", asks="transformer."),
 )

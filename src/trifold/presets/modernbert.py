@@ -22,7 +22,7 @@ from trifold.config import Chance, Config, Count, Natural, Positive, require
 from trifold.model import config
 from trifold.presets.field import Fields, refuse_unless, their_activation
 from trifold.presets.preset import Preset
-from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_rope, write_rope
+from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_ropes, write_ropes
 
 __all__ = ["PRESET", "Dials"]
 
@@ -192,14 +192,14 @@ FIELDS = Fields(
 )  # fmt: skip
 
 
+ROPES = {"full_attention": ("global", "global_rope_theta"), "sliding_attention": ("local", "local_rope_theta")}
+
+
 def write(dials: Dials) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
     return {
         "layer_types": dials.kinds,
-        "rope_parameters": {
-            "full_attention": write_rope(dials.global_base, dials.global_scaling),
-            "sliding_attention": write_rope(dials.local_base, dials.local_scaling),
-        },
+        **write_ropes(dials, ROPES),
         "classifier_activation": their_activation(dials.head_activation or dials.activation),
         "attention_dropout": dials.dropout,
         "mlp_dropout": dials.dropout,
@@ -214,16 +214,7 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
     if given["sliding_window"] is not None:
         refuse_unless(type(given["sliding_window"]) is int, "sliding_window", given["sliding_window"], "a whole number")
         values["window"] = 2 * given["sliding_window"]
-    ropes, more = given["rope_parameters"] or {}, given["rope_scaling"] or {}
-    known = {"full_attention": "global", "sliding_attention": "local"}
-    plain = isinstance(ropes, dict) and isinstance(more, dict) and not ropes.keys() - known.keys()
-    refuse_unless(plain, "rope_parameters", ropes, f"one mapping for each of {', '.join(known)}")
-    for kind, name in known.items():
-        rope, where = ropes.get(kind) or {}, "rope_scaling" if more else f"rope_parameters.{kind}"
-        refuse_unless(isinstance(rope, dict), where, rope, "a mapping")
-        base, length = given[f"{name}_rope_theta"], given["max_position_embeddings"]
-        values[f"{name}_base"], values[f"{name}_scaling"] = read_rope({**rope, **more}, where, base=base, length=length)
-    return values
+    return values | read_ropes(given, ROPES, scaled=ROPES)
 
 
 PRESET = Preset(

@@ -50,6 +50,8 @@ class Preset:
         small: the fields of a small configuration in which every part has a say in the logits; tests are made from it.
         classes: Hugging Face's classes beside that with the language-model head; None where it has none, or `CLASSES` has
             them.
+        rebuilt: whether transformers makes the tokenizer of this family anew by its own rules, unless the folder names a
+            class of its own.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Preset:
     pad_last: bool = False
     small: Mapping[str, Any] = field(default_factory=dict)
     classes: FamilyClasses | None = None
+    rebuilt: bool = False
 
     def __deepcopy__(self, memo: object) -> "Preset":
         """Itself: nothing of it changes, and a copy of a model is of the same family."""

@@ -40,9 +40,6 @@ __all__ = ["Transformer", "resolve"]
 
 OWN_TYPE = "trifold"
 ADAPTERS = (".lora_a", ".lora_b")
-REBUILT = ("qwen2",)
-"""Families whose pre-tokenizer transformers 5 replaces by its own, except where the folder names a class of its own: then
-it reads the file as it stands (and, without `trust_remote_code`, looks for no code)."""
 
 SPECIAL = ("bos", "eos", "pad", "mask", "cls", "sep")
 
@@ -233,7 +230,8 @@ class Transformer(Form):
         )  # a decoder goes on where texts end
         names = ["input_ids", *(["token_type_ids"] if typed else []), "attention_mask"]
         settings: dict[str, Any] = {"model_input_names": names, "padding_side": side}
-        if self.preset is not None and self.preset.model_type in REBUILT and not tokenizer.composes:
+        if self.preset is not None and self.preset.rebuilt and not tokenizer.composes:
+            # a class of its own is named, so the file is read as it stands (and, without `trust_remote_code`, no code)
             settings["auto_map"] = {"AutoTokenizer": [None, "tokenizer.json"]}
         if self.config.max_length is not None:
             settings["model_max_length"] = self.config.max_length

@@ -1,5 +1,6 @@
 """Rotary positions as Hugging Face's configurations describe them."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,16 @@ from trifold.config import Config, Positive
 from trifold.model import config
 from trifold.presets.field import refuse_unless
 
-__all__ = ["Linear", "Scaling", "build_rotary", "read_layer_types", "read_rope", "write_rope"]
+__all__ = [
+    "Linear",
+    "Scaling",
+    "build_rotary",
+    "read_layer_types",
+    "read_rope",
+    "read_ropes",
+    "write_rope",
+    "write_ropes",
+]
 
 RAMP = {
     "factor": "factor",
@@ -78,6 +88,36 @@ def read_rope(rope: object, where: str, *, base: object, length: object) -> tupl
     return theta, {ours: given[name] for name, ours in names.items()}
 
 
+def read_ropes(
+    given: Mapping[str, Any], names: Mapping[str, tuple[str, str]], *, scaled: Collection[str]
+) -> dict[str, Any]:
+    """The base and the scaling of each kind of layer, from one mapping of a configuration for each.
+
+    Args:
+        given: the fields.
+        names: for each kind of layer what its two dials begin with, and the field with the base of older files.
+        scaled: the kinds that `rope_scaling`, a field of older files, is for.
+
+    Raises:
+        ConfigError: a kind of layer or of scaling that is not computed here.
+
+    Example:
+        >>> fields = {"rope_parameters": None, "rope_scaling": None, "max_position_embeddings": 8, "theta": 9.0}
+        >>> read_ropes(fields, {"full_attention": ("global", "theta")}, scaled=())
+        {'global_base': 9.0, 'global_scaling': None}
+    """
+    ropes, more, values = given["rope_parameters"] or {}, given["rope_scaling"] or {}, dict[str, Any]()
+    plain = isinstance(ropes, dict) and isinstance(more, dict) and not ropes.keys() - names.keys()
+    refuse_unless(plain, "rope_parameters", ropes, f"one mapping for each of {', '.join(names)}")
+    for kind, (dial, base) in names.items():
+        rope, extra = ropes.get(kind) or {}, more if kind in scaled else {}
+        where = "rope_scaling" if extra else f"rope_parameters.{kind}"
+        refuse_unless(isinstance(rope, dict), where, rope, "a mapping")
+        found = read_rope({**rope, **extra}, where, base=given[base], length=given["max_position_embeddings"])
+        values[f"{dial}_base"], values[f"{dial}_scaling"] = found
+    return values
+
+
 def _require_number(value: object, where: str) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
     refuse_unless(number, where, value, "a number above 0")
@@ -98,6 +138,25 @@ def write_rope(base: float, scaling: Scaling | None) -> dict[str, Any]:
         case _:
             more = {name: getattr(scaling, ours) for name, ours in RAMP.items()}
             return {"rope_type": "llama3", "rope_theta": base, **more}
+
+
+def write_ropes(dials: object, names: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """The fields that `read_ropes` reads, of today and of older files.
+
+    Args:
+        dials: the dials of a family.
+        names: as `read_ropes` has it.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> write_ropes(SimpleNamespace(far_base=9.0, far_scaling=None), {"full_attention": ("far", "theta")})
+        {'theta': 9.0, 'rope_parameters': {'full_attention': {'rope_type': 'default', 'rope_theta': 9.0}}}
+    """
+    found = {
+        kind: (getattr(dials, f"{dial}_base"), getattr(dials, f"{dial}_scaling")) for kind, (dial, _) in names.items()
+    }
+    ropes = {kind: write_rope(base, scaling) for kind, (base, scaling) in found.items()}
+    return {names[kind][1]: base for kind, (base, _) in found.items()} | {"rope_parameters": ropes}
 
 
 def read_layer_types(kinds: object, count: object) -> list[str]:

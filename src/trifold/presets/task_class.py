@@ -3,9 +3,10 @@
 Plain data that reads both ways, as the key tables of the families are. Marian has no such class.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, get_args
 
 from trifold.checkpoint import Entry
 from trifold.config import from_json
@@ -18,6 +19,7 @@ __all__ = [
     "Kind",
     "Outputs",
     "TaskClass",
+    "decoder_classes",
     "encoder_classes",
     "labels_in",
     "pooler",
@@ -211,12 +213,15 @@ def _dropout(data: Data, *others: str) -> float:
 
 
 def _dense(pooling: Pooling, *others: str, dropout_first: bool) -> Callable[[Data], dict[str, Any]]:
-    return lambda data: {"pooling": pooling, "dense": True, "dropout": _dropout(data, *others),
-                         "dropout_first": dropout_first}  # fmt: skip
+    return partial(_shape, {"pooling": pooling, "dense": True, "dropout_first": dropout_first}, others)
 
 
 def _with_dropout(*others: str) -> Callable[[Data], dict[str, Any]]:
-    return lambda data: {"dropout": _dropout(data, *others)}
+    return partial(_shape, {}, others)
+
+
+def _shape(fixed: dict[str, Any], others: tuple[str, ...], data: Data) -> dict[str, Any]:
+    return {**fixed, "dropout": _dropout(data, *others)}
 
 
 def _modernbert(pooled: bool) -> Callable[[Data], dict[str, Any]]:
@@ -292,14 +297,31 @@ def encoder_classes(
     return FamilyClasses(f"{name}Model", prefix, tasks, spare=spare)
 
 
-def _decoder(name: str, prefix: str, *, asks: str | None = None, tags: str = "score") -> FamilyClasses:
-    """The classes of a decoder; `asks` is the body's prefix in the class for questions, `tags` the output for tags."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+def decoder_classes(
+    name: str, prefix: str, *, asks: str | None = None, tags: str = "score", kinds: Collection[Kind] = KINDS
+) -> FamilyClasses:
+    """The classes of a decoder.
+
+    Args:
+        name: what the names of all classes begin with.
+        prefix: what the names of the body begin with.
+        asks: the same in the class for questions, where it is another one.
+        tags: name of the output of the class for tags.
+        kinds: the tasks that there is a class for.
+
+    Example:
+        >>> decoder_classes("Llama", "model.").tasks["tagging"].architecture
+        'LlamaForTokenClassification'
+    """
     tasks: dict[Kind, TaskClass] = {
         "classification": TaskClass(f"{name}ForSequenceClassification", _last, {"output": "score"}),
         "tagging": TaskClass(f"{name}ForTokenClassification", _with_dropout("hidden_dropout"), {"output": tags}),
         "span_qa": TaskClass(f"{name}ForQuestionAnswering", _bare, {"output": "qa_outputs"}, prefix=asks),
     }
-    return FamilyClasses(f"{name}Model", prefix, tasks)
+    return FamilyClasses(f"{name}Model", prefix, {kind: one for kind, one in tasks.items() if kind in kinds})
 
 
 def pooler(prefix: str, *more: str) -> tuple[str, ...]:
@@ -335,10 +357,6 @@ CLASSES: Mapping[str, FamilyClasses] = {
             "span_qa": TaskClass("ModernBertForQuestionAnswering", _modernbert(pooled=False), MODERNBERT_NAMES),
         },
     ),
-    "gpt2": _decoder("GPT2", "transformer.", tags="classifier"),
-    "llama": _decoder("Llama", "model.", asks="transformer."),
-    "mistral": _decoder("Mistral", "model."),
-    "qwen2": _decoder("Qwen2", "model.", asks="transformer."),
     "t5": FamilyClasses(
         "T5Model",
         "",

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from trifold.config import Chance, Config, Count
 from trifold.model import config
-from trifold.model.block import build_activation, build_norm
+from trifold.model.block import build_activation
+from trifold.model.norm import build_norm
 
 __all__ = ["HeadShape", "Pooling", "TaskHead"]
 

@@ -296,8 +296,8 @@ class Tokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         longest = [one["model_max_length"] for one in (settings or {}, self.settings) if "model_max_length" in one]
         data = {**self.settings, **(settings or {}), "model_max_length": min(longest, default=UNBOUNDED),
-                **{f"{role}_token": text for role, text in self.roles.items()}, **self.codec.save(folder),
-                "trifold_kind": self.kind}  # fmt: skip
+                **{f"{role}_token": self.roles.get(role) for role in ROLES},  # null, or a usual spelling stands in
+                **self.codec.save(folder), "trifold_kind": self.kind}  # fmt: skip
         (folder / "tokenizer_config.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
         if self.chat_template is not None:
             (folder / "chat_template.jinja").write_text(self.chat_template, encoding="utf-8")

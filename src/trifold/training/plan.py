@@ -215,7 +215,8 @@ def _residual(residual: config.Residual, width: int) -> int:
 def _attention(part: config.Attention, width: int) -> int:
     queries, keys = part.num_heads * part.head_size, part.num_kv_heads * part.head_size
     projections = _linear(width, queries, bias=part.qkv_bias) + 2 * _linear(width, keys, bias=part.qkv_bias)
-    return projections + _linear(queries, width, bias=part.output_bias) + _residual(part.residual, width)
+    norms = 2 * _norm(part.head_norm, part.head_size) + _residual(part.residual, width)
+    return projections + _linear(queries, width, bias=part.output_bias) + norms
 
 
 def _feed_forward(part: config.FeedForward, width: int) -> int:

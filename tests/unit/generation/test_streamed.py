@@ -20,6 +20,7 @@ from trifold.model.config import (
     FeedForward,
     LayerNorm,
     Norm,
+    OffsetRMSNorm,
     Residual,
     RMSNorm,
     Rotary,
@@ -37,6 +38,7 @@ FEEDS = [
 RESIDUALS = [Residual(pre_norm=norm) for norm in NORMS] + [
     Residual(post_norm=LayerNorm()),
     Residual(pre_norm=RMSNorm(), branch_norm=RMSNorm(), post_norm=LayerNorm()),
+    Residual(pre_norm=OffsetRMSNorm(), branch_norm=OffsetRMSNorm(eps=1e-3)),
 ]
 
 
@@ -87,7 +89,17 @@ def test_a_block_gives_the_numbers_of_the_plain_one(feed, residual, calls):
 @compiled
 @pytest.mark.parametrize(
     "more",
-    [{"kv_heads": 1}, {"kv_heads": 4}, {"rotary": False}, {"scale": 0.5}, {"qkv_bias": False}, {"head_size": 80}],
+    [
+        {"kv_heads": 1},
+        {"kv_heads": 4},
+        {"rotary": False},
+        {"scale": 0.5},
+        {"qkv_bias": False},
+        {"head_size": 80},
+        {"head_norm": RMSNorm(eps=1e-3)},
+        {"head_norm": OffsetRMSNorm(), "scale": 0.7},
+        {"head_norm": LayerNorm()},
+    ],
 )
 def test_heads_positions_and_scales(more, calls):
     model = _model(FEEDS[4], RESIDUALS[0], **more)

@@ -1,0 +1,141 @@
+"""Gemma 3: a decoder of local and global layers with norms before and after each branch (Gemma Team 2025).
+
+Every sixth layer sees everything, the others a window; each kind has its own rotary base. Each head's queries and keys have
+a norm, and embeddings are multiplied by the root of the width. The sizes are Llama's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from trifold.checkpoint import Entry, KeyMap, numbered
+from trifold.config import Count, Positive
+from trifold.model import config
+from trifold.presets import llama, qwen3
+from trifold.presets.field import their_activation
+from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_ropes, write_ropes
+from trifold.presets.task_class import decoder_classes
+
+__all__ = ["PRESET", "Dials", "build", "keys", "read", "write"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dials(llama.Dials):
+    """What one may turn besides Llama's, whose `rotary_base` and `rotary_scaling` are those of layers that see everything.
+
+    `layer_types` None gives all layers a window but every `global_every`th; scores are divided by the root of
+    `query_scalar`, None for the size of a head.
+    """
+
+    activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu_tanh"
+    window: Count = 512
+    global_every: Count = 6
+    query_scalar: Count | None = None
+    rotary_base: Positive = 1_000_000.0
+    local_base: Positive = 10_000.0
+    local_scaling: Scaling | None = None
+
+    @property
+    def kinds(self) -> list[str]:
+        """What each layer sees."""
+        usual = ["full_attention" if (layer + 1) % self.global_every == 0 else "sliding_attention"
+                 for layer in range(self.num_layers)]  # fmt: skip
+        return list(self.layer_types or usual)
+
+    @property
+    def scalar(self) -> int:
+        """What the scores are divided by the root of."""
+        return self.query_scalar or self.head_size or self.d_model // self.num_heads
+
+
+def build(dials: Dials) -> config.Transformer:
+    """The configuration."""
+    plain, norm = llama.build(dials), config.OffsetRMSNorm(eps=dials.eps)
+    local = build_rotary(dials.local_base, dials.local_scaling)
+    around = config.Residual(pre_norm=norm, branch_norm=norm, dropout=dials.dropout)
+    blocks = []
+    for one in plain.main.blocks:
+        position = one.attention.position if one.attention.window is None else local
+        mine = {"position": position, "scale": dials.scalar**-0.5, "head_norm": norm, "residual": around}
+        feed_forward = replace(one.feed_forward, residual=around)
+        blocks.append(config.Block(attention=replace(one.attention, **mine), feed_forward=feed_forward))  # type: ignore[arg-type]
+    stack = replace(plain.main, blocks=tuple(blocks), final_norm=norm)
+    return replace(plain, decoder=stack, embedding=replace(plain.embedding, scale=dials.d_model**0.5))
+
+
+RENAMED = {
+    "post_attention_layernorm": "attention.branch_norm",
+    "pre_feedforward_layernorm": "feed_forward.pre_norm",
+    "post_feedforward_layernorm": "feed_forward.branch_norm",
+}
+"""Their names of norms that Llama lacks, or has in another place, and ours."""
+
+
+def keys(dials: Dials) -> KeyMap:
+    """The key table."""
+    plain = qwen3.keys(dials)
+    kept = [one for one in plain.entries if "post_attention_layernorm" not in one.theirs]
+    norms = [Entry(f"model.layers.{{}}.{theirs}.weight", (f"decoder.blocks.{{}}.{ours}.weight",))
+             for theirs, ours in RENAMED.items()]  # fmt: skip
+    return replace(plain, entries=(*kept, *numbered(norms, dials.num_layers)), ignored=frozenset())
+
+
+LACKS = ("hidden_act", "original_max_position_embeddings", "partial_rotary_factor")
+FIELDS = replace(
+    llama.FIELDS,
+    defaults={
+        **{name: value for name, value in llama.FIELDS.defaults.items() if name not in LACKS},
+        "num_hidden_layers": 26, "hidden_size": 2304, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+        "intermediate_size": 9216, "max_position_embeddings": 131072, "vocab_size": 262208, "tie_word_embeddings": True,
+        "hidden_activation": "gelu_pytorch_tanh", "attention_bias": False, "query_pre_attn_scalar": 256,
+        "sliding_window": 4096, "layer_types": None, "sliding_window_pattern": 6, "rope_theta": 1_000_000.0,
+        "rope_local_base_freq": 10_000.0,
+    },
+    plain={**llama.FIELDS.plain, "attention_bias": "qkv_bias", "query_pre_attn_scalar": "query_scalar",
+           "sliding_window": "window", "sliding_window_pattern": "global_every"},
+    activations={"hidden_activation": "activation"},
+    fixed={"final_logit_softcapping": (None,), "attn_logit_softcapping": (None,),
+           "use_bidirectional_attention": (False, None)},
+    silent=frozenset({"_sliding_window_pattern"}),
+    names={"rope_parameters": "rotary_scaling", "rope_theta": "rotary_base", "rope_local_base_freq": "local_base"},
+)  # fmt: skip
+
+
+ROPES = {"full_attention": ("rotary", "rope_theta"), "sliding_attention": ("local", "rope_local_base_freq")}
+
+
+def write(dials: Dials) -> dict[str, Any]:
+    """The rest of Hugging Face's configuration."""
+    activation = "gelu_pytorch_tanh" if dials.activation == "gelu_tanh" else their_activation(dials.activation)
+    return {**llama.write_biases(dials), **write_ropes(dials, ROPES), "layer_types": dials.kinds,
+            "hidden_activation": activation, "query_pre_attn_scalar": dials.scalar}  # fmt: skip
+
+
+def read(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the dials that are no field under another name."""
+    values: dict[str, Any] = {"output_bias": given["attention_bias"]}
+    if given["layer_types"] is not None:
+        values["layer_types"] = read_layer_types(given["layer_types"], given["num_hidden_layers"])
+    return values | read_ropes(given, ROPES, scaled=("full_attention",))
+
+
+PRESET = replace(
+    llama.LLAMA,
+    name="gemma3_text",
+    model_type="gemma3_text",
+    architecture="Gemma3ForCausalLM",
+    dials=Dials,
+    sizes=llama.SIZES,
+    build=build,
+    keys=keys,
+    fields=FIELDS,
+    write=write,
+    read=read,
+    small={
+        **llama.SMALL, "sliding_window": 4, "sliding_window_pattern": 2, "query_pre_attn_scalar": 6,
+        "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 90.0},
+                            "sliding_attention": {"rope_type": "default", "rope_theta": 20.0}},
+    },
+    classes=decoder_classes("Gemma3Text", "model.", kinds=("classification",)),
+    rebuilt=True,
+)  # fmt: skip

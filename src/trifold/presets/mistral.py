@@ -1,0 +1,38 @@
+"""Mistral: Llama's shape with a sliding window (Jiang et al. 2023); its sizes are Llama's, with a window of 512 tokens."""
+
+from dataclasses import replace
+from typing import Any
+
+from trifold.presets import llama
+from trifold.presets.field import refuse_unless
+from trifold.presets.task_class import decoder_classes
+
+__all__ = ["PRESET", "write"]
+
+FIELDS = replace(
+    llama.FIELDS,
+    defaults={**llama.FIELDS.defaults, "num_key_value_heads": 8, "intermediate_size": 14336, "sliding_window": 4096,
+              "max_position_embeddings": 131072},
+    plain={**llama.FIELDS.plain, "sliding_window": "window"},
+)  # fmt: skip
+
+
+def write(dials: llama.Dials) -> dict[str, Any]:
+    """The rest of Hugging Face's configuration."""
+    plain = not (dials.qkv_bias or dials.output_bias or dials.mlp_bias or dials.layer_types)
+    refuse_unless(plain, "qkv_bias, output_bias, mlp_bias, layer_types", True, "false with preset mistral")
+    return llama.write(dials)
+
+
+PRESET = replace(
+    llama.LLAMA,
+    name="mistral",
+    model_type="mistral",
+    architecture="MistralForCausalLM",
+    sizes={name: {**size, "window": 512} for name, size in llama.SIZES.items()},
+    fields=FIELDS,
+    write=write,
+    read=llama.read,
+    small={**llama.SMALL, "sliding_window": 4},
+    classes=decoder_classes("Mistral", "model."),
+)

@@ -1,0 +1,77 @@
+"""Qwen2: Llama's shape and sizes with biases on queries, keys and values (Yang et al. 2024).
+
+Some layers may have a window.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from trifold.presets import llama
+from trifold.presets.field import refuse_unless
+from trifold.presets.rotary import read_layer_types
+from trifold.presets.task_class import decoder_classes
+
+__all__ = ["FIELDS", "PRESET", "SMALL", "read", "read_windows", "write", "write_windows"]
+
+FIELDS = replace(
+    llama.FIELDS,
+    defaults={**llama.FIELDS.defaults, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32,
+              "max_position_embeddings": 32768, "use_sliding_window": False, "sliding_window": 4096,
+              "max_window_layers": 28, "layer_types": None},
+    names={**llama.FIELDS.names, "sliding_window": "window"},
+)  # fmt: skip
+SMALL = {**llama.SMALL, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}
+
+
+def write(dials: llama.Dials) -> dict[str, Any]:
+    """The rest of Hugging Face's configuration."""
+    plain = dials.qkv_bias and not dials.output_bias and not dials.mlp_bias
+    refuse_unless(plain, "qkv_bias, output_bias, mlp_bias", dials.qkv_bias, "true, false, false with preset qwen2")
+    return {**llama.write(dials), **write_windows(dials)}
+
+
+def write_windows(dials: llama.Dials) -> dict[str, Any]:
+    """The fields that say which layers have a window."""
+    first = next((layer for layer, kind in enumerate(dials.kinds) if kind == "sliding_attention"), dials.num_layers)
+    return {"use_sliding_window": dials.window is not None, "sliding_window": dials.window,
+            "layer_types": dials.kinds, "max_window_layers": first}  # fmt: skip
+
+
+def read(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the dials that are no field under another name."""
+    return {**llama.read(given), **read_windows(given), "qkv_bias": True}
+
+
+def read_windows(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the dials that say which layers have a window."""
+    turned, count, first = given["use_sliding_window"], given["num_hidden_layers"], given["max_window_layers"]
+    refuse_unless(isinstance(turned, bool), "use_sliding_window", turned, "true, false")
+    window, kinds = given["sliding_window"] if turned else None, given["layer_types"]
+    if kinds is None:
+        refuse_unless(type(count) is int and 1 <= count <= 1024, "num_hidden_layers", count, "1 to 1024")
+        refuse_unless(type(first) is int, "max_window_layers", first, "a whole number")
+        full = count if window is None else min(max(first, 0), count)
+        kinds = ["full_attention"] * full + ["sliding_attention"] * (count - full)
+    kinds = read_layer_types(kinds, count)
+    some = "sliding_attention" in kinds
+    refuse_unless(
+        window is not None or not some, "layer_types", kinds, "full_attention where no sliding_window is used"
+    )
+    mixed = kinds if some and "full_attention" in kinds else None
+    return {"window": window if some else None, "layer_types": mixed}
+
+
+PRESET = replace(
+    llama.LLAMA,
+    name="qwen2",
+    model_type="qwen2",
+    architecture="Qwen2ForCausalLM",
+    sizes={name: {**size, "qkv_bias": True} for name, size in llama.SIZES.items()},
+    fields=FIELDS,
+    write=write,
+    read=read,
+    small=SMALL,
+    classes=decoder_classes("Qwen2", "model.", asks="transformer."),
+    rebuilt=True,
+)

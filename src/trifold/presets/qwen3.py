@@ -1,0 +1,58 @@
+"""Qwen3: Llama's shape and sizes with a norm of each head's queries and keys (Yang et al. 2025)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from trifold.checkpoint import Entry, KeyMap, numbered
+from trifold.model import config
+from trifold.presets import llama, qwen2
+from trifold.presets.task_class import decoder_classes
+
+__all__ = ["PRESET", "build", "keys", "read", "write"]
+
+
+def build(dials: llama.Dials) -> config.Transformer:
+    """The configuration."""
+    plain, norm = llama.build(dials), config.RMSNorm(eps=dials.eps)
+    blocks = tuple(replace(one, attention=replace(one.attention, head_norm=norm)) for one in plain.main.blocks)
+    return replace(plain, decoder=replace(plain.main, blocks=blocks))
+
+
+def keys(dials: llama.Dials) -> KeyMap:
+    """The key table."""
+    plain, theirs, branch = llama.keys(dials), "model.layers.{}.self_attn.", "decoder.blocks.{}.attention.branch."
+    norms = [Entry(f"{theirs}{name}_norm.weight", (f"{branch}{name}_norm.weight",)) for name in "qk"]
+    return replace(plain, entries=(*plain.entries, *numbered(norms, dials.num_layers)))
+
+
+FIELDS = replace(
+    qwen2.FIELDS,
+    defaults={**qwen2.FIELDS.defaults, "head_dim": 128, "attention_bias": False},
+    plain={**qwen2.FIELDS.plain, "attention_bias": "qkv_bias"},
+)
+
+
+def write(dials: llama.Dials) -> dict[str, Any]:
+    """The rest of Hugging Face's configuration."""
+    return {**llama.write_biases(dials), **qwen2.write_windows(dials)}
+
+
+def read(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the dials that are no field under another name."""
+    return {**llama.read_biases(given), **qwen2.read_windows(given)}
+
+
+PRESET = replace(
+    qwen2.PRESET,
+    name="qwen3",
+    model_type="qwen3",
+    architecture="Qwen3ForCausalLM",
+    sizes=llama.SIZES,
+    build=build,
+    keys=keys,
+    fields=FIELDS,
+    write=write,
+    read=read,
+    classes=decoder_classes("Qwen3", "model.", asks="transformer."),
+)

@@ -1,0 +1,59 @@
+"""What each family's file gives, and that the lists of families agree."""
+
+import pickle
+
+import pytest
+import torch
+
+from tests.shapes import small_dials
+from trifold.cli import experiment
+from trifold.errors import ConfigError
+from trifold.presets import PRESETS, build_config
+from trifold.presets.pretrained import Transformer
+from trifold.training.plan import count_parameters
+
+
+def test_the_command_line_knows_every_family():
+    assert sorted(experiment.PRESETS) == sorted(PRESETS)
+
+
+@pytest.mark.parametrize("name", [name for name, one in PRESETS.items() if one.small])
+def test_a_small_configuration_is_read_and_its_parameters_are_counted(name):
+    family = PRESETS[name]
+    dials = family.read_dials(family.small)
+    model = Transformer(family.build(dials), preset=family, dials=dials)
+    assert count_parameters(model.config).total == model.num_parameters() < 20_000
+    again = family.read_dials(family.write_fields(dials))
+    assert family.build(again) == family.build(dials)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_sizes_are_the_same_for_all_and_grow(name):
+    assert set(experiment.SIZES) <= set(PRESETS[name].sizes)
+    counts = [count_parameters(build_config(name, size=size)).total for size in experiment.SIZES]
+    assert counts == sorted(counts)
+
+
+@pytest.mark.parametrize("name", [name for name, one in PRESETS.items() if one.small])
+def test_a_folder_in_bfloat16_is_written_back_to_the_bit(tmp_path, name):
+    """Also where weights stand for themselves plus one, of which bfloat16 would keep fewer digits."""
+    model = Transformer.from_preset(name, **small_dials(name))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=0.01)
+    model.bfloat16().save_pretrained(tmp_path / "a")
+    Transformer.from_pretrained(tmp_path / "a", dtype=torch.bfloat16).save_pretrained(tmp_path / "b")
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["qwen3", "gemma3_text"])
+def test_biases_that_the_folder_cannot_say_are_refused(name):
+    family = PRESETS[name]
+    for dials in ({"qkv_bias": True}, {"mlp_bias": True}):
+        with pytest.raises(ConfigError, match="bias"):
+            family.write_fields(family.choose("tiny", dials))
+
+
+@pytest.mark.parametrize("name", [name for name, one in PRESETS.items() if one.small])
+def test_a_family_goes_to_another_process_and_back(name):
+    assert pickle.loads(pickle.dumps(PRESETS[name])).name == name  # noqa: S301 - our own
