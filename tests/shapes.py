@@ -112,7 +112,7 @@ def _presets() -> dict[str, Shape]:
         **dict.fromkeys(("vaswani", "bert", "roberta", "gpt2", "llama", "qwen2"), limited),
         "modernbert": {**limited, "window": 6, "num_layers": 4},
         "mistral": {**limited, "window": 6},
-        **{name: {"head_size": 4, "num_buckets": 8, "max_distance": 20} for name in ("t5", "t5_v1_1")},
+        **{name: {"head_size": 4, "num_buckets": 8, "max_distance": 20} for name in ("t5", "t5_v1_1", "mt5", "umt5")},
     }
     assert more.keys() == PRESETS.keys(), "a new family must be added here"
     made = {name: build_config(name, size="tiny", dials={**dials, **own}) for name, own in more.items()}

@@ -52,8 +52,9 @@ def _marian() -> nn.Module:
     return transformers.MarianMTModel(shape)
 
 
-def _t5(**changes: Any) -> nn.Module:
-    return transformers.T5ForConditionalGeneration(transformers.T5Config(**{**T5_LIKE, **changes}))
+def _t5(name: str = "T5", **changes: Any) -> nn.Module:
+    shape = getattr(transformers, f"{name}Config")(**{**T5_LIKE, **changes})
+    return getattr(transformers, f"{name}ForConditionalGeneration")(shape)
 
 
 def _llama3() -> nn.Module:
@@ -111,7 +112,11 @@ FAMILIES: dict[str, Family] = {
     "qwen2": Family(lambda: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**LLAMA_LIKE)), "decoder"),
     "t5": Family(lambda: _t5(feed_forward_proj="relu", tie_word_embeddings=True), "pair"),
     "t5_v1_1": Family(lambda: _t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False), "pair"),
+    "mt5": Family(lambda: _t5("MT5"), "pair"),
+    "umt5": Family(lambda: _t5("UMT5", tie_word_embeddings=False), "pair"),
 }
+HEADED = ("t5_v1_1", "mt5", "umt5")
+"""Those whose published models have a head of their own."""
 
 
 def make_oracle(name: str) -> nn.Module:
@@ -120,7 +125,7 @@ def make_oracle(name: str) -> nn.Module:
     model = FAMILIES[name].make()
     model.set_attn_implementation("eager")
     with torch.no_grad():
-        if name == "t5_v1_1":  # published v1.1 models have a head of their own
+        if name in HEADED:
             model.lm_head.weight = nn.Parameter(torch.randn_like(model.lm_head.weight))
         for weight in model.parameters():
             if weight.requires_grad:  # Marian's sines are a parameter that nothing trains
@@ -134,7 +139,7 @@ def in_dtype(name: str, model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The same weights in a model made anew under the current default dtype, so that its tables are exact too."""
     fresh = FAMILIES[name].make()
     fresh.set_attn_implementation("eager")
-    if name == "t5_v1_1":
+    if name in HEADED:
         fresh.lm_head.weight = nn.Parameter(torch.empty_like(fresh.lm_head.weight))
     fresh.load_state_dict(model.state_dict())
     if name == "vaswani":  # its sines are rounded to float32 when they are made

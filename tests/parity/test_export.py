@@ -17,13 +17,14 @@ from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
 
 DIALS = {"vocab_size": 61, "num_layers": 3, "d_model": 32, "num_heads": 4, "dropout": 0.0}
-MORE = {"t5": {"head_size": 8}, "t5_v1_1": {"head_size": 8, "d_ff": 40}, "modernbert": {"window": 6},
+GATED = {"head_size": 8, "d_ff": 40}
+MORE = {"t5": {"head_size": 8}, "t5_v1_1": GATED, "mt5": GATED, "umt5": GATED, "modernbert": {"window": 6},
         "mistral": {"window": 5}, "roberta": {"vocab_size": 61}}  # fmt: skip
 
 
 def make(name: str) -> Transformer:
     torch.manual_seed(0)
-    limit = {} if name in ("t5", "t5_v1_1") else {"max_length": 64}
+    limit = {} if "t5" in name else {"max_length": 64}
     heads = {"num_kv_heads": 2} if name in ("llama", "mistral", "qwen2") else {}
     model = Transformer.from_preset(name, size="tiny", **{**DIALS, **limit, **heads, **MORE.get(name, {})}).eval()
     with torch.no_grad():

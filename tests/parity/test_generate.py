@@ -14,12 +14,14 @@ from transformers import (
     LogitsProcessorList,
     MarianConfig,
     MinPLogitsWarper,
+    MT5Config,
     PreTrainedModel,
     RepetitionPenaltyLogitsProcessor,
     T5Config,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    UMT5Config,
 )
 
 from trifold.generation import Sampling
@@ -91,7 +93,7 @@ def _theirs(kind: str) -> PreTrainedModel:
                 **SPECIAL,
             )
         case _:
-            shape = T5Config(
+            shape = {"mt5": MT5Config, "umt5": UMT5Config}.get(kind, T5Config)(
                 vocab_size=50,
                 d_model=32,
                 d_kv=8,
@@ -102,7 +104,7 @@ def _theirs(kind: str) -> PreTrainedModel:
                 **SPECIAL,
             )
     families = (AutoModelForCausalLM, AutoModelForSeq2SeqLM)
-    model = families[kind in ("marian", "t5")].from_config(shape).eval()
+    model = families[kind not in ("gpt2", "llama")].from_config(shape).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "embed_positions" not in name:
@@ -138,7 +140,7 @@ def test_a_folder_of_marians_translates_by_all_of_its_generation_settings(tmp_pa
 @pytest.mark.parametrize(
     ("beams", "size", "early"), [(1, 0, False), (1, 2, False), (4, 0, False), (4, 2, True), (4, 0, True)]
 )
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "marian", "t5"])
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "marian", "t5", "mt5", "umt5"])
 def test_g7_greedy_and_beam_search_give_the_ids_of_transformers(
     kind: str, beams: int, size: int, early: bool, tmp_path: Path
 ) -> None:

@@ -24,7 +24,20 @@ __all__ = [
 ]
 
 SECTIONS = ("model", "tokenizer", "data", "objective", "training")
-PRESETS = ("gpt2", "llama", "mistral", "qwen2", "bert", "roberta", "modernbert", "t5", "t5_v1_1", "vaswani")
+PRESETS = (
+    "gpt2",
+    "llama",
+    "mistral",
+    "qwen2",
+    "bert",
+    "roberta",
+    "modernbert",
+    "t5",
+    "t5_v1_1",
+    "mt5",
+    "umt5",
+    "vaswani",
+)
 SIZES = ("tiny", "mini", "small", "medium", "base", "large")
 OBJECTIVES = ("causal", "masked", "denoising", "sequence_to_sequence", "prefix")
 KINDS = ("byte_bpe", "bpe", "wordpiece", "unigram", "character")

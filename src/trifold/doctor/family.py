@@ -51,6 +51,8 @@ SMALL: Mapping[str, dict[str, Any]] = {
     "qwen2": {**LLAMA, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
     "t5": {**T5, "feed_forward_proj": "relu"},
     "t5_v1_1": {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "mt5": {**T5, "feed_forward_proj": "gated-gelu"},
+    "umt5": {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     "vaswani": {
         "d_model": WIDTH, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
         "decoder_attention_heads": 4, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "vocab_size": VOCABULARY,

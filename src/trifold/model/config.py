@@ -67,12 +67,16 @@ class Rotary(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RelativeBias(Config):
-    """A trained number per head and bucket of distance, added to the scores (Raffel et al. 2020, section 2.1)."""
+    """A trained number per head and bucket of distance, added to the scores (Raffel et al. 2020, section 2.1).
+
+    `table`: number of the table; layers of a stack with different numbers share none (umT5).
+    """
 
     kind: Literal["relative_bias"] = "relative_bias"
     num_buckets: Count = 32
     max_distance: Count = 128
     bidirectional: bool
+    table: Natural = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,10 +7,22 @@ from typing import Any
 
 from trifold.config import unknown_key
 from trifold.model import config
-from trifold.presets import bert, gpt2, llama, marian, modernbert, t5
+from trifold.presets import bert, gpt2, llama, marian, modernbert, mt5, t5
 from trifold.presets.preset import Preset
 
-__all__ = ["PRESETS", "Preset", "bert", "build_config", "find_preset", "gpt2", "llama", "marian", "modernbert", "t5"]
+__all__ = [
+    "PRESETS",
+    "Preset",
+    "bert",
+    "build_config",
+    "find_preset",
+    "gpt2",
+    "llama",
+    "marian",
+    "modernbert",
+    "mt5",
+    "t5",
+]
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
@@ -25,6 +37,8 @@ PRESETS: Mapping[str, Preset] = {
         llama.QWEN2,
         t5.T5,
         t5.T5_V1_1,
+        mt5.MT5,
+        mt5.UMT5,
     )
 }
 """Every family by the name that users call it."""

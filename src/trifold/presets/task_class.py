@@ -249,6 +249,7 @@ def _bare(data: Data) -> dict[str, Any]:
 
 
 MODERNBERT_POOLINGS: Mapping[Pooling, str] = {"first": "cls", "mean": "mean"}
+HEAD = "classification_head"
 MODERNBERT_NAMES = {"dense": "head.dense", "norm": "head.norm", "output": "classifier"}
 
 
@@ -274,6 +275,21 @@ def _decoder(name: str, prefix: str, *, asks: str | None = None, tags: str = "sc
         "span_qa": TaskClass(f"{name}ForQuestionAnswering", _bare, {"output": "qa_outputs"}, prefix=asks),
     }
     return FamilyClasses(f"{name}Model", prefix, tasks)
+
+
+def _pair(name: str) -> FamilyClasses:
+    """The classes of an encoder-decoder of T5's kind."""
+    whole, names = _dense("last", dropout_first=True), {"dense": f"{HEAD}.dense", "output": f"{HEAD}.out_proj"}
+    inner = "transformer."
+    tags = TaskClass(
+        f"{name}ForTokenClassification", _with_dropout(), {"output": "classifier"}, inner, encoder_only=True
+    )
+    tasks: dict[Kind, TaskClass] = {
+        "classification": TaskClass(f"{name}ForSequenceClassification", whole, names, inner),
+        "tagging": tags,
+        "span_qa": TaskClass(f"{name}ForQuestionAnswering", _bare, {"output": "qa_outputs"}),
+    }
+    return FamilyClasses(f"{name}Model", "", tasks, encoder=f"{name}EncoderModel")
 
 
 def _pooler(prefix: str, *more: str) -> tuple[str, ...]:
@@ -310,27 +326,9 @@ CLASSES: Mapping[str, FamilyClasses] = {
     "llama": _decoder("Llama", "model.", asks="transformer."),
     "mistral": _decoder("Mistral", "model."),
     "qwen2": _decoder("Qwen2", "model.", asks="transformer."),
-    "t5": FamilyClasses(
-        "T5Model",
-        "",
-        {
-            "classification": TaskClass(
-                "T5ForSequenceClassification",
-                _dense("last", dropout_first=True),
-                {"dense": "classification_head.dense", "output": "classification_head.out_proj"},
-                prefix="transformer.",
-            ),
-            "tagging": TaskClass(
-                "T5ForTokenClassification",
-                _with_dropout(),
-                {"output": "classifier"},
-                prefix="transformer.",
-                encoder_only=True,
-            ),
-            "span_qa": TaskClass("T5ForQuestionAnswering", _bare, {"output": "qa_outputs"}),
-        },
-        encoder="T5EncoderModel",
-    ),
+    "t5": _pair("T5"),
+    "mt5": _pair("MT5"),
+    "umt5": _pair("UMT5"),
     "marian": FamilyClasses("MarianModel", "model."),
 }
 """By `model_type`."""

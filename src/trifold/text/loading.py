@@ -47,7 +47,7 @@ FRAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "bert": (("cls",), ("sep",), ("sep",)),
     "albert": (("cls",), ("sep",), ("sep",)),
     "roberta": (("bos",), ("eos",), ("eos", "eos")),
-    "t5": ((), ("eos",), ("eos",)),
+    **dict.fromkeys(("t5", "mt5"), ((), ("eos",), ("eos",))),
     "xlnet": ((), ("sep", "cls"), ("sep",)),
 }
 """What stands before, after and between texts by transformers' tokenizer of a family; nothing for all others."""
