@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from tests.parity.families import BERT_LIKE, LLAMA_LIKE, T5_LIKE, VOCAB
+from tests.parity.families import BART_LIKE, BERT_LIKE, LLAMA_LIKE, T5_LIKE, VOCAB
 from trifold.errors import ConfigError, ModelFileError
 from trifold.presets.pretrained import Transformer
 from trifold.presets.task_class import CLASSES
@@ -27,6 +27,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "modernbert": ("ModernBert", MODERNBERT_LIKE), "gpt2": ("GPT2", GPT2_LIKE), "llama": ("Llama", LLAMA_LIKE),
     "mistral": ("Mistral", {**LLAMA_LIKE, "sliding_window": 5}), "qwen2": ("Qwen2", LLAMA_LIKE), "t5": ("T5", T5_LIKE),
     "mt5": ("MT5", T5_LIKE), "umt5": ("UMT5", T5_LIKE),
+    "bart": ("Bart", BART_LIKE), "mbart": ("MBart", BART_LIKE),
 }  # fmt: skip
 KINDS = {"classification": "SequenceClassification", "tagging": "TokenClassification", "span_qa": "QuestionAnswering"}
 NAMES = {"id2label": {0: "good", 1: "bad", 2: "neither"}, "label2id": {"good": 0, "bad": 1, "neither": 2}}
@@ -50,8 +51,8 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if "rotary" not in name}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", SHAPES)
+@pytest.mark.parametrize(("family", "kind"), [(family, kind) for family, (name, _) in SHAPES.items() for kind in KINDS
+                                              if hasattr(transformers, f"{name}For{KINDS[kind]}")])  # fmt: skip
 def test_a_folder_of_a_task_class_is_written_back_to_the_bit(tmp_path: Path, family: str, kind: str) -> None:
     theirs = their_model(family, kind, tmp_path / "theirs")
     ours = Transformer.from_pretrained(tmp_path / "theirs")
@@ -80,7 +81,7 @@ def test_a_bare_body_opens_without_a_head_and_says_so(tmp_path: Path, family: st
     ours.save_pretrained(tmp_path / "ours")
     again = type(theirs).from_pretrained(tmp_path / "ours")
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in weights_of(theirs).items())
-    if family in ("gpt2", "t5", "umt5"):  # the output is the embedding: nothing is missing
+    if family in ("gpt2", "t5", "umt5", "bart", "mbart"):  # the output is the embedding: nothing is missing
         return
     with pytest.raises(ModelFileError, match="no language-model head"):
         ours.head(torch.zeros(1, 32))

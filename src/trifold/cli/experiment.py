@@ -36,6 +36,8 @@ PRESETS = (
     "t5_v1_1",
     "mt5",
     "umt5",
+    "bart",
+    "mbart",
     "vaswani",
 )
 SIZES = ("tiny", "mini", "small", "medium", "base", "large")

@@ -28,6 +28,9 @@ BOUND = 1e-4
 SIZES = {"num_hidden_layers": 2, "hidden_size": WIDTH, "num_attention_heads": 4, "intermediate_size": 24,
          "vocab_size": VOCABULARY, "max_position_embeddings": 32, "pad_token_id": 0}  # fmt: skip
 BERT = {**SIZES, "type_vocab_size": 2, "layer_norm_eps": 0.05}
+BART = {"d_model": WIDTH, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "vocab_size": VOCABULARY,
+        "max_position_embeddings": 32, "scale_embedding": True, "pad_token_id": 1}  # fmt: skip
 LLAMA = {**SIZES, "num_key_value_heads": 2, "head_dim": 4, "rms_norm_eps": 0.05, "bos_token_id": 1, "eos_token_id": 2,
          "rope_parameters": {"rope_type": "default", "rope_theta": 20.0}}  # fmt: skip
 T5 = {"d_model": WIDTH, "d_kv": 6, "d_ff": 24, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4,
@@ -53,6 +56,8 @@ SMALL: Mapping[str, dict[str, Any]] = {
     "t5_v1_1": {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     "mt5": {**T5, "feed_forward_proj": "gated-gelu"},
     "umt5": {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "bart": BART,
+    "mbart": BART,
     "vaswani": {
         "d_model": WIDTH, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
         "decoder_attention_heads": 4, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "vocab_size": VOCABULARY,

@@ -217,6 +217,9 @@ class Initialization(Config):
 class Transformer(Config):
     """An encoder, a decoder or both over one embedding, with a language-model head.
 
+    `decoder_embedding`: how tokens enter a decoder that has positions of its own, None for as in the encoder; the vectors
+    of tokens are the same. `start`: the special token that a decoder behind an encoder begins with.
+
     Raises:
         ConfigError: a size out of range, or neither encoder nor decoder.
     """
@@ -226,6 +229,8 @@ class Transformer(Config):
     embedding: Embedding
     encoder: Stack | None = None
     decoder: Stack | None = None
+    decoder_embedding: Embedding | None = None
+    start: Literal["pad", "eos"] = "pad"
     head: Head = Head()
     initialization: Initialization = Initialization()
 

@@ -23,11 +23,10 @@ __all__ = ["Embedding", "Stack", "Transformer"]
 class Embedding(nn.Module):
     """Token ids to vectors: tokens times a scale, plus positions and segments, normed."""
 
-    def __init__(self, transformer: config.Transformer) -> None:
+    def __init__(self, embedding: config.Embedding, tokens: nn.Embedding) -> None:
         super().__init__()
-        embedding, width = transformer.embedding, transformer.d_model
-        self.scale = embedding.scale
-        self.tokens = nn.Embedding(transformer.vocab_size, width, padding_idx=embedding.padding)
+        width = tokens.embedding_dim
+        self.scale, self.tokens = embedding.scale, tokens
         self.position, self.offset = None, 0
         match embedding.position:
             case config.Learned(max_length=length, offset=offset):
@@ -113,7 +112,9 @@ class Transformer(nn.Module):
     def __init__(self, transformer: config.Transformer) -> None:
         super().__init__()
         self.config = transformer
-        self.embedding = Embedding(transformer)
+        tokens = nn.Embedding(transformer.vocab_size, transformer.d_model, padding_idx=transformer.embedding.padding)
+        self.embedding, own = Embedding(transformer.embedding, tokens), transformer.decoder_embedding
+        self.decoder_embedding = Embedding(own, tokens) if own else None
         self.encoder = Stack(transformer.encoder, transformer.d_model) if transformer.encoder else None
         self.decoder = Stack(transformer.decoder, transformer.d_model) if transformer.decoder else None
         self.head = Head(transformer, self.embedding.tokens)
@@ -153,7 +154,7 @@ class Transformer(nn.Module):
         layout = layout or Layout.whole(*tokens.shape, start=cache.length if cache else 0, device=tokens.device)
         if memory is not None and memory_layout is None:
             memory_layout = Layout.whole(*memory.shape[:2], device=memory.device)
-        x = self.embedding(tokens, layout)
+        x = (self.decoder_embedding or self.embedding)(tokens, layout)
         return self.decoder(x, layout, memory=memory, memory_layout=memory_layout, cache=cache)
 
     def new_cache(self) -> Cache:

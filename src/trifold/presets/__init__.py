@@ -7,12 +7,13 @@ from typing import Any
 
 from trifold.config import unknown_key
 from trifold.model import config
-from trifold.presets import bert, gpt2, llama, marian, modernbert, mt5, t5
+from trifold.presets import bart, bert, gpt2, llama, marian, modernbert, mt5, t5
 from trifold.presets.preset import Preset
 
 __all__ = [
     "PRESETS",
     "Preset",
+    "bart",
     "bert",
     "build_config",
     "find_preset",
@@ -39,6 +40,8 @@ PRESETS: Mapping[str, Preset] = {
         t5.T5_V1_1,
         mt5.MT5,
         mt5.UMT5,
+        bart.BART,
+        bart.MBART,
     )
 }
 """Every family by the name that users call it."""

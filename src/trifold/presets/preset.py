@@ -24,6 +24,11 @@ def _nothing(given: object) -> dict[str, Any]:
     return {}
 
 
+def _as_said(dials: Any, theirs: Mapping[str, Tensor]) -> Any:
+    del theirs
+    return dials
+
+
 @dataclass(frozen=True, slots=True)
 class Preset:
     """One family.
@@ -44,6 +49,7 @@ class Preset:
         write: dials to the fields of that configuration that are no dial under another name, without special ids.
         read: fields, absent ones filled in, to the values of the dials that are no field under another name.
         of_padding: the tokenizer's padding id to the dials that follow from it.
+        of_weights: dials and the weights of a file, by their names there, to the dials that these weights want.
         pad_last: whether other tools take the last token for padding, as Marian has it.
     """
 
@@ -62,6 +68,7 @@ class Preset:
     write: Callable[[Any], dict[str, Any]] = _nothing
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing
     of_padding: Callable[[int], dict[str, Any]] = _nothing
+    of_weights: Callable[[Any, Mapping[str, Tensor]], Any] = _as_said
     pad_last: bool = False
 
     def __deepcopy__(self, memo: object) -> "Preset":
@@ -124,6 +131,7 @@ class Preset:
 
         Files say `tie_word_embeddings` by mistake; transformers too goes by the weights then.
         """
+        dials = self.of_weights(dials, theirs)
         head, table = theirs.get(self.output), theirs.get(self.table)
         if head is None or table is None or not getattr(dials, "tied", False):
             return dials

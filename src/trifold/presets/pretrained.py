@@ -274,8 +274,8 @@ class Transformer(Form):
         own: dict[str, Tensor] = dict(self._own())
         if self.preset is None:
             return {**ids, "model_type": OWN_TYPE, "transformer": to_json(self.config), "dtype": dtype}, own
-        if self.config.encoder is not None and self.config.decoder is not None and "pad" in self.special:
-            ids["decoder_start_token_id"] = self.special["pad"]
+        if self.config.encoder is not None and self.config.decoder is not None and self.config.start in self.special:
+            ids["decoder_start_token_id"] = self.special[self.config.start]
         if self.preset.model_type == "roberta":  # its positions are counted from the padding id
             ids["pad_token_id"] = self.embedding.offset - 1
         fields = {"model_type": self.preset.model_type, "architectures": [self.saved_class()[0]], "dtype": dtype}
@@ -312,6 +312,8 @@ class Transformer(Form):
                 rows += [(f"{name}_block_{number}", f"(None, None, {width})", _count(block))
                          for number, block in enumerate(stack.blocks)]  # fmt: skip
                 rest = _count(stack) - sum(_count(block) for block in stack.blocks)
+                own = self.decoder_embedding if name == "decoder" else None
+                rest += _count(own) - _count(own.tokens) if own is not None else 0
                 rows += [(f"{name}_norm_and_positions", f"(None, None, {width})", rest)] if rest else []
         tied = self.embedding.tokens.weight.numel() if self.config.head.tied and isinstance(self.head, Head) else 0
         rows.append(("head" + (" (tied)" if tied else ""), f"(None, None, {vocabulary})", _count(self.head) - tied))

@@ -277,19 +277,18 @@ def _decoder(name: str, prefix: str, *, asks: str | None = None, tags: str = "sc
     return FamilyClasses(f"{name}Model", prefix, tasks)
 
 
-def _pair(name: str) -> FamilyClasses:
-    """The classes of an encoder-decoder of T5's kind."""
+def _pair(name: str, prefix: str = "", *, alone: bool = True) -> FamilyClasses:
+    """The classes of an encoder-decoder; `alone`: some of them have the encoder and no decoder."""
+    inner, encoder = prefix or "transformer.", f"{name}EncoderModel" if alone else ""
     whole, names = _dense("last", dropout_first=True), {"dense": f"{HEAD}.dense", "output": f"{HEAD}.out_proj"}
-    inner = "transformer."
-    tags = TaskClass(
-        f"{name}ForTokenClassification", _with_dropout(), {"output": "classifier"}, inner, encoder_only=True
-    )
     tasks: dict[Kind, TaskClass] = {
         "classification": TaskClass(f"{name}ForSequenceClassification", whole, names, inner),
-        "tagging": tags,
         "span_qa": TaskClass(f"{name}ForQuestionAnswering", _bare, {"output": "qa_outputs"}),
     }
-    return FamilyClasses(f"{name}Model", "", tasks, encoder=f"{name}EncoderModel")
+    if alone:
+        tagging = f"{name}ForTokenClassification"
+        tasks["tagging"] = TaskClass(tagging, _with_dropout(), {"output": "classifier"}, inner, encoder_only=True)
+    return FamilyClasses(f"{name}Model", prefix, tasks, encoder=encoder)
 
 
 def _pooler(prefix: str, *more: str) -> tuple[str, ...]:
@@ -329,6 +328,8 @@ CLASSES: Mapping[str, FamilyClasses] = {
     "t5": _pair("T5"),
     "mt5": _pair("MT5"),
     "umt5": _pair("UMT5"),
+    "bart": _pair("Bart", "model.", alone=False),
+    "mbart": _pair("MBart", "model.", alone=False),
     "marian": FamilyClasses("MarianModel", "model."),
 }
 """By `model_type`."""

@@ -142,7 +142,8 @@ def _equip(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str,
         if experiment.freeze > max(len(stack.blocks) for stack in stacks):
             longest = max(len(stack.blocks) for stack in stacks)
             raise ConfigError("config.out_of_range", where="freeze", given=experiment.freeze, allowed=f"<= {longest}")
-        for part in [model.embedding, *(block for stack in stacks for block in stack.blocks[: experiment.freeze])]:
+        entries = [model.embedding, *filter(None, [model.decoder_embedding])]
+        for part in [*entries, *(block for stack in stacks for block in stack.blocks[: experiment.freeze])]:
             part.requires_grad_(False)
     model.generation = task.generation(model.generation)
     left = put_on(model, task, experiment.model.start)
