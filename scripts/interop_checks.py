@@ -284,11 +284,8 @@ def ours(task: str, compare: Callable[[Path, Counts], Found]) -> Callable[[Folde
 
 
 HEADED = ("bert", "roberta", "modernbert", "gpt2", "llama", "t5")
-ENCODERS, DECODERS, BOTH = (
-    HEADED[:3],
-    ("gpt2", "llama", "mistral", "qwen2"),
-    ("vaswani", "t5", "t5_v1_1", "mt5", "umt5"),
-)
+ENCODERS, DECODERS = HEADED[:3], ("gpt2", "llama", "mistral", "qwen2")
+BOTH = ("vaswani", "t5", "t5_v1_1", "mt5", "umt5", "bart", "mbart")
 CHECKS = (
     Check("out", 'pipeline("text-classification")', "labels", HEADED, ours("classification", classified)),
     Check("out", 'pipeline("token-classification")', "entities", HEADED, ours("tagging", tagged)),

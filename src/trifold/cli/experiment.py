@@ -41,7 +41,7 @@ PRESETS = (
     "vaswani",
 )
 SIZES = ("tiny", "mini", "small", "medium", "base", "large")
-OBJECTIVES = ("causal", "masked", "denoising", "sequence_to_sequence", "prefix")
+OBJECTIVES = ("causal", "masked", "denoising", "infilling", "sequence_to_sequence", "prefix")
 KINDS = ("byte_bpe", "bpe", "wordpiece", "unigram", "character")
 
 DATA_OPTIONS = (

@@ -151,7 +151,7 @@ BART = Preset(
     prefix="model.",
     table="model.shared.weight",
     output="lm_head.weight",
-    objective="sequence_to_sequence",
+    objective="infilling",
     of_weights=settle,
 )
 MBART = replace(BART, name="mbart", model_type="mbart", architecture="MBartForConditionalGeneration", build=build_pre_norm,

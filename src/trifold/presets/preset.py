@@ -64,7 +64,7 @@ class Preset:
     prefix: str
     table: str
     output: str
-    objective: Literal["causal", "masked", "denoising", "sequence_to_sequence"]
+    objective: Literal["causal", "masked", "denoising", "infilling", "sequence_to_sequence"]
     write: Callable[[Any], dict[str, Any]] = _nothing
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing
     of_padding: Callable[[int], dict[str, Any]] = _nothing
