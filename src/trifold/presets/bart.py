@@ -27,6 +27,8 @@ from trifold.presets.preset import Preset
 __all__ = ["BART", "MBART", "Dials"]
 
 BIAS, STACKS = "final_logits_bias", ("encoder", "decoder")
+NORMS = ("normalize_before", "add_final_layer_norm")
+"""Fields that are in published files, which transformers leaves alone and CTranslate2 asks for."""
 OFFSET = 2
 """Rows of the table of positions that stand before position 0."""
 
@@ -128,14 +130,21 @@ FIELDS = replace(
     plain={**{name: dial for name, dial in marian.FIELDS.plain.items() if name != "pad_token_id"},
            "activation_dropout": "activation_dropout"},
     fixed={"tie_word_embeddings": (True,), "is_encoder_decoder": (True,)},
-    silent=frozenset({"decoder_layerdrop", "encoder_layerdrop", "is_decoder"}),
+    silent=frozenset({"decoder_layerdrop", "encoder_layerdrop", "is_decoder", "add_final_layer_norm", "normalize_before",
+                      "normalize_embedding"}),
 )  # fmt: skip
 
 
 def write(dials: Dials) -> dict[str, object]:
     """The rest of Hugging Face's configuration."""
-    kept = ("decoder_vocab_size", "activation_dropout")
-    return {name: value for name, value in marian.write(dials).items() if name not in kept}
+    own = {name: value for name, value in marian.write(dials).items()
+           if name not in ("decoder_vocab_size", "activation_dropout")}  # fmt: skip
+    return {**own, "normalize_embedding": True, **dict.fromkeys(NORMS, False)}
+
+
+def write_pre_norm(dials: Dials) -> dict[str, object]:
+    """The rest of the configuration of mBART."""
+    return {**write(dials), **dict.fromkeys(NORMS, True)}
 
 
 BART = Preset(
@@ -155,5 +164,5 @@ BART = Preset(
     of_weights=settle,
 )
 MBART = replace(BART, name="mbart", model_type="mbart", architecture="MBartForConditionalGeneration", build=build_pre_norm,
-                keys=keys_pre_norm,
+                keys=keys_pre_norm, write=write_pre_norm,
                 sizes={name: {**size, "scale_embedding": True} for name, size in SIZES.items()})  # fmt: skip

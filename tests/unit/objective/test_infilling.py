@@ -10,6 +10,8 @@ from trifold.objective.infilling import Sentences, draw_span_lengths, fill_in
 from trifold.presets import build_config
 from trifold.text import train_tokenizer
 from trifold.text.framing import Framing
+from trifold.training import ModelChoice
+from trifold.training.prepare import usual_objective
 
 ENGLISH = 'He came. "Why?" she said. It was 3! No end'
 CHINESE = "他来了。她问：“为什么？”是三！没完"
@@ -114,3 +116,9 @@ def test_a_tokenizer_without_a_mask_is_refused():
     bare = TOKENIZER.changed(roles={role: text for role, text in TOKENIZER.roles.items() if role != "mask"})
     with pytest.raises(ConfigError, match="mask"):
         build(config.Infilling(), bare)
+
+
+@pytest.mark.parametrize("preset", ["bart", "mbart"])
+def test_its_family_trains_it_unless_there_are_pairs(preset):
+    assert usual_objective(ModelChoice(preset=preset)) == config.Infilling()
+    assert usual_objective(ModelChoice(preset=preset), paired=True) == config.SequenceToSequence()
