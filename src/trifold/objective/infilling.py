@@ -137,7 +137,9 @@ def _spelled(tokenizer: Tokenizer, texts: tuple[str, ...]) -> dict[str, tuple[in
     """The tokens of each text, by their spellings joined; what the tokenizer cannot read is left out."""
     found = {}
     for text in texts:
-        ids = [number for number in tokenizer.encode(text).ids.tolist() if tokenizer.id_to_token(number) not in SPACES]
+        ids = [
+            number for number in tokenizer.encode(text).ids.tolist() if str(tokenizer.id_to_token(number)) not in SPACES
+        ]
         if ids and tokenizer.special.unk not in ids:
             found["".join(str(tokenizer.id_to_token(number)) for number in ids).lstrip(SPACES)] = tuple(ids)
     return found
