@@ -175,7 +175,10 @@ def converted(beams: int) -> Callable[[Folders, str, Counts], Found]:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         rows = [tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"]) for text in sources]
         translator = ctranslate2.Translator(str(place), device="cpu", inter_threads=1, intra_threads=1)
-        found = translator.translate_batch(rows, beam_size=beams, length_penalty=1.0, max_decoding_length=24)
+        # of mBART it takes what the decoder begins with, elsewhere a language, from whoever calls it
+        first = [[tokenizer.eos_token]] * len(rows) if family == "mbart" else None
+        found = translator.translate_batch(rows, target_prefix=first, beam_size=beams, length_penalty=1.0,
+                                           max_decoding_length=24)  # fmt: skip
         ids = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]
         return alike(ours, [tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids])
 
@@ -284,7 +287,7 @@ def ours(task: str, compare: Callable[[Path, Counts], Found]) -> Callable[[Folde
 
 
 HEADED = ("bert", "roberta", "modernbert", "gpt2", "llama", "t5")
-ENCODERS, BOTH = HEADED[:3], ("vaswani", "t5", "t5_v1_1")
+ENCODERS, BOTH = HEADED[:3], ("vaswani", "t5", "t5_v1_1", "mt5", "umt5", "bart", "mbart")
 DECODERS = tuple(name for name, family in PRESETS.items() if family.objective == "causal")
 CHECKS = (
     Check("out", 'pipeline("text-classification")', "labels", HEADED, ours("classification", classified)),

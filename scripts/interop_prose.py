@@ -39,6 +39,20 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "zh": "在 transformers 5 下，它的转换器把所有 T5 v1.1（包括 Google 的）的 logits 当作 v1.0 来缩放；"
         "束搜索的结果随之改变；不缩放则为 100",
     },
+    "ctranslate2 beams mt5": {
+        "en": "under transformers 5 its converter scales the logits as those of T5 v1.0, which beams feel; "
+        "without that it is 100",
+        "zh": "在 transformers 5 下，它的转换器按 T5 v1.0 缩放 logits；束搜索的结果随之改变；不缩放则为 100",
+    },
+    "ctranslate2 beams umt5": {
+        "en": "under transformers 5 its converter scales the logits as those of T5 v1.0, which beams feel; "
+        "without that it is 100",
+        "zh": "在 transformers 5 下，它的转换器按 T5 v1.0 缩放 logits；束搜索的结果随之改变；不缩放则为 100",
+    },
+    "ctranslate2 beams mbart": {
+        "en": "it wants the start token as a prefix from whoever calls it; why beams then end otherwise is not known",
+        "zh": "它要求调用者以前缀给出起始词元；束搜索的结果为何随之不同，原因未明",
+    },
     "ctranslate2 beams t5": {
         "en": "two sentences end otherwise in its search; why is not known",
         "zh": "有两句在它的搜索中结果不同，原因未明",

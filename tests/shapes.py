@@ -119,10 +119,10 @@ def _presets() -> dict[str, Shape]:
     dials["dropout"] = 0.0
     limited = {"max_length": LONGEST}
     more: dict[str, dict[str, object]] = {
-        **dict.fromkeys(("vaswani", "bert", "roberta", "gpt2", "llama", "qwen2"), limited),
+        **dict.fromkeys(("vaswani", "bert", "roberta", "gpt2", "llama", "qwen2", "bart", "mbart"), limited),
         "modernbert": {**limited, "window": 6, "num_layers": 4},
         "mistral": {**limited, "window": 6},
-        **{name: {"head_size": 4, "num_buckets": 8, "max_distance": 20} for name in ("t5", "t5_v1_1")},
+        **{name: {"head_size": 4, "num_buckets": 8, "max_distance": 20} for name in ("t5", "t5_v1_1", "mt5", "umt5")},
     }
     made = {name: build_config(name, size="tiny", dials={**dials, **own}) for name, own in more.items()}
     given = {"vocab_size": VOCAB, "max_length": LONGEST, "dropout": 0.0}

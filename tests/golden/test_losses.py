@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trifold.objective.config import Causal, Denoising, Masked, Prefix, SequenceToSequence
+from trifold.objective.config import Causal, Denoising, Infilling, Masked, Prefix, SequenceToSequence
 from trifold.training import DataChoice, Experiment, ModelChoice, TokenizerChoice, Training, pretrain
 from trifold.training.log import read_metrics
 
@@ -20,6 +20,7 @@ CASES = {
     "causal": ("llama", Causal()),
     "masked": ("modernbert", Masked(whole_word=True)),
     "denoising": ("t5", Denoising()),
+    "infilling": ("bart", Infilling()),
     "prefix": ("gpt2", Prefix()),
     "sequence_to_sequence": ("vaswani", SequenceToSequence()),
 }

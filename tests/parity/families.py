@@ -63,8 +63,21 @@ def _marian() -> nn.Module:
     return transformers.MarianMTModel(shape)
 
 
-def _t5(**changes: Any) -> nn.Module:
-    return transformers.T5ForConditionalGeneration(transformers.T5Config(**{**T5_LIKE, **changes}))
+BART_LIKE: dict[str, Any] = {
+    "vocab_size": VOCAB, "d_model": 32, "encoder_layers": 2, "decoder_layers": 3, "encoder_attention_heads": 4,
+    "decoder_attention_heads": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 40, "dropout": 0.0,
+    "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "forced_eos_token_id": None,
+}  # fmt: skip
+
+
+def _bart(name: str, **changes: Any) -> nn.Module:
+    shape = getattr(transformers, f"{name}Config")(**{**BART_LIKE, **changes})
+    return getattr(transformers, f"{name}ForConditionalGeneration")(shape)
+
+
+def _t5(name: str = "T5", **changes: Any) -> nn.Module:
+    shape = getattr(transformers, f"{name}Config")(**{**T5_LIKE, **changes})
+    return getattr(transformers, f"{name}ForConditionalGeneration")(shape)
 
 
 def _llama3() -> nn.Module:
@@ -150,7 +163,13 @@ FAMILIES: dict[str, Family] = {
     "gemma3_text": Family(_gemma3, "decoder"),
     "t5": Family(lambda: _t5(feed_forward_proj="relu", tie_word_embeddings=True), "pair"),
     "t5_v1_1": Family(lambda: _t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False), "pair"),
+    "mt5": Family(lambda: _t5("MT5"), "pair"),
+    "bart": Family(lambda: _bart("Bart"), "pair"),
+    "mbart": Family(lambda: _bart("MBart", scale_embedding=True), "pair"),
+    "umt5": Family(lambda: _t5("UMT5", tie_word_embeddings=False), "pair"),
 }
+HEADED = ("t5_v1_1", "mt5", "umt5")
+"""Those whose published models have a head of their own."""
 
 
 SEGMENTED = ("bert", "electra", "albert")
@@ -166,12 +185,12 @@ def make_oracle(name: str) -> nn.Module:
     model = FAMILIES[name].make()
     model.set_attn_implementation("eager")
     with torch.no_grad():
-        if name == "t5_v1_1":  # published v1.1 models have a head of their own
+        if name in HEADED:
             model.lm_head.weight = nn.Parameter(torch.randn_like(model.lm_head.weight))
         for weight in model.parameters():
             if weight.requires_grad:  # Marian's sines are a parameter that nothing trains
                 weight.add_(torch.randn_like(weight), alpha=0.2)
-        if name == "vaswani":
+        if name in ("vaswani", "mbart"):
             model.final_logits_bias.normal_()
     return model.eval()
 
@@ -180,7 +199,7 @@ def in_dtype(name: str, model: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The same weights in a model made anew under the current default dtype, so that its tables are exact too."""
     fresh = FAMILIES[name].make()
     fresh.set_attn_implementation("eager")
-    if name == "t5_v1_1":
+    if name in HEADED:
         fresh.lm_head.weight = nn.Parameter(torch.empty_like(fresh.lm_head.weight))
     fresh.load_state_dict(model.state_dict())
     if name == "vaswani":  # its sines are rounded to float32 when they are made

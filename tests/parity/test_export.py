@@ -18,7 +18,8 @@ from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
 
 DIALS = {"vocab_size": 61, "num_layers": 3, "d_model": 32, "num_heads": 4, "dropout": 0.0}
-MORE = {"t5": {"head_size": 8}, "t5_v1_1": {"head_size": 8, "d_ff": 40}, "modernbert": {"window": 6},
+GATED = {"head_size": 8, "d_ff": 40}
+MORE = {"t5": {"head_size": 8}, "t5_v1_1": GATED, "mt5": GATED, "umt5": GATED, "modernbert": {"window": 6},
         "roberta": {"vocab_size": 61}}  # fmt: skip
 
 
@@ -27,7 +28,7 @@ def make(name: str) -> Transformer:
     if PRESETS[name].small:
         dials = {**small_dials(name), "vocab_size": 61, "dropout": 0.0}
     else:
-        dials = {**DIALS, **({} if name in ("t5", "t5_v1_1") else {"max_length": 64}), **MORE.get(name, {})}
+        dials = {**DIALS, **({} if "t5" in name else {"max_length": 64}), **MORE.get(name, {})}
     model = Transformer.from_preset(name, size="tiny", **dials).eval()
     with torch.no_grad():
         for weight in model.parameters():

@@ -8,28 +8,33 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    BartConfig,
     GenerationConfig,
     GPT2Config,
     LlamaConfig,
     LogitsProcessorList,
     MarianConfig,
+    MBartConfig,
     MinPLogitsWarper,
+    MT5Config,
     PreTrainedModel,
     RepetitionPenaltyLogitsProcessor,
     T5Config,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    UMT5Config,
 )
 
 from tests.parity.families import make_oracle
-from trifold.generation import Sampling
+from trifold.generation import Generator, Sampling
 from trifold.generation.decoding import Decoding
 from trifold.generation.sampling import Sampler, penalize
 from trifold.generation.search import search
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import Record, load
 from trifold.text import train_tokenizer
+from trifold.text.framing import Framing
 
 
 @pytest.mark.parametrize(
@@ -74,8 +79,8 @@ def _theirs(kind: str) -> PreTrainedModel:
                 intermediate_size=48,
                 **SPECIAL,
             )
-        case "marian":
-            shape = MarianConfig(
+        case "marian" | "bart" | "mbart":
+            shape = {"bart": BartConfig, "mbart": MBartConfig}.get(kind, MarianConfig)(
                 vocab_size=50,
                 d_model=32,
                 encoder_layers=2,
@@ -94,7 +99,7 @@ def _theirs(kind: str) -> PreTrainedModel:
         case "qwen3" | "gemma3_text":
             return make_oracle(kind)
         case _:
-            shape = T5Config(
+            shape = {"mt5": MT5Config, "umt5": UMT5Config}.get(kind, T5Config)(
                 vocab_size=50,
                 d_model=32,
                 d_kv=8,
@@ -105,12 +110,33 @@ def _theirs(kind: str) -> PreTrainedModel:
                 **SPECIAL,
             )
     families = (AutoModelForCausalLM, AutoModelForSeq2SeqLM)
-    model = families[kind in ("marian", "t5")].from_config(shape).eval()
+    model = families[kind not in ("gpt2", "llama")].from_config(shape).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "embed_positions" not in name:
                 weight.add_(torch.randn_like(weight), alpha=0.15)
     return model
+
+
+@pytest.mark.parametrize("kind", ["bart", "mbart"])
+def test_what_a_folder_forces_first_and_last_stands_there(tmp_path: Path, kind: str) -> None:
+    texts = ["the cat sat on a mat", "a dog", "on the mat sat a dog and a cat"]
+    tokenizer = train_tokenizer(texts * 9, kind="character", vocab_size=50, num_sentinels=30)
+    theirs, own = _theirs(kind), tokenizer.special
+    ids = {"pad_token_id": own.pad, "eos_token_id": own.eos, "decoder_start_token_id": own.eos}
+    theirs.config.update(ids)
+    theirs.generation_config = GenerationConfig(**ids, num_beams=4, max_length=14, no_repeat_ngram_size=3,
+                                                early_stopping=True, forced_bos_token_id=9, forced_eos_token_id=own.eos,
+                                                length_penalty=0.0)  # fmt: skip
+    theirs.save_pretrained(tmp_path)
+    framed = tokenizer.framed(Framing(first=(own.bos,), last=(own.eos,), middle=(own.eos, own.eos)))
+    framed.save_pretrained(tmp_path)
+    auto = AutoTokenizer.from_pretrained(tmp_path)
+    for text, one in zip(texts, Generator.from_pretrained(tmp_path).generate(texts), strict=True):
+        with torch.no_grad():
+            made = theirs.generate(**auto(text, return_tensors="pt"))[0].tolist()
+        assert made[:2] == [own.eos, 9] and made[-1] == own.eos
+        assert [9, *one.ids] == made[1 : 1 + len(one.ids) + 1] and one.text == tokenizer.decode(made[2:])
 
 
 def test_a_folder_of_marians_translates_by_all_of_its_generation_settings(tmp_path: Path) -> None:
@@ -141,7 +167,9 @@ def test_a_folder_of_marians_translates_by_all_of_its_generation_settings(tmp_pa
 @pytest.mark.parametrize(
     ("beams", "size", "early"), [(1, 0, False), (1, 2, False), (4, 0, False), (4, 2, True), (4, 0, True)]
 )
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen3", "gemma3_text", "marian", "t5"])
+@pytest.mark.parametrize(
+    "kind", ["gpt2", "llama", "qwen3", "gemma3_text", "marian", "t5", "mt5", "umt5", "bart", "mbart"]
+)
 def test_g7_greedy_and_beam_search_give_the_ids_of_transformers(
     kind: str, beams: int, size: int, early: bool, tmp_path: Path
 ) -> None:

@@ -49,7 +49,7 @@ def decelerate(model: Model) -> Model:
 
 
 def _change(model: Model, kinds: dict[type[nn.Module], type[nn.Module]]) -> Model:
-    for part in (model.embedding, model.encoder, model.decoder, model.head):
+    for part in (model.embedding, model.decoder_embedding, model.encoder, model.decoder, model.head):
         for name, module in () if part is None else part.named_modules():
             kind = kinds.get(type(module))
             if kind is not None and name != "output":  # of the head: the losses compute its product

@@ -40,10 +40,14 @@ PRESETS = (
     "modernbert",
     "t5",
     "t5_v1_1",
+    "mt5",
+    "umt5",
+    "bart",
+    "mbart",
     "vaswani",
 )
 SIZES = ("tiny", "mini", "small", "medium", "base", "large")
-OBJECTIVES = ("causal", "masked", "denoising", "sequence_to_sequence", "prefix")
+OBJECTIVES = ("causal", "masked", "denoising", "infilling", "sequence_to_sequence", "prefix")
 KINDS = ("byte_bpe", "bpe", "wordpiece", "unigram", "character")
 
 DATA_OPTIONS = (

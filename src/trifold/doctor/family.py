@@ -28,6 +28,9 @@ BOUND = 1e-4
 SIZES = {"num_hidden_layers": 2, "hidden_size": WIDTH, "num_attention_heads": 4, "intermediate_size": 24,
          "vocab_size": VOCABULARY, "max_position_embeddings": 32, "pad_token_id": 0}  # fmt: skip
 BERT = {**SIZES, "type_vocab_size": 2, "layer_norm_eps": 0.05}
+BART = {"d_model": WIDTH, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "vocab_size": VOCABULARY,
+        "max_position_embeddings": 32, "scale_embedding": True, "pad_token_id": 1}  # fmt: skip
 T5 = {"d_model": WIDTH, "d_kv": 6, "d_ff": 24, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 4,
       "vocab_size": VOCABULARY, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12,
       "layer_norm_epsilon": 0.05, "decoder_start_token_id": 0}  # fmt: skip
@@ -44,6 +47,10 @@ SMALL: Mapping[str, dict[str, Any]] = {
     },
     "t5": {**T5, "feed_forward_proj": "relu"},
     "t5_v1_1": {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "mt5": {**T5, "feed_forward_proj": "gated-gelu"},
+    "umt5": {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "bart": BART,
+    "mbart": BART,
     "vaswani": {
         "d_model": WIDTH, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4,
         "decoder_attention_heads": 4, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "vocab_size": VOCABULARY,

@@ -19,7 +19,7 @@ from trifold.errors import ModelFileError
 from trifold.example import TrainingExample
 from trifold.model import Attention
 from trifold.objective import Objective
-from trifold.objective.config import Causal, Denoising, Masked, ObjectiveConfig, SequenceToSequence
+from trifold.objective.config import Causal, Denoising, Infilling, Masked, ObjectiveConfig, SequenceToSequence
 from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import LoadedModel, load
@@ -162,10 +162,11 @@ def _objective_of(target: str, folder: Path | None, *, known: bool) -> Objective
         return Masked()
     if model.config.encoder is None:
         return Causal()
-    sentinels = known or Tokenizer.from_pretrained(target).special.sentinels
-    return (
-        Denoising() if sentinels and (model.preset is None or model.preset.model_type == "t5") else SequenceToSequence()
-    )
+    special = None if known else Tokenizer.from_pretrained(target).special
+    usual = "denoising" if model.preset is None else model.preset.objective
+    if usual == "infilling" and (special is None or special.mask is not None):
+        return Infilling()
+    return Denoising() if usual == "denoising" and (special is None or special.sentinels) else SequenceToSequence()
 
 
 def _text(folder: Path | None, place: Path, *, paired: bool) -> tuple[Path, bool]:

@@ -60,7 +60,7 @@ def objective_of(path: str | Path, model: Transformer) -> config.ObjectiveConfig
         return read_experiment(path).objective
     except ModelFileError:
         kinds = {"causal": config.Causal(), "masked": config.Masked(), "denoising": config.Denoising(),
-                 "sequence_to_sequence": config.SequenceToSequence()}  # fmt: skip
+                 "infilling": config.Infilling(), "sequence_to_sequence": config.SequenceToSequence()}  # fmt: skip
         if model.preset is not None:
             return kinds[model.preset.objective]
         own = (model.config.encoder is not None, model.config.decoder is not None)

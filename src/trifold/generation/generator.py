@@ -111,7 +111,8 @@ class Generator:
         self.framing = tokenizer.framing_for(encoder=paired, decoder=True)
         if start is not None and not paired:
             self.framing = Framing(first=(start,))
-        usual = special.pad if paired and special.pad is not None else special.bos
+        first = getattr(special, model.config.start)
+        usual = first if paired and first is not None else special.bos
         self.rules = rules or Rules()
         self.start = next((one for one in (start, self.rules.start, usual) if one is not None), None)
         own = () if special.eos is None else (special.eos,)

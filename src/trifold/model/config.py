@@ -51,12 +51,16 @@ class Rotary(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RelativeBias(Config):
-    """A trained number per head and bucket of distance, added to the scores (Raffel et al. 2020, section 2.1)."""
+    """A trained number per head and bucket of distance, added to the scores (Raffel et al. 2020, section 2.1).
+
+    `table`: number of the table; layers of a stack with different numbers share none (umT5).
+    """
 
     kind: Literal["relative_bias"] = "relative_bias"
     num_buckets: Count = 32
     max_distance: Count = 128
     bidirectional: bool
+    table: Natural = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,6 +218,9 @@ class Initialization(Config):
 class Transformer(Config):
     """An encoder, a decoder or both over one embedding, with a language-model head.
 
+    `decoder_embedding`: how tokens enter a decoder that has positions of its own, None for as in the encoder; the vectors
+    of tokens are the same. `start`: the special token that a decoder behind an encoder begins with.
+
     Raises:
         ConfigError: a size out of range, or neither encoder nor decoder.
     """
@@ -223,6 +230,8 @@ class Transformer(Config):
     embedding: Embedding
     encoder: Stack | None = None
     decoder: Stack | None = None
+    decoder_embedding: Embedding | None = None
+    start: Literal["pad", "eos"] = "pad"
     head: Head = Head()
     initialization: Initialization = Initialization()
 

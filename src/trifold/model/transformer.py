@@ -26,11 +26,10 @@ __all__ = ["Embedding", "Stack", "Transformer"]
 class Embedding(nn.Module):
     """Token ids to vectors: tokens times a scale, plus positions and segments, normed, and brought to the model's width."""
 
-    def __init__(self, transformer: config.Transformer) -> None:
+    def __init__(self, embedding: config.Embedding, tokens: nn.Embedding, d_model: int) -> None:
         super().__init__()
-        embedding, width = transformer.embedding, transformer.embedding.width or transformer.d_model
-        self.scale = embedding.scale
-        self.tokens = nn.Embedding(transformer.vocab_size, width, padding_idx=embedding.padding)
+        width = tokens.embedding_dim
+        self.scale, self.tokens = embedding.scale, tokens
         self.position, self.offset = None, 0
         match embedding.position:
             case config.Learned(max_length=length, offset=offset):
@@ -40,7 +39,7 @@ class Embedding(nn.Module):
         self.segments = nn.Embedding(embedding.num_segments, width) if embedding.num_segments else None
         self.norm = build_norm(embedding.norm, width)
         self.dropout = nn.Dropout(embedding.dropout)
-        self.project = nn.Linear(width, transformer.d_model) if embedding.width else nn.Identity()
+        self.project = nn.Linear(width, d_model) if embedding.width else nn.Identity()
 
     def forward(self, tokens: Int[Tensor, "batch seq"], layout: Layout) -> Float[Tensor, "batch seq d_model"]:
         """Vectors of the tokens where they stand."""
@@ -116,7 +115,10 @@ class Transformer(nn.Module):
     def __init__(self, transformer: config.Transformer) -> None:
         super().__init__()
         self.config = transformer
-        self.embedding = Embedding(transformer)
+        embedding, own, width = transformer.embedding, transformer.decoder_embedding, transformer.d_model
+        tokens = nn.Embedding(transformer.vocab_size, embedding.width or width, padding_idx=embedding.padding)
+        self.embedding = Embedding(embedding, tokens, width)
+        self.decoder_embedding = Embedding(own, tokens, width) if own else None
         self.encoder = Stack(transformer.encoder, transformer.d_model) if transformer.encoder else None
         self.decoder = Stack(transformer.decoder, transformer.d_model) if transformer.decoder else None
         self.head = Head(transformer, self.embedding.tokens)
@@ -156,7 +158,7 @@ class Transformer(nn.Module):
         layout = layout or Layout.whole(*tokens.shape, start=cache.length if cache else 0, device=tokens.device)
         if memory is not None and memory_layout is None:
             memory_layout = Layout.whole(*memory.shape[:2], device=memory.device)
-        x = self.embedding(tokens, layout)
+        x = (self.decoder_embedding or self.embedding)(tokens, layout)
         return self.decoder(x, layout, memory=memory, memory_layout=memory_layout, cache=cache)
 
     def new_cache(self) -> Cache:

@@ -1,10 +1,14 @@
 """What a model is trained to do: each objective turns text into examples and examples into a loss."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from trifold.model import config as model_config
 from trifold.objective import config
 from trifold.objective.causal import Causal
 from trifold.objective.cross_entropy import sum_cross_entropy, token_cross_entropy
 from trifold.objective.denoising import Denoising
+from trifold.objective.infilling import Infilling
 from trifold.objective.masked import Masked
 from trifold.objective.mixture import Mixture
 from trifold.objective.objective import Criterion, Objective, language_model_loss
@@ -16,6 +20,7 @@ __all__ = [
     "Causal",
     "Criterion",
     "Denoising",
+    "Infilling",
     "Masked",
     "Mixture",
     "Objective",
@@ -28,22 +33,22 @@ __all__ = [
 ]
 
 
+KINDS: Mapping[type[Any], Callable[[Any, Tokenizer, model_config.Transformer], Objective]] = {
+    config.Causal: Causal,
+    config.Masked: Masked,
+    config.Denoising: Denoising,
+    config.Infilling: Infilling,
+    config.SequenceToSequence: SequenceToSequence,
+    config.Prefix: Prefix,
+}
+
+
 def build_objective(wanted: config.ObjectiveConfig, tokenizer: Tokenizer, model: model_config.Transformer) -> Objective:
     """The objective that a configuration asks for.
 
     Raises:
         ConfigError: the model lacks a stack it needs, or the tokenizer a special token; both are named.
     """
-    match wanted:
-        case config.Causal():
-            return Causal(wanted, tokenizer, model)
-        case config.Masked():
-            return Masked(wanted, tokenizer, model)
-        case config.Denoising():
-            return Denoising(wanted, tokenizer, model)
-        case config.SequenceToSequence():
-            return SequenceToSequence(wanted, tokenizer, model)
-        case config.Prefix():
-            return Prefix(wanted, tokenizer, model)
-        case config.Mixture():
-            return Mixture([build_objective(part, tokenizer, model) for part in wanted.parts], wanted.weights)
+    if isinstance(wanted, config.Mixture):
+        return Mixture([build_objective(part, tokenizer, model) for part in wanted.parts], wanted.weights)
+    return KINDS[type(wanted)](wanted, tokenizer, model)

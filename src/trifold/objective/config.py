@@ -7,7 +7,7 @@ from annotated_types import Interval
 
 from trifold.config import TAGGED, Config, Fraction, require
 
-__all__ = ["Causal", "Denoising", "Masked", "Mixture", "ObjectiveConfig", "Prefix", "SequenceToSequence"]
+__all__ = ["Causal", "Denoising", "Infilling", "Masked", "Mixture", "ObjectiveConfig", "Prefix", "SequenceToSequence"]
 
 Rate = Annotated[float, Interval(gt=0, lt=1)]
 
@@ -65,6 +65,26 @@ class Denoising(Config):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Infilling(Config):
+    """Shuffle sentences, replace each of some spans by one mask, and write out the whole text (Lewis et al. 2020).
+
+    Attributes:
+        rate: part of the tokens in spans.
+        mean_span: mean length of a span, by Poisson's law; empty spans get a mask too.
+        permuted: part of the sentences that change places.
+
+    Example:
+        >>> Infilling().rate
+        0.3
+    """
+
+    kind: Literal["infilling"] = "infilling"
+    rate: Rate = 0.3
+    mean_span: Annotated[float, Interval(ge=1, le=1000)] = 3.0
+    permuted: Fraction = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SequenceToSequence(Config):
     """Write the target of a pair after reading its source (Sutskever et al. 2014; Vaswani et al. 2017).
 
@@ -111,7 +131,7 @@ class Mixture(Config):
     """
 
     kind: Literal["mixture"] = "mixture"
-    parts: tuple[Annotated[Causal | Masked | Denoising | SequenceToSequence | Prefix, TAGGED], ...]
+    parts: tuple[Annotated[Causal | Masked | Denoising | Infilling | SequenceToSequence | Prefix, TAGGED], ...]
     weights: tuple[Annotated[float, Interval(gt=0)], ...]
 
     def __post_init__(self) -> None:
@@ -120,4 +140,4 @@ class Mixture(Config):
         require(fits, where="mixture.weights", given=self.weights, allowed="one number above 0 for each part")
 
 
-ObjectiveConfig = Annotated[Causal | Masked | Denoising | SequenceToSequence | Prefix | Mixture, TAGGED]
+ObjectiveConfig = Annotated[Causal | Masked | Denoising | Infilling | SequenceToSequence | Prefix | Mixture, TAGGED]

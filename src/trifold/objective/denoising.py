@@ -25,7 +25,7 @@ class Denoising:
         specials = Specials(tokenizer, self.kind)
         specials.check_model(model, encoder=True, decoder=True)
         self.config = denoising
-        self.eos, self.start = specials.get("eos"), specials.get("pad")
+        self.eos, self.start = specials.get("eos"), specials.get(model.start)
         self.sentinels = np.array(specials.sentinels(2))
 
     def piece_length(self, length: int) -> int:

@@ -24,7 +24,7 @@ class Prefix:
         self.paired = model.encoder is not None
         specials.check_model(model, encoder=self.paired, decoder=True)
         self.config, self.eos = prefix, specials.get("eos")
-        self.start = specials.get("pad") if self.paired else specials.get("bos")
+        self.start = specials.get(model.start) if self.paired else specials.get("bos")
         self.suffix: tuple[int, ...] = () if self.paired else (self.eos,)
 
     def piece_length(self, length: int) -> int:

@@ -24,7 +24,7 @@ class SequenceToSequence:
     def __init__(self, pairs: config.SequenceToSequence, tokenizer: Tokenizer, model: model_config.Transformer) -> None:
         specials = Specials(tokenizer, self.kind)
         specials.check_model(model, encoder=True, decoder=True)
-        self.config, self.eos, self.start = pairs, specials.get("eos"), specials.get("pad")
+        self.config, self.eos, self.start = pairs, specials.get("eos"), specials.get(model.start)
 
     def piece_length(self, length: int) -> int:
         """A pair is never cut into pieces."""

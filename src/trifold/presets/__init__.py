@@ -9,6 +9,7 @@ from trifold.config import unknown_key
 from trifold.model import config
 from trifold.presets import (
     albert,
+    bart,
     bert,
     distilbert,
     electra,
@@ -18,6 +19,7 @@ from trifold.presets import (
     marian,
     mistral,
     modernbert,
+    mt5,
     qwen2,
     qwen3,
     t5,
@@ -25,7 +27,20 @@ from trifold.presets import (
 )
 from trifold.presets.preset import Preset
 
-__all__ = ["PRESETS", "Preset", "bert", "build_config", "find_preset", "gpt2", "llama", "marian", "modernbert", "t5"]
+__all__ = [
+    "PRESETS",
+    "Preset",
+    "bart",
+    "bert",
+    "build_config",
+    "find_preset",
+    "gpt2",
+    "llama",
+    "marian",
+    "modernbert",
+    "mt5",
+    "t5",
+]
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
@@ -46,6 +61,10 @@ PRESETS: Mapping[str, Preset] = {
         gemma3.PRESET,
         t5.T5,
         t5.T5_V1_1,
+        mt5.MT5,
+        mt5.UMT5,
+        bart.BART,
+        bart.MBART,
     )
 }
 """Every family by the name that users call it."""

@@ -213,6 +213,12 @@ BERT = Preset(
     output="cls.predictions.decoder.weight",
     objective="masked",
 )
+
+
+def _count_from_padding(pad: int) -> dict[str, Any]:
+    return {"offset": pad + 1}
+
+
 ROBERTA = replace(
     BERT,
     name="roberta",
@@ -229,5 +235,5 @@ ROBERTA = replace(
     prefix="roberta.",
     table="roberta.embeddings.word_embeddings.weight",
     output="lm_head.decoder.weight",
-    of_padding=lambda pad: {"offset": pad + 1},
+    of_padding=_count_from_padding,
 )

@@ -2,12 +2,12 @@
 
 | size | layers | width | heads | parameters in the blocks |
 |---|---|---|---|---|
-| tiny | 4 | 128 | 4 | 0.8 M |
-| mini | 6 | 256 | 4 | 4.7 M |
-| small | 8 | 512 | 8 | 25 M |
-| medium | 12 | 640 | 10 | 59 M |
+| tiny | 2 | 128 | 4 | 0.4 M |
+| mini | 3 | 256 | 4 | 2.4 M |
+| small | 4 | 512 | 8 | 13 M |
+| medium | 6 | 640 | 10 | 30 M |
 | base | 6 | 768 | 12 | 43 M |
-| large | 24 | 1024 | 16 | 302 M |
+| large | 12 | 1024 | 16 | 151 M |
 """
 
 from dataclasses import asdict, replace
@@ -88,7 +88,7 @@ PRESET = Preset(
     model_type="distilbert",
     architecture="DistilBertForMaskedLM",
     dials=bert.Body,
-    sizes={**SIZES, "base": {"num_layers": 6, "d_model": 768, "num_heads": 12}},
+    sizes={name: {**size, "num_layers": size["num_layers"] // 2} for name, size in SIZES.items()},
     build=build,
     keys=keys,
     fields=FIELDS,

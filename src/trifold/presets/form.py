@@ -127,7 +127,8 @@ class Form(Transformer):
         """Keep the encoder of an encoder-decoder alone; without a class for it, the model belongs to no family any more."""
         if self.config.encoder is None or self.config.decoder is None:
             return
-        self.decoder, self.config = None, replace(self.config, decoder=None)
+        self.decoder = self.decoder_embedding = None
+        self.config = replace(self.config, decoder=None, decoder_embedding=None)
         if self.classes is not None and not self.classes.encoder:
             self.preset, self.dials, self.rest = None, None, {}
 

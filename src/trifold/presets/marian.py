@@ -197,6 +197,10 @@ def write(dials: Dials) -> dict[str, Any]:
     }
 
 
+def _name_padding(pad: int) -> dict[str, Any]:
+    return {"pad": pad}
+
+
 PRESET = Preset(
     name="vaswani",
     model_type="marian",
@@ -211,6 +215,6 @@ PRESET = Preset(
     table="model.shared.weight",
     output="lm_head.weight",
     objective="sequence_to_sequence",
-    of_padding=lambda pad: {"pad": pad},
+    of_padding=_name_padding,
     pad_last=True,
 )

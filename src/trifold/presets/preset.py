@@ -25,6 +25,11 @@ def _nothing(given: object) -> dict[str, Any]:
     return {}
 
 
+def _as_said(dials: Any, theirs: Mapping[str, Tensor]) -> Any:
+    del theirs
+    return dials
+
+
 @dataclass(frozen=True, slots=True)
 class Preset:
     """One family.
@@ -46,6 +51,7 @@ class Preset:
             depend on them.
         read: fields, absent ones filled in, to the values of the dials that are no field under another name.
         of_padding: the tokenizer's padding id to the dials that follow from it.
+        of_weights: dials and the weights of a file, by their names there, to the dials that these weights want.
         pad_last: whether other tools take the last token for padding, as Marian has it.
         small: the fields of a small configuration in which every part has a say in the logits; tests are made from it.
         classes: Hugging Face's classes beside that with the language-model head; None where it has none, or `CLASSES` has
@@ -65,10 +71,11 @@ class Preset:
     prefix: str
     table: str
     output: str
-    objective: Literal["causal", "masked", "denoising", "sequence_to_sequence"]
+    objective: Literal["causal", "masked", "denoising", "infilling", "sequence_to_sequence"]
     write: Callable[[Any], dict[str, Any]] = _nothing
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing
     of_padding: Callable[[int], dict[str, Any]] = _nothing
+    of_weights: Callable[[Any, Mapping[str, Tensor]], Any] = _as_said
     pad_last: bool = False
     small: Mapping[str, Any] = field(default_factory=dict)
     classes: FamilyClasses | None = None
@@ -134,6 +141,7 @@ class Preset:
 
         Files say `tie_word_embeddings` by mistake; transformers too goes by the weights then.
         """
+        dials = self.of_weights(dials, theirs)
         head, table = theirs.get(self.output), theirs.get(self.table)
         if head is None or table is None or not getattr(dials, "tied", False):
             return dials

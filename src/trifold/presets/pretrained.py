@@ -273,8 +273,8 @@ class Transformer(Form):
         own: dict[str, Tensor] = dict(self._own())
         if self.preset is None:
             return {**ids, "model_type": OWN_TYPE, "transformer": to_json(self.config), "dtype": dtype}, own
-        if self.config.encoder is not None and self.config.decoder is not None and "pad" in self.special:
-            ids["decoder_start_token_id"] = self.special["pad"]
+        if self.config.encoder is not None and self.config.decoder is not None and self.config.start in self.special:
+            ids["decoder_start_token_id"] = self.special[self.config.start]
         fields = {"model_type": self.preset.model_type, "architectures": [self.saved_class()[0]], "dtype": dtype}
         head = self.heads["task"] if self.task_class else None
         if self.task_class and self.outputs and isinstance(head, TaskHead):
@@ -307,10 +307,12 @@ class Transformer(Form):
         rows = [("embedding", f"(None, None, {width})", _count(self.embedding))]
         for name, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
             if stack is not None:
-                own = list(dict.fromkeys(stack.blocks))  # one that several layers share counts at the first of them
-                counts = [_count(block) if own and own[0] is block and own.pop(0) else 0 for block in stack.blocks]
+                blocks = list(stack.blocks)  # one that several layers share counts at the first of them
+                counts = [0 if block in blocks[:n] else _count(block) for n, block in enumerate(blocks)]
                 rows += [(f"{name}_block_{n}", f"(None, None, {width})", count) for n, count in enumerate(counts)]
                 rest = _count(stack) - sum(counts)
+                own = self.decoder_embedding if name == "decoder" else None
+                rest += _count(own) - _count(own.tokens) if own is not None else 0
                 rows += [(f"{name}_norm_and_positions", f"(None, None, {width})", rest)] if rest else []
         tied = self.embedding.tokens.weight.numel() if self.config.head.tied and isinstance(self.head, Head) else 0
         rows.append(("head" + (" (tied)" if tied else ""), f"(None, None, {vocabulary})", _count(self.head) - tied))

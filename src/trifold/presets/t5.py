@@ -22,7 +22,11 @@ from trifold.model import config
 from trifold.presets.field import Fields, activation_name, refuse_unless
 from trifold.presets.preset import Preset
 
-__all__ = ["T5", "T5_V1_1", "Dials"]
+__all__ = ["T5", "T5_V1_1", "Activation", "Dials"]
+
+Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
+BIAS = "{}.block.{}.layer.0.SelfAttention.relative_attention_bias.weight"
+"""The positions of a layer of a stack."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +45,7 @@ class Dials(Config):
     d_ff: Count | None = None
     vocab_size: Count = 32128
     gated: bool = False
-    activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "relu"
+    activation: Activation = "relu"
     tied: bool = True
     scale_output: bool | None = None
     num_buckets: Count = 32
@@ -138,10 +142,9 @@ def keys(dials: Dials) -> KeyMap:
             Entry(f"{last}DenseReluDense.{name}.weight", (f"{feed}branch.{part}_proj.weight",))
             for name, part in inner.items()
         ]
-        bias = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
         entries += [
             *numbered(layer, layers),
-            Entry(bias, (f"{stack}.positions.0.table.weight",)),
+            Entry(BIAS.format(stack, 0), (f"{stack}.positions.0.table.weight",)),
             Entry(f"{stack}.final_layer_norm.weight", (f"{stack}.final_norm.weight",)),
             Entry(f"{stack}.embed_tokens.weight", ("embedding.tokens.weight",), optional=True),
         ]

@@ -220,21 +220,22 @@ def _with_dropout(*others: str) -> Callable[[Data], dict[str, Any]]:
     return partial(_shape, {}, others)
 
 
-def _shape(fixed: dict[str, Any], others: tuple[str, ...], data: Data) -> dict[str, Any]:
+def _own_dropout(fixed: Mapping[str, Any], field: str, usual: float, data: Data) -> dict[str, Any]:
+    return {**fixed, "dropout": data.get(field, usual)}
+
+
+def _shape(fixed: Mapping[str, Any], others: tuple[str, ...], data: Data) -> dict[str, Any]:
     return {**fixed, "dropout": _dropout(data, *others)}
 
 
-def _modernbert(pooled: bool) -> Callable[[Data], dict[str, Any]]:
-    def shape(data: Data) -> dict[str, Any]:
-        norm = {"kind": "layer_norm", "eps": data.get("norm_eps", 1e-5), "bias": data.get("norm_bias", False)}
-        said, bent = data.get("classifier_pooling", "cls"), data.get("classifier_activation", "gelu")
-        known = {theirs: ours for ours, theirs in MODERNBERT_POOLINGS.items()}
-        refuse_unless(said in known, "classifier_pooling", said, ", ".join(known))
-        return {"pooling": known[said] if pooled else "each", "dense": True, "norm": norm,
-                "dense_bias": data.get("classifier_bias", False), "dropout": data.get("classifier_dropout", 0.0),
-                "activation": activation_name("classifier_activation", bent)}  # fmt: skip
-
-    return shape
+def _modernbert(pooled: bool, data: Data) -> dict[str, Any]:
+    norm = {"kind": "layer_norm", "eps": data.get("norm_eps", 1e-5), "bias": data.get("norm_bias", False)}
+    said, activation = data.get("classifier_pooling", "cls"), data.get("classifier_activation", "gelu")
+    known = {theirs: ours for ours, theirs in MODERNBERT_POOLINGS.items()}
+    refuse_unless(said in known, "classifier_pooling", said, ", ".join(known))
+    return {"pooling": known[said] if pooled else "each", "dense": True, "norm": norm,
+            "dense_bias": data.get("classifier_bias", False), "dropout": data.get("classifier_dropout", 0.0),
+            "activation": activation_name("classifier_activation", activation)}  # fmt: skip
 
 
 def _last(data: Data) -> dict[str, Any]:
@@ -248,6 +249,7 @@ def _bare(data: Data) -> dict[str, Any]:
 
 
 MODERNBERT_POOLINGS: Mapping[Pooling, str] = {"first": "cls", "mean": "mean"}
+HEAD = "classification_head"
 MODERNBERT_NAMES = {"dense": "head.dense", "norm": "head.norm", "output": "classifier"}
 
 
@@ -278,15 +280,12 @@ def encoder_classes(
     """
 
     def made(kind: Kind, suffix: str, names: Mapping[str, str], shape: Mapping[str, Any]) -> TaskClass:
-        if dropouts is None:
-            usual = None if kind == "span_qa" else lambda data: _dropout(data, "hidden_dropout_prob")
-            return TaskClass(
-                f"{name}{suffix}", lambda data: {**shape, **({"dropout": usual(data)} if usual else {})}, names
-            )
-        field, value = dropouts.get(kind, ("", 0.0))
-        return TaskClass(
-            f"{name}{suffix}", lambda data: {**shape, "dropout": data.get(field, value)}, names, dropout=field
-        )
+        if dropouts is not None:
+            field, value = dropouts.get(kind, ("", 0.0))
+            return TaskClass(f"{name}{suffix}", partial(_own_dropout, shape, field, value), names, dropout=field)
+        if kind == "span_qa":
+            return TaskClass(f"{name}{suffix}", _bare, names)
+        return TaskClass(f"{name}{suffix}", partial(_shape, shape, ("hidden_dropout_prob",)), names)
 
     dense = {"pooling": "first", "dense": True, "activation": activation, "dropout_first": dropout_first}
     tasks: dict[Kind, TaskClass] = {
@@ -324,6 +323,20 @@ def decoder_classes(
     return FamilyClasses(f"{name}Model", prefix, {kind: one for kind, one in tasks.items() if kind in kinds})
 
 
+def _pair(name: str, prefix: str = "", *, alone: bool = True) -> FamilyClasses:
+    """The classes of an encoder-decoder; `alone`: some of them have the encoder and no decoder."""
+    inner, encoder = prefix or "transformer.", f"{name}EncoderModel" if alone else ""
+    whole, names = _dense("last", dropout_first=True), {"dense": f"{HEAD}.dense", "output": f"{HEAD}.out_proj"}
+    tasks: dict[Kind, TaskClass] = {
+        "classification": TaskClass(f"{name}ForSequenceClassification", whole, names, inner),
+        "span_qa": TaskClass(f"{name}ForQuestionAnswering", _bare, {"output": "qa_outputs"}),
+    }
+    if alone:
+        tagging = f"{name}ForTokenClassification"
+        tasks["tagging"] = TaskClass(tagging, _with_dropout(), {"output": "classifier"}, inner, encoder_only=True)
+    return FamilyClasses(f"{name}Model", prefix, tasks, encoder=encoder)
+
+
 def pooler(prefix: str, *more: str) -> tuple[str, ...]:
     """The names of a body's pooler, and of further layers that no objective here trains.
 
@@ -349,35 +362,19 @@ CLASSES: Mapping[str, FamilyClasses] = {
         {
             "classification": TaskClass(
                 "ModernBertForSequenceClassification",
-                _modernbert(pooled=True),
+                partial(_modernbert, True),
                 MODERNBERT_NAMES,
                 poolings=MODERNBERT_POOLINGS,
             ),
-            "tagging": TaskClass("ModernBertForTokenClassification", _modernbert(pooled=False), MODERNBERT_NAMES),
-            "span_qa": TaskClass("ModernBertForQuestionAnswering", _modernbert(pooled=False), MODERNBERT_NAMES),
+            "tagging": TaskClass("ModernBertForTokenClassification", partial(_modernbert, False), MODERNBERT_NAMES),
+            "span_qa": TaskClass("ModernBertForQuestionAnswering", partial(_modernbert, False), MODERNBERT_NAMES),
         },
     ),
-    "t5": FamilyClasses(
-        "T5Model",
-        "",
-        {
-            "classification": TaskClass(
-                "T5ForSequenceClassification",
-                _dense("last", dropout_first=True),
-                {"dense": "classification_head.dense", "output": "classification_head.out_proj"},
-                prefix="transformer.",
-            ),
-            "tagging": TaskClass(
-                "T5ForTokenClassification",
-                _with_dropout(),
-                {"output": "classifier"},
-                prefix="transformer.",
-                encoder_only=True,
-            ),
-            "span_qa": TaskClass("T5ForQuestionAnswering", _bare, {"output": "qa_outputs"}),
-        },
-        encoder="T5EncoderModel",
-    ),
+    "t5": _pair("T5"),
+    "mt5": _pair("MT5"),
+    "umt5": _pair("UMT5"),
+    "bart": _pair("Bart", "model.", alone=False),
+    "mbart": _pair("MBart", "model.", alone=False),
     "marian": FamilyClasses("MarianModel", "model."),
 }
 """By `model_type`, of the families that do not have them in their own file."""

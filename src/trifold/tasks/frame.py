@@ -73,6 +73,8 @@ class Frame:
         self.num_segments, self.typed = model.embedding.num_segments, tokenizer.typed
         self.keeps_end = tokenizer.settings.get("truncation_side") == "left"
         self.pad = special.pad if special.pad is not None else 0
+        start = getattr(special, model.start)
+        self.start = self.pad if start is None else start
         ends = special.sep if model.decoder is None else special.eos
         if ends is None:
             raise ConfigError("objective.no_special", objective="fine-tuning", name="sep")
@@ -156,7 +158,7 @@ class Frame:
     def each(self, ids: Ids, labels: Ids, extras: Extras | None = None) -> TrainingExample:
         """An example with labels at its tokens, and perhaps more that the loss needs."""
         source = ids if self.encoder else None
-        target = np.concatenate([[self.pad], ids[:-1]]) if self.encoder else ids
+        target = np.concatenate([[self.start], ids[:-1]]) if self.encoder else ids
         target = target if self.decoder else None
         return TrainingExample(labels=labels, source=source, target=target, extras=extras or {})
 

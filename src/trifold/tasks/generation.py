@@ -267,7 +267,7 @@ class GenerationTask(Task[Generation]):
             source = self.prompt(kept, self.frame.limit - 1)
             self.frame.cut.count(longer=cut or len(answer) >= self.frame.limit)
             labels = np.append(answer[: self.frame.limit - 1], self.frame.end)
-            target = np.concatenate([[self.frame.pad], labels[:-1]])
+            target = np.concatenate([[self.frame.start], labels[:-1]])
             found.append(TrainingExample(labels=labels, source=np.array(source), target=target))
         return tuple(found)
 

@@ -142,7 +142,8 @@ def _equip(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str,
         longest = max(map(len, stacks))  # a block that several layers share counts once
         if experiment.freeze > longest:
             raise ConfigError("config.out_of_range", where="freeze", given=experiment.freeze, allowed=f"<= {longest}")
-        for part in [model.embedding, *(block for stack in stacks for block in stack[: experiment.freeze])]:
+        entries = [model.embedding, *filter(None, [model.decoder_embedding])]
+        for part in [*entries, *(block for stack in stacks for block in stack[: experiment.freeze])]:
             part.requires_grad_(False)
     model.generation = task.generation(model.generation)
     left = put_on(model, task, experiment.model.start)

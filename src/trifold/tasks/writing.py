@@ -28,7 +28,8 @@ BATCH = 32
 def prompt_ids(frame: Frame, prompt: Ids, room: int) -> list[int]:
     """A prompt as the model reads it, cut to `room` places."""
     if frame.encoder:
-        return [*frame.kept(prompt, room - 1).tolist(), frame.end]
+        last = frame.framing.last or (frame.end,)
+        return [*frame.first, *frame.kept(prompt, room - len(frame.first) - len(last)).tolist(), *last]
     return [*frame.first, *frame.kept(prompt, room - len(frame.first)).tolist()]
 
 
@@ -42,7 +43,7 @@ def written_example(frame: Frame, prompt: Ids, answer: Ids) -> TrainingExample:
         frame.cut.count(longer=max(len(prompt) + len(frame.first) + 1, len(answer) + 1) > frame.limit)
         labels = np.append(answer[: frame.limit - 1], frame.end)
         source = np.array(prompt_ids(frame, prompt, frame.limit), dtype=np.int64)
-        return TrainingExample(labels=labels, source=source, target=np.concatenate([[frame.pad], labels[:-1]]))
+        return TrainingExample(labels=labels, source=source, target=np.concatenate([[frame.start], labels[:-1]]))
     room = max(frame.limit - len(answer) - 1, frame.limit // 2)
     asked = prompt_ids(frame, prompt, room)
     written = np.append(answer, frame.end)[: frame.limit + 1 - len(asked)]

@@ -48,12 +48,14 @@ MOVED = ("xlmroberta", "xlm-roberta")
 
 FRAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     **dict.fromkeys(("bert", "distilbert", "electra", "albert"), (("cls",), ("sep",), ("sep",))),
-    "roberta": (("bos",), ("eos",), ("eos", "eos")),
-    **dict.fromkeys(MOVED, (("bos",), ("eos",), ("eos", "eos"))),
-    "t5": ((), ("eos",), ("eos",)),
+    **dict.fromkeys(("roberta", "bart", *MOVED), (("bos",), ("eos",), ("eos", "eos"))),
+    **dict.fromkeys(("t5", "mt5", "umt5"), ((), ("eos",), ("eos",))),
     "xlnet": ((), ("sep", "cls"), ("sep",)),
 }
 """What stands before, after and between texts by transformers' tokenizer of a family; nothing for all others."""
+
+CODED = ("mbart", "mbart50")
+"""Families that put the code of the text's language beside it, behind its end or (since mBART-50) before it."""
 
 
 TYPED = ("bert", "electra", "albert")
@@ -150,8 +152,10 @@ def _completed(backend: Backend, kind: str, settings: dict[str, Any], path: Path
     ]
     backend.add_special_tokens([AddedToken(text, special=True) for text in dict.fromkeys(named)
                                 if text not in _added(backend)])  # fmt: skip
+    family = _family(settings, path.parent, kind, whole=whole)
+    if family in CODED:
+        write_framing(backend, _coded_framing(backend, settings, roles, family))
     if backend.post_processor is None:
-        family = _family(settings, path.parent, kind, whole=whole)
         ids = {role: backend.token_to_id(text) for role, text in roles.items()}
         framing = _framing({} if whole else settings, family, ids)
         if framing is not None:
@@ -202,6 +206,15 @@ def _framing(settings: dict[str, Any], family: str | None, ids: dict[str, int | 
     if family is None:
         return None
     return Framing(*(known(*names) for names in FRAMES.get(family, ((), (), ()))))
+
+
+def _coded_framing(backend: Backend, settings: dict[str, Any], roles: dict[str, str], family: str) -> Framing:
+    """The end and the language of the texts, whatever language the file was written with."""
+    named = str(settings.get("src_lang") or "en_XX")
+    code, end = backend.token_to_id(named), backend.token_to_id(roles["eos"])
+    if code is None or end is None:
+        raise ValueError(f"no token {named}, the language of its texts (src_lang in tokenizer_config.json)")
+    return Framing((), (end, code)) if family == CODED[0] else Framing((code,), (end,))
 
 
 def _family(settings: dict[str, Any], folder: Path, kind: str, *, whole: bool) -> str | None:
@@ -275,8 +288,11 @@ def _roles(settings: dict[str, Any], backend: Backend) -> dict[str, str]:
 
 
 def _load_pieces(path: Path, settings: dict[str, Any]) -> tuple[Backend, str]:
+    family = _family(settings, path.parent, "", whole=False)
+    if family in CODED:
+        raise ValueError("it numbers these pieces anew: write a tokenizer.json with save_pretrained of transformers")
     found = sentencepiece.parse(path.read_bytes())
-    if _family(settings, path.parent, "", whole=False) in MOVED:
+    if family in MOVED:
         found = sentencepiece.moved_by_one(found)
     _check_vocabulary([text for text, _, _ in found.pieces])
     lowercase, accents = settings.get("do_lower_case"), bool(settings.get("keep_accents"))

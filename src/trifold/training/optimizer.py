@@ -98,7 +98,7 @@ def layer_factors(parameters: Iterable[str], decay: float) -> dict[str, float]:
 def _depth(name: str) -> int | None:
     """0 in the embedding, the number of the block from 1, None above the blocks."""
     found = re.search(r"\.blocks\.(\d+)\.", name)
-    return int(found[1]) + 1 if found else 0 if name.startswith("embedding.") else None
+    return int(found[1]) + 1 if found else 0 if name.startswith(("embedding.", "decoder_embedding.")) else None
 
 
 def _muon(config: Muon, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

@@ -104,21 +104,27 @@ def count_parameters(transformer: config.Transformer) -> Parameters:
         >>> count_parameters(shape).decoder  # 4 projections of 4 x 4 + 4, and 4 x 8 + 8 + 8 x 4 + 4
         156
     """
-    width, embedding, head = transformer.d_model, transformer.embedding, transformer.head
-    narrow = embedding.width or width
-    places = 0
-    if isinstance(embedding.position, config.Learned):
-        places = embedding.position.max_length + embedding.position.offset
-    own = (transformer.vocab_size + places + embedding.num_segments) * narrow + _norm(embedding.norm, narrow)
-    own += _linear(narrow, width, bias=True) if embedding.width else 0
+    width, head = transformer.d_model, transformer.head
+    narrow = transformer.embedding.width or width
     dense = _linear(width, narrow, bias=head.dense_bias) if head.activation else 0
     output = (0 if head.tied else transformer.vocab_size * narrow) + (transformer.vocab_size if head.bias else 0)
     return Parameters(
-        embedding=own,
+        embedding=transformer.vocab_size * narrow + _entry(transformer.embedding, width),
         encoder=_stack(transformer.encoder, width),
-        decoder=_stack(transformer.decoder, width),
+        decoder=_stack(transformer.decoder, width) + _entry(transformer.decoder_embedding, width),
         head=dense + output + _norm(head.norm, narrow),
     )
+
+
+def _entry(embedding: config.Embedding | None, width: int) -> int:
+    """What stands beside the vectors of tokens: positions, segments, the norm, and the matrix to the model's width."""
+    if embedding is None:
+        return 0
+    learned = embedding.position if isinstance(embedding.position, config.Learned) else None
+    places = 0 if learned is None else learned.max_length + learned.offset
+    narrow = embedding.width or width
+    own = (places + embedding.num_segments) * narrow + _norm(embedding.norm, narrow)
+    return own + (_linear(narrow, width, bias=True) if embedding.width else 0)
 
 
 def training_flops(transformer: config.Transformer, shape: Shape, *, checkpointing: bool = False) -> float:

@@ -251,9 +251,10 @@ def usual_objective(choice: ModelChoice, *, paired: bool = False) -> ObjectiveCo
     """
     preset = find_preset(choice.preset) if choice.preset else Transformer.from_pretrained(str(choice.start)).preset
     kind = preset.objective if preset is not None else "causal"
-    if kind in ("denoising", "sequence_to_sequence"):
-        return objectives.SequenceToSequence() if paired else objectives.Denoising()
-    return {"causal": objectives.Causal(), "masked": objectives.Masked()}[kind]
+    if paired and kind in ("denoising", "infilling", "sequence_to_sequence"):
+        return objectives.SequenceToSequence()
+    alone = {"causal": objectives.Causal(), "masked": objectives.Masked(), "infilling": objectives.Infilling()}
+    return alone.get(kind, objectives.Denoising())
 
 
 def _model(experiment: Experiment, tokenizer: Tokenizer) -> Transformer:

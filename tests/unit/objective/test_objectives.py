@@ -22,6 +22,7 @@ OBJECTIVES = {
     "masked": ("bert", config.Masked()),
     "whole_word": ("modernbert", config.Masked(whole_word=True)),
     "denoising": ("t5", config.Denoising()),
+    "infilling": ("bart", config.Infilling()),
     "pairs": ("vaswani", config.SequenceToSequence()),
     "prefix": ("llama", config.Prefix()),
     "prefix_pair": ("t5", config.Prefix()),

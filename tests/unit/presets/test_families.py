@@ -54,6 +54,6 @@ def test_biases_that_the_folder_cannot_say_are_refused(name):
             family.write_fields(family.choose("tiny", dials))
 
 
-@pytest.mark.parametrize("name", [name for name, one in PRESETS.items() if one.small])
+@pytest.mark.parametrize("name", PRESETS)
 def test_a_family_goes_to_another_process_and_back(name):
     assert pickle.loads(pickle.dumps(PRESETS[name])).name == name  # noqa: S301 - our own

@@ -51,3 +51,17 @@ def test_d6_a_damaged_model_is_named(tmp_path, damage):
     (tmp_path / "spiece.model").write_bytes(bad)
     with pytest.raises(ModelFileError, match=r"spiece\.model"):
         Tokenizer.from_pretrained(tmp_path)
+
+
+def test_a_folder_of_mt5_with_its_pieces_alone_gives_the_ids_of_transformers(tmp_path):
+    import transformers
+
+    train(tmp_path, user_defined_symbols=[], pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+    (tmp_path / "config.json").write_text('{"model_type": "mt5"}')
+    theirs = transformers.T5Tokenizer.from_pretrained(tmp_path, extra_ids=0)
+    ours = Tokenizer.from_pretrained(tmp_path)
+    assert ours.framing is not None
+    for text in filter(None, (one.replace("[X]", "") for one in SEEN)):
+        ids = ours.encode(text).ids.tolist()
+        assert ours.framing.around(ids) == theirs(text)["input_ids"], text
+        assert ours.framing.around(ids, ids) == theirs(text, text)["input_ids"], text
