@@ -100,7 +100,8 @@ def _fields(cls: type) -> dict[str, Any]:
 
 
 def _checked(hint: Any) -> Any:
-    return TypeAdapter(hint) if dataclasses.is_dataclass(hint) else TypeAdapter(hint, config=Config.__pydantic_config__)
+    """What checks values of a type; a configuration brings its own strictness."""
+    return TypeAdapter(hint, config=None if dataclasses.is_dataclass(hint) else Config.__pydantic_config__)
 
 
 def to_json(config: Config) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from trifold.model import config
 from trifold.model.head import Head
 from trifold.presets import PRESETS, find_preset
 from trifold.presets.adapted import read_adapted
-from trifold.presets.form import REST, Form
+from trifold.presets.form import REST, Form, NoHead
 from trifold.presets.preset import Preset, modern_names
 from trifold.presets.task_class import find_class, read_outputs
 from trifold.presets.task_head import TaskHead
@@ -114,6 +114,7 @@ class Transformer(Form):
         local_files_only: bool = False,
         dtype: torch.dtype = torch.float32,
         dials: Mapping[str, Any] | None = None,
+        head: Literal["auto"] | None = "auto",
     ) -> "Transformer":
         """A model from a run, a Hugging Face folder, or the hub (`owner/name`); ready for inference.
 
@@ -125,6 +126,7 @@ class Transformer(Form):
             local_files_only: never ask the network.
             dtype: of the weights.
             dials: values that replace the model's own, such as `{"dropout": 0.2}`.
+            head: None for the body alone; else the language-model head, or that of a task, if the folder has one.
 
         Raises:
             ModelFileError: there is no model, a file is damaged, or its weights do not fit its configuration.
@@ -141,6 +143,9 @@ class Transformer(Form):
             model = cls._empty(data, folder, weights, dials or {})
         model.generation = read_generation(folder, data)
         model._take(weights, folder, _named(data), dtype)  # noqa: SLF001 - its own class
+        if head is None:
+            model.take_off()
+            model.head = NoHead(str(folder))  # type: ignore[assignment]
         return model.eval()
 
     @classmethod
@@ -299,9 +304,9 @@ class Transformer(Form):
         named = None if self.dials is None else to_json(self.dials).get("max_length")
         return self.config.max_length or named
 
-    def num_parameters(self) -> int:
-        """Trainable numbers, a tied matrix counted once."""
-        return sum(weight.numel() for weight in self.parameters())
+    def num_parameters(self, *, trainable: bool = False) -> int:
+        """Numbers in its weights, a tied matrix counted once; of `trainable` ones those alone that training changes."""
+        return sum(weight.numel() for weight in self.parameters() if weight.requires_grad or not trainable)
 
     def summary(self) -> str:
         """A table of the layers with their output shapes and parameters, as Keras prints it."""

@@ -248,7 +248,7 @@ class LoadedModel:
         if n > 1 and (chosen.beams > 1 or chosen.temperature == 0.0):
             raise UsageError("task.same_texts", n=n)
         if on_token is not None:
-            if len(prompts) * n > 1:
+            if len(prompts) * n != 1:
                 raise UsageError("task.one_stream", prompts=len(prompts), n=n)
             row, cut = self._read(prompts[0], chosen)
             return [_cut(_told(self.writer.stream(row, chosen), on_token), cut)]
