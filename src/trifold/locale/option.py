@@ -15,6 +15,7 @@ PYTHON = {
     "--batch-size": "training.batch_size",
     "--dev": "data.dev",
     "--embedder RUN": "embedder=load(RUN)",
+    "--embedder 目录": "embedder=load(目录)",
     "--help": "help()",
     "--label-names O B-PER I-PER": 'task.label_names=("O", "B-PER", "I-PER")',
     "--label-names": "task.label_names",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from trifold import model as core
 from trifold.acceleration import accelerate
 from trifold.adapter_base import find_base, is_adapter
 from trifold.checkpoint.hugging_face import (
@@ -211,7 +212,8 @@ class Transformer(Form):
             shard_bytes: largest size of one weight file.
 
         Raises:
-            ConfigError: the family's Hugging Face form cannot express a dial that was turned.
+            ConfigError: the family's Hugging Face form cannot express a dial that was turned, or the model has weights that
+                its configuration does not speak of.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -277,6 +279,7 @@ class Transformer(Form):
         ids: dict[str, Any] = {f"{role}_token_id": found for role, found in self.special.items()}
         dtype = str(self.embedding.tokens.weight.dtype).removeprefix("torch.")
         own: dict[str, Tensor] = dict(self._own())
+        self._check_parts(own)
         if self.preset is None:
             return {**ids, "model_type": OWN_TYPE, "transformer": to_json(self.config), "dtype": dtype}, own
         if self.config.encoder is not None and self.config.decoder is not None and "pad" in self.special:
@@ -289,6 +292,19 @@ class Transformer(Form):
             fields |= {**self.outputs.write(), **self.task_class.write(head.shape)}
         weights = self.written_map().to_theirs(own | {REST + name: value for name, value in self.rest.items()})
         return {**self.preset.write_fields(self.dials), **ids, **fields}, weights
+
+    def _check_parts(self, own: Mapping[str, Tensor]) -> None:
+        """Refuse to write a model whose configuration does not say what weights it has: they would be lost."""
+        with torch.device("meta"), _Undrawn():
+            plain = dict(core.Transformer(self.config).named_parameters())
+        wanted = {name: value.shape for name, value in plain.items()
+                  if not (name.startswith("head.") and isinstance(self.head, NoHead))}  # fmt: skip
+        held = {name: value.shape for name, value in own.items() if not name.startswith("heads.")}
+        buffers = self.state_dict().keys() - dict(self.named_parameters(remove_duplicate=False)).keys()
+        changed = {name for name in wanted.keys() & held.keys() if wanted[name] != held[name]}
+        names = sorted((wanted.keys() ^ held.keys()) | changed | buffers)
+        if names:
+            raise ConfigError("presets.changed_parts", names=", ".join(names[:20]))
 
     def _card(self) -> str:
         family = self.preset.name if self.preset else "own composition"

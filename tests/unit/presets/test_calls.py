@@ -129,3 +129,32 @@ def test_a_type_checker_knows_what_a_script_gets(tmp_path):
     assert done.returncode == 0, done.stdout
     types = [line.rsplit('"', 2)[-2] for line in done.stdout.splitlines() if "Type of" in line]
     assert types == ["Tensor", "Residual", "Tensor", "device", "str", "Prediction"]
+
+
+def _add(model: Transformer) -> None:
+    model.extra = torch.nn.Linear(3, 3)
+
+
+def _swap(model: Transformer) -> None:
+    model.decoder.blocks[0].feed_forward.branch.up_proj = torch.nn.Sequential(torch.nn.Linear(32, 8))
+
+
+def _shrink(model: Transformer) -> None:
+    model.decoder.blocks[0].attention.branch.q_proj.weight = torch.nn.Parameter(torch.ones(16, 32))
+
+
+def _append(model: Transformer) -> None:
+    model.decoder.blocks.append(model.decoder.blocks[0].__class__(model.decoder.blocks[0].config, 32))
+
+
+def _buffer(model: Transformer) -> None:
+    model.register_buffer("table", torch.ones(3))
+
+
+@pytest.mark.parametrize("change", [_add, _swap, _shrink, _append, _buffer])
+def test_a_model_with_parts_that_its_folder_would_lose_is_not_saved(change, tmp_path):
+    model = Transformer.from_preset("gpt2", **SMALL)
+    change(model)
+    with pytest.raises(UsageError, match="other weights than its configuration says"):
+        model.save_pretrained(tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
