@@ -2,7 +2,7 @@
 
 Use a model, from a run of one's own, a Hugging Face folder or the hub:
     load            a model ready for use, a `LoadedModel`: classify, translate, ask, embed, fill masks, generate, score
-    evaluate        how good it is, on files' worth of examples that a program holds
+    evaluate        how good it is on examples that a program holds
     KnowledgeBase   passages to look answers up in, from files or from texts
     Sampling        how text is chosen when a model generates
 
