@@ -150,17 +150,20 @@ class KnowledgeBase:
             DataError: there is no text, or a document has none.
             StorageError: the disk is full or fails; nothing is left behind.
         """
-        home = Path(tempfile.mkdtemp(prefix="trifold-")) if out is None else None
+
+        def fill(base: "KnowledgeBase") -> AddReport:
+            return base.add_texts(texts, embedder=embedder)
+
+        empty = DataError("retrieval.no_texts")
+        if out is not None:
+            return cls._make(Path(out), fill, empty)[0]
+        home = Path(tempfile.mkdtemp(prefix="trifold-"))
         try:
-            place = Path(out) if home is None else home / "kb"
-            fill = lambda base: base.add_texts(texts, embedder=embedder)  # noqa: E731
-            base, _ = cls._make(place, fill, DataError("retrieval.no_texts"))
+            base, _ = cls._make(home / "kb", fill, empty)
         except BaseException:
-            if home is not None:
-                shutil.rmtree(home, ignore_errors=True)
+            shutil.rmtree(home, ignore_errors=True)
             raise
-        if home is not None:
-            weakref.finalize(base, shutil.rmtree, home, ignore_errors=True)
+        weakref.finalize(base, shutil.rmtree, home, ignore_errors=True)
         return base
 
     @classmethod

@@ -3,6 +3,7 @@
 import datetime
 import gzip
 import json
+import logging
 import sys
 
 import pytest
@@ -285,6 +286,7 @@ def test_a_workbook_is_read_as_people_see_it(tmp_path):
         values(tmp_path / "a.xlsx")
     with pytest.raises(DataError, match=r"b\.xlsx cannot be read"):
         values(put(tmp_path / "b.xlsx", b"PK\x03\x04 not really"))
+    assert logging.getLogger("openpyxl").level == logging.NOTSET  # the caller's own
 
 
 PAGE = """<html><head><title>Rivers</title><meta charset="%s"><style>p {}</style></head><body><h1>黄河之水</h1>
