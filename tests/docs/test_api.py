@@ -4,9 +4,9 @@ import inspect
 import re
 
 import pytest
-from scripts.api import PAGES, page
 
 import trifold
+from scripts.api import PAGES, page
 
 
 @pytest.mark.parametrize("language", PAGES)
