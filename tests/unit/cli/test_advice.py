@@ -38,7 +38,7 @@ WHERE = {
     "cli.interrupted": ("pretrain", "finetune"),
     "cli.bad_dial": ("pretrain", *TUNING), "cli.half_pair": CORPORA, "cli.other_processes": ("pretrain",),
     "cli.same_answers": ("generate",), "cli.no_texts": USE, "cli.best_trial": ("finetune",),
-    "cli.prompt_cut": ("generate",), "cli.seeds_alone": ("finetune",),
+    "cli.prompt_cut": ("generate",),
     "cli.out_of_memory": ("pretrain",),
 }  # fmt: skip
 """The commands in which messages of an area, or one of them, can appear."""
