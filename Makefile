@@ -50,6 +50,8 @@ check: $(READY)
 
 docs: $(READY)
 	$(RUN)python -m pip install -q --disable-pip-version-check -e ".[docs]"
+	$(RUN)python scripts/api.py
+	$(RUN)python scripts/api.py
 	$(RUN)zensical build -f zensical.toml
 	$(RUN)zensical build -f zensical.zh.toml
 

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from trifold.errors import UsageError
+
 __all__ = ["IGNORED", "PER_ROW", "Batch", "Layout", "Loss"]
 
 IGNORED = -100
@@ -56,7 +58,7 @@ class Layout:
     @classmethod
     def padded(cls, lengths: Int[Tensor, " batch"], *, left: bool = False, width: int | None = None) -> "Layout":
         """The layout of one document a row, `lengths` tokens long, padded on the right (or left) to `width`."""
-        width = int(lengths.max()) if width is None else width
+        width = int(lengths.max()) if width is None and len(lengths) else width or 0
         place = torch.arange(width, device=lengths.device)[None].expand(len(lengths), -1)  # B S
         place = place - (width - lengths[:, None] if left else 0)
         inside = (place >= 0) & (place < lengths[:, None])
@@ -103,6 +105,22 @@ class Batch:
     num_bytes: int = 0
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse tokens that are no rows, a layout of other tokens, and sides of other rows.
+
+        Raises:
+            UsageError: the shapes do not go together.
+        """
+        sides = {"source": (self.source, self.source_layout), "target": (self.target, self.target_layout)}
+        for name, (tokens, layout) in sides.items():
+            if tokens is not None and tokens.ndim != 2:
+                raise UsageError("batch.not_rows", name=name, given=list(tokens.shape))
+            if tokens is not None and layout is not None and not _fits(layout, tokens):
+                given = list(layout.positions.shape)
+                raise UsageError("batch.other_layout", name=name, given=given, tokens=list(tokens.shape))
+        if self.source is not None and self.target is not None and len(self.source) != len(self.target):
+            raise UsageError("batch.other_rows", source=len(self.source), target=len(self.target))
+
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         extras = {name: value.to(device) for name, value in self.extras.items()}
@@ -120,7 +138,7 @@ class Batch:
             >>> [part.num_rows for part in Batch(target=torch.zeros(5, 2, dtype=torch.long)).split(2)]
             [3, 2]
         """
-        if parts == 1:
+        if parts <= 1:
             return [self]
         size = -(-self.num_rows // parts)
         slices = [slice(start, start + size) for start in range(0, self.num_rows, size)]
@@ -162,6 +180,12 @@ class Loss:
     sum: Tensor
     weight: float
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def _fits(layout: Layout, tokens: Tensor) -> bool:
+    """Whether a layout is of these tokens; one row of it may stand for all rows."""
+    parts = [part for part in (getattr(layout, name) for name in layout.__slots__) if part is not None]
+    return all(part.shape[1:] == tokens.shape[1:] and len(part) in (1, len(tokens)) for part in parts)
 
 
 def _move(value: Tensor | Layout | None, device: torch.device | str) -> Tensor | Layout | None:

@@ -2,8 +2,8 @@
 
 A configuration class is a frozen, keyword-only, slotted dataclass that inherits `Config`. Variants are tagged unions:
 each member has `kind: Literal["..."]` and the field is `Annotated[A | B, TAGGED]`. A number's range stands in its type,
-`Annotated[int, Interval(ge=1)]`, and holds however the value was made. Unknown keys, wrong types, NaN and infinity are
-refused with the path of the field.
+`Annotated[int, Interval(ge=1)]`. Types and ranges hold however the value was made, in code or from a file. Unknown keys,
+wrong types, NaN and infinity are refused with the path of the field.
 """
 
 import dataclasses
@@ -11,13 +11,14 @@ import difflib
 import functools
 import json
 import math
+import os
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from annotated_types import Interval
-from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Discriminator, TypeAdapter, ValidationError
 
 from trifold.errors import ConfigError
 from trifold.locale import message
@@ -29,6 +30,7 @@ __all__ = [
     "Count",
     "Fraction",
     "Natural",
+    "PathText",
     "Positive",
     "from_json",
     "override",
@@ -39,6 +41,7 @@ __all__ = [
 
 TAGGED = Discriminator("kind")
 LARGEST = 2**24
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 Count = Annotated[int, Interval(ge=1, le=LARGEST)]
 """A whole number from 1."""
@@ -51,50 +54,54 @@ Fraction = Annotated[float, Interval(ge=0, le=1)]
 Positive = Annotated[float, Interval(gt=0)]
 """A number above 0."""
 
+PathText = Annotated[str, BeforeValidator(lambda given: os.fspath(given) if isinstance(given, os.PathLike) else given)]
+"""Where something is; a `pathlib.Path` becomes its text."""
+
 C = TypeVar("C", bound="Config")
 
 
 class Config:
     """What every configuration dataclass inherits: strict types, no unknown fields, finite numbers in their range.
 
+    A list becomes the tuple that a field asks for.
+
     Raises:
-        ConfigError: at construction, when a number is out of the range that its type gives.
+        ConfigError: at construction, when a value is of another type than its field, or out of its range.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+        ... class Size(Config):
+        ...     width: Count = 8
+        >>> Size(width="8")
+        Traceback (most recent call last):
+        trifold.errors.ConfigError: width = "8" is not allowed: Input should be a valid integer. Correct it.
     """
 
     __slots__ = ()
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     def __post_init__(self) -> None:
-        """Check the ranges that the types give; a class with rules of its own calls this first."""
-        for name, interval in _intervals(type(self)):
-            value = getattr(self, name)
-            if value is not None:
-                require(_inside(value, interval), where=name, given=value, allowed=_describe(interval))
+        """Check the types and ranges of all fields; a class with rules of its own calls this first."""
+        for name, field in _fields(type(self)).items():
+            given = getattr(self, name)
+            try:
+                value = field.validate_python(tuple(given) if isinstance(given, list) else given)
+            except ValidationError as error:
+                raise _explain(type(self), error, name, (name,)) from None
+            if value is not given:
+                object.__setattr__(self, name, value)
 
 
 @functools.cache
-def _intervals(cls: type) -> list[tuple[str, Interval]]:
+def _fields(cls: type) -> dict[str, Any]:
+    """What checks each field of a class."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    return [(name, found) for name, hint in hints.items() for found in _intervals_in(hint)]
+    return {field.name: _checked(hints[field.name]) for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
 
 
-def _intervals_in(hint: Any) -> list[Interval]:
-    """The ranges in `Annotated[int, Interval(...)]`, alone or beside None."""
-    if typing.get_origin(hint) is Annotated:
-        return [part for part in hint.__metadata__ if isinstance(part, Interval)]
-    union = type(None) in typing.get_args(hint)
-    return [found for part in typing.get_args(hint) for found in _intervals_in(part)] if union else []
-
-
-def _inside(value: Any, interval: Interval) -> bool:
-    low = (interval.ge is None or value >= interval.ge) and (interval.gt is None or value > interval.gt)  # type: ignore[operator]
-    high = (interval.le is None or value <= interval.le) and (interval.lt is None or value < interval.lt)  # type: ignore[operator]
-    return low and high
-
-
-def _describe(interval: Interval) -> str:
-    signs = {">=": interval.ge, ">": interval.gt, "<=": interval.le, "<": interval.lt}
-    return ", ".join(f"{sign} {limit}" for sign, limit in signs.items() if limit is not None)
+def _checked(hint: Any) -> Any:
+    """What checks values of a type; a configuration brings its own strictness."""
+    return TypeAdapter(hint, config=None if dataclasses.is_dataclass(hint) else Config.__pydantic_config__)
 
 
 def to_json(config: Config) -> dict[str, Any]:
@@ -145,21 +152,34 @@ def _adapter(cls: type) -> Any:
     return TypeAdapter(cls)
 
 
-def _explain(cls: type[Config], error: ValidationError, where: str) -> ConfigError:
-    """The first of pydantic's findings, as one of our messages."""
+def _explain(cls: type[Config], error: ValidationError, where: str, above: tuple[str, ...] = ()) -> ConfigError:
+    """The first of pydantic's findings about `cls`, or about its field at `above`, as one of our messages."""
     finding = error.errors(include_url=False)[0]
     path = [str(part) for part in finding["loc"]]
     place = ".".join([where, *path])
     if finding["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        allowed = sorted(_field_names(cls, path[:-1]))
+        allowed = sorted(_field_names(cls, [*above, *path[:-1]]))
         return unknown_key(".".join([where, *path[:-1]]), path[-1], allowed)
     if finding["type"] in ("missing", "missing_keyword_only_argument"):
         return ConfigError("config.missing_key", where=".".join([where, *path[:-1]]), name=path[-1])
     context = finding.get("ctx", {})
     if isinstance(context.get("error"), ConfigError):
         return context["error"]
-    given = json.dumps(finding["input"], ensure_ascii=False, default=str)[:80]
-    return ConfigError("config.bad_value", where=place, given=given, problem=finding["msg"])
+    for name, sign in SIGNS.items():
+        if name in context:
+            return ConfigError(
+                "config.out_of_range", where=place, given=finding["input"], allowed=f"{sign} {context[name]}"
+            )
+    given = json.dumps(finding["input"], ensure_ascii=False, default=repr)[:80]
+    return ConfigError("config.bad_value", where=place, given=given, problem=_problem(cls, finding, [*above, *path]))
+
+
+def _problem(cls: type[Config], finding: Any, path: list[str]) -> str:
+    """What is wrong with a value; of one that should be a configuration, of which classes it may be."""
+    classes = {found.__name__ for kind in _types_at(cls, path) for found in _dataclasses_in(kind)}
+    if classes and not isinstance(finding["input"], dict):
+        return f"Input should be an instance of {' or '.join(sorted(classes))}"
+    return finding["msg"]
 
 
 def unknown_key(where: str, given: str, allowed: list[str]) -> ConfigError:

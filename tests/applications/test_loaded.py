@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import trifold
+from trifold.cli.main import main
 from trifold.errors import DataError, UsageError
 from trifold.tasks import (
     Classification,
@@ -249,3 +250,69 @@ def test_weights_are_packed_for_the_device_that_they_go_to(run):
     there = load(run("classification"), precision="bfloat16", device="meta").model
     kinds = {type(part).__name__ for part in there.modules()}
     assert "PackedLinear" not in kinds and {value.device.type for value in there.parameters()} == {"meta"}
+
+
+def judged_rows(kind):
+    """Some texts and their labels, as the model was trained with them."""
+    texts = [
+        "good film",
+        "bad dull story",
+        "the river was fine",
+        "a dull film",
+        "fine",
+        "bad river",
+        "good",
+        "the story",
+    ]
+    return texts, ["yn"[len(text) % 2] for text in texts]
+
+
+def test_a_program_judges_what_it_holds_as_the_command_judges_files(run, tmp_path, capsys):
+    texts, labels = judged_rows("classification")
+    rows = [{"text": text, "label": label} for text, label in zip(texts, labels, strict=True)]
+    file = tmp_path / "judged.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    folder = str(run("classification"))
+    assert main(["evaluate", folder, "--data", str(file), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    wanted = {key: value for key, value in said.items() if key in ("metrics", "confusion", "calibration", "n", "task")}
+    model = load(folder)
+    records = [Record((text,), label) for text, label in zip(texts, labels, strict=True)]
+    for found in (trifold.evaluate(folder, texts, labels), trifold.evaluate(model, rows, task="classification"),
+                  model.evaluate(records)):  # fmt: skip
+        assert {key: found[key] for key in wanted} == wanted
+        assert found["baselines"] == {} and "contamination" not in found
+    beside = trifold.evaluate(model, rows, train=texts, train_labels=labels)
+    assert "majority" in beside["baselines"] and beside["contamination"]["exact"] == len(rows)
+    assert trifold.evaluate(model, rows, train=rows) == beside
+
+
+def test_what_cannot_be_judged_is_refused_in_plain_words(run, tmp_path):
+    model = load(run("classification"))
+    for call, words in ((lambda: model.evaluate(["good film"]), "without a label"),
+                        (lambda: model.evaluate(["good film"], ["y", "n"]), "1 inputs have 2 labels"),
+                        (lambda: trifold.evaluate(model, ["good film"], ["y"], task="tagging"), "tagging")):  # fmt: skip
+        with pytest.raises(UsageError, match=words):
+            call()
+    with pytest.raises(DataError):
+        model.evaluate([])
+
+
+def test_a_pretrained_model_is_judged_by_how_well_it_knows_texts(tmp_path, capsys):
+    texts = ["to be or not to be", "that is the question"]
+    tokenizer = train_tokenizer(texts * 9, kind="byte_bpe", vocab_size=300)
+    model = trifold.Transformer.from_preset("gpt2", size="tiny", vocab_size=tokenizer.vocab_size, **SMALL)
+    model.save_pretrained(tmp_path / "model", tokenizer=tokenizer)
+    (tmp_path / "text.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
+    assert main(["evaluate", str(tmp_path / "model"), "--data", str(tmp_path / "text.jsonl"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    found = trifold.evaluate(tmp_path / "model", texts)
+    assert found == {key: said[key] for key in found}
+    with pytest.raises(UsageError, match="only pre-trained"):
+        trifold.evaluate(tmp_path / "model", texts, ["y", "n"])
+
+
+def test_a_question_is_asked_of_texts_that_a_program_holds(run):
+    base = trifold.KnowledgeBase.from_texts([{"text": "the river was fine", "source": "notes"}])
+    answer = load(run("span_qa")).ask("where was the river?", kb=base, threshold=-1e9)
+    assert answer.document == "notes" and answer.text in "the river was fine"

@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 from trifold.cli.console import Progress
 from trifold.cli.corpus import module_files
 from trifold.cli.option import Request
+from trifold.cli.process import keep_memory_of_training
 from trifold.locale import message
 
 __all__ = ["Shown", "run_applications"]
@@ -56,6 +57,7 @@ def _tune(name: str, out: Path, request: Request, experiment: Any) -> tuple[Any,
 
     request.console.say(f"\n== {message(f'cli.application_{name}')}")
     folder = out / name
+    keep_memory_of_training()
     with Progress(request.console, name, every=5.0) as progress:
         found = finetune(experiment, folder, listen=lambda event: show(event, progress))
     say_judgement(found.judgement, request.console)

@@ -8,6 +8,7 @@ from trifold.cli.console import Console, Progress, duration, warn_unknown
 from trifold.cli.experiment import PRESETS, RESUME_OPTIONS, SIZES, dials_of, experiment_in, place_options
 from trifold.cli.option import READING, Command, Option, Request
 from trifold.cli.pretrain import show_step
+from trifold.cli.process import keep_memory_of_training
 from trifold.cli.together import TOGETHER, deterministic, goes_on, train_together
 from trifold.errors import UsageError
 from trifold.locale import message
@@ -53,6 +54,7 @@ def run(request: Request) -> dict[str, Any]:
     if values.seeds > 1 and (values.processes > 1 or resume):
         raise UsageError("cli.seeds_alone", given=values.seeds)
     train_together("finetune", request, experiment.training)
+    keep_memory_of_training(parallel=experiment.training.parallel)
     if values.seeds == 1:
         with Progress(console, out.name, every=5.0) as progress:
             result = finetune(experiment, out, resume=resume, strict=values.strict,

@@ -32,7 +32,7 @@ from trifold.cli.help import command_help, overview
 from trifold.cli.option import Command, Request
 from trifold.cli.parse import find_command, parse, wants
 from trifold.errors import StorageError, TrifoldError
-from trifold.locale import message
+from trifold.locale import message, on_command_line
 
 __all__ = ["COMMANDS", "GROUPS", "main"]
 
@@ -93,6 +93,11 @@ def main(words: list[str] | None = None) -> int:
     console = Console(as_json=wants(words, "--json"), follows=os.environ.get("RANK", "0") != "0")
     if whole_process:
         warnings.showwarning = lambda text, *_, **__: console.warn(str(text))
+    with on_command_line():
+        return _run(words, console)
+
+
+def _run(words: list[str], console: Console) -> int:
     debug = wants(words, "--debug")
     try:
         return _dispatch(words, console)

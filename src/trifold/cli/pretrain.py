@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trifold.cli.console import Console, Progress, duration, unknown_note
 from trifold.cli.experiment import EXPERIMENT_OPTIONS, RESUME_OPTIONS, SECTIONS, build_experiment
 from trifold.cli.option import Command, Option, Request
+from trifold.cli.process import keep_memory_of_training
 from trifold.cli.together import TOGETHER, deterministic, goes_on, train_together
 from trifold.locale import message
 
@@ -55,6 +56,7 @@ def run_experiment(
     """Train with a progress line; the result is also said in words."""
     from trifold.training import pretrain
 
+    keep_memory_of_training(parallel=experiment.training.parallel)
     with Progress(console, title or out.name, every=5.0) as progress:
         result = pretrain(experiment, out, resume=resume, strict=strict, allow=allow,
                           listen=lambda event: _show(event, progress))  # fmt: skip

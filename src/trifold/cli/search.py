@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trifold.cli import finetune as tuning
 from trifold.cli.console import Progress
 from trifold.cli.option import Command, Option, Request
+from trifold.cli.process import keep_memory_of_training
 from trifold.errors import UsageError
 from trifold.locale import message
 
@@ -27,6 +28,7 @@ def run_sweep(request: Request) -> dict[str, Any]:
 
     values, console = request.values, request.console
     experiment = tuning.build(request)
+    keep_memory_of_training()
 
     def show(trial: "Trial") -> None:
         numbers = {name: f"{value:.4g}" for name, value in trial.values.items()}
@@ -53,6 +55,7 @@ def run_families(request: Request) -> dict[str, Any]:
     if values.task not in ("classification", "sentiment", "tagging", "span_qa"):
         raise UsageError("cli.bad_value", option="--task", given=values.task, allowed="classification, span_qa, tagging",
                          hint="")  # fmt: skip
+    keep_memory_of_training()
     judged: dict[str, Any] = {}
     account: dict[str, Any] = {}
     experiment: Any = None

@@ -17,10 +17,13 @@ __all__ = ["read_pdf", "read_word", "read_workbook"]
 
 @contextmanager
 def _library(source: Source, name: str, extra: str) -> Iterator[None]:
-    """What a library says of a missing part of itself or of a damaged file, in our words.
+    """What a library says of a missing part of itself or of a damaged file, in our words; its log is silent meanwhile.
 
     Such files are archives and programs of sorts, made by others; what their libraries raise has no end.
     """
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         yield
     except ImportError:
@@ -30,6 +33,8 @@ def _library(source: Source, name: str, extra: str) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - see above
         problem = f"{type(error).__name__}: {error}"[:200]
         raise DataError("data.unreadable", path=source.origin, problem=problem) from None
+    finally:
+        log.setLevel(before)
 
 
 def read_workbook(source: Source) -> Iterator[Row]:
@@ -44,7 +49,6 @@ def read_workbook(source: Source) -> Iterator[Row]:
     with _library(source, "openpyxl", "office"):
         import openpyxl
 
-        logging.getLogger("openpyxl").setLevel(logging.ERROR)
         shown = openpyxl.load_workbook(source.content(), read_only=True, data_only=True)
         written = openpyxl.load_workbook(source.content(), read_only=True)
         sheet = _choose_sheet(source, shown.worksheets)
@@ -131,7 +135,6 @@ def read_pdf(source: Source) -> Iterator[str]:
     with _library(source, "pypdf", "documents"):
         import pypdf
 
-        logging.getLogger("pypdf").setLevel(logging.CRITICAL)
         reader = pypdf.PdfReader(source.content())
         if reader.is_encrypted and not reader.decrypt(""):
             raise DataError("data.locked", path=source.origin)

@@ -14,7 +14,16 @@ from trifold.presets.pretrained import Transformer, resolve
 from trifold.text import Tokenizer
 from trifold.training import Evaluation, evaluate_loss, read_experiment
 
-__all__ = ["Score", "describe_run", "evaluate_text", "load_run", "ngram_bits_per_byte", "objective_of"]
+__all__ = [
+    "Score",
+    "describe_run",
+    "evaluate_examples",
+    "evaluate_text",
+    "load_run",
+    "ngram_bits_per_byte",
+    "objective_of",
+    "trained_length",
+]
 
 LONGEST = 512
 
@@ -91,25 +100,53 @@ def evaluate_text(
         ModelFileError: there is no model, or it is damaged.
     """
     model, tokenizer = load_run(path)
-    wanted = objective_of(path, model)
-    objective = build_objective(wanted, tokenizer, model.config)
-    counted = _Words(read(data, options, report))
+    pairs = options is not None and len(options.fields) == 2
+    return evaluate_examples(
+        model, tokenizer, read(data, options, report), objective=objective_of(path, model), pairs=pairs,
+        length=length or trained_length(path, model), batch_size=batch_size, name=", ".join(data),
+    )  # fmt: skip
+
+
+def evaluate_examples(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    examples: Iterable[Example],
+    *,
+    objective: config.ObjectiveConfig,
+    length: int,
+    batch_size: int = 16,
+    pairs: bool = False,
+    name: str = "-",
+) -> Score:
+    """Measure a model on documents, or on pairs of them.
+
+    Args:
+        model: to measure.
+        tokenizer: its own.
+        examples: the documents, with one text each or two.
+        objective: what the model has to predict.
+        length: tokens in a row.
+        batch_size: rows at once.
+        pairs: whether each has two texts.
+        name: of the text, for messages.
+
+    Raises:
+        DataError: there is no text.
+    """
+    aim, counted = build_objective(objective, tokenizer, model.config), _Words(examples)
     with tempfile.TemporaryDirectory() as folder:
-        pairs = options is not None and len(options.fields) == 2
-        build_stores(
-            counted, tokenizer, Path(folder) / "text", words=objective.needs_words, pairs=pairs, name=", ".join(data)
-        )
+        build_stores(counted, tokenizer, Path(folder) / "text", words=aim.needs_words, pairs=pairs, name=name)
         store = TokenStore(Path(folder) / "text" / "train", tokenizer)
-        rows = length or _trained_length(path, model)
-        target = objective.target_length(rows) or rows
-        room = Room(source=rows if model.config.encoder else 0, target=target if model.config.decoder else 0)
-        pad = tokenizer.special.pad or 0
-        loader = Loader([store], objective, room, batch_size=batch_size, pad=pad, token_bytes=tokenizer.token_bytes())
-        found = evaluate_loss(model, objective, loader.epoch())
-    return _score(wanted.kind, found, counted.words, unknown=store.unknown_share)
+        target = aim.target_length(length) or length
+        room = Room(source=length if model.config.encoder else 0, target=target if model.config.decoder else 0)
+        pad, token_bytes = tokenizer.special.pad or 0, tokenizer.token_bytes()
+        loader = Loader([store], aim, room, batch_size=batch_size, pad=pad, token_bytes=token_bytes)
+        found = evaluate_loss(model, aim, loader.epoch())
+    return _score(objective.kind, found, counted.words, unknown=store.unknown_share)
 
 
-def _trained_length(path: str | Path, model: Transformer) -> int:
+def trained_length(path: str | Path, model: Transformer) -> int:
+    """Tokens in a row that a run was trained with; `LONGEST`, or what the model has room for, of other folders."""
     try:
         return read_experiment(path).training.length
     except ModelFileError:

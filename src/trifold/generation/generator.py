@@ -329,9 +329,13 @@ class Generator:
 
     def encode(self, text: str | Sequence[int], number: int = 1, *, special: bool = False) -> list[int]:
         """The ids that the decoder continues, or that the encoder reads."""
-        if not isinstance(text, str):
-            return list(text)
-        ids = self.framing.around(self.tokenizer.encode_ids([text], plain=not special)[0].tolist())
+        if isinstance(text, str):
+            ids = self.framing.around(self.tokenizer.encode_ids([text], plain=not special)[0].tolist())
+        else:
+            ids = list(text)
+            wrong = [one for one in ids if not 0 <= one < self.model.config.vocab_size]
+            if wrong:
+                raise UsageError("presets.unknown_id", given=wrong[0], last=self.model.config.vocab_size - 1)
         if not ids:
             raise UsageError("generation.empty_prompt", number=number)
         return ids

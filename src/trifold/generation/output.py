@@ -1,12 +1,12 @@
 """What generation gives back, and the text that may already be shown while it grows."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from trifold.text import StreamDecoder
 
-__all__ = ["FinishReason", "Generation", "Growing", "StopFilter", "StreamedToken"]
+__all__ = ["FinishReason", "Generation", "Growing", "StopFilter", "StreamedToken", "note_cut", "pass_on"]
 
 FinishReason = Literal["end", "stop", "length"]
 
@@ -137,3 +137,24 @@ class Growing:
         """The finished text."""
         assert self.finish_reason is not None, "the text is still growing"
         return Generation("".join(self.shown), tuple(self.ids), tuple(self.logprobs), self.finish_reason)
+
+
+def note_cut(text: Generation, tokens: int) -> Generation:
+    """The text, which says that so many tokens of its prompt were dropped.
+
+    Example:
+        >>> text = Generation("be", (3,), (-0.5,), "length")
+        >>> note_cut(text, 2).prompt_cut
+        2
+    """
+    return replace(text, prompt_cut=tokens) if tokens else text
+
+
+def pass_on(pieces: Iterator[str], on_token: Callable[[str], object]) -> Generation:
+    """Pass on the pieces of a text as they come; the whole of it."""
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            return end.value
+        on_token(piece)

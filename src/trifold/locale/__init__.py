@@ -9,7 +9,9 @@ import os
 import tomllib
 from importlib import resources
 
-__all__ = ["catalogue", "language", "languages", "message"]
+from trifold.locale.option import name_option, on_command_line, spoken
+
+__all__ = ["catalogue", "language", "languages", "message", "name_option", "on_command_line"]
 
 FOLDER = resources.files("trifold.locale")
 
@@ -52,11 +54,12 @@ def catalogue(name: str) -> dict[str, dict[str, str]]:
 
 
 def message(key: str, /, **values: object) -> str:
-    """The text of `area.name` in the user's language, with its placeholders filled.
+    """The text of `area.name` in the user's language, with its placeholders filled and options called as the user does.
 
     Example:
         >>> "notes.txt" in message("data.corpus_empty", path="notes.txt")
         True
     """
     area, _, name = key.partition(".")
-    return catalogue(language())[area][name].format(**values)
+    text = catalogue(language())[area][name]
+    return (text if area == "cli" else spoken(text)).format(**values)

@@ -3,7 +3,9 @@
 Axes: B batch, S sequence, D d_model, V vocabulary.
 """
 
+from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -62,7 +64,8 @@ class Stack(nn.Module):
         super().__init__()
         self.config, self.checkpointing = stack, False
         shared = {block: Block(block, d_model) for block in dict.fromkeys(stack.blocks) if block.shared is not None}
-        self.blocks = nn.ModuleList(shared.get(block) or Block(block, d_model) for block in stack.blocks)
+        blocks = nn.ModuleList(shared.get(block) or Block(block, d_model) for block in stack.blocks)
+        self.blocks = cast("Sequence[Block]", blocks)
         distinct = list(dict.fromkeys(block.attention.position for block in stack.blocks))
         owners = [next(b.attention for b in stack.blocks if b.attention.position == position) for position in distinct]
         self.positions = nn.ModuleList(build_position(owner) or nn.Identity() for owner in owners)
@@ -87,7 +90,6 @@ class Stack(nn.Module):
         if memory is not None and memory_layout is not None:
             cross = (memory, Visibility(layout, memory_layout, causal=False, window=None))
         for index, (block, owner) in enumerate(zip(self.blocks, self.position_of, strict=True)):
-            assert isinstance(block, Block)
             kind = (block.config.attention.causal, block.config.attention.window)
             view = views.setdefault(kind, Visibility(layout, keys, causal=kind[0], window=kind[1]))
             slot = cache.slots[index] if cache is not None else None
@@ -119,8 +121,8 @@ class Transformer(nn.Module):
         tokens = nn.Embedding(transformer.vocab_size, embedding.width or width, padding_idx=embedding.padding)
         self.embedding = Embedding(embedding, tokens, width)
         self.decoder_embedding = Embedding(own, tokens, width) if own else None
-        self.encoder = Stack(transformer.encoder, transformer.d_model) if transformer.encoder else None
-        self.decoder = Stack(transformer.decoder, transformer.d_model) if transformer.decoder else None
+        self.encoder: Stack | None = Stack(transformer.encoder, transformer.d_model) if transformer.encoder else None
+        self.decoder: Stack | None = Stack(transformer.decoder, transformer.d_model) if transformer.decoder else None
         self.head = Head(transformer, self.embedding.tokens)
         if self.embedding.tokens.weight.device.type != "meta":
             initialize(self, transformer)

@@ -6,7 +6,7 @@ from trifold.native.compiler import load_library, trusted
 from trifold.native.dropout import dropout
 from trifold.native.heads import pack_mask
 from trifold.native.linear import fits_product, multiply
-from trifold.native.memory import enlarge_pages, keep_memory
+from trifold.native.memory import enlarge_pages, keep_memory, memory_kept
 from trifold.native.norm import norm
 from trifold.native.passes import HALF, Adam, Moved, get_passes, load_passes, uses_passes
 from trifold.native.processor import cores, has_matrix_unit, is_intel, multiplies_bfloat16, onednn_multiplies_bfloat16
@@ -34,6 +34,7 @@ __all__ = [
     "load_library",
     "load_passes",
     "load_products",
+    "memory_kept",
     "mix_values",
     "mixes",
     "multiplies_bfloat16",

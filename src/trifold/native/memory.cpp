@@ -34,6 +34,7 @@ struct Store {
   std::map<size_t, Shelf> shelves;
   size_t used = 0, most = 0, waiting = 0;
   uint64_t time = 0;
+  int keepers = 0; /* who asked for it and has not let go; without any, nothing waits */
 };
 
 Store &store() {
@@ -50,7 +51,7 @@ size_t block_size(size_t bytes) {
   return (bytes + step - 1) / step * step + HEAD;
 }
 
-size_t limit_of(const Store &held) { return held.most + std::min(held.most / 2, SPARE); }
+size_t limit_of(const Store &held) { return held.keepers ? held.most + std::min(held.most / 2, SPARE) : held.used; }
 
 void shrink(Store &held) {
   while (held.waiting && held.used + held.waiting > limit_of(held)) {
@@ -128,14 +129,31 @@ struct Keeper final : c10::Allocator {
   void copy_data(void *to, const void *from, size_t bytes) const override { default_copy_data(to, from, bytes); }
 };
 
+Keeper *keeper() {
+  static auto *made = new Keeper;
+  return made;
+}
+
 }  // namespace
 
 /* From now on torch's tensors on the CPU come from here; those that are there already go back to where they came from. */
 extern "C" void keep_memory() {
-  static auto *keeper = new Keeper;
-  if (keeper->before) return;
-  keeper->before = c10::GetCPUAllocator();
-  c10::SetCPUAllocator(keeper, /*priority=*/1);
+  Store &held = store();
+  std::lock_guard<std::mutex> guard(held.lock);
+  if (held.keepers++) return;
+  keeper()->before = c10::GetCPUAllocator();
+  c10::SetCPUAllocator(keeper(), /*priority=*/1);
+}
+
+/* Undo one call of `keep_memory`. With the last one, new tensors come from where they came from before, what waits goes
+   back to the system, and so does what tensors from here hold, when they are freed. */
+extern "C" void release_memory() {
+  Store &held = store();
+  std::lock_guard<std::mutex> guard(held.lock);
+  if (--held.keepers) return;
+  if (c10::GetCPUAllocator() == keeper()) c10::SetCPUAllocator(keeper()->before, /*priority=*/1);
+  shrink(held);
+  held.most = held.used;
 }
 
 /* Bytes in use, the most there ever were, and bytes that wait. */

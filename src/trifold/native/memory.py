@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 import mmap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trifold.native.compiler import load_library
 
-__all__ = ["Held", "enlarge_pages", "keep_memory", "report_memory"]
+__all__ = ["Held", "enlarge_pages", "keep_memory", "memory_kept", "report_memory"]
 
 SOURCE = Path(__file__).with_name("memory.cpp")
 LINE, LEAST = 64, 2**16
@@ -44,7 +44,8 @@ def _load() -> ctypes.CDLL | None:
     )  # fmt: skip
     library = load_library(SOURCE, flags=flags)
     if library is not None:
-        library.keep_memory.argtypes, library.keep_memory.restype = [], None
+        for change in (library.keep_memory, library.release_memory):
+            change.argtypes, change.restype = [], None
         library.report_memory.argtypes, library.report_memory.restype = [ctypes.POINTER(ctypes.c_size_t)], None
     return library
 
@@ -64,6 +65,25 @@ def keep_memory() -> bool:
         return False
     library.keep_memory()
     return True
+
+
+@contextlib.contextmanager
+def memory_kept() -> Iterator[None]:
+    """As `keep_memory`, until the end of the block; where the process keeps its memory anyway, nothing changes.
+
+    Example:
+        >>> with memory_kept():
+        ...     x = torch.empty(2**20)
+    """
+    library = _load()
+    if library is None:
+        yield
+        return
+    library.keep_memory()
+    try:
+        yield
+    finally:
+        library.release_memory()
 
 
 def report_memory() -> Held | None:

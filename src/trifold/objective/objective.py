@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from trifold.batch import Batch, Loss
-from trifold.errors import ConfigError
+from trifold.errors import ConfigError, UsageError
 from trifold.example import Piece, TrainingExample
 from trifold.model import Transformer
 from trifold.model import config as model_config
@@ -55,8 +55,13 @@ class Objective(Criterion, Protocol):
 
 
 def language_model_loss(model: Transformer, batch: Batch) -> Loss:
-    """Summed cross-entropy of the labels, for every objective that predicts tokens."""
-    assert batch.labels is not None, "a loss needs labels"
+    """Summed cross-entropy of the labels, for every objective that predicts tokens.
+
+    Raises:
+        UsageError: the batch has no labels.
+    """
+    if batch.labels is None:
+        raise UsageError("objective.no_labels")
     total, count = sum_cross_entropy(model.head, model(batch), batch.labels)
     return Loss(total, count, {"bytes": batch.num_bytes} if batch.num_bytes else {})
 

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from trifold.config import unknown_key
+from trifold.locale import name_option
 from trifold.model import config
 from trifold.presets import (
     albert,
@@ -81,7 +82,7 @@ def find_preset(name: str) -> Preset:
         'gpt2'
     """
     if name not in PRESETS:
-        raise unknown_key("--preset", name, list(PRESETS))
+        raise unknown_key(name_option("preset"), name, list(PRESETS))
     return PRESETS[name]
 
 

@@ -10,9 +10,10 @@ from torch import Tensor
 from trifold.checkpoint import Entry, KeyMap
 from trifold.config import Config
 from trifold.errors import ModelFileError
-from trifold.model import Transformer, config
+from trifold.model import config
 from trifold.model.head import Head
 from trifold.model.initialization import initialize
+from trifold.presets.inputs import CheckedTransformer
 from trifold.presets.preset import Preset
 from trifold.presets.task_class import CLASSES, FamilyClasses, Outputs, TaskClass, read_names, write_names
 from trifold.presets.task_head import HeadShape, TaskHead
@@ -64,7 +65,7 @@ class NoHead(torch.nn.Module):
         return self.transform()
 
 
-class Form(Transformer):
+class Form(CheckedTransformer):
     """A core that knows its family, and which of the family's classes it is.
 
     Args:

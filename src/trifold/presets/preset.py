@@ -10,6 +10,7 @@ from torch import Tensor
 from trifold.checkpoint import KeyMap
 from trifold.config import Config, from_json, unknown_key
 from trifold.errors import ConfigError
+from trifold.locale import name_option
 from trifold.model import config
 from trifold.presets.field import Fields
 from trifold.presets.task_class import FamilyClasses
@@ -93,7 +94,7 @@ class Preset:
             ConfigError: an unknown size or dial, or a value out of range.
         """
         if size not in self.sizes:
-            raise unknown_key(f"--size ({self.name})", size, list(self.sizes))
+            raise unknown_key(f"{name_option('size')} ({self.name})", size, list(self.sizes))
         return self.turn(self.sizes[size], changes)
 
     def turn(self, dials: Mapping[str, Any], changes: Mapping[str, Any]) -> Config:
@@ -105,7 +106,7 @@ class Preset:
         known = {one.name for one in fields(self.dials)}  # type: ignore[arg-type]
         for name in changes:
             if name not in known:
-                raise unknown_key(f"--preset {self.name}", name, sorted(known))
+                raise unknown_key(f"{name_option('preset')} {self.name}", name, sorted(known))
         return from_json(self.dials, {**dials, **changes}, where=self.name)
 
     def read_dials(self, data: Mapping[str, Any]) -> Config:

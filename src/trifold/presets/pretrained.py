@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from trifold import model as core
 from trifold.acceleration import accelerate
 from trifold.adapter_base import find_base, is_adapter
 from trifold.checkpoint.hugging_face import (
@@ -30,7 +31,7 @@ from trifold.model.head import Head
 from trifold.presets import PRESETS, find_preset
 from trifold.presets.adapted import read_adapted
 from trifold.presets.classes import find_class
-from trifold.presets.form import REST, Form
+from trifold.presets.form import REST, Form, NoHead
 from trifold.presets.preset import Preset, modern_names
 from trifold.presets.task_class import read_outputs
 from trifold.presets.task_head import TaskHead
@@ -112,6 +113,7 @@ class Transformer(Form):
         local_files_only: bool = False,
         dtype: torch.dtype = torch.float32,
         dials: Mapping[str, Any] | None = None,
+        head: Literal["auto"] | None = "auto",
     ) -> "Transformer":
         """A model from a run, a Hugging Face folder, or the hub (`owner/name`); ready for inference.
 
@@ -123,6 +125,7 @@ class Transformer(Form):
             local_files_only: never ask the network.
             dtype: of the weights.
             dials: values that replace the model's own, such as `{"dropout": 0.2}`.
+            head: None for the body alone; else the language-model head, or that of a task, if the folder has one.
 
         Raises:
             ModelFileError: there is no model, a file is damaged, or its weights do not fit its configuration.
@@ -139,6 +142,9 @@ class Transformer(Form):
             model = cls._empty(data, folder, weights, dials or {})
         model.generation = read_generation(folder, data)
         model._take(weights, folder, _named(data), dtype)  # noqa: SLF001 - its own class
+        if head is None:
+            model.take_off()
+            model.head = NoHead(str(folder))  # type: ignore[assignment]
         return model.eval()
 
     @classmethod
@@ -204,7 +210,8 @@ class Transformer(Form):
             shard_bytes: largest size of one weight file.
 
         Raises:
-            ConfigError: the family's Hugging Face form cannot express a dial that was turned.
+            ConfigError: the family's Hugging Face form cannot express a dial that was turned, or the model has weights that
+                its configuration does not speak of.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -271,6 +278,7 @@ class Transformer(Form):
         ids: dict[str, Any] = {f"{role}_token_id": found for role, found in self.special.items()}
         dtype = str(self.embedding.tokens.weight.dtype).removeprefix("torch.")
         own: dict[str, Tensor] = dict(self._own())
+        self._check_parts(own)
         if self.preset is None:
             return {**ids, "model_type": OWN_TYPE, "transformer": to_json(self.config), "dtype": dtype}, own
         if self.config.encoder is not None and self.config.decoder is not None and self.config.start in self.special:
@@ -282,6 +290,19 @@ class Transformer(Form):
         weights = self.written_map().to_theirs(own | {REST + name: value for name, value in self.rest.items()})
         settled = self.preset.write(self.dials)  # an id that the numbers depend on is not the tokenizer's to say
         return {**self.preset.write_fields(self.dials), **ids, **fields, **settled}, weights
+
+    def _check_parts(self, own: Mapping[str, Tensor]) -> None:
+        """Refuse to write a model whose configuration does not say what weights it has: they would be lost."""
+        with torch.device("meta"), _Undrawn():
+            plain = dict(core.Transformer(self.config).named_parameters())
+        wanted = {name: value.shape for name, value in plain.items()
+                  if not (name.startswith("head.") and isinstance(self.head, NoHead))}  # fmt: skip
+        held = {name: value.shape for name, value in own.items() if not name.startswith("heads.")}
+        buffers = self.state_dict().keys() - dict(self.named_parameters(remove_duplicate=False)).keys()
+        changed = {name for name in wanted.keys() & held.keys() if wanted[name] != held[name]}
+        names = sorted((wanted.keys() ^ held.keys()) | changed | buffers)
+        if names:
+            raise ConfigError("presets.changed_parts", names=", ".join(names[:20]))
 
     def _card(self) -> str:
         family = self.preset.name if self.preset else "own composition"
@@ -297,9 +318,9 @@ class Transformer(Form):
         named = None if self.dials is None else to_json(self.dials).get("max_length")
         return self.config.max_length or named
 
-    def num_parameters(self) -> int:
-        """Trainable numbers, a tied matrix counted once."""
-        return sum(weight.numel() for weight in self.parameters())
+    def num_parameters(self, *, trainable: bool = False) -> int:
+        """Numbers in its weights, a tied matrix counted once; of `trainable` ones those alone that training changes."""
+        return sum(weight.numel() for weight in self.parameters() if weight.requires_grad or not trainable)
 
     def summary(self) -> str:
         """A table of the layers with their output shapes and parameters, as Keras prints it."""

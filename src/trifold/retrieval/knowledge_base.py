@@ -7,7 +7,9 @@ runs/kb/
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trifold.data import SourceOptions
-from trifold.errors import DataError, UsageError
+from trifold.errors import DataError, TrifoldError, UsageError
 from trifold.retrieval.dense import Embedder, VectorFile
 from trifold.retrieval.passage import Passage, terms_of
 from trifold.retrieval.reading import Reading, read_documents
 from trifold.retrieval.store import Store
+from trifold.retrieval.texts import documents_of
 from trifold.retrieval.writer import AddReport, Writer, check_embedder
 
 __all__ = ["Hit", "KnowledgeBase", "fuse"]
@@ -59,7 +62,7 @@ class Hit:
 
 
 class KnowledgeBase:
-    """Passages of documents, and triples.
+    """Passages of documents, and triples; many threads may use it at once.
 
     Args:
         folder: where `build` put it.
@@ -74,6 +77,8 @@ class KnowledgeBase:
         ...     base, report = KnowledgeBase.build([place], Path(place) / "kb")
         ...     base.search("nile rivers")[0].passage.text
         'The Nile is a river.'
+        >>> KnowledgeBase.from_texts(["The Nile is a river.", "Paris is a city."]).search("city")[0].passage.text
+        'Paris is a city.'
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -118,7 +123,54 @@ class KnowledgeBase:
             DataError: there is nothing to read.
             StorageError: the disk is full or fails; nothing is left behind.
         """
-        out = Path(out)
+
+        def fill(base: "KnowledgeBase") -> AddReport:
+            return base.add(paths, embedder=embedder, columns=columns, options=options)
+
+        return cls._make(Path(out), fill, DataError("retrieval.empty", path=", ".join(map(str, paths)) or "-"))
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str | Mapping[str, str]],
+        out: str | Path | None = None,
+        *,
+        embedder: Embedder | None = None,
+    ) -> "KnowledgeBase":
+        """Make a knowledge base from texts that a program holds; no file is needed.
+
+        Args:
+            texts: each a text, or a mapping with `text` and, if there are, `title` and `source` (the name by which an
+                answer says where it stands).
+            out: its folder; must not exist. None: it is gone with the object.
+            embedder: as for `build`.
+
+        Raises:
+            UsageError: `out` exists, `texts` is one text, or a mapping has other keys.
+            DataError: there is no text, or a document has none.
+            StorageError: the disk is full or fails; nothing is left behind.
+        """
+
+        def fill(base: "KnowledgeBase") -> AddReport:
+            return base.add_texts(texts, embedder=embedder)
+
+        empty = DataError("retrieval.no_texts")
+        if out is not None:
+            return cls._make(Path(out), fill, empty)[0]
+        home = Path(tempfile.mkdtemp(prefix="trifold-"))
+        try:
+            base, _ = cls._make(home / "kb", fill, empty)
+        except BaseException:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+        weakref.finalize(base, shutil.rmtree, home, ignore_errors=True)
+        return base
+
+    @classmethod
+    def _make(
+        cls, out: Path, fill: Callable[["KnowledgeBase"], AddReport], empty: TrifoldError
+    ) -> tuple["KnowledgeBase", AddReport]:
+        """A knowledge base that appears when it is filled; `empty` is raised where there was nothing to fill it with."""
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UsageError("cli.folder_exists", path=out)
         working = out.with_name(f".{out.name}.{os.getpid()}.tmp")
@@ -127,10 +179,10 @@ class KnowledgeBase:
         try:
             Store(working / FILE, new=True).base.close()
             made = cls(working)
-            report = made.add(paths, embedder=embedder, columns=columns, options=options)
+            report = fill(made)
             made.close()
             if not report.added and not report.triples:
-                raise DataError("retrieval.empty", path=", ".join(map(str, paths)))
+                raise empty
             if out.exists():
                 out.rmdir()
             working.rename(out)
@@ -183,6 +235,21 @@ class KnowledgeBase:
             self._store.note(passages=len(self))
         report.skipped = reading.skipped
         report.account, report.told = reading.report.to_json(), reading.report.lines()
+        return report
+
+    def add_texts(self, texts: Iterable[str | Mapping[str, str]], *, embedder: Embedder | None = None) -> AddReport:
+        """Add texts, as `from_texts` takes them; all of them, or none. One whose source is known takes its place.
+
+        Raises:
+            UsageError, DataError, StorageError: as `from_texts` and `add`.
+        """
+        report = AddReport()
+        with self._store.transaction():
+            writer = Writer(self._store, report)
+            writer.add(documents_of(texts))
+            if embedder is not None:
+                writer.embed(embedder, self.folder / VECTORS)
+            self._store.note(passages=len(self))
         return report
 
     def search(

@@ -3,6 +3,7 @@
 from trifold.tasks.build import build_task, is_fine_tuned
 from trifold.tasks.classification import Classification
 from trifold.tasks.embedding import Embedding
+from trifold.tasks.evaluate import evaluate
 from trifold.tasks.experiment import FineTuning, LabelledData, LowRank
 from trifold.tasks.finetune import FineTuneResult, finetune
 from trifold.tasks.generation import Generation
@@ -33,6 +34,7 @@ __all__ = [
     "Translation",
     "build_task",
     "compare",
+    "evaluate",
     "finetune",
     "is_fine_tuned",
     "judge",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from trifold.config import Chance, Config, Natural, Positive, require
+from trifold.config import Chance, Config, Natural, PathText, Positive, require
 from trifold.tasks.any_task import AnyTask
 from trifold.tasks.classification import Classification
 from trifold.training import AdamW, ModelChoice, Schedule, TokenizerChoice, Training
@@ -63,9 +63,9 @@ class LabelledData(Reading):
         True
     """
 
-    train: str | tuple[str, ...] = ()
-    dev: str | tuple[str, ...] | None = None
-    test: str | tuple[str, ...] | None = None
+    train: PathText | tuple[PathText, ...] = ()
+    dev: PathText | tuple[PathText, ...] | None = None
+    test: PathText | tuple[PathText, ...] | None = None
     dev_fraction: Chance = 0.1
     test_fraction: Chance = 0.0
     group: str | None = None

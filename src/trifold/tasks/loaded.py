@@ -27,6 +27,7 @@ from trifold.generation import (
     lower_precision,
 )
 from trifold.generation.generator import evaluating
+from trifold.generation.output import note_cut, pass_on
 from trifold.locale import message
 from trifold.presets.pretrained import Transformer, resolve
 from trifold.retrieval import Embedder, KnowledgeBase
@@ -39,7 +40,7 @@ from trifold.tasks.knowledge import ask as look_up
 from trifold.tasks.record import Record
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
-from trifold.tasks.trained_columns import Input, place_inputs, trained_columns
+from trifold.tasks.trained_columns import Input, labelled_records, place_inputs, trained_columns
 from trifold.text import Tokenizer
 
 __all__ = ["Input", "LoadedModel", "load"]
@@ -249,16 +250,16 @@ class LoadedModel:
         if n > 1 and (chosen.beams > 1 or chosen.temperature == 0.0):
             raise UsageError("task.same_texts", n=n)
         if on_token is not None:
-            if len(prompts) * n > 1:
+            if len(prompts) * n != 1:
                 raise UsageError("task.one_stream", prompts=len(prompts), n=n)
             row, cut = self._read(prompts[0], chosen)
-            return [_cut(_told(self.writer.stream(row, chosen), on_token), cut)]
+            return [note_cut(pass_on(self.writer.stream(row, chosen), on_token), cut)]
         seeds = None
         if n > 1 and chosen.seed is not None:
             seeds = [chosen.seed + number for _ in prompts for number in range(n)]
         laid = [one for prompt in prompts for one in [self._read(prompt, chosen)] * n]
         texts = self.writer.generate([row for row, _ in laid], chosen, seeds=seeds)
-        return [_cut(text, cut) for text, (_, cut) in zip(texts, laid, strict=True)]
+        return [note_cut(text, cut) for text, (_, cut) in zip(texts, laid, strict=True)]
 
     @overload
     def stream(self, prompt: str, *, max_tokens: int | None = None, seed: int | None = None,
@@ -311,22 +312,34 @@ class LoadedModel:
         with evaluating(self.model):
             return tuple(writer.logprobs(read, wanted).tolist())
 
-    def evaluate(self, inputs: Sequence[Input], labels: Sequence[Any]) -> dict[str, Any]:
+    def evaluate(
+        self,
+        inputs: Sequence[Input],
+        labels: Sequence[Any] | None = None,
+        *,
+        train: Sequence[Input] = (),
+        train_labels: Sequence[Any] | None = None,
+    ) -> dict[str, Any]:
         """How well the model does on inputs whose labels are known: metrics with intervals, and the worst errors.
 
         Args:
-            inputs: as for `predict`.
+            inputs: as for `predict`; without `labels`, rows that have a column of labels, or records with gold answers.
             labels: what the model should say, one an input.
+            train: what it was trained with, for baselines beside it and for the search for test texts in training.
+            train_labels: of `train`, where it has none of its own.
 
         Raises:
             UsageError: the model was only pre-trained, or there are not as many labels as inputs.
-            DataError: a label is none of the model's.
+            DataError: a label is missing, or is none of the model's.
         """
         task = self.require()
-        if len(inputs) != len(labels):
-            raise UsageError("task.labels_for_inputs", inputs=len(inputs), labels=len(labels))
-        records = self.records(inputs, labels)
-        return judge(task, records, task.predict(self.model, records))
+        records, known = self._labelled(inputs, labels), self._labelled(train, train_labels)
+        return judge(task, records, task.predict(self.model, records), train=known)
+
+    def _labelled(self, inputs: Sequence[Input], labels: Sequence[Any] | None) -> list[Record]:
+        if labels is None:
+            return labelled_records(self.require(), self.trained_columns, inputs)
+        return self.records(inputs, labels)
 
     def records(self, inputs: Sequence[Input], labels: Sequence[Any] | None = None) -> list[Record]:
         """What the task reads of each input; with labels, what it should say too.
@@ -339,6 +352,8 @@ class LoadedModel:
             DataError: a row lacks a column.
         """
         task = self.require()
+        if labels is not None and len(inputs) != len(labels):
+            raise UsageError("task.labels_for_inputs", inputs=len(inputs), labels=len(labels))
         placed = iter(place_inputs(task, self.trained_columns, inputs))
         if labels is None:
             return [one if isinstance(one, Record) else task.question(*next(placed)) for one in inputs]
@@ -374,18 +389,3 @@ class LoadedModel:
         chosen = sampling or Sampling(**self.writer.rules.sampling_with({}))
         changed = {"max_tokens": max_tokens, "seed": seed}
         return replace(chosen, **{name: value for name, value in changed.items() if value is not None})
-
-
-def _cut(text: Generation, tokens: int) -> Generation:
-    """The text, which says that so many tokens of its prompt were dropped."""
-    return replace(text, prompt_cut=tokens) if tokens else text
-
-
-def _told(pieces: Iterator[str], on_token: Callable[[str], object]) -> Generation:
-    """Pass on the pieces of a text; the whole of it."""
-    while True:
-        try:
-            piece = next(pieces)
-        except StopIteration as end:
-            return end.value
-        on_token(piece)

@@ -138,7 +138,7 @@ def _equip(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str,
         alpha = lora.alpha or 2.0 * lora.rank
         add_adapters(model, lora.targets, rank=lora.rank, alpha=alpha, dropout=lora.dropout)
     if experiment.freeze:
-        stacks = [list(stack.blocks.children()) for stack in (model.encoder, model.decoder) if stack is not None]
+        stacks = [list(dict.fromkeys(stack.blocks)) for stack in (model.encoder, model.decoder) if stack is not None]
         longest = max(map(len, stacks))  # a block that several layers share counts once
         if experiment.freeze > longest:
             raise ConfigError("config.out_of_range", where="freeze", given=experiment.freeze, allowed=f"<= {longest}")

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from trifold.data.rows import Row
+from trifold.errors import UsageError
 from trifold.evaluation.language_model import describe_run
 from trifold.locale import message
 from trifold.tasks.account import Account
 from trifold.tasks.record import Placed, Record, check_roles, choose_column, file_of, place_rows
 from trifold.tasks.task import Task
 
-__all__ = ["Input", "place_as_trained", "place_inputs", "trained_columns"]
+__all__ = ["Input", "labelled_records", "place_as_trained", "place_inputs", "trained_columns"]
 
 Input = str | Sequence[str] | Mapping[str, Any] | Record
 """What a task reads: a text, the texts of a pair, a row with named columns, or a record."""
@@ -90,3 +91,18 @@ def place_inputs(task: Task, trained: Mapping[str, Sequence[str]], inputs: Seque
     return [next(placed) if isinstance(one, Mapping)
             else task.place([one] if isinstance(one, str) else list(one), f"input:{number}")
             for number, one in enumerate(inputs, 1) if not isinstance(one, Record)]  # fmt: skip
+
+
+def labelled_records(task: Task, trained: Mapping[str, Sequence[str]], inputs: Sequence[Input]) -> list[Record]:
+    """Records of rows that hold their labels; records that have gold answers stay as they are.
+
+    Raises:
+        UsageError: an input is a text without a label.
+        DataError: a row lacks a column, or its label is none of the model's.
+    """
+    for number, one in enumerate(inputs, 1):
+        if not isinstance(one, Mapping | Record):
+            raise UsageError("task.text_without_label", number=number, given=str(one)[:60])
+    rows = [Row(dict(one), f"input:{number}") for number, one in enumerate(inputs, 1) if isinstance(one, Mapping)]
+    placed = iter(place_as_trained(task, trained, rows, {}))
+    return [one if isinstance(one, Record) else task.record(*next(placed)) for one in inputs]

@@ -13,6 +13,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from trifold.errors import UsageError
 from trifold.text.codec import BackendCodec, Codec
 from trifold.text.encoding import Encoding
 from trifold.text.framing import Framing, read_framing, write_framing
@@ -214,7 +215,14 @@ class Tokenizer:
         return Encoding(np.array(ids, np.int64), np.array(offsets, np.int64).reshape(-1, 2))
 
     def decode(self, ids: Iterable[int] | NDArray[np.int64], *, skip_special: bool = True) -> str:
-        """The text of ids; byte-level kinds give back exactly what was encoded."""
+        """The text of ids; byte-level kinds give back exactly what was encoded. Ids beyond the vocabulary have no text.
+
+        Raises:
+            UsageError: an id is below 0.
+        """
+        ids = [int(one) for one in ids]
+        if ids and min(ids) < 0:
+            raise UsageError("text.negative_id", given=min(ids))
         return self.codec.decode(ids, skip_special=skip_special)
 
     def stream(self, *, skip_special: bool = True) -> StreamDecoder:

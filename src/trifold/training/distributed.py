@@ -33,6 +33,8 @@ from trifold.training.watch import Watch
 
 __all__ = ["Together", "joined", "loopback", "require_split", "world_size"]
 
+INTERFACES = {"GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"}
+"""Variables that say over which network processes speak."""
 T = TypeVar("T")
 BUCKET = 2**23
 """Gradients that are summed at once, at most (32 MiB of float32)."""
@@ -113,6 +115,7 @@ def joined(training: Training, out: Path = Path()) -> Iterator[Alone]:
         if size == 1:
             yield Alone()
             return
+        named = INTERFACES & os.environ.keys()
         group = _join(training, size, out / "stacks")
         try:
             yield group
@@ -121,6 +124,8 @@ def joined(training: Training, out: Path = Path()) -> Iterator[Alone]:
             raise
         finally:
             group.watch.close()
+            for name in INTERFACES - named:
+                os.environ.pop(name, None)
         dist.destroy_process_group()
 
 
@@ -139,8 +144,8 @@ def _own_thread(training: Training) -> Iterator[None]:
 def _join(training: Training, size: int, stacks: Path) -> "Together":
     rank, timeout = int(os.environ["RANK"]), timedelta(seconds=training.timeout)
     if int(os.environ.get("LOCAL_WORLD_SIZE", "0")) == size:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback())
-        os.environ.setdefault("NCCL_SOCKET_IFNAME", loopback())
+        for name in INTERFACES:
+            os.environ.setdefault(name, loopback())
     backend = "gloo"
     if choose_device(training.device).type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))

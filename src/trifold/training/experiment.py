@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from trifold.config import Chance, Config, require
+from trifold.config import Chance, Config, PathText, require
 from trifold.objective.config import Causal, ObjectiveConfig
 from trifold.text.training import Kind
 from trifold.training.config import Training
@@ -37,7 +37,7 @@ class ModelChoice(Config):
     preset: str | None = None
     size: str = "tiny"
     dials: dict[str, int | float | bool | str] = field(default_factory=dict)
-    start: str | None = None
+    start: PathText | None = None
     embedding: Literal["random", "cooccurrence"] = "random"
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class TokenizerChoice(Config):
         8192
     """
 
-    path: str | None = None
+    path: PathText | None = None
     kind: Kind | None = None
     vocab_size: Annotated[int, Interval(ge=16, le=2**22)] = 8192
     lowercase: bool = False
@@ -104,9 +104,9 @@ class DataChoice(Config):
         'file'
     """
 
-    paths: tuple[str, ...] = ()
+    paths: tuple[PathText, ...] = ()
     weights: tuple[float, ...] = ()
-    valid: tuple[str, ...] = ()
+    valid: tuple[PathText, ...] = ()
     valid_fraction: Chance = 0.02
     text_field: str = "text"
     source_field: str | None = None

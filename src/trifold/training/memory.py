@@ -6,9 +6,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from trifold.native import keep_memory
+import torch
 
-__all__ = ["keep_freed_memory", "return_freed_memory", "settled"]
+from trifold.native import keep_memory, memory_kept
+
+__all__ = [
+    "keep_freed_memory",
+    "return_freed_memory",
+    "settled",
+    "unchanged_process",
+    "unchanged_random_state",
+]
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 LARGEST_MMAP_THRESHOLD = 32 * 2**20  # what glibc allows; larger blocks still come from the system and go back to it
@@ -21,7 +29,8 @@ def keep_freed_memory() -> bool:
 
     Every step of training frees and takes the same tensors. Given back, each page of them has to be fetched and zeroed
     anew: 5 to 18 % of the processor's time. Tensors are kept by our own allocator where it can be compiled, everything else
-    by glibc, after what was freed so far has gone back. The process then holds what it needed at its peak until it ends.
+    by glibc, after what was freed so far has gone back. The process then holds what it needed at its peak until it ends,
+    and glibc cannot be told to forget it: for who owns the process, as the command line does.
 
     Returns:
         Whether it could be done; not without glibc or a compiler.
@@ -39,6 +48,34 @@ def keep_freed_memory() -> bool:
 
 
 @contextmanager
+def unchanged_process() -> Iterator[None]:
+    """What a run changes in the process that called it, put back at its end: torch's allocator and its random numbers.
+
+    Example:
+        >>> before = torch.get_rng_state()
+        >>> with unchanged_process():
+        ...     _ = torch.manual_seed(1)
+        >>> torch.equal(torch.get_rng_state(), before)
+        True
+    """
+    with memory_kept(), unchanged_random_state():
+        yield
+
+
+@contextmanager
+def unchanged_random_state(device: torch.device | None = None) -> Iterator[None]:
+    """Torch's global random numbers go on after the block as if nothing had been drawn in it; on a GPU too, if it is used.
+
+    Example:
+        >>> with unchanged_random_state():
+        ...     _ = torch.rand(1)
+    """
+    on_gpu = torch.cuda.is_initialized() or (device is not None and device.type == "cuda")
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
+        yield
+
+
+@contextmanager
 def settled() -> Iterator[None]:
     """Leave what is there now out of Python's search for garbage, which else walks all examples again and again.
 
@@ -49,6 +86,9 @@ def settled() -> Iterator[None]:
         ...     gc.get_freeze_count() > 0
         True
     """
+    if gc.get_freeze_count():  # the caller's own, which must stay
+        yield
+        return
     gc.freeze()
     try:
         yield

@@ -32,7 +32,7 @@ from trifold.training.group import Alone
 from trifold.training.held_out import Evaluation
 from trifold.training.log import MetricLog, NoLog
 from trifold.training.loop import Evaluate, Event, Listener, measures, train
-from trifold.training.memory import keep_freed_memory, return_freed_memory
+from trifold.training.memory import unchanged_process
 from trifold.training.save import Saver, load_checkpoint, publish_model, versions
 from trifold.training.step import whole
 from trifold.training.trainer import Trainer
@@ -244,8 +244,7 @@ def begin(
         DistributedError: one of several processes failed, fell silent or was started with other settings.
     """
     out = Path(out)
-    with joined(training, out) as group:
-        (return_freed_memory if group.in_step else keep_freed_memory)()
+    with unchanged_process(), joined(training, out) as group:
         group.agree({"experiment": to_json(experiment), "versions": versions(), "resume": resume})
         run = Run(out, experiment, group, resume=resume, strict=strict, allow=allow, listen=listen)
         with run.held():

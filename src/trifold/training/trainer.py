@@ -30,7 +30,7 @@ from trifold.training.compiled import compile_stacks
 from trifold.training.config import Training
 from trifold.training.gradients import choose_gradients
 from trifold.training.group import Alone
-from trifold.training.memory import settled
+from trifold.training.memory import settled, unchanged_random_state
 from trifold.training.optimizer import choose_optimizers, load_optimizer_state, optimizer_state, set_learning_rate
 from trifold.training.precision import Weights, choose_device, choose_dtype
 from trifold.training.schedule import learning_rate_factor
@@ -109,7 +109,7 @@ class Trainer:
         return self.seconds / (60.0 * training.minutes)
 
     def steps(self) -> Iterator[Step]:
-        """Train until the run is done, one optimizer step at a time."""
+        """Train until the run is done, a step at a time; torch's random numbers between steps stay the caller's."""
         self.model.train()
         stream = iter(self.batches)
         with settled():
@@ -119,7 +119,7 @@ class Trainer:
                 if not micro_batches or (self.group.size > 1 and len(micro_batches) < self.training.accumulation):
                     warnings.warn(message("training.data_ended", step=self.step), stacklevel=2)
                     return
-                with self.weights.computing():
+                with self.weights.computing(), unchanged_random_state(self.device):
                     step = self._step(micro_batches, start)
                 yield step
                 if not self.model.training:  # the caller may have evaluated it

@@ -289,7 +289,7 @@ def test_a_prompt_beyond_the_context_is_refused_or_cut_by_rule_in_every_family(
     model = Pretrained.from_preset(preset, size="tiny", vocab_size=tokenizer.vocab_size, max_length=32)
     generator, special = Generator(model, tokenizer, ends=()), tokenizer.special
     prompt, asked = "abcdefghij" * 9, Sampling(temperature=0.0, max_tokens=8)
-    with pytest.raises(UsageError, match=r"context is 32.*--truncate left"):
+    with pytest.raises(UsageError, match=r'context is 32.*truncate="left"'):
         generator.generate(prompt, asked)
     ids, alone = tokenizer.encode(prompt).ids.tolist(), preset != "vaswani"
     room = 24 if alone else 31  # the last of 8 new tokens needs no place; an encoder keeps its end token
