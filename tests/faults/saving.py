@@ -83,6 +83,9 @@ def explore(root: Path, start: Callable[[int], None], until: int) -> list[dict]:
     whole, _ = make(root.with_name("whole"))
     list(whole.steps())
     expected, found, number = digest(whole), [], 0
+    ends: dict[
+        tuple[tuple[str, str], ...], str
+    ] = {}  # of the states that were gone on from: the same files end the same
 
     def save(point: int) -> dict:
         start(point)
@@ -111,7 +114,9 @@ def explore(root: Path, start: Callable[[int], None], until: int) -> list[dict]:
         there = newest(root)
         assert there is not None
         step = place_of(there)[0]
-        same = finish(root) == expected
+        state = tuple(sorted(snapshot(root).items()))
+        ends[state] = ends.get(state) or finish(root)
+        same = ends[state] == expected
         left = [path.name for path in root.iterdir() if path not in checkpoints(root)]
         found.append({"point": number, **said, "step": step, "kept": kept, "same": same, "left": left, "dirty": clean})
         for folder in checkpoints(root):
