@@ -1,6 +1,6 @@
 """Run with the shim preloaded: one save of a tiny run, cut, refused or recorded at every call that it makes.
 
-LD_PRELOAD=shim.so python -m tests.faults.saving FOLDER cut|refuse|space|record
+LD_PRELOAD=shim.so python -m tests.faults.saving FOLDER cut|refuse|refuse_all|space|record
 """
 
 import ctypes
@@ -148,9 +148,9 @@ def main(folder: str, mode: str) -> object:
     name = bytes(root)
     if mode == "cut":
         return explore(root, lambda n: shim.shim_start(name, n, -1, 0, -1, -1), 1000)
-    if mode == "refuse":
+    if mode.startswith("refuse"):
         found = []
-        for code in REFUSALS:
+        for code in REFUSALS if mode == "refuse_all" else REFUSALS[:2]:
             found += explore(_fresh(root), lambda n, c=code: shim.shim_start(name, -1, n, c, -1, -1), 1000)
         return found
     if mode == "space":
