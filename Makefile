@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE := # hundreds of processes of the tests would com
 
 help:
 	@echo "make demo      train one small model of each family on the standard library's text and show them (12 min, 2 cores)"
-	@echo "make test      the test suite (9 min, 2 cores)   make test-all  also the slow ones"
+	@echo "make test      the test suite (5 min, 2 cores)   make test-all  also the slow ones"
 	@echo "make check     style, types, import layers   make docs      build the documentation   make bench  benchmarks"
 	@echo "make release   the wheel, built twice and compared, and the list of its components   make test-lowest  oldest libraries"
 	@echo "make test-isa  the numeric tests under each instruction set that this processor has (AVX2, AVX-512 ...)"
@@ -20,7 +20,7 @@ help:
 
 $(READY): pyproject.toml
 	test -x $(RUN)python || $(PYTHON) -m venv $(VENV)
-	$(RUN)python -m pip install -q --disable-pip-version-check -e ".[dev]"
+	$(RUN)python -m pip install -q --no-compile --disable-pip-version-check -e ".[dev]" # what is imported is compiled then
 	touch $(READY)
 
 setup: $(READY)
