@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.applications.test_runs import call, write_text
+from trifold import tasks as config
 from trifold.checkpoint import hugging_face
 from trifold.cli.doctor import NAMES
 from trifold.doctor import examine, numeric, open_subject, text
@@ -17,7 +18,7 @@ from trifold.locale import catalogue
 from trifold.model import attention
 from trifold.model.cache import Slot
 from trifold.presets.pretrained import Transformer
-from trifold.tasks import LoadedModel, config
+from trifold.tasks import LoadedModel
 from trifold.tasks.build import build_task
 from trifold.tasks.equip import equip
 from trifold.text import train_tokenizer
