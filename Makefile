@@ -5,21 +5,22 @@ READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
 export PYTHONDONTWRITEBYTECODE := # hundreds of processes of the tests would compile the same files
 
-.PHONY: demo test test-all test-lowest coverage check docs bench bench-smoke gpu gpu-wheels release setup clean
+.PHONY: demo test test-all test-isa test-lowest coverage check docs bench bench-smoke gpu gpu-wheels release setup clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo      train one small model of each family on the standard library's text and show them (12 min, 2 cores)"
-	@echo "make test      the test suite (9 min, 2 cores)   make test-all  also the slow ones"
+	@echo "make test      the test suite (5 min, 2 cores)   make test-all  also the slow ones"
 	@echo "make check     style, types, import layers   make docs      build the documentation   make bench  benchmarks"
 	@echo "make release   the wheel, built twice and compared, and the list of its components   make test-lowest  oldest libraries"
+	@echo "make test-isa  the numeric tests under each instruction set that this processor has (AVX2, AVX-512 ...)"
 	@echo "make coverage  the test suite, and which lines and branches of the program it runs: 95 % of all, files and errors whole"
 	@echo "make gpu       tests and speed on a CUDA device, 8 minutes, no network   make gpu-wheels  what it needs beside torch"
 	@echo "make bench-smoke  every side of every benchmark, as little as shows that it runs (< 1 min)"
 
 $(READY): pyproject.toml
 	test -x $(RUN)python || $(PYTHON) -m venv $(VENV)
-	$(RUN)python -m pip install -q --disable-pip-version-check -e ".[dev]"
+	$(RUN)python -m pip install -q --no-compile --disable-pip-version-check -e ".[dev]" # what is imported is compiled then
 	touch $(READY)
 
 setup: $(READY)
@@ -32,6 +33,10 @@ test: $(READY)
 
 test-all: $(READY)
 	$(RUN)python -m pytest -n auto --dist loadfile --no-loadscope-reorder --shapes all
+
+# the numeric tests once for each instruction set of x86 that this processor has
+test-isa: $(READY)
+	$(RUN)python -m tests.instruction_sets
 
 # the workers and every program that a test starts report; those that are killed cannot
 coverage: $(READY)

@@ -16,6 +16,9 @@ from tests.shape_checker import ALL, FIRST  # the module is named by --jaxtyping
 torch.set_num_threads(1)  # the models are tiny: more threads only wait for each other
 
 
+LONGEST = ("test_tasks", "test_distributed", "test_saving", "test_tokenizer", "test_doctor", "test_kill", "test_training",
+           "test_elsewhere", "test_pickled", "test_config_fields", "test_acceleration")  # fmt: skip
+"""Files that take longest, in this order: with two workers none of them may come last."""
 WHOLE = {"applications", "docs", "faults"}
 
 
@@ -25,8 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the whole program first, a file that takes long before one that does not, so that no worker waits alone."""
-    items.sort(key=lambda item: WHOLE.isdisjoint(item.path.parts))
+    """A file that takes long before one that does not, so that no worker waits alone for another."""
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        name = item.path.stem
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST), WHOLE.isdisjoint(item.path.parts)
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(tryfirst=True)

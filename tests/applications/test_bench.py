@@ -26,7 +26,7 @@ def bench(*words):
 
 
 ROOT = Path(__file__).parents[2]
-QUICK = ("translate", "corpus")
+QUICK = ("corpus",)
 """The others run with `make bench-smoke` and `make test-all`."""
 
 

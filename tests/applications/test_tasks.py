@@ -1,5 +1,7 @@
 """The tasks through the command line: fine-tuned on words that can be learned, used, judged, compared and refused."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -47,14 +49,16 @@ def reviews(tmp_path: Path) -> tuple[Path, Path]:
 
 
 SMALL = ("--dials", "num_layers=2", "d_model=32", "num_heads=2", "--vocab-size", 420, "--lr", 3e-3)
+QUICK = ("--dials", "num_layers=1", "d_model=32", "num_heads=2", "--vocab-size", 420)
+"""For what one layer learns in fewer steps, with a learning rate of its own."""
 
 
 @pytest.mark.parametrize("preset", ["bert", "gpt2", "vaswani"])
 def test_each_family_learns_sentiment_and_says_how_sure_it_is(tmp_path, reviews, capsys, preset):
     train, test = reviews
     run = tmp_path / "run"
-    code, out, err = call(capsys, "finetune", "sentiment", "--model", preset, *SMALL, "--train", train, "--test", test,
-                          "--out", run, "--epochs", 8, "--batch-size", 16, "--json")  # fmt: skip
+    code, out, err = call(capsys, "finetune", "sentiment", "--model", preset, *QUICK, "--lr", 6e-3, "--train", train,
+                          "--test", test, "--out", run, "--epochs", 7, "--batch-size", 16, "--json")  # fmt: skip
     assert code == 0, err
     judged = json.loads(out)["judgement"]
     one = judged["metrics"]["accuracy"]
@@ -161,8 +165,9 @@ def test_tagging_learns_entities(tmp_path, capsys):
     assert code == 0 and "pipeline joins" in err, err
 
 
-@pytest.mark.parametrize(("preset", "epochs"), [("bert", 40), ("t5", 20)])
-def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset, epochs):
+@pytest.mark.parametrize(("preset", "size", "epochs"), [("bert", SMALL, 40), ("t5", (*QUICK, "--lr", 1e-2), 10)],
+                         ids=["bert", "t5"])  # fmt: skip
+def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset, size, epochs):
     dice = np.random.default_rng(0)
     rows = []
     kinds = {"who": ["anna", "otto", "ida", "max"], "where": ["rome", "paris", "oslo", "kiel"]}
@@ -173,7 +178,7 @@ def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset, 
         gold = [{"text": answer, "start": context.index(answer)}]
         rows.append(json.dumps({"id": str(number), "question": f"{asked}?", "context": context, "answers": gold}))
     (tmp_path / "train.jsonl").write_text("\n".join(rows), encoding="utf-8")
-    code, out, err = call(capsys, "finetune", "span_qa", "--model", preset, *SMALL, "--train", tmp_path / "train.jsonl",
+    code, out, err = call(capsys, "finetune", "span_qa", "--model", preset, *size, "--train", tmp_path / "train.jsonl",
                           "--out", tmp_path / "run", "--epochs", epochs, "--batch-size", 16, "--json",
                           "--task.max_length", 96)  # fmt: skip
     assert code == 0, err
@@ -188,8 +193,11 @@ def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset, 
     assert code == 0 and json.loads(out)["answer"] is None
 
 
-@pytest.mark.parametrize(("preset", "bar", "epochs"), [("vaswani", 80, 14), ("gpt2", 4, 20)])
-def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, bar, epochs):
+@pytest.mark.parametrize(
+    ("preset", "size", "bar", "epochs"), [("vaswani", (*QUICK, "--lr", 6e-3), 80, 10), ("gpt2", SMALL, 4, 20)],
+    ids=["vaswani", "gpt2"],
+)  # fmt: skip
+def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, size, bar, epochs):
     dice = np.random.default_rng(0)
     words = {"one": "eins", "two": "zwei", "three": "drei", "dog": "Hund", "cat": "Katze", "sees": "sieht"}
     rows = []
@@ -197,7 +205,7 @@ def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, b
         chosen = dice.choice(list(words), dice.integers(2, 6))
         rows.append((" ".join(chosen), " ".join(words[one] for one in chosen)))
     table = write_table(tmp_path / "pairs.tsv", "en\tde", rows)
-    code, out, err = call(capsys, "finetune", "translation", "--model", preset, *SMALL, "--train", table,
+    code, out, err = call(capsys, "finetune", "translation", "--model", preset, *size, "--train", table,
                           "--source-field", "en", "--target-field", "de", "--out", tmp_path / "run", "--epochs", epochs,
                           "--batch-size", 16, "--seed", 1, "--json")  # fmt: skip
     assert code == 0, err
@@ -292,7 +300,7 @@ def test_labels_unseen_in_training_a_huge_text_and_other_models_are_dealt_with(t
 
 def test_families_are_compared_under_one_budget(tmp_path, reviews, capsys):
     train, test = reviews
-    code, out, err = call(capsys, "compare-families", train, "--test", test, "--budget", "6s", *SMALL, "--batch-size", 16,
+    code, out, err = call(capsys, "compare-families", train, "--test", test, "--budget", "3s", *SMALL, "--batch-size", 16,
                           "--out", tmp_path / "families", "--json")  # fmt: skip
     assert code == 0, err
     found = json.loads(out)
@@ -324,20 +332,28 @@ def questions(count: int, seed: int) -> list[dict]:
     return rows
 
 
-def test_a_reader_learns_when_to_say_that_it_does_not_know(tmp_path, capsys):
-    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, questions(400, 0))), encoding="utf-8")
-    for seed, name in enumerate(("dev", "test"), 1):
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, questions(90, seed))), encoding="utf-8")
-    code, out, err = call(capsys, "finetune", "span_qa", "--model", "bert", *SMALL, "--train", tmp_path / "train.jsonl",
-                          "--dev", tmp_path / "dev.jsonl", "--test", tmp_path / "test.jsonl", "--out", tmp_path / "run",
-                          "--epochs", 8, "--batch-size", 16, "--json", "task.max_length=96", "task.match=true")  # fmt: skip
-    assert code == 0, err
-    judged = json.loads(out)["judgement"]
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory) -> Path:
+    """A run that learned to answer `questions`; its judgement lies in it."""
+    folder = tmp_path_factory.mktemp("reader")
+    for seed, (name, count) in enumerate({"train": 400, "dev": 90, "test": 90}.items()):
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, questions(count, seed))), encoding="utf-8")
+    words = ("finetune", "span_qa", "--model", "bert", *SMALL, "--train", folder / "train.jsonl", "--dev",
+             folder / "dev.jsonl", "--test", folder / "test.jsonl", "--out", folder / "run", "--epochs", 8, "--batch-size",
+             16, "task.max_length=96", "task.match=true")  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        code = main(list(map(str, words)))
+    assert code == 0, said.getvalue()
+    return folder / "run"
+
+
+def test_a_reader_learns_when_to_say_that_it_does_not_know(reader, capsys):
+    judged = json.loads((reader / "trifold.json").read_text(encoding="utf-8"))["judgement"]
     assert judged["metrics"]["f1"]["value"] > 0.9 and judged["risk_coverage"]["curve"][0][1] <= 0.1
-    assert load(tmp_path / "run").task.config.threshold is not None
-    code, out, _ = call(capsys, "ask", tmp_path / "run", "where?", "--context", "then otto sang.", "--json")
+    assert load(reader).task.config.threshold is not None
+    code, out, _ = call(capsys, "ask", reader, "where?", "--context", "then otto sang.", "--json")
     assert code == 0 and json.loads(out)["answer"] is None
-    code, out, _ = call(capsys, "ask", tmp_path / "run", "where?", "--context", "then otto sang.")
+    code, out, _ = call(capsys, "ask", reader, "where?", "--context", "then otto sang.")
     assert out.strip() == "I don't know."
 
 
@@ -354,36 +370,31 @@ def test_an_answer_that_is_not_in_its_context_is_refused_or_left_out(tmp_path, c
     assert code == 0 and "1 left out" in err
 
 
-def test_a_knowledge_base_answers_with_the_place_in_the_document(tmp_path, capsys):
-    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, questions(300, 0))), encoding="utf-8")
-    assert call(capsys, "finetune", "span_qa", "--model", "bert", *SMALL, "--train", tmp_path / "train.jsonl", "--out",
-                tmp_path / "run", "--epochs", 8, "--batch-size", 16, "task.max_length=96")[0] == 0  # fmt: skip
+def test_a_knowledge_base_answers_with_the_place_in_the_document(reader, tmp_path, capsys):
     notes = tmp_path / "notes"
     notes.mkdir()
     text = "# Songs\n\nnothing of note happened.\n\nthen anna sang in oslo.\n"
     (notes / "songs.md").write_text(text, encoding="utf-8")
     code, _, err = call(capsys, "index", "build", notes, "--out", tmp_path / "kb")
     assert code == 0, err
-    code, out, err = call(capsys, "ask", tmp_path / "run", "where did anna sing?", "--kb", tmp_path / "kb", "--json")
+    code, out, err = call(capsys, "ask", reader, "where did anna sing?", "--kb", tmp_path / "kb", "--json")
     found = json.loads(out)
     assert code == 0 and found["document"] == "songs.md"
     assert found["text"] and text[found["start"] : found["end"]] == found["text"]
-    code, out, _ = call(capsys, "ask", tmp_path / "run", "?!", "--kb", tmp_path / "kb", "--json")
+    code, out, _ = call(capsys, "ask", reader, "?!", "--kb", tmp_path / "kb", "--json")
     assert code == 0 and json.loads(out)["text"] is None
     (tmp_path / "asked.txt").write_text("?!\nwhere did anna sing?\n", encoding="utf-8")
-    code, out, _ = call(
-        capsys, "ask", tmp_path / "run", "--input", tmp_path / "asked.txt", "--kb", tmp_path / "kb", "--json"
-    )
+    code, out, _ = call(capsys, "ask", reader, "--input", tmp_path / "asked.txt", "--kb", tmp_path / "kb", "--json")
     silent, told = json.loads(out)["answers"]
     assert code == 0 and silent["text"] is None and told == found
     (tmp_path / "other.jsonl").write_text('{"foo": "who?"}', encoding="utf-8")
-    code, _, err = call(capsys, "ask", tmp_path / "run", "--input", tmp_path / "other.jsonl", "--kb", tmp_path / "kb")
+    code, _, err = call(capsys, "ask", reader, "--input", tmp_path / "other.jsonl", "--kb", tmp_path / "kb")
     assert code == 3 and "foo" in err and "question" in err
     context = "then anna sang in oslo."
     asked = [{"question": "where did anna sing?", "context": context, "answers": [{"text": "oslo", "start": 18}]},
              {"question": "who is otto?", "context": "otto is unknown here.", "answers": []}]  # fmt: skip
     (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, asked)), encoding="utf-8")
-    code, out, err = call(capsys, "evaluate", tmp_path / "run", "--data", tmp_path / "test.jsonl", "--kb",
+    code, out, err = call(capsys, "evaluate", reader, "--data", tmp_path / "test.jsonl", "--kb",
                           tmp_path / "kb", "--json")  # fmt: skip
     assert code == 0, err
     metrics = json.loads(out)["metrics"]

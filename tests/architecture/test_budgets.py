@@ -18,6 +18,7 @@ from trifold.task_kinds import KINDS
 SOURCE = Path(__file__).parents[2] / "src" / "trifold"
 FILES = sorted(SOURCE.rglob("*.py"))
 BENCHMARKS = sorted((SOURCE.parents[1] / "benchmarks").glob("*.py"))
+CORE = [path for path in FILES if path.parent == SOURCE / "model"]
 FAMILIES = ("bert", "electra", "gpt", "llama", "t5", "vaswani", "marian", "mistral", "qwen", "gemma")
 
 
@@ -54,11 +55,11 @@ def test_files_functions_and_parameters_stay_small(path):
 
 
 def test_the_core_stays_within_seven_hundred_lines_of_code():
-    assert sum(map(code_lines, (SOURCE / "model").glob("*.py"))) <= 700
+    assert 0 < sum(map(code_lines, CORE)) <= 700
 
 
 def test_no_family_is_named_in_the_core():
-    for path in (SOURCE / "model").glob("*.py"):
+    for path in CORE:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         names = {node.id.lower() for node in ast.walk(tree) if isinstance(node, ast.Name)}
         names |= {node.attr.lower() for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

@@ -32,6 +32,13 @@ def fresh(work: Callable[..., Any], *given: Any, seconds: float) -> Any:
     return made
 
 
+def execute(script: str) -> Any:
+    """What a script leaves as `answer`; unlike a function's, its module has no effects of its own in the process."""
+    names: dict[str, Any] = {"answer": None}
+    exec(script, names)  # noqa: S102 - our own script
+    return names["answer"]
+
+
 def _answer(writing: Connection, work: Callable[..., Any], given: tuple[Any, ...]) -> None:
     try:
         answer = "", work(*given)

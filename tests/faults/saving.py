@@ -1,6 +1,6 @@
 """Run with the shim preloaded: one save of a tiny run, cut, refused or recorded at every call that it makes.
 
-LD_PRELOAD=shim.so python -m tests.faults.saving FOLDER cut|refuse|space|record
+LD_PRELOAD=shim.so python -m tests.faults.saving FOLDER cut|refuse|refuse_all|space|record
 """
 
 import ctypes
@@ -83,6 +83,9 @@ def explore(root: Path, start: Callable[[int], None], until: int) -> list[dict]:
     whole, _ = make(root.with_name("whole"))
     list(whole.steps())
     expected, found, number = digest(whole), [], 0
+    ends: dict[
+        tuple[tuple[str, str], ...], str
+    ] = {}  # of the states that were gone on from: the same files end the same
 
     def save(point: int) -> dict:
         start(point)
@@ -111,7 +114,9 @@ def explore(root: Path, start: Callable[[int], None], until: int) -> list[dict]:
         there = newest(root)
         assert there is not None
         step = place_of(there)[0]
-        same = finish(root) == expected
+        state = tuple(sorted(snapshot(root).items()))
+        ends[state] = ends.get(state) or finish(root)
+        same = ends[state] == expected
         left = [path.name for path in root.iterdir() if path not in checkpoints(root)]
         found.append({"point": number, **said, "step": step, "kept": kept, "same": same, "left": left, "dirty": clean})
         for folder in checkpoints(root):
@@ -143,9 +148,9 @@ def main(folder: str, mode: str) -> object:
     name = bytes(root)
     if mode == "cut":
         return explore(root, lambda n: shim.shim_start(name, n, -1, 0, -1, -1), 1000)
-    if mode == "refuse":
+    if mode.startswith("refuse"):
         found = []
-        for code in REFUSALS:
+        for code in REFUSALS if mode == "refuse_all" else REFUSALS[:2]:
             found += explore(_fresh(root), lambda n, c=code: shim.shim_start(name, -1, n, c, -1, -1), 1000)
         return found
     if mode == "space":

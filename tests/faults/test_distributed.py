@@ -95,9 +95,12 @@ def test_c5_saved_by_two_gone_on_with_by_one_it_ends_with_the_same_bits(tmp_path
     assert found["state"] == found["expected"]
 
 
-def test_processes_that_each_hold_a_share_of_the_weights_train_every_family_as_one_process_does(tmp_path):
-    for family, (alone, *others) in play("shares", tmp_path).items():
-        assert len(alone) > 8
+@pytest.mark.parametrize("scenario", ["shares", pytest.param("shares_by_three", marks=pytest.mark.slow)])
+def test_processes_that_each_hold_a_share_of_the_weights_train_every_family_as_one_process_does(scenario, tmp_path):
+    found = play(scenario, tmp_path)
+    assert found.keys() == together.FAMILIES.keys()
+    for family, (alone, *others) in found.items():
+        assert len(alone) > 8 and others
         assert all(other == pytest.approx(alone, rel=1e-12) for other in others), family
 
 

@@ -12,7 +12,7 @@ def kill(kind, runs, folder):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a1_killed_at_random_moments_it_ends_with_the_same_bits(kind, tmp_path):
-    found = kill(kind, 4, tmp_path)
+    found = kill(kind, 2, tmp_path)
     assert not found["wrong"]
     assert found["kills"] > 0
 

@@ -22,7 +22,7 @@ from trifold.checkpoint import pickled_child
 from trifold.checkpoint.pickled import check_archive, is_pickled, rewrite
 from trifold.errors import ModelFileError
 from trifold.presets.pretrained import Transformer
-from trifold.text import train_tokenizer
+from trifold.text import Tokenizer, train_tokenizer
 
 
 def pickled_folder(tmp_path, name="gpt2"):
@@ -98,10 +98,10 @@ SHAPES = ["torch", "plain 2", "plain 5", "zip", "nested"]
 
 
 def pairs():
-    """Each shape with each gadget: in the quick tests the first gadget with all shapes, each other gadget with one."""
+    """Each shape with each gadget: in the quick tests the first gadget with all shapes, every third other one with one."""
     for number, gadget in enumerate(GADGETS):
         for place, shape in enumerate(SHAPES):
-            quick = number == 0 or number % len(SHAPES) == place
+            quick = number == 0 or (number % 3 == 0 and number % len(SHAPES) == place)
             yield pytest.param(shape, gadget, marks=[] if quick else pytest.mark.slow)
 
 
@@ -122,15 +122,17 @@ def test_d1_a_pickle_that_is_a_program_is_never_run(tmp_path, gadget, shape):
     assert not mark.exists() and not (tmp_path / "new" / "model.safetensors").exists()
 
 
-@pytest.mark.parametrize("suffix", ["model.safetensors", "tokenizer.json", "config.json"])
-def test_d1_a_pickle_under_another_name_is_no_file_of_ours(tmp_path, suffix):
-    make("gpt2").save_pretrained(tmp_path / "new")
-    (tmp_path / "new" / suffix).write_bytes(pickle.dumps({"x": GADGETS["open"](tmp_path / "mark")}))
+@pytest.mark.parametrize(
+    ("name", "reader"),
+    [("model.safetensors", Transformer), ("config.json", Transformer), ("tokenizer.json", Tokenizer)],
+)
+def test_d1_a_pickle_under_another_name_is_no_file_of_ours(tmp_path, name, reader):
+    tokenizer = train_tokenizer(["to be or not to be"], kind="character", vocab_size=61, num_sentinels=2)
+    make("gpt2").save_pretrained(tmp_path / "new", tokenizer=tokenizer)
+    reader.from_pretrained(tmp_path / "new")
+    (tmp_path / "new" / name).write_bytes(pickle.dumps({"x": GADGETS["open"](tmp_path / "mark")}))
     with pytest.raises(ModelFileError):
-        Transformer.from_pretrained(tmp_path / "new")
-        from trifold.text import Tokenizer
-
-        Tokenizer.from_pretrained(tmp_path / "new")
+        reader.from_pretrained(tmp_path / "new")
     assert not (tmp_path / "mark").exists()
 
 

@@ -41,16 +41,17 @@ def test_a2_a_process_that_ends_before_any_call_of_a_save_loses_nothing(shim, tm
     assert steps == sorted(steps) and steps[0] == 1 and steps[-1] == 2
 
 
-def test_a6_a_refused_call_is_never_taken_for_a_success(shim, tmp_path):
-    points = explore(shim, tmp_path, "refuse")
-    assert len(points) > 4 * 30
+@pytest.mark.parametrize(("mode", "reasons"), [("refuse", 2), pytest.param("refuse_all", 4, marks=pytest.mark.slow)])
+def test_a6_a_refused_call_is_never_taken_for_a_success(shim, tmp_path, mode, reasons):
+    points = explore(shim, tmp_path, mode)
+    assert len(points) > reasons * 30
     for point in points:
         assert point["kept"] and point["same"] and not point["left"], point
         if point["error"] is None:
             assert point["step"] == 2, point
         else:
             assert point["error"] == "StorageError", point
-    assert sum(point["error"] == "StorageError" for point in points) > 4 * 20
+    assert sum(point["error"] == "StorageError" for point in points) > reasons * 20
 
 
 def test_a4_a_full_disk_says_what_is_missing_and_takes_nothing_away(shim, tmp_path):

@@ -65,8 +65,8 @@ def test_b2_empty_blank_vanished_and_missing_files(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(DataError, match="no readable file"):
         texts(tmp_path / "folder")
+    (tmp_path / "a.exe").write_bytes(b"MZ")
     with pytest.raises(DataError, match="unknown format"):
-        (tmp_path / "a.exe").write_bytes(b"MZ")
         texts(tmp_path / "a.exe")
 
 

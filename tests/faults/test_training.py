@@ -20,7 +20,7 @@ from tests.applications.test_runs import call, write_text
 from tests.unit.training.test_trainer import NextToken, Rows, assert_same, make_model, make_trainer, weights
 from trifold.batch import Loss
 from trifold.checkpoint import checkpoints, newest, verify
-from trifold.errors import CapacityError, ConfigError, NonFiniteError, StorageError
+from trifold.errors import CapacityError, ConfigError, NonFiniteError, PreemptedError, StorageError
 from trifold.training import AdamW, Muon, pretrain, read_experiment
 from trifold.training import save as save_module
 from trifold.training.save import Saver, load_checkpoint
@@ -444,13 +444,21 @@ def start(tmp_path, text, *more):
              "--out", str(run), "training.accumulation=4", *more]  # fmt: skip
     child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
-    while time.monotonic() < end and not (run / "metrics.jsonl").exists():
+    while time.monotonic() < end and not _has_steps(run / "metrics.jsonl"):
         time.sleep(0.02)
-    time.sleep(0.5)
     return run, child
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def _has_steps(log):
+    return log.exists() and '"loss"' in log.read_text(encoding="utf-8")
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+
+
+@pytest.mark.parametrize(
+    "number", [SIGNALS[0], *(pytest.param(other, marks=pytest.mark.slow) for other in SIGNALS[1:])]
+)
 def test_a17_a_signal_saves_the_run_and_ends_it_with_code_75(tmp_path, text, number):
     run, child = start(tmp_path, text)
     child.send_signal(number)
@@ -469,29 +477,41 @@ def test_a17_a_signal_during_a_save_waits_for_it_and_a_second_one_does_not(tmp_p
     assert verify(newest(run / "checkpoints"))
 
 
-def test_a15_two_processes_do_not_train_in_one_folder(tmp_path, text):
+def test_a15_two_processes_do_not_train_in_one_folder(tmp_path, text, capsys):
     run, child = start(tmp_path, text)
-    words = [sys.executable, "-m", "trifold", "pretrain", "--out", str(run), "--resume"]
-    second = subprocess.run(words, capture_output=True, text=True, check=False)
+    code, _, err = call(capsys, "pretrain", "--out", run, "--resume")
     child.kill()
     child.communicate()
-    assert second.returncode == 2 and str(child.pid) in second.stderr
+    assert code == 2 and str(child.pid) in err
 
 
-def test_a_signal_in_the_middle_of_a_step_is_not_lost(tmp_path, text, capsys):
-    experiment = None
+def interrupting(number):
+    """A listener that sends the signal in the third step."""
 
     def interrupt(event):
         if event.step is not None and event.step.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
 
+    return interrupt
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a17_each_of_the_signals_saves_the_run_and_is_named(tmp_path, text, capsys, number):
+    run = make_run(tmp_path, text, capsys)
+    experiment = read_experiment(run)
+    with pytest.raises(PreemptedError, match=signal.Signals(number).name) as ended:
+        pretrain(replace(experiment, training=replace(experiment.training, steps=8)), tmp_path / "parts",
+                 listen=interrupting(number))  # fmt: skip
+    assert ended.value.exit_code == 75
+    assert newest(tmp_path / "parts" / "checkpoints").name == "step-00000003"
+
+
+def test_a_signal_in_the_middle_of_a_step_is_not_lost(tmp_path, text, capsys):
     call(capsys, "pretrain", "--data", text, *TINY, "--steps", 1, "--out", tmp_path / "first")
     experiment = read_experiment(tmp_path / "first")
     experiment = replace(experiment, training=replace(experiment.training, steps=8, accumulation=2))
-    from trifold.errors import PreemptedError
-
     with pytest.raises(PreemptedError, match="SIGTERM"):
-        pretrain(experiment, tmp_path / "parts", listen=interrupt)
+        pretrain(experiment, tmp_path / "parts", listen=interrupting(signal.SIGTERM))
     assert newest(tmp_path / "parts" / "checkpoints").name == "step-00000003"
     pretrain(experiment, tmp_path / "parts", resume=True)
     pretrain(experiment, tmp_path / "whole")

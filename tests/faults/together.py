@@ -268,17 +268,22 @@ FAMILIES = {
 }  # fmt: skip
 
 
-def shares(folder: Path) -> dict:
-    """Each process holds its share: losses and norms of each family, alone, by two and by three."""
+def shares(folder: Path, by_three: Sequence[str] = ("llama",)) -> dict:
+    """Each process holds its share: losses and norms of each family alone and by two, of some by three."""
     found: dict = {}
     for family, words in FAMILIES.items():
-        for size in (1, 2, 3):
+        for size in (1, 2, 3) if family in by_three else (1, 2):
             more = "--training.accumulation", "6", "--parallel", "fsdp", "--training.checkpoint_every", "0"
             exact = "--training.dtype", "float64"  # Muon and Adam make much of the rounding of gradients near zero
             run = Run(folder, size, *words, *more, *exact, out=f"{family}-{size}")
             assert run.codes() == [0] * size, run.said()
             found.setdefault(family, []).append(losses(run.out, ("loss", "valid_loss", "gradient_norm")))
     return found
+
+
+def shares_by_three(folder: Path) -> dict:
+    """As `shares`, and every family by three."""
+    return shares(folder, tuple(FAMILIES))
 
 
 def shares_resumed(folder: Path) -> dict:
@@ -461,6 +466,7 @@ SCENARIOS = (
     resume_alone,
     killed,
     shares,
+    shares_by_three,
     shares_resumed,
     shares_hurt,
     failing,

@@ -129,8 +129,8 @@ def test_a_base_is_found_beside_its_adapter(tmp_path: Path) -> None:
     base = open_base("gpt2", their_base("gpt2", tmp_path / "old"))
     their_adapter(base, "gpt2", "CAUSAL_LM", tmp_path / "old" / "adapter")
     shutil.move(tmp_path / "old" / "adapter", tmp_path / "adapter")
+    change(tmp_path / "adapter", base_model_name_or_path=str(tmp_path / "gone"))
     with pytest.raises(ModelFileError, match="base_model_name_or_path"):
-        change(tmp_path / "adapter", base_model_name_or_path=str(tmp_path / "gone"))
         Transformer.from_pretrained(tmp_path / "adapter")
     (tmp_path / "old").rename(tmp_path / "gone2")
     change(tmp_path / "adapter", base_model_name_or_path="/elsewhere/gone2")

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from trifold.generation.kernel import MOST_INPUTS, load_kernel
-from trifold.native import has_matrix_unit
+from trifold.native import has_matrix_unit, multiplies_int8
 
 __all__ = ["Int8Linear", "PackedLinear", "RoundedLinear", "StreamedLinear"]
 
@@ -144,8 +144,8 @@ class RoundedLinear(Int8Linear):
     """A Linear in whole numbers on both sides, for many rows at once: each row of the input has a scale of its own too.
 
     So what comes out for a row does not depend on the rows beside it. Twice as fast as bfloat16 where the processor
-    multiplies whole numbers (VNNI), and a little less exact than `Int8Linear`. With a matrix unit (AMX) torch's products
-    of bfloat16 are the faster ones, and the weights alone are rounded.
+    multiplies whole numbers (VNNI), and a little less exact than `Int8Linear`. Without VNNI torch's products of int8 are
+    wrong, and with a matrix unit (AMX) those of bfloat16 are the faster ones: there the weights alone are rounded.
 
     Example:
         >>> plain = nn.Linear(64, 8)
@@ -156,8 +156,8 @@ class RoundedLinear(Int8Linear):
 
     def _spread(self, rows: Tensor) -> Tensor:
         # of one input, torch 2.13 gives arbitrary numbers
-        can = _is_plain(rows) and self._is_as_made() and self.in_features > 1 and not has_matrix_unit()
-        kernel = load_kernel() if can else None
+        can = _is_plain(rows) and self._is_as_made() and self.in_features > 1
+        kernel = load_kernel() if can and multiplies_int8() and not has_matrix_unit() else None
         if kernel is None:
             return super()._spread(rows)
         return kernel.product_int8(rows, (self.weight, self.scale), self.bias)

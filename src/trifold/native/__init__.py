@@ -9,7 +9,14 @@ from trifold.native.linear import fits_product, multiply
 from trifold.native.memory import enlarge_pages, keep_memory, memory_kept
 from trifold.native.norm import norm
 from trifold.native.passes import HALF, Adam, Moved, get_passes, load_passes, uses_passes
-from trifold.native.processor import cores, has_matrix_unit, is_intel, multiplies_bfloat16, onednn_multiplies_bfloat16
+from trifold.native.processor import (
+    cores,
+    has_matrix_unit,
+    is_intel,
+    multiplies_bfloat16,
+    multiplies_int8,
+    onednn_multiplies_bfloat16,
+)
 from trifold.native.product import Activation, load_products
 from trifold.native.rotation import rotate
 
@@ -38,6 +45,7 @@ __all__ = [
     "mix_values",
     "mixes",
     "multiplies_bfloat16",
+    "multiplies_int8",
     "multiply",
     "norm",
     "onednn_multiplies_bfloat16",

@@ -1,6 +1,7 @@
 """C and C++ compiled on the user's machine, once, by its own compiler and for its own processor (docs/decisions/0012).
 
 Without a compiler, on other systems than Linux, or with `TRIFOLD_KERNEL=off`, there is none, and torch does the work.
+`TRIFOLD_ISA` names an older instruction set to compile for (see `processor`).
 """
 
 import contextlib
@@ -17,12 +18,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from trifold.locale import message
+from trifold.native.processor import compiler_flags
 
 __all__ = ["load_library", "trusted"]
 
 Kernel = TypeVar("Kernel")
 
-FLAGS = ("-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
+FLAGS = ("-O3", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 """The last two: nobody asks for the traces of functions and comparisons, and they forbid vectors."""
 COMPILERS = {".c": ("CC", "cc", "gcc", "clang"), ".cpp": ("CXX", "c++", "g++", "clang++")}
 ERRORS = (OSError, subprocess.SubprocessError)
@@ -45,7 +47,7 @@ def load_library(*sources: Path, flags: tuple[str, ...] = ()) -> ctypes.CDLL | N
         return None
     try:
         ctypes.CDLL("libgomp.so.1", mode=os.RTLD_NOW | os.RTLD_NOLOAD)  # torch's threads must serve both
-        return _library([compiler, *FLAGS, str(sources[0]), *flags], sources)
+        return _library([compiler, *compiler_flags(), *FLAGS, str(sources[0]), *flags], sources)
     except ERRORS:
         return None
 

@@ -1,11 +1,14 @@
 """Tokenizers: exact, streamable, readable by others, and right about words."""
 
+import contextlib
 import gzip
+import io
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +94,12 @@ for kind in ("wordpiece", "bpe", "byte_bpe"):
 
 def test_the_same_text_gives_the_same_tokenizer_in_every_process():
     """Hash tables of the library differ from process to process, and every word here is as frequent as any other."""
-    said = [subprocess.run([sys.executable, "-c", TIES], capture_output=True, check=True).stdout for _ in range(4)]
-    assert len(set(said)) == 1
-    assert len(said[0].splitlines()) == 3
+    there = subprocess.run([sys.executable, "-c", TIES], capture_output=True, check=True, text=True).stdout
+    here = io.StringIO()
+    with contextlib.redirect_stdout(here):
+        exec(TIES, {})  # noqa: S102 - our own script
+    assert there == here.getvalue()
+    assert len(there.splitlines()) == 3
 
 
 def test_a_unigram_vocabulary_smaller_than_the_alphabet_is_refused():
@@ -179,7 +185,7 @@ def test_b3_a_long_run_of_one_character_takes_linear_time(unit):
     def read(text: str) -> None:
         assert BYTES.decode(BYTES.encode(text).ids) == text
 
-    assert growth(read, unit * 50_000, unit * 200_000, most=12, least=0.005) < 12  # 4 times the text
+    assert growth(read, unit * 25_000, unit * 100_000, most=12, least=0.005) < 12  # 4 times the text
 
 
 @pytest.mark.parametrize("size", [2**18, pytest.param(2**20, marks=pytest.mark.slow)])
@@ -238,7 +244,9 @@ def test_d6_hostile_tokenizer_files_are_refused(tmp_path, damage):
         Tokenizer.from_pretrained(tmp_path)
 
 
+@cache
 def lines(data_dir: Path) -> list[str]:
+    """The first lines of articles in both languages."""
     found = []
     for name in ("lm_en/enwiki_sample/valid.jsonl.gz", "lm_zh/zhwiki_sample/valid.jsonl.gz"):
         with gzip.open(data_dir / name, "rt", encoding="utf-8") as file:
@@ -249,8 +257,10 @@ def lines(data_dir: Path) -> list[str]:
 
 
 @pytest.mark.data
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["bert-base-uncased", "bert-base-chinese", "gpt2", "albert", "xlnet_zh_clue"])
-def test_official_vocabularies_give_the_ids_of_transformers(data_dir, tmp_path, name):
+def test_official_vocabularies_give_the_ids_of_transformers(data_dir, tmp_path, name, step):
+    """On every eighth line, or on all."""
     import transformers
 
     folder = data_dir / "tokenizers" / name
@@ -269,7 +279,7 @@ def test_official_vocabularies_give_the_ids_of_transformers(data_dir, tmp_path, 
                 line: n for n, line in enumerate((folder / "vocab.txt").read_text("utf-8").split("\n")) if line
             }
             theirs = transformers.BertTokenizer(vocab=vocabulary, do_lower_case=True)
-    ours, texts = Tokenizer.from_pretrained(folder), lines(data_dir)
+    ours, texts = Tokenizer.from_pretrained(folder), lines(data_dir)[::step]
     mine = [one.ids.tolist() for one in ours.encode_batch(texts)]
     wanted = theirs(texts, add_special_tokens=False)["input_ids"]
     different = [text for text, one, other in zip(texts, mine, wanted, strict=True) if one != other]
