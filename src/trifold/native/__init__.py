@@ -8,10 +8,11 @@ from trifold.native.heads import pack_mask
 from trifold.native.linear import fits_product, multiply
 from trifold.native.memory import enlarge_pages, keep_memory
 from trifold.native.norm import norm
-from trifold.native.passes import HALF, Adam, Moved, get_passes, load_passes, uses_passes
+from trifold.native.passes import HALF, get_passes, load_passes, uses_passes
 from trifold.native.processor import cores, has_matrix_unit, is_intel, multiplies_bfloat16, onednn_multiplies_bfloat16
 from trifold.native.product import Activation, load_products
 from trifold.native.rotation import rotate
+from trifold.native.structures import Adam, Moved
 
 __all__ = [
     "HALF",
