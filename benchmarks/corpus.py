@@ -39,8 +39,9 @@ def text_of(work: Work, characters: int) -> tuple[Path, Tokenizer]:
                 left -= len(text)
                 if left <= 0:
                     break
-        train_tokenizer(islice(english_documents(work), 500), kind="byte_bpe", vocab_size=work.pick(full=8000, smoke=300)
-                        ).save_pretrained(folder / "tokenizer")  # fmt: skip
+        train_tokenizer(
+            islice(english_documents(work), 500), kind="byte_bpe", vocab_size=work.pick(full=8000, smoke=300)
+        ).save_pretrained(folder / "tokenizer")
     return path, Tokenizer.from_pretrained(folder / "tokenizer")
 
 
@@ -58,8 +59,11 @@ def run_trifold(work: Work, *, characters: int) -> Measured:
         for batch in loader.epoch():
             assert batch.target is not None
             tokens += batch.target.numel()
-        return Measured(amount=store.num_tokens, seconds=time.perf_counter() - start,
-                        note=f"best fit, {store.num_tokens / tokens:.1%} full".replace("%", " %"))  # fmt: skip
+        return Measured(
+            amount=store.num_tokens,
+            seconds=time.perf_counter() - start,
+            note=f"best fit, {store.num_tokens / tokens:.1%} full".replace("%", " %"),
+        )
 
 
 def run_datasets(work: Work, *, characters: int) -> Measured:

@@ -18,10 +18,28 @@ __all__ = ["BENCHMARK", "LARGE"]
 PEERS = ("transformers", "accelerate")
 SMALL_SHAPE = {"num_layers": 6, "d_model": 384, "num_heads": 6, "max_length": 256}
 LARGE_SHAPE = {"num_layers": 12, "d_model": 768, "num_heads": 12, "max_length": 1024}
-SMALL_WORK = Pretraining(preset="gpt2", shape=SMALL_SHAPE, vocabulary=8000, tokenizer="byte_bpe", objective=Causal(),
-                         length=256, rows=16, steps=15)  # fmt: skip
-LARGE_WORK = Pretraining(preset="gpt2", shape=LARGE_SHAPE, vocabulary=50257, tokenizer="byte_bpe", objective=Causal(),
-                         length=1024, rows=2, steps=4, warm=1, lr=1e-4)  # fmt: skip
+SMALL_WORK = Pretraining(
+    preset="gpt2",
+    shape=SMALL_SHAPE,
+    vocabulary=8000,
+    tokenizer="byte_bpe",
+    objective=Causal(),
+    length=256,
+    rows=16,
+    steps=15,
+)
+LARGE_WORK = Pretraining(
+    preset="gpt2",
+    shape=LARGE_SHAPE,
+    vocabulary=50257,
+    tokenizer="byte_bpe",
+    objective=Causal(),
+    length=1024,
+    rows=2,
+    steps=4,
+    warm=1,
+    lr=1e-4,
+)
 
 
 def run_nanogpt(work: Work, *, compiled: bool = True) -> Measured:
@@ -39,8 +57,13 @@ def run_nanogpt(work: Work, *, compiled: bool = True) -> Measured:
     losses = warm + list(islice(training, steps - SMALL_WORK.warm))
     seconds, tokens = time.perf_counter() - start, (steps - SMALL_WORK.warm) * rows * length
     note = work.precision + (", compiled" if compiled else "")
-    return Measured(amount=tokens, seconds=seconds, quality=sum(losses[steps // 2 :]) / (steps - steps // 2),
-                    flops=training_flops(parameters, tokens), note=note)  # fmt: skip
+    return Measured(
+        amount=tokens,
+        seconds=seconds,
+        quality=sum(losses[steps // 2 :]) / (steps - steps // 2),
+        flops=training_flops(parameters, tokens),
+        note=note,
+    )
 
 
 BENCHMARK = Benchmark(

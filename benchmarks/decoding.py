@@ -107,9 +107,11 @@ def sentence_writer(work: Work) -> Path:
     task = build_task(Generation(), tokenizer, model.config)
     examples = task.examples([Conversation(("",), text, "-", turns=(Turn("assistant", text),)) for text in texts])
     training = Training(
-        steps=work.pick(full=60, smoke=2), batch_size=64, schedule=Schedule(kind="constant", warmup=0.0),
+        steps=work.pick(full=60, smoke=2),
+        batch_size=64,
+        schedule=Schedule(kind="constant", warmup=0.0),
         optimizer=Muon(lr=5e-3, weight_decay=0.1, adamw=AdamW(lr=3e-3, weight_decay=0.0)),
-    )  # fmt: skip
+    )
     trainer = Trainer(model, task, ExampleLoader(examples, batch_size=64, pad=task.frame.pad, seed=0), training)
     for _ in trainer.steps():
         pass
@@ -137,8 +139,9 @@ def batch_trifold(work: Work) -> Measured:
     seconds = time.perf_counter() - start
     few = range(0, len(prompts), 4)
     alone = [generator.generate([prompts[number]], sampling)[0].ids == made[number].ids for number in few]
-    return Measured(amount=sum(len(one.ids) for one in made), seconds=seconds, quality=sum(alone) / len(few),
-                    note="float32")  # fmt: skip
+    return Measured(
+        amount=sum(len(one.ids) for one in made), seconds=seconds, quality=sum(alone) / len(few), note="float32"
+    )
 
 
 def batch_generate(work: Work) -> Measured:

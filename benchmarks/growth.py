@@ -75,16 +75,22 @@ def train(work: Work, *, shape: Mapping[str, int], rows: int, length: int, threa
         dials["num_kv_heads"] = dials["num_heads"]
     model = Transformer.from_preset("llama", size="tiny", **dials)
     steps = 2 if work.smoke else max(3, min(12, 3 * TOKENS // (rows * length)))
-    training = Training(steps=steps, optimizer=AdamW(), device=work.device,  # type: ignore[arg-type]
-                        schedule=Schedule(kind="constant", warmup=0.0))  # fmt: skip
+    training = Training(
+        steps=steps,
+        optimizer=AdamW(),
+        device=work.device,  # type: ignore[arg-type]
+        schedule=Schedule(kind="constant", warmup=0.0),
+    )
     trainer = Trainer(model, NextToken(), Dice(rows, length, dials["vocab_size"]), training)
     found = time_trainer(trainer, warm=1, parameters=count_matrices(model, head=True))
     return replace(found, quality=None, note=f"{model.num_parameters() / 1e6:.1f} M, {rows} x {length}")
 
 
 def _points(name: str, titles: tuple[str, str], axis: str, points: Mapping[str, Mapping[str, Any]]) -> Benchmark:
-    sides = tuple(Side(name=point, run=partial(train, **options), size=float(point.split()[0].replace(",", "")))
-                  for point, options in points.items())  # fmt: skip
+    sides = tuple(
+        Side(name=point, run=partial(train, **options), size=float(point.split()[0].replace(",", "")))
+        for point, options in points.items()
+    )
     english, chinese = titles
     return Benchmark(name=name, title=english, title_zh=chinese, unit="tokens", sides=sides, rounds=2, axis=axis)
 

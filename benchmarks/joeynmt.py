@@ -60,8 +60,13 @@ def run_joeynmt(work: Work, *, half: bool = True) -> Measured:
         tokens += int(batch.src_mask.sum()) + batch.ntokens
         losses.append(train_step(peer, batch))
     seconds = time.perf_counter() - start
-    return Measured(amount=tokens, seconds=seconds, quality=statistics.mean(losses[steps // 2 :]), note=precision,
-                    flops=training_flops(parameters_of(ours), tokens))  # fmt: skip
+    return Measured(
+        amount=tokens,
+        seconds=seconds,
+        quality=statistics.mean(losses[steps // 2 :]),
+        note=precision,
+        flops=training_flops(parameters_of(ours), tokens),
+    )
 
 
 def load_joeynmt(folder: str) -> None:
@@ -69,9 +74,11 @@ def load_joeynmt(folder: str) -> None:
     sys.path.insert(0, folder)
     plots, cutter = ModuleType("joeynmt.plotting"), ModuleType("subword_nmt")
     vars(plots)["plot_heatmap"] = vars(cutter)["apply_bpe"] = None
-    stubs = {"joeynmt.plotting": plots,  # attention as pictures, with matplotlib
-             "importlib_metadata": importlib.metadata,  # the name of this one before Python 3.8
-             "subword_nmt": cutter}  # text into subwords; ours comes as ids  # fmt: skip
+    stubs = {
+        "joeynmt.plotting": plots,  # attention as pictures, with matplotlib
+        "importlib_metadata": importlib.metadata,  # the name of this one before Python 3.8
+        "subword_nmt": cutter,
+    }  # text into subwords; ours comes as ids
     for name, stub in stubs.items():
         sys.modules.setdefault(name, stub)
 
@@ -87,10 +94,20 @@ def build_peer(ours: Transformer, tokenizer: Tokenizer, device: str, precision: 
     model.loss_function = ("crossentropy", 0.0)
     adam = {"optimizer": "adamw", "learning_rate": RATE, "adam_betas": (0.9, 0.999)}  # without decay
     cast = partial(torch.autocast, device, dtype=torch.bfloat16, enabled=precision == "bfloat16")
-    return Peer(model, build_optimizer(adam, model.parameters()), cast=cast, batch=partial(
-        Batch, src_prompt_mask=None, trg_prompt_mask=None, device=torch.device(device), pad_index=words.pad_index,
-        eos_index=words.eos_index), clip=build_gradient_clipper({"clip_grad_val": None, "clip_grad_norm": 1.0}),
-    )  # fmt: skip
+    return Peer(
+        model,
+        build_optimizer(adam, model.parameters()),
+        cast=cast,
+        batch=partial(
+            Batch,
+            src_prompt_mask=None,
+            trg_prompt_mask=None,
+            device=torch.device(device),
+            pad_index=words.pad_index,
+            eos_index=words.eos_index,
+        ),
+        clip=build_gradient_clipper({"clip_grad_val": None, "clip_grad_norm": 1.0}),
+    )
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> Any:
@@ -113,11 +130,24 @@ def shape_of(ours: Transformer) -> dict[str, Any]:
     sides = {}
     for name in ("encoder", "decoder"):
         block = (blocks := getattr(config, name).blocks)[0]
-        sides[name] = {"type": "transformer", "num_layers": len(blocks), "hidden_size": config.d_model,
-                       "num_heads": block.attention.num_heads, "ff_size": block.feed_forward.d_ff, "dropout": 0.0,
-                       "embeddings": embeddings, "layer_norm": "post", "activation": "relu"}  # fmt: skip
-    return {"tied_embeddings": True, "tied_softmax": True, "embed_initializer": "normal",
-            "embed_init_weight": config.d_model**-0.5, **sides}  # fmt: skip
+        sides[name] = {
+            "type": "transformer",
+            "num_layers": len(blocks),
+            "hidden_size": config.d_model,
+            "num_heads": block.attention.num_heads,
+            "ff_size": block.feed_forward.d_ff,
+            "dropout": 0.0,
+            "embeddings": embeddings,
+            "layer_norm": "post",
+            "activation": "relu",
+        }
+    return {
+        "tied_embeddings": True,
+        "tied_softmax": True,
+        "embed_initializer": "normal",
+        "embed_init_weight": config.d_model**-0.5,
+        **sides,
+    }
 
 
 def batches(peer: Peer, loader: ExampleLoader) -> Iterator[Any]:
@@ -128,10 +158,12 @@ def batches(peer: Peer, loader: ExampleLoader) -> Iterator[Any]:
         chosen: list[Any] = [one for place in places for one in loader.examples[place]]
         sources = [torch.as_tensor(one.source) for one in chosen]
         targets = [torch.tensor([*one.target, one.labels[-1]]) for one in chosen]
-        yield peer.batch(src=pad_sequence(sources, batch_first=True, padding_value=padding),
-                         src_length=torch.tensor([len(one) for one in sources]),
-                         trg=pad_sequence(targets, batch_first=True, padding_value=padding),
-                         indices=torch.arange(len(chosen)))  # fmt: skip
+        yield peer.batch(
+            src=pad_sequence(sources, batch_first=True, padding_value=padding),
+            src_length=torch.tensor([len(one) for one in sources]),
+            trg=pad_sequence(targets, batch_first=True, padding_value=padding),
+            indices=torch.arange(len(chosen)),
+        )
 
 
 def train_step(peer: Peer, batch: Any) -> float:

@@ -8,9 +8,16 @@ from trifold.objective.config import Masked
 __all__ = ["BENCHMARK"]
 
 WORK = Pretraining(
-    preset="bert", shape={"num_layers": 4, "d_model": 256, "num_heads": 4}, vocabulary=30522, tokenizer="wordpiece",
-    objective=Masked(), length=128, rows=32, steps=23, head=0.15,
-)  # fmt: skip
+    preset="bert",
+    shape={"num_layers": 4, "d_model": 256, "num_heads": 4},
+    vocabulary=30522,
+    tokenizer="wordpiece",
+    objective=Masked(),
+    length=128,
+    rows=32,
+    steps=23,
+    head=0.15,
+)
 """Of the vocabulary, only the hidden tokens need the product."""
 
 BENCHMARK = Benchmark(

@@ -42,8 +42,15 @@ def as_table(result: Result, language: str) -> str:
     benchmark = result.benchmark
     rows = [_cells(result, side) for side in benchmark.sides]
     quality = benchmark.quality or "setting"
-    head = {"side": "side", "rate": f"{benchmark.unit}/s", "ratio": "Trifold / side", "memory": "peak memory",
-            "share": "of the machine's limit", "quality": quality, "setting": "setting"}  # fmt: skip
+    head = {
+        "side": "side",
+        "rate": f"{benchmark.unit}/s",
+        "ratio": "Trifold / side",
+        "memory": "peak memory",
+        "share": "of the machine's limit",
+        "quality": quality,
+        "setting": "setting",
+    }
     filled = [column for column in head if any(row.get(column) for row in rows)]
     lines = [f"### {benchmark.name}", "", title(benchmark, language), ""]
     lines += [_row([say(head[column], language) for column in filled]), "|" + "---|" * len(filled)]
@@ -102,8 +109,13 @@ def as_data(result: Result) -> dict[str, Any]:
             "share_of_limit": None if share is None else asdict(share),
             "turns": [asdict(turn) for turn in result.turns[side.name]],
         }
-    return {"name": result.benchmark.name, "title": result.benchmark.title, "unit": result.benchmark.unit,
-            "limits": [asdict(limit) for limit in result.limits], "sides": sides}  # fmt: skip
+    return {
+        "name": result.benchmark.name,
+        "title": result.benchmark.title,
+        "unit": result.benchmark.unit,
+        "limits": [asdict(limit) for limit in result.limits],
+        "sides": sides,
+    }
 
 
 def update_page(path: Path, result: Result, *, command: str, language: str = "en") -> None:
@@ -117,8 +129,10 @@ def update_page(path: Path, result: Result, *, command: str, language: str = "en
     """
     mark = MARK.format(name=result.benchmark.name)
     units = {"float32": "GFLOP/s", "bfloat16": "GFLOP/s", "read": "GB/s"} if result.limits else {}
-    limits = [f"{name} {Spread.of([getattr(limit, name) for limit in result.limits]).median / 1e9:,.0f} {unit}"
-              for name, unit in units.items()]  # fmt: skip
+    limits = [
+        f"{name} {Spread.of([getattr(limit, name) for limit in result.limits]).median / 1e9:,.0f} {unit}"
+        for name, unit in units.items()
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)  # minutes of measuring must not be lost for want of a folder
     pictures = _draw(result, path.parent / path.stem, language)
     told = f"`{command}`; {'; '.join([describe_machine(), *([', '.join(limits)] if limits else [])])}."
@@ -153,8 +167,10 @@ def _draw(result: Result, folder: Path, language: str) -> list[str]:
         return []
     folder.mkdir(exist_ok=True)
     sides = [side for side in benchmark.sides if side.name in result.turns]
-    figures = {"rate": (f"{benchmark.unit}/s", [result.rate(side.name).median for side in sides]),
-               "memory": ("peak memory (GiB)", [_gib(result, side.name) for side in sides])}  # fmt: skip
+    figures = {
+        "rate": (f"{benchmark.unit}/s", [result.rate(side.name).median for side in sides]),
+        "memory": ("peak memory (GiB)", [_gib(result, side.name) for side in sides]),
+    }
     lines = []
     for kind, (unit, values) in figures.items():
         curve = Curve(say(unit, language), [(side.size, value) for side, value in zip(sides, values, strict=True)])

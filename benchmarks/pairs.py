@@ -28,12 +28,23 @@ def setting(work: Work, *, trained: bool) -> Setting:
     test = list(sentence_pairs(work, "test_2016_flickr"))[: work.pick(full=1000, smoke=8)]
     folder = work.place(f"translation_{'trained' if trained else 'random'}")
     if not (folder / "config.json").exists():
-        tokenizer = train_tokenizer([text for pair in train for text in pair], kind="byte_bpe",
-                                    vocab_size=work.pick(full=8000, smoke=300), pad_last=True)  # fmt: skip
+        tokenizer = train_tokenizer(
+            [text for pair in train for text in pair],
+            kind="byte_bpe",
+            vocab_size=work.pick(full=8000, smoke=300),
+            pad_last=True,
+        )
         torch.manual_seed(0)
         shape = {} if work.smoke else SHAPE
-        model = Transformer.from_preset("vaswani", size="tiny", vocab_size=tokenizer.vocab_size, dropout=0.0,
-                                        pad=tokenizer.special.pad, max_length=128, **shape)  # fmt: skip
+        model = Transformer.from_preset(
+            "vaswani",
+            size="tiny",
+            vocab_size=tokenizer.vocab_size,
+            dropout=0.0,
+            pad=tokenizer.special.pad,
+            max_length=128,
+            **shape,
+        )
         if trained:
             fast = Muon(lr=5e-3, weight_decay=0.1, adamw=AdamW(lr=3e-3, weight_decay=0.0))
             loop = trainer_of(model, tokenizer, train, work, steps=work.pick(full=300, smoke=3), optimizer=fast)
@@ -44,15 +55,24 @@ def setting(work: Work, *, trained: bool) -> Setting:
 
 
 def trainer_of(
-    model: Transformer, tokenizer: Tokenizer, pairs: list[tuple[str, str]], work: Work, *, steps: int,
+    model: Transformer,
+    tokenizer: Tokenizer,
+    pairs: list[tuple[str, str]],
+    work: Work,
+    *,
+    steps: int,
     optimizer: Optimizer,
-) -> Trainer:  # fmt: skip
+) -> Trainer:
     """The trainer and loader of `trifold finetune translation`."""
     task = task_of(model, tokenizer)
     loader = loader_of(task, pairs, work)
-    training = Training(steps=steps, batch_size=loader.batch_size, optimizer=optimizer,
-                        device=work.device,  # type: ignore[arg-type]
-                        schedule=Schedule(kind="constant", warmup=0.0))  # fmt: skip
+    training = Training(
+        steps=steps,
+        batch_size=loader.batch_size,
+        optimizer=optimizer,
+        device=work.device,  # type: ignore[arg-type]
+        schedule=Schedule(kind="constant", warmup=0.0),
+    )
     return Trainer(model, task, loader, training)
 
 

@@ -114,11 +114,14 @@ class Pretraining:
                 data=DataChoice(paths=(str(path),), valid_fraction=0.0),
                 objective=self.objective,
                 training=Training(
-                    steps=steps, length=length, batch_size=rows, device=work.device,  # type: ignore[arg-type]
+                    steps=steps,
+                    length=length,
+                    batch_size=rows,
+                    device=work.device,  # type: ignore[arg-type]
                     optimizer=AdamW(lr=self.lr, betas=(0.9, 0.999), weight_decay=0.0),
                     schedule=Schedule(kind="constant", warmup=0.0),
                 ),
-            )  # fmt: skip
+            )
             made = prepare(experiment, Path(out) / "run", lambda *_: None)
             trainer = Trainer(made.model, made.objective, made.train, experiment.training)
             return time_trainer(trainer, warm=self.warm, parameters=shared.parameters)
@@ -134,11 +137,23 @@ class Pretraining:
             model: Any = kind.from_pretrained(shared.folder)
             tokenizer: Any = transformers.AutoTokenizer.from_pretrained(shared.folder)
             half = half and work.precision == "bfloat16"
-            options = {"max_steps": steps, "per_device_train_batch_size": rows, "learning_rate": self.lr,
-                       "bf16": half, "seed": 0}  # fmt: skip
+            options = {
+                "max_steps": steps,
+                "per_device_train_batch_size": rows,
+                "learning_rate": self.lr,
+                "bf16": half,
+                "seed": 0,
+            }
             ids = shared.ids
             cuts = [ids[at : at + length] for at in range(0, len(ids) - length, length)]
             tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
             collate = transformers.DataCollatorForLanguageModeling(tokenizer, mlm=not causal, mlm_probability=0.15)
-            return time_peer(model, [{"input_ids": cut} for cut in cuts], collate, work=work, warm=self.warm,
-                             parameters=shared.parameters, options=options)  # fmt: skip
+            return time_peer(
+                model,
+                [{"input_ids": cut} for cut in cuts],
+                collate,
+                work=work,
+                warm=self.warm,
+                parameters=shared.parameters,
+                options=options,
+            )

@@ -39,8 +39,9 @@ ROWS, RATE, WARM = 32, 5e-4, 10
 def setting(work: Work) -> Iterator[Setting]:
     """The same for every side."""
     train, test = (labelled_sentences(work, split) for split in ("train", "dev"))
-    tokenizer = train_tokenizer([text for text, _ in train], kind="wordpiece", lowercase=True,
-                                vocab_size=work.pick(full=12_000, smoke=300))  # fmt: skip
+    tokenizer = train_tokenizer(
+        [text for text, _ in train], kind="wordpiece", lowercase=True, vocab_size=work.pick(full=12_000, smoke=300)
+    )
     torch.manual_seed(0)
     shape = {} if work.smoke else SHAPE
     model = Transformer.from_preset("bert", size="tiny", vocab_size=tokenizer.vocab_size, dropout=0.0, **shape)
@@ -63,9 +64,12 @@ def tune_trifold(work: Work) -> Measured:
     with setting(work) as shared:
         model, task = made_task(shared)
         training = Training(
-            steps=work.pick(full=400, smoke=13), batch_size=ROWS, device=work.device,  # type: ignore[arg-type]
-            optimizer=AdamW(lr=RATE, betas=(0.9, 0.999), weight_decay=0.0), schedule=Schedule(kind="constant", warmup=0.0),
-        )  # fmt: skip
+            steps=work.pick(full=400, smoke=13),
+            batch_size=ROWS,
+            device=work.device,  # type: ignore[arg-type]
+            optimizer=AdamW(lr=RATE, betas=(0.9, 0.999), weight_decay=0.0),
+            schedule=Schedule(kind="constant", warmup=0.0),
+        )
         examples = task.examples(records_of(shared.train, task, COLUMNS))
         loader = ExampleLoader(examples, batch_size=ROWS, pad=task.frame.pad, seed=0)
         trainer = Trainer(model, task, loader, training)
@@ -86,14 +90,21 @@ def tune_trainer(work: Work, *, grouped: bool = False) -> Measured:
         found = tokenizer([text for text, _ in shared.train], truncation=True, max_length=128)["input_ids"]
         rows = [{"input_ids": ids, "label": int(label)} for ids, (_, label) in zip(found, shared.train, strict=True)]
         collate = transformers.DataCollatorWithPadding(tokenizer)
-        options: dict[str, Any] = {"max_steps": work.pick(full=400, smoke=13), "per_device_train_batch_size": ROWS,
-                                   "learning_rate": RATE, "bf16": work.precision == "bfloat16", "seed": 0}  # fmt: skip
+        options: dict[str, Any] = {
+            "max_steps": work.pick(full=400, smoke=13),
+            "per_device_train_batch_size": ROWS,
+            "learning_rate": RATE,
+            "bf16": work.precision == "bfloat16",
+            "seed": 0,
+        }
         if grouped:
             options["train_sampling_strategy"] = "group_by_length"
         matrices = sum(part.weight.numel() for part in model.modules() if isinstance(part, torch.nn.Linear))
         made = time_peer(model, rows, collate, work=work, warm=WARM, parameters=matrices, options=options)
-        said = [int(one["label"][-1]) for one in
-                pipeline(model, tokenizer, torch.float32)([text for text, _ in shared.test])]  # fmt: skip
+        said = [
+            int(one["label"][-1])
+            for one in pipeline(model, tokenizer, torch.float32)([text for text, _ in shared.test])
+        ]
         right = [one == int(label) for one, (_, label) in zip(said, shared.test, strict=True)]
         note = made.note + (", grouped by length" if grouped else ", padded to the longest")
         return replace(made, quality=float(np.mean(right)), note=note)
@@ -103,8 +114,9 @@ def pipeline(model: Any, tokenizer: Any, dtype: torch.dtype, rows: int = ROWS) -
     """Classification by transformers' pipeline."""
     import transformers
 
-    return transformers.pipeline("text-classification", model=model.to(dtype).eval(), tokenizer=tokenizer,
-                                 batch_size=rows, device="cpu")  # fmt: skip
+    return transformers.pipeline(
+        "text-classification", model=model.to(dtype).eval(), tokenizer=tokenizer, batch_size=rows, device="cpu"
+    )
 
 
 def sentences_of(shared: Setting, work: Work) -> list[str]:
@@ -187,8 +199,15 @@ def export(model: Any, path: Path) -> str:
     free = {0: "rows", 1: "length"}
     example = torch.ones(2, 8, dtype=torch.int64)
     names = ["input_ids", "attention_mask"]
-    torch.onnx.export(model, (example, example), str(path), input_names=names, output_names=["logits"],
-                      dynamic_axes=dict.fromkeys(names, free), dynamo=False)  # fmt: skip
+    torch.onnx.export(
+        model,
+        (example, example),
+        str(path),
+        input_names=names,
+        output_names=["logits"],
+        dynamic_axes=dict.fromkeys(names, free),
+        dynamo=False,
+    )
     return str(path)
 
 

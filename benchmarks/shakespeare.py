@@ -53,12 +53,14 @@ def run_trifold(work: Work) -> Measured:
             tokenizer=TokenizerChoice(kind="character", vocab_size=256),
             data=DataChoice(paths=(str(path),), valid_fraction=0.1),
             training=Training(
-                steps=work.pick(full=1300, smoke=2), length=256, batch_size=work.pick(full=16, smoke=2),
+                steps=work.pick(full=1300, smoke=2),
+                length=256,
+                batch_size=work.pick(full=16, smoke=2),
                 device=work.device,  # type: ignore[arg-type]
                 optimizer=Muon(lr=6e-3, adamw=AdamW(lr=4e-3, weight_decay=0.0)),
                 schedule=Schedule(kind="linear", warmup=0.02),
             ),
-        )  # fmt: skip
+        )
         start = time.perf_counter()
         result = pretrain(experiment, Path(out) / "run")
         seconds = time.perf_counter() - start

@@ -33,8 +33,10 @@ class Counted:
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self.batches:
-            self.tokens += sum(_real(tokens, layout) for tokens, layout in
-                               ((batch.source, batch.source_layout), (batch.target, batch.target_layout)))  # fmt: skip
+            self.tokens += sum(
+                _real(tokens, layout)
+                for tokens, layout in ((batch.source, batch.source_layout), (batch.target, batch.target_layout))
+            )
             yield batch
 
     def state_dict(self) -> dict[str, int]:
@@ -120,31 +122,43 @@ def time_peer(
 
     def counting(examples: list[Any]) -> Any:
         batch = collate(examples)
-        mask = batch.get("attention_mask")
-        tokens.append(tokens[-1] + (batch["input_ids"].numel() if mask is None else int(mask.sum())))
-        if sequence_to_sequence:
-            tokens[-1] += int((batch["labels"] != -100).sum())
+        tokens.append(tokens[-1] + _real_tokens(batch, with_labels=sequence_to_sequence))
         return batch
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = kinds[1](
-            output_dir=folder, report_to=[], logging_steps=1, save_strategy="no", use_cpu=work.device == "cpu",
-            disable_tqdm=True, lr_scheduler_type="constant", weight_decay=0.0, dataloader_pin_memory=False,
-            remove_unused_columns=False, **options,
-        )  # fmt: skip
-        trainer = kinds[0](model=model, args=arguments, train_dataset=list(rows), data_collator=counting,
-                           callbacks=[clock])  # fmt: skip
+            output_dir=folder,
+            report_to=[],
+            logging_steps=1,
+            save_strategy="no",
+            use_cpu=work.device == "cpu",
+            disable_tqdm=True,
+            lr_scheduler_type="constant",
+            weight_decay=0.0,
+            dataloader_pin_memory=False,
+            remove_unused_columns=False,
+            **options,
+        )
+        given = {"train_dataset": list(rows), "data_collator": counting, "callbacks": [clock]}
+        trainer = kinds[0](model=model, args=arguments, **given)
         trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     last = min(trainer.state.max_steps, len(tokens) - 1)
-    done = tokens[last] - tokens[warm]
+    amount = tokens[last] - tokens[warm]
     return Measured(
-        amount=done,
+        amount=amount,
         seconds=clock.seconds,
         quality=statistics.mean(losses[len(losses) // 2 :]),
-        flops=training_flops(parameters, done),
+        flops=training_flops(parameters, amount),
         note="bfloat16" if options.get("bf16") else "float32",
     )
+
+
+def _real_tokens(batch: Mapping[str, Any], *, with_labels: bool) -> int:
+    """How many tokens of a batch are no padding."""
+    mask = batch.get("attention_mask")
+    read = batch["input_ids"].numel() if mask is None else int(mask.sum())
+    return read + (int((batch["labels"] != -100).sum()) if with_labels else 0)
 
 
 def _clock(warm: int) -> Any:

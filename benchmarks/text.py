@@ -13,8 +13,16 @@ from trifold.tasks.record import Record
 from trifold.tasks.task import Task
 from trifold.text import Tokenizer
 
-__all__ = ["PAIRS", "SENTENCES", "WIKIPEDIA", "Setting", "english_documents", "labelled_sentences", "records_of",
-           "sentence_pairs"]  # fmt: skip
+__all__ = [
+    "PAIRS",
+    "SENTENCES",
+    "WIKIPEDIA",
+    "Setting",
+    "english_documents",
+    "labelled_sentences",
+    "records_of",
+    "sentence_pairs",
+]
 
 WIKIPEDIA = "lm_en/enwiki_sample/train.jsonl.gz"
 SENTENCES = "sentiment_en/sst2/train.tsv.gz"

@@ -53,19 +53,34 @@ def train_trainer(work: Work) -> Measured:
     model: Any = transformers.AutoModelForSeq2SeqLM.from_pretrained(shared.folder)
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(shared.folder)
     rows = [{"input_ids": source, "labels": target} for source, target in encoded(shared)]
-    options = {"max_steps": work.pick(full=33, smoke=5), "per_device_train_batch_size": work.pick(full=ROWS, smoke=8),
-               "learning_rate": RATE, "bf16": work.precision == "bfloat16", "seed": 0}  # fmt: skip
+    options = {
+        "max_steps": work.pick(full=33, smoke=5),
+        "per_device_train_batch_size": work.pick(full=ROWS, smoke=8),
+        "learning_rate": RATE,
+        "bf16": work.precision == "bfloat16",
+        "seed": 0,
+    }
     collate = transformers.DataCollatorForSeq2Seq(tokenizer, model=model)
-    return time_peer(model, rows, collate, work=work, warm=WARM, parameters=parameters_of(model), options=options,
-                     sequence_to_sequence=True)  # fmt: skip
+    return time_peer(
+        model,
+        rows,
+        collate,
+        work=work,
+        warm=WARM,
+        parameters=parameters_of(model),
+        options=options,
+        sequence_to_sequence=True,
+    )
 
 
 def encoded(shared: Setting) -> list[tuple[list[int], list[int]]]:
     """Ids of each pair, ended."""
     end = shared.tokenizer.special.eos
     assert end is not None
-    sides = [[[*ids.tolist(), end] for ids in shared.tokenizer.encode_ids(list(texts))]
-             for texts in zip(*shared.train, strict=True)]  # fmt: skip
+    sides = [
+        [[*ids.tolist(), end] for ids in shared.tokenizer.encode_ids(list(texts))]
+        for texts in zip(*shared.train, strict=True)
+    ]
     return list(zip(*sides, strict=True))
 
 
@@ -108,8 +123,9 @@ def translate_generate(work: Work) -> Measured:
             ids = [[*shared.tokenizer.encode(texts[number]).ids.tolist(), end] for number in chosen]
             batch = tokenizer.pad({"input_ids": ids}, return_tensors="pt")
             with torch.inference_mode():
-                out = model.generate(**batch, num_beams=BEAMS, early_stopping=True, max_new_tokens=LONGEST,
-                                     do_sample=False)  # fmt: skip
+                out = model.generate(
+                    **batch, num_beams=BEAMS, early_stopping=True, max_new_tokens=LONGEST, do_sample=False
+                )
             made |= zip(chosen, (shared.tokenizer.decode(one[1:].tolist()).strip() for one in out), strict=True)
         return [made[number] for number in range(len(texts))]
 
@@ -125,8 +141,9 @@ def translate_ctranslate2(work: Work, precision: str = "float32") -> Measured:
     folder = work.place("translation_ctranslate2")
     if not (folder / "model.bin").exists():
         TransformersConverter(str(shared.folder)).convert(str(folder), force=True)
-    translator = ctranslate2.Translator(str(folder), device="cpu", compute_type=precision,
-                                        intra_threads=work.threads or torch.get_num_threads())  # fmt: skip
+    translator = ctranslate2.Translator(
+        str(folder), device="cpu", compute_type=precision, intra_threads=work.threads or torch.get_num_threads()
+    )
     tokenizer = shared.tokenizer
     end = tokenizer.special.eos or 0
 

@@ -154,9 +154,14 @@ def _turn(benchmark: Benchmark, side: str, work: Work) -> dict[str, Any]:
     if work.threads is not None:
         environment["OMP_NUM_THREADS"] = str(work.threads)
     done = subprocess.run(  # noqa: S603 - our own module
-        command, input=json.dumps(asdict(work)), env=environment, capture_output=True, text=True, timeout=LONGEST,
+        command,
+        input=json.dumps(asdict(work)),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST,
         check=False,
-    )  # fmt: skip
+    )
     if done.returncode < 0:  # what it said last is not why
         raise ChildProcessError(signal.Signals(-done.returncode).name)
     if done.returncode != 0:

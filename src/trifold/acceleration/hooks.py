@@ -24,11 +24,12 @@ def is_heard(*modules: nn.Module) -> bool:
         >>> is_heard(layer), handle.remove(), is_heard(layer)
         (True, None, False)
     """
-    return any(GLOBAL) or any(
-        one._forward_hooks or one._forward_pre_hooks or one._backward_hooks or one._backward_pre_hooks  # noqa: SLF001
-        or "forward" in one.__dict__
-        for one in modules
-    )  # fmt: skip
+    return any(GLOBAL) or any(_has_own(one.__dict__) for one in modules)
+
+
+def _has_own(fields: dict[str, Any]) -> bool:
+    hooks = fields["_forward_hooks"] or fields["_forward_pre_hooks"]
+    return bool(hooks or fields["_backward_hooks"] or fields["_backward_pre_hooks"] or "forward" in fields)
 
 
 def hooks_in(model: nn.Module) -> list[dict[Any, Any]]:

@@ -32,9 +32,24 @@ __all__ = [
 SINGLE, INDEX, EXTRA = "model.safetensors", "model.safetensors.index.json", "extra.safetensors"
 TYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 GENERATION = "generation_config.json"
-OLDER = ("bad_words_ids", "do_sample", "early_stopping", "forced_bos_token_id", "forced_eos_token_id", "length_penalty",
-         "max_length", "min_length", "no_repeat_ngram_size", "num_beams", "repetition_penalty", "suppress_tokens",
-         "temperature", "top_k", "top_p", "typical_p")  # fmt: skip
+OLDER = (
+    "bad_words_ids",
+    "do_sample",
+    "early_stopping",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "length_penalty",
+    "max_length",
+    "min_length",
+    "no_repeat_ngram_size",
+    "num_beams",
+    "repetition_penalty",
+    "suppress_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+)
 """Settings of generation in a `config.json` from before they had a file of their own."""
 
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")

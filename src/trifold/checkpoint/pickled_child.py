@@ -14,9 +14,28 @@ from safetensors.torch import save_file
 __all__: list[str] = []
 
 ROOM = 4 * 2**30
-FORBIDDEN = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system", "os.remove", "os.rename",
-             "os.link", "os.symlink", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "shutil.", "ctypes.", "pty.",
-             "ftplib.", "urllib.", "http.")  # fmt: skip
+FORBIDDEN = (
+    "socket.",
+    "subprocess.",
+    "os.exec",
+    "os.fork",
+    "os.posix_spawn",
+    "os.system",
+    "os.remove",
+    "os.rename",
+    "os.link",
+    "os.symlink",
+    "os.rmdir",
+    "os.mkdir",
+    "os.chmod",
+    "os.chown",
+    "shutil.",
+    "ctypes.",
+    "pty.",
+    "ftplib.",
+    "urllib.",
+    "http.",
+)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 

@@ -201,8 +201,9 @@ def verify(folder: Path) -> dict[str, Any]:
     manifest = read_manifest(folder)
     made_by = manifest.get("format")
     if made_by != FORMAT:
-        raise ModelFileError("checkpoint.other_format", path=folder, given=made_by, known=FORMAT,
-                             version=manifest.get("version", "?"))  # fmt: skip
+        raise ModelFileError(
+            "checkpoint.other_format", path=folder, given=made_by, known=FORMAT, version=manifest.get("version", "?")
+        )
     try:
         known = {str(name): (one["size"], one["sha256"]) for name, one in manifest["files"].items()}
     except (KeyError, TypeError, AttributeError) as error:

@@ -29,10 +29,18 @@ OF_NO_MODEL = (
     ".gitattributes",
     "model.safetensors.index.json",
 )
-OF_THE_FILE = frozenset({
-    "_from_model_config", "_name_or_path", "architectures", "dtype", "model_type", "torch_dtype", "transformers_version",
-    "use_cache",
-})  # fmt: skip
+OF_THE_FILE = frozenset(
+    {
+        "_from_model_config",
+        "_name_or_path",
+        "architectures",
+        "dtype",
+        "model_type",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+    }
+)
 """Fields that say how a file came about."""
 
 
@@ -119,8 +127,9 @@ def _left_out(source: Path, target: Path, read: frozenset[str]) -> list[str]:
         left += [f"{name}: {field}" for field in told if has.get(field) != had[field]]
     kept = {path.relative_to(target) for path in target.rglob("*")} | set(map(Path, OF_NO_MODEL))
     files = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
-    return left + [str(path) for path in files
-                   if path not in kept and path.suffix not in WEIGHTS and path.parts[0] != ".cache"]  # fmt: skip
+    return left + [
+        str(path) for path in files if path not in kept and path.suffix not in WEIGHTS and path.parts[0] != ".cache"
+    ]
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -8,8 +8,20 @@ from pathlib import Path
 
 __all__ = ["module_files", "write_standard_library"]
 
-LEFT_OUT = {"test", "tests", "idlelib", "site-packages", "dist-packages", "lib2to3", "__pycache__", "pydoc_data",
-            "encodings", "config", "turtledemo", "ensurepip"}  # fmt: skip
+LEFT_OUT = {
+    "test",
+    "tests",
+    "idlelib",
+    "site-packages",
+    "dist-packages",
+    "lib2to3",
+    "__pycache__",
+    "pydoc_data",
+    "encodings",
+    "config",
+    "turtledemo",
+    "ensurepip",
+}
 MOST_BYTES = 9_000_000
 
 

@@ -44,8 +44,13 @@ def run(request: Request) -> dict[str, Any]:
     _say_table(pages, data, console)
     console.say(message("cli.demo_done", page=page, time=duration(seconds)))
     applications = {one.name: {"judgement": one.judgement, "samples": one.samples} for one in shown}
-    return {"page": str(page), "seconds": seconds, "runs": data, "baselines": dict(pages[0].baselines),
-            "applications": applications}  # fmt: skip
+    return {
+        "page": str(page),
+        "seconds": seconds,
+        "runs": data,
+        "baselines": dict(pages[0].baselines),
+        "applications": applications,
+    }
 
 
 def _application(shown: Shown) -> list[str]:

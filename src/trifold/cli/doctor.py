@@ -12,8 +12,26 @@ from trifold.locale import message
 
 __all__ = ["DOCTOR", "DRILL"]
 
-NAMES = ("causal", "padding", "packed", "accumulation", "cached", "saved", "export", "hf_tokens", "hf_logits", "hf_text",
-         "hf_task", "round_trip", "end_of_text", "template", "merged", "frozen", "resume", "machine")  # fmt: skip
+NAMES = (
+    "causal",
+    "padding",
+    "packed",
+    "accumulation",
+    "cached",
+    "saved",
+    "export",
+    "hf_tokens",
+    "hf_logits",
+    "hf_text",
+    "hf_task",
+    "round_trip",
+    "end_of_text",
+    "template",
+    "merged",
+    "frozen",
+    "resume",
+    "machine",
+)
 DRILLS = ("kill-resume", "disk-full", "bit-flip")
 MARKS = {True: "✓", False: "✗", None: "–"}
 
@@ -27,9 +45,17 @@ def examine(request: Request) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="trifold-doctor-") as place:
         subject = open_subject(values.target, Path(place) / "subject", size=values.size or "tiny", data=values.data)
         text = message("doctor.own_text" if subject.own_text else "doctor.sample_text")
-        console.say(message("doctor.subject", name=values.target, parameters=subject.model.num_parameters(), text=text,
-                            kind=subject.tokenizer.kind, vocab_size=subject.tokenizer.vocab_size,
-                            objective=subject.experiment.objective.kind))  # fmt: skip
+        console.say(
+            message(
+                "doctor.subject",
+                name=values.target,
+                parameters=subject.model.num_parameters(),
+                text=text,
+                kind=subject.tokenizer.kind,
+                vocab_size=subject.tokenizer.vocab_size,
+                objective=subject.experiment.objective.kind,
+            )
+        )
         for verdict in checks(subject, values.only or ()):
             verdicts.append(verdict)
             _say(verdict, console)

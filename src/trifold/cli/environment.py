@@ -50,22 +50,29 @@ def paths(device: str) -> dict[str, str]:
     if device != "cpu":
         return {"attention": "torch's scaled_dot_product_attention", "decoding": "torch's products"}
     return {
-        "attention": "bfloat16: our own by the matrix unit, a head's scores in the cache" if load_products() else
-                     "bfloat16: matrix products of a block of queries, our softmax between them" if load_passes() else
-                     f"bfloat16: matrix products up to {DENSE_KEYS} keys, the faster ones there; else torch's fused kernel",
-        "products": "bfloat16 in training: our own by the matrix unit" if load_products() else
-                    "oneDNN's and torch's: no matrix unit, no compiler, not Linux, or TRIFOLD_KERNEL=off",
+        "attention": "bfloat16: our own by the matrix unit, a head's scores in the cache"
+        if load_products()
+        else "bfloat16: matrix products of a block of queries, our softmax between them"
+        if load_passes()
+        else f"bfloat16: matrix products up to {DENSE_KEYS} keys, the faster ones there; else torch's fused kernel",
+        "products": "bfloat16 in training: our own by the matrix unit"
+        if load_products()
+        else "oneDNN's and torch's: no matrix unit, no compiler, not Linux, or TRIFOLD_KERNEL=off",
         "passes": "bfloat16: softmax, norms, GELU, gates, rotations, dropout, loss by our own, compiled for this processor"
-                  if load_passes() else
-                  "torch's: no compiler, not Linux, or TRIFOLD_KERNEL=off",
-        "decoding": "our kernel, compiled for this processor, at most 2 rows (int8: 4)" if uses_kernel() else
-                    "torch's products: no compiler, not Linux, or TRIFOLD_KERNEL=off",
-        "weights": "bfloat16 laid once for oneDNN" if packs_weights() else
-                   "as torch keeps them: this processor does not multiply bfloat16, or oneDNN is missing",
-        "memory": "what a training step frees is kept for the next, by an allocator of our own" if keep_memory() else
-                  "what a training step frees is kept for the next, by glibc" if keep_freed_memory() else
-                  "given back as the C library pleases: it is not glibc",
-    }  # fmt: skip
+        if load_passes()
+        else "torch's: no compiler, not Linux, or TRIFOLD_KERNEL=off",
+        "decoding": "our kernel, compiled for this processor, at most 2 rows (int8: 4)"
+        if uses_kernel()
+        else "torch's products: no compiler, not Linux, or TRIFOLD_KERNEL=off",
+        "weights": "bfloat16 laid once for oneDNN"
+        if packs_weights()
+        else "as torch keeps them: this processor does not multiply bfloat16, or oneDNN is missing",
+        "memory": "what a training step frees is kept for the next, by an allocator of our own"
+        if keep_memory()
+        else "what a training step frees is kept for the next, by glibc"
+        if keep_freed_memory()
+        else "given back as the C library pleases: it is not glibc",
+    }
 
 
 COMMAND = Command(name="env", options=(), run=run)

@@ -25,9 +25,13 @@ def run(request: Request) -> dict[str, Any]:
 
     values, told = request.values, ReadReport()
     score = evaluate_text(
-        values.run, values.data, options=source_options(request), length=values.length, batch_size=values.batch_size,
+        values.run,
+        values.data,
+        options=source_options(request),
+        length=values.length,
+        batch_size=values.batch_size,
         report=told,
-    )  # fmt: skip
+    )
     say_read(told, request.console)
     for name, value in asdict(score).items():
         if value is not None:

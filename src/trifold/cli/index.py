@@ -55,8 +55,13 @@ def add(request: Request) -> dict[str, Any]:
     values = request.values
     base = KnowledgeBase(values.kb)
     columns = tuple(values.columns or ())
-    report = base.add(values.paths, embedder=embedder_in(values.embedder), columns=columns, prune=values.prune,
-                      options=row_options(request))  # fmt: skip
+    report = base.add(
+        values.paths,
+        embedder=embedder_in(values.embedder),
+        columns=columns,
+        prune=values.prune,
+        options=row_options(request),
+    )
     return _tell(request, base, report, Path(values.kb))
 
 
@@ -85,9 +90,21 @@ def search(request: Request) -> dict[str, Any]:
         request.console.say(
             f"{hit.score:8.4f}  {hit.document}:{hit.passage.start}-{hit.passage.end}  {hit.passage.text}"
         )
-    return {"hits": [{"document": hit.document, "title": hit.title, "start": hit.passage.start, "end": hit.passage.end,
-                      "text": hit.passage.text, "score": hit.score, "word_rank": hit.word_rank,
-                      "vector_rank": hit.vector_rank} for hit in hits]}  # fmt: skip
+    return {
+        "hits": [
+            {
+                "document": hit.document,
+                "title": hit.title,
+                "start": hit.passage.start,
+                "end": hit.passage.end,
+                "text": hit.passage.text,
+                "score": hit.score,
+                "word_rank": hit.word_rank,
+                "vector_rank": hit.vector_rank,
+            }
+            for hit in hits
+        ]
+    }
 
 
 COLUMNS = Option(name="columns", many=True, help="option_triple_columns")

@@ -38,8 +38,14 @@ def launch(words: Sequence[str], count: int) -> int:
 
     listening = socket.create_server(("127.0.0.1", 0), backlog=max(128, 2 * count))
     port = listening.getsockname()[1]
-    store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=60),
-                     master_listen_fd=listening.detach())  # fmt: skip
+    store = TCPStore(
+        "127.0.0.1",
+        port,
+        is_master=True,
+        wait_for_workers=False,
+        timeout=timedelta(seconds=60),
+        master_listen_fd=listening.detach(),
+    )
     started = [_start(words, rank, count, port) for rank in range(count)]
     with _passing_on(started):
         codes = _wait(started)

@@ -75,9 +75,13 @@ def parse(command: Command, words: list[str], console: "Console") -> Request:
         raise UsageError("cli.missing_option", missing=", ".join(missing), command=command.name)
     fields = frozenset(given) | frozenset(filed)
     return Request(
-        values=argparse.Namespace(**values), given=fields, overrides=overrides, sections=sections, console=console,
+        values=argparse.Namespace(**values),
+        given=fields,
+        overrides=overrides,
+        sections=sections,
+        console=console,
         words=typed,
-    )  # fmt: skip
+    )
 
 
 def _build(command: Command, options: tuple[Option, ...]) -> Parser:

@@ -40,8 +40,13 @@ def train(request: Request) -> dict[str, Any]:
     say_read(told, request.console)
     request.console.say(message("cli.tokenizer_done", path=out, size=f"{tokenizer.vocab_size:,}"))
     warn_unknown(unknown, request.console)
-    return {"folder": str(out), "kind": tokenizer.kind, "vocab_size": tokenizer.vocab_size, "unknown_tokens": unknown,
-            "account": told.to_json()}  # fmt: skip
+    return {
+        "folder": str(out),
+        "kind": tokenizer.kind,
+        "vocab_size": tokenizer.vocab_size,
+        "unknown_tokens": unknown,
+        "account": told.to_json(),
+    }
 
 
 def report(request: Request) -> dict[str, Any]:

@@ -37,8 +37,10 @@ def given_rows(request: Request, texts: Sequence[str], *, keep_blank: bool = Fal
         if not texts and sys.stdin.isatty():
             raise UsageError("cli.no_texts")
         return list(read_rows("-", options))
-    return [*(Row({"text": text}, f"#{number}") for number, text in enumerate(texts, 1)),
-            *(read_rows(file, options) if file is not None else [])]  # fmt: skip
+    return [
+        *(Row({"text": text}, f"#{number}") for number, text in enumerate(texts, 1)),
+        *(read_rows(file, options) if file is not None else []),
+    ]
 
 
 def reading_of(request: Request) -> Any:

@@ -9,8 +9,16 @@ from typing import Any
 
 from trifold.errors import DataError, MissingExtraError
 
-__all__ = ["LONE_RETURN", "LONGEST_LINE", "no_constant", "no_duplicates", "open_file", "parse_json", "read_lines",
-           "split_suffix"]  # fmt: skip
+__all__ = [
+    "LONE_RETURN",
+    "LONGEST_LINE",
+    "no_constant",
+    "no_duplicates",
+    "open_file",
+    "parse_json",
+    "read_lines",
+    "split_suffix",
+]
 
 PACKED = {".gz", ".zst"}
 LONGEST_LINE = 2**28

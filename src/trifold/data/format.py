@@ -65,7 +65,7 @@ FORMATS = (
     Format((".docx",), partial(whole, read_word), read_word, library="docx", extra="documents"),
     Format((".pdf",), partial(whole, read_pdf), read_pdf, library="pypdf", extra="documents"),
     Format((".conll", ".conllu", ".bio", ".iob", ".iob2", ".bmes"), read_columns),
-)  # fmt: skip
+)
 STANDARD_INPUT = Format((), read_standard_input, Source.blocks)
 HUB = Format((), read_hub)
 KNOWN = ", ".join(sorted(ending for one in FORMATS for ending in one.endings if ending))

@@ -72,8 +72,14 @@ def _rows(source: Source, pairs: Iterator[tuple[Any, Any]]) -> Iterator[Row]:
     names: list[str] = []
     for number, (shown, written) in enumerate(pairs, start=1):
         cells = [_value(cell) for cell in shown]
-        unknown = next((cell.coordinate for cell, other in zip(shown, written, strict=False)
-                        if cell.value is None and other.value is not None), None)  # fmt: skip
+        unknown = next(
+            (
+                cell.coordinate
+                for cell, other in zip(shown, written, strict=False)
+                if cell.value is None and other.value is not None
+            ),
+            None,
+        )
         if unknown is not None:
             problem = message("data.no_result", cell=unknown)
             source.damaged(number, 1, problem, "data.left_formula")

@@ -12,9 +12,35 @@ from trifold.errors import UsageError
 __all__ = ["read_page"]
 
 SILENT = {"script", "style", "template", "noscript", "svg", "math", "iframe", "object", "select", "textarea"}
-BLOCKS = {"address", "article", "aside", "body", "caption", "dd", "details", "div", "dl", "dt", "fieldset", "figcaption",
-          "figure", "footer", "form", "header", "hr", "html", "li", "main", "nav", "section", "summary", "tbody", "tfoot",
-          "thead", "tr"}  # fmt: skip
+BLOCKS = {
+    "address",
+    "article",
+    "aside",
+    "body",
+    "caption",
+    "dd",
+    "details",
+    "div",
+    "dl",
+    "dt",
+    "fieldset",
+    "figcaption",
+    "figure",
+    "footer",
+    "form",
+    "header",
+    "hr",
+    "html",
+    "li",
+    "main",
+    "nav",
+    "section",
+    "summary",
+    "tbody",
+    "tfoot",
+    "thead",
+    "tr",
+}
 PARAGRAPHS = {"h1", "h2", "h3", "h4", "h5", "h6", "p", "table", "ul", "ol", "pre", "blockquote", "title"}
 CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
 WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "iso8859-1": "cp1252", "ascii": "cp1252"}

@@ -85,12 +85,23 @@ class ReadReport:
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON data."""
-        columns = {file: {"read": list(columns), "not_used": list(self.unused.get(file, ()))}
-                   for file, columns in self.texts.items()}  # fmt: skip
-        return {"documents": self.documents, "rows": self.rows, "left_out": dict(self.reasons), "replaced": self.replaced,
-                "blank": self.blank, "short": self.short, "columns": columns, "encodings": dict(self.encodings),
-                "looks_like": dict(self.looks), "sheets_not_read": list(self.sheets),
-                "ignored": dict(self.ignored)}  # fmt: skip
+        columns = {
+            file: {"read": list(columns), "not_used": list(self.unused.get(file, ()))}
+            for file, columns in self.texts.items()
+        }
+        return {
+            "documents": self.documents,
+            "rows": self.rows,
+            "left_out": dict(self.reasons),
+            "replaced": self.replaced,
+            "blank": self.blank,
+            "short": self.short,
+            "columns": columns,
+            "encodings": dict(self.encodings),
+            "looks_like": dict(self.looks),
+            "sheets_not_read": list(self.sheets),
+            "ignored": dict(self.ignored),
+        }
 
 
 def _by_file(said: Mapping[str, str]) -> list[str]:
@@ -98,6 +109,7 @@ def _by_file(said: Mapping[str, str]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for file, line in said.items():
         alike.setdefault(line, []).append(file)
-    shown = {line: ", ".join(files[:3]) + (f" +{len(files) - 3}" if len(files) > 3 else "")
-             for line, files in alike.items()}  # fmt: skip
+    shown = {
+        line: ", ".join(files[:3]) + (f" +{len(files) - 3}" if len(files) > 3 else "") for line, files in alike.items()
+    }
     return [f"{files}: {line}" for line, files in shown.items()]

@@ -18,8 +18,21 @@ __all__ = ["Example", "ReadReport", "SourceOptions", "fingerprint", "list_files"
 
 SEPARATORS = {"paragraph": re.compile(r"\n\s*\n"), "line": re.compile(r"\n")}
 PART_CHARACTERS = 2**16
-USUAL = ("text", "content", "body", "document", "article", "passage", "sentence", "paragraph", "raw_content", "story",
-         "正文", "内容", "文本")  # fmt: skip
+USUAL = (
+    "text",
+    "content",
+    "body",
+    "document",
+    "article",
+    "passage",
+    "sentence",
+    "paragraph",
+    "raw_content",
+    "story",
+    "正文",
+    "内容",
+    "文本",
+)
 """What the column with the text is called where it is not called `text`, the most telling first."""
 
 

@@ -12,8 +12,15 @@ from trifold.data.file import LONGEST_LINE
 from trifold.data.reading import Line, Row, Source
 from trifold.errors import DataError
 
-__all__ = ["Dialect", "choose_dialect", "fit", "name_columns", "read_comma_separated", "read_tab_separated",
-           "take_sample"]  # fmt: skip
+__all__ = [
+    "Dialect",
+    "choose_dialect",
+    "fit",
+    "name_columns",
+    "read_comma_separated",
+    "read_tab_separated",
+    "take_sample",
+]
 
 SEPARATORS = (",", ";", "\t", "|")
 SAMPLE_LINES = 5_000
@@ -76,8 +83,9 @@ def choose_dialect(sample: Sequence[str], usual: str = ",") -> Dialect:
     ordered = sorted(SEPARATORS, key=lambda one: one != usual)
     separators = [one for one in ordered if one in header] or [usual]
     writings = (False, True) if any('\\"' in line for line in sample) else (False,)
-    choices = [Dialect(one, escaped=escaped, spaced=_is_spaced(header, one))
-               for one in separators for escaped in writings]  # fmt: skip
+    choices = [
+        Dialect(one, escaped=escaped, spaced=_is_spaced(header, one)) for one in separators for escaped in writings
+    ]
     best = min(choices, key=lambda one: _oddities(sample, one))
     if best.separator == "\t" and not _is_quoted(sample, best):
         return Dialect("\t", quoting=False)
@@ -242,8 +250,14 @@ def fit(source: Source, names: Sequence[str], cells: Sequence[Any], number: int)
     """
     if len(set(names)) < len(names):
         double = next(name for place, name in enumerate(names) if name in names[:place])
-        raise DataError("data.same_columns", path=source.origin, line=number, given=double, columns=len(names),
-                        names=len(set(names)))  # fmt: skip
+        raise DataError(
+            "data.same_columns",
+            path=source.origin,
+            line=number,
+            given=double,
+            columns=len(names),
+            names=len(set(names)),
+        )
     problem = f"{len(cells)} columns, the header has {len(names)}"
     if any(cell not in ("", None) for cell in cells[len(names) :]):
         source.damaged(number, 1, problem, "data.left_columns")

@@ -73,5 +73,11 @@ def examine(subject: Subject, names: Sequence[str] = ()) -> Iterator[Verdict]:
         except Exception as error:  # noqa: BLE001 - a check that breaks down has found something, and the others go on
             found = Finding(passed=False, detail=f"{type(error).__name__}: {error}"[:300])
         claim, advice = message(f"doctor.{name}_claim"), message(f"doctor.{name}_advice")
-        yield Verdict(name, found.passed, claim, found.detail, "" if found.passed is not False else advice,
-                      time.perf_counter() - start)  # fmt: skip
+        yield Verdict(
+            name,
+            found.passed,
+            claim,
+            found.detail,
+            "" if found.passed is not False else advice,
+            time.perf_counter() - start,
+        )

@@ -24,8 +24,11 @@ def saved(subject: Subject) -> Finding:
     subject.model.save_pretrained(folder, tokenizer=subject.tokenizer)
     again = Transformer.from_pretrained(folder, dtype=exact)
     other = dict(again.named_parameters())
-    wrong = [name for name, value in subject.model.named_parameters()
-             if name in other and not torch.equal(value, other[name])]  # fmt: skip
+    wrong = [
+        name
+        for name, value in subject.model.named_parameters()
+        if name in other and not torch.equal(value, other[name])
+    ]
     lost = [name for name, _ in subject.model.named_parameters() if name not in other and not name.startswith("heads.")]
     same = Tokenizer.from_pretrained(folder).fingerprint() == subject.tokenizer.fingerprint()
     detail = not_for("saved", tensors=len(other), wrong=len(wrong) + len(lost), tokenizer="=" if same else "!=").detail

@@ -31,12 +31,20 @@ __all__ = ["hf_logits", "hf_task", "hf_text", "hf_tokens"]
 
 BOUND, TOKENS, LINES = 1e-4, 20, 40
 OWN_FILES = ("trifold.json", "task.json")
-MIXED = ("Hello, world! It's 3.14 o'clock.",
-         "今天天气很好，我们去公园散步吧。", "混排 English 和中文 text，两者 mixed。",
-         "  two  spaces, and one at the end ", "first line\nsecond line\n\n\tthird",
-         "👩‍👩‍👧 🎉 naïve café, Ünïcödé",
-         "ａｂｃ１２３ ﬁ №", "1,234.50 € (50%) <b>a_b</b> https://x.org/?q=1#z", "don't you've I'LL", "e\u0301 한국어",
-         "a</s> b [SEP] c <|endoftext|> d", "")  # fmt: skip
+MIXED = (
+    "Hello, world! It's 3.14 o'clock.",
+    "今天天气很好，我们去公园散步吧。",
+    "混排 English 和中文 text，两者 mixed。",
+    "  two  spaces, and one at the end ",
+    "first line\nsecond line\n\n\tthird",
+    "👩‍👩‍👧 🎉 naïve café, Ünïcödé",
+    "ａｂｃ１２３ ﬁ №",
+    "1,234.50 € (50%) <b>a_b</b> https://x.org/?q=1#z",
+    "don't you've I'LL",
+    "e\u0301 한국어",
+    "a</s> b [SEP] c <|endoftext|> d",
+    "",
+)
 PROMPTS = ("Once upon a time there was", "从前有一座山，山里有")
 
 
@@ -125,8 +133,17 @@ def hf_text(subject: Subject) -> Finding:
         at = _parting(generator, ids, ours, wanted)
         if at is not None:
             left_out = ", ".join(generator.rules.left_out) or "-"
-            return Finding(False, not_for("hf_other_text", prompt=prompt, right=at, left_out=left_out,
-                                          ours=ours[at : at + 3], theirs=wanted[at : at + 3]).detail)  # fmt: skip
+            return Finding(
+                False,
+                not_for(
+                    "hf_other_text",
+                    prompt=prompt,
+                    right=at,
+                    left_out=left_out,
+                    ours=ours[at : at + 3],
+                    theirs=wanted[at : at + 3],
+                ).detail,
+            )
         count += len(ours)
     return Finding(True, not_for("hf_same_text", tokens=count, prompts=len(PROMPTS)).detail)
 
@@ -137,8 +154,9 @@ def _continued(generator: Generator, theirs: Any, ids: Tensor, room: int) -> tup
     (made,) = generator.generate([ids[0].tolist()], Sampling(**wanted))
     alone = generator.model.config.encoder is None
     with torch.no_grad():
-        found = theirs.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=1,
-                                max_new_tokens=room + 1)  # fmt: skip
+        found = theirs.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=1, max_new_tokens=room + 1
+        )
     before = ids.shape[1] if alone else 1 + len(generator.rules.forced)  # the last token may be an end that is forced
     return list(made.ids), found[0, before : before + room].tolist()
 
@@ -187,8 +205,13 @@ def _task_logits(tuned: LoadedModel, ids: np.ndarray) -> Tensor:
     task, frame = tuned.require(), tuned.require().frame
     each = task.head is not None and task.head.each
     example = frame.whole(ids, 0) if not each else frame.each(ids, np.zeros(len(ids), dtype=np.int64))
-    return run_places(tuned.model, [example], frame.pad, lambda hidden, batch: read_labelled(tuned.model, hidden, batch)[0],
-                      see=lambda batch: frame.marked(batch, match=False))[0]  # fmt: skip
+    return run_places(
+        tuned.model,
+        [example],
+        frame.pad,
+        lambda hidden, batch: read_labelled(tuned.model, hidden, batch)[0],
+        see=lambda batch: frame.marked(batch, match=False),
+    )[0]
 
 
 def _folder(subject: Subject, task: bool | None = None) -> tuple[Path | None, Finding]:

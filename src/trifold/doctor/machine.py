@@ -18,7 +18,12 @@ def machine(subject: Subject) -> Finding:
     del subject
     count, threads, device = cores(), torch.get_num_threads(), choose_device("auto")
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "?"
-    facts = {"cores": count, "threads": threads, "load": load, "device": device.type,
-             "dtype": str(choose_dtype("auto", device)).removeprefix("torch."),
-             "decoding": "kernel" if uses_kernel() else "torch"}  # fmt: skip
+    facts = {
+        "cores": count,
+        "threads": threads,
+        "load": load,
+        "device": device.type,
+        "dtype": str(choose_dtype("auto", device)).removeprefix("torch."),
+        "decoding": "kernel" if uses_kernel() else "torch",
+    }
     return Finding(threads <= count, not_for("machine", **facts).detail)

@@ -151,8 +151,10 @@ def _hidden(subject: Subject, ids: Tensor, layout: Layout, *, model: torch.nn.Mo
 def _examples(subject: Subject) -> tuple[list[TrainingExample], Room]:
     """Some short examples and a room that holds several of them."""
     examples = subject.examples(6, LENGTH // TOGETHER)
-    return examples, Room(source=LENGTH * bool(subject.prepared.train.room.source),
-                          target=LENGTH * bool(subject.prepared.train.room.target))  # fmt: skip
+    return examples, Room(
+        source=LENGTH * bool(subject.prepared.train.room.source),
+        target=LENGTH * bool(subject.prepared.train.room.target),
+    )
 
 
 def _gradient(subject: Subject, batches: Sequence[Batch]) -> tuple[float, dict[str, Tensor]]:
@@ -192,8 +194,15 @@ def _train(subject: Subject, model: torch.nn.Module, batches: Sequence[Batch], *
     """Steps whose size is nearly proportional to the gradient, so that a difference in it is not enlarged."""
     dtype: Any = str(next(model.parameters()).dtype).removeprefix("torch.")
     optimizer = AdamW(lr=1e-2, eps=1.0, weight_decay=0.0)
-    training = Training(steps=steps, accumulation=len(batches), dtype=dtype, device="cpu", clip=None, optimizer=optimizer,
-                        schedule=Schedule(kind="constant", warmup=0.0))  # type: ignore[arg-type]  # fmt: skip
+    training = Training(
+        steps=steps,
+        accumulation=len(batches),
+        dtype=dtype,
+        device="cpu",
+        clip=None,
+        optimizer=optimizer,
+        schedule=Schedule(kind="constant", warmup=0.0),
+    )  # type: ignore[arg-type]
     list(Trainer(model, subject.objective, _Fixed(batches), training).steps())  # type: ignore[arg-type]
 
 

@@ -13,8 +13,18 @@ from trifold.tasks.record import Record
 
 __all__ = ["end_of_text", "round_trip", "template"]
 
-HARD = ("", " ", "  two  spaces ", "tab\tand\nline", "Ünïcödé naïve", "中文没有空格。混排 English 也行！", "👩‍👩‍👧",
-        "1,234.50 €", "e\u0301 is not é", "\u200bzero width")  # fmt: skip
+HARD = (
+    "",
+    " ",
+    "  two  spaces ",
+    "tab\tand\nline",
+    "Ünïcödé naïve",
+    "中文没有空格。混排 English 也行！",
+    "👩‍👩‍👧",
+    "1,234.50 €",
+    "e\u0301 is not é",
+    "\u200bzero width",
+)
 BATCHES = 40
 MOST_UNKNOWN = 0.02
 

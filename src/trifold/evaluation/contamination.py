@@ -71,8 +71,11 @@ def find_overlap(
         >>> find_overlap(["A good film."], ["a good film", "a bad film"])
         Contamination(exact=(0,), near=(0,), shares=(0.0, 0.0))
     """
-    for where, given, fits in (("order", order, order >= 1), ("han_order", han_order, han_order >= 1),
-                               ("share", share, 0 < share <= 1)):  # fmt: skip
+    for where, given, fits in (
+        ("order", order, order >= 1),
+        ("han_order", han_order, han_order >= 1),
+        ("share", share, 0 < share <= 1),
+    ):
         if not fits:
             allowed = "above 0, at most 1" if where == "share" else "1 or more"
             raise ConfigError("config.out_of_range", where=where, given=given, allowed=allowed)
@@ -81,11 +84,15 @@ def find_overlap(
     rows = [tuple(number[word] for word in row) for row in words]
     orders = [han_order if 2 * sum(map(_is_han, row)) >= len(row) > 0 else order for row in words]
     keys = [_keys(np.array(row, np.int64), length) for row, length in zip(rows, orders, strict=True)]
-    wanted = {length: np.unique(np.concatenate([row for row, own in zip(keys, orders, strict=True) if own == length]))
-              for length in set(orders)}  # fmt: skip
+    wanted = {
+        length: np.unique(np.concatenate([row for row, own in zip(keys, orders, strict=True) if own == length]))
+        for length in set(orders)
+    }
     found, whole = _search(train, number, wanted, set(rows))
-    shares = tuple(float(found[length][_places(wanted[length], row)].mean()) if len(row) else 0.0
-                   for row, length in zip(keys, orders, strict=True))  # fmt: skip
+    shares = tuple(
+        float(found[length][_places(wanted[length], row)].mean()) if len(row) else 0.0
+        for row, length in zip(keys, orders, strict=True)
+    )
     exact = tuple(place for place, row in enumerate(rows) if row and row in whole)
     near = sorted({*exact, *(place for place, known in enumerate(shares) if known >= share)})
     return Contamination(exact, tuple(near), shares)

@@ -123,13 +123,17 @@ def _lenient(parts: Sequence[tuple[str, str]]) -> set[Entity]:
     start, before, kind = 0, OUTSIDE, ""
     for place, (mark, here) in enumerate(parts):
         differs = kind != here
-        if before in ("E", "S") or (before in ("B", "I") and mark in ("B", "S", "O")) or (
-            before not in ("O", ".") and differs
-        ):  # fmt: skip
+        if (
+            before in ("E", "S")
+            or (before in ("B", "I") and mark in ("B", "S", "O"))
+            or (before not in ("O", ".") and differs)
+        ):
             found.add((kind, start, place - 1))
-        if mark in ("B", "S") or (before in ("E", "S", "O") and mark in ("E", "I")) or (
-            mark not in ("O", ".") and differs
-        ):  # fmt: skip
+        if (
+            mark in ("B", "S")
+            or (before in ("E", "S", "O") and mark in ("E", "I"))
+            or (mark not in ("O", ".") and differs)
+        ):
             start = place
         before, kind = mark, here
     return found

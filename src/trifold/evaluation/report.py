@@ -110,15 +110,17 @@ def _table(facts: Sequence[tuple[RunPage, dict[str, Any]]]) -> list[list[str]]:
     for run, known in facts:
         result, experiment = known.get("result") or {}, known["experiment"]
         valid = result.get("valid") or {}
-        rows.append([
-            run.folder.name,
-            experiment["objective"]["kind"],
-            f"{result.get('num_parameters', 0):,}",
-            f"{result.get('tokens', 0):,}",
-            f"{result.get('seconds', 0) / 60:.1f}",
-            _number(valid.get("bits_per_byte")),
-            *(_number(run.baselines.get(name)) for name in names),
-        ])  # fmt: skip
+        rows.append(
+            [
+                run.folder.name,
+                experiment["objective"]["kind"],
+                f"{result.get('num_parameters', 0):,}",
+                f"{result.get('tokens', 0):,}",
+                f"{result.get('seconds', 0) / 60:.1f}",
+                _number(valid.get("bits_per_byte")),
+                *(_number(run.baselines.get(name)) for name in names),
+            ]
+        )
     return rows
 
 

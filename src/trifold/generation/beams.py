@@ -17,7 +17,7 @@ from trifold.batch import Layout
 from trifold.model import Visibility
 from trifold.model.cache import Cache, Slot, kept
 from trifold.native import get_passes, load_passes
-from trifold.native.passes import Shared
+from trifold.native.structures import Shared
 
 __all__ = ["BeamCache", "can_share"]
 
@@ -134,11 +134,21 @@ class _BeamSlot(Slot):
         if held[0].stride() != held[1].stride() or held[0].stride(3) != 1:
             held = tuple(part.contiguous() for part in held)
         shared = Shared(
-            rows=rows, heads=heads, share=heads // held[0].shape[2], size=size, keys=keys, key=held[0].data_ptr(),
-            value=held[1].data_ptr(), row_step=held[0].stride(0), key_step=held[0].stride(1),
-            head_step=held[0].stride(2), origin=origin.data_ptr(), origin_row=steps[0], origin_key=steps[1],
+            rows=rows,
+            heads=heads,
+            share=heads // held[0].shape[2],
+            size=size,
+            keys=keys,
+            key=held[0].data_ptr(),
+            value=held[1].data_ptr(),
+            row_step=held[0].stride(0),
+            key_step=held[0].stride(1),
+            head_step=held[0].stride(2),
+            origin=origin.data_ptr(),
+            origin_row=steps[0],
+            origin_key=steps[1],
             scale=size**-0.5 if scale is None else scale,
-        )  # fmt: skip
+        )
         mask = None if visibility.is_everything else visibility.mask.contiguous()  # R 1 1 T
         if mask is not None:
             shared.seen, shared.seen_row = mask.data_ptr(), mask.shape[3] if len(mask) > 1 else 0

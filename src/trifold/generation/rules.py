@@ -6,10 +6,18 @@ from typing import Any
 
 __all__ = ["RANDOM", "Rules", "read_rules"]
 
-NAMES = {"temperature": "temperature", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p", "num_beams": "beams",
-         "repetition_penalty": "repetition_penalty", "no_repeat_ngram_size": "no_repeat_ngram",
-         "length_penalty": "length_penalty", "early_stopping": "early_stopping",
-         "max_new_tokens": "max_tokens"}  # fmt: skip
+NAMES = {
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "num_beams": "beams",
+    "repetition_penalty": "repetition_penalty",
+    "no_repeat_ngram_size": "no_repeat_ngram",
+    "length_penalty": "length_penalty",
+    "early_stopping": "early_stopping",
+    "max_new_tokens": "max_tokens",
+}
 """Fields of transformers' generation configuration, and ours of `Sampling`."""
 
 RANDOM = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
@@ -19,13 +27,29 @@ BEAMS = ("beams", "length_penalty", "early_stopping")
 """What only beam search has a use for."""
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "begin_suppress_tokens": ([],), "constraints": (), "diversity_penalty": (0,), "dola_layers": (),
-    "early_stopping": (False, True), "encoder_no_repeat_ngram_size": (0,), "encoder_repetition_penalty": (1,),
-    "epsilon_cutoff": (0,), "eta_cutoff": (0,), "exponential_decay_length_penalty": (), "force_words_ids": (),
-    "forced_decoder_ids": ([],), "guidance_scale": (1,), "min_length": (0,), "min_new_tokens": (0,),
-    "num_beam_groups": (1,), "penalty_alpha": (0,), "renormalize_logits": (False,), "sequence_bias": ({},),
-    "top_h": (), "typical_p": (1,), "watermarking_config": (),
-}  # fmt: skip
+    "begin_suppress_tokens": ([],),
+    "constraints": (),
+    "diversity_penalty": (0,),
+    "dola_layers": (),
+    "early_stopping": (False, True),
+    "encoder_no_repeat_ngram_size": (0,),
+    "encoder_repetition_penalty": (1,),
+    "epsilon_cutoff": (0,),
+    "eta_cutoff": (0,),
+    "exponential_decay_length_penalty": (),
+    "force_words_ids": (),
+    "forced_decoder_ids": ([],),
+    "guidance_scale": (1,),
+    "min_length": (0,),
+    "min_new_tokens": (0,),
+    "num_beam_groups": (1,),
+    "penalty_alpha": (0,),
+    "renormalize_logits": (False,),
+    "sequence_bias": ({},),
+    "top_h": (),
+    "typical_p": (1,),
+    "watermarking_config": (),
+}
 """Fields that change what is written and have no counterpart here, with the values that change nothing."""
 
 

@@ -147,8 +147,10 @@ def search(
     device, silent = logits.device, torch.tensor(sorted(never), dtype=torch.int64, device=logits.device)
     logits = logits[decoding.branch(beams)]
     empty = ((), ())
-    tasks = [_Task(beams, limit, alpha, wanted or beams, early_stopping, [empty] * beams, prompt)
-             for limit, prompt in zip(limits, decoding.prompts, strict=True)]  # fmt: skip
+    tasks = [
+        _Task(beams, limit, alpha, wanted or beams, early_stopping, [empty] * beams, prompt)
+        for limit, prompt in zip(limits, decoding.prompts, strict=True)
+    ]
     active = list(tasks)
     totals = torch.full((len(active), beams), float("-inf"), dtype=torch.float64, device=device)
     totals[:, 0] = 0.0  # all beams start equal: one speaks for all

@@ -8,7 +8,7 @@ from trifold.native.heads import pack_mask
 from trifold.native.linear import fits_product, multiply
 from trifold.native.memory import enlarge_pages, keep_memory, memory_kept
 from trifold.native.norm import norm
-from trifold.native.passes import HALF, Adam, Moved, get_passes, load_passes, uses_passes
+from trifold.native.passes import HALF, get_passes, load_passes, uses_passes
 from trifold.native.processor import (
     cores,
     has_matrix_unit,
@@ -19,6 +19,7 @@ from trifold.native.processor import (
 )
 from trifold.native.product import Activation, load_products
 from trifold.native.rotation import rotate
+from trifold.native.structures import Adam, Moved
 
 __all__ = [
     "HALF",

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.autograd.function import Function, FunctionCtx, once_differentiable
 
 from trifold.native.heads import mix_heads, pack_mask
-from trifold.native.passes import View, draw_seed, get_passes, load_passes, uses_passes
+from trifold.native.passes import draw_seed, get_passes, load_passes, uses_passes
 from trifold.native.product import load_products
+from trifold.native.structures import View
 
 __all__ = ["Rule", "keeps_weights", "mix_values", "mixes"]
 
@@ -155,11 +156,18 @@ class _Blocks:
         """A part for the compiled passes."""
         groups, queries, keys = part
         view = View(
-            groups=groups.stop - groups.start, heads=self.heads, queries=queries.stop - queries.start,
-            keys=keys.stop - keys.start, causal=queries.start + 1 if self.rule.causal else 0, scale=self.rule.scale,
-            chance=self.rule.dropout, seed=self.seed, first_group=groups.start, first_query=queries.start,
+            groups=groups.stop - groups.start,
+            heads=self.heads,
+            queries=queries.stop - queries.start,
+            keys=keys.stop - keys.start,
+            causal=queries.start + 1 if self.rule.causal else 0,
+            scale=self.rule.scale,
+            chance=self.rule.dropout,
+            seed=self.seed,
+            first_group=groups.start,
+            first_query=queries.start,
             first_key=keys.start,
-        )  # fmt: skip
+        )
         row = groups.start // self.heads
         if self.mask is not None:
             view.seen, (view.seen_row, _, view.seen_query) = _place(self.mask, row, queries, keys)

@@ -29,13 +29,28 @@ class Heads(ctypes.Structure):
     """Heads of attention (`struct heads` in `heads.c`)."""
 
     _fields_ = (
-        ("rows", INTEGER), ("heads", INTEGER), ("queries", INTEGER), ("keys", INTEGER), ("size", INTEGER),
+        ("rows", INTEGER),
+        ("heads", INTEGER),
+        ("queries", INTEGER),
+        ("keys", INTEGER),
+        ("size", INTEGER),
         ("causal", INTEGER),
-        ("query", Lain), ("key", Lain), ("value", Lain), ("mixed", Lain), ("grad", Lain),
-        ("to_query", Lain), ("to_key", Lain), ("to_value", Lain),
-        ("normalizer", POINTER), ("seen", POINTER), ("seen_row", INTEGER), ("seen_step", INTEGER),
-        ("seed", INTEGER), ("scale", FLOAT), ("chance", FLOAT),
-    )  # fmt: skip
+        ("query", Lain),
+        ("key", Lain),
+        ("value", Lain),
+        ("mixed", Lain),
+        ("grad", Lain),
+        ("to_query", Lain),
+        ("to_key", Lain),
+        ("to_value", Lain),
+        ("normalizer", POINTER),
+        ("seen", POINTER),
+        ("seen_row", INTEGER),
+        ("seen_step", INTEGER),
+        ("seed", INTEGER),
+        ("scale", FLOAT),
+        ("chance", FLOAT),
+    )
 
 
 def mix_heads(
@@ -61,9 +76,16 @@ def mix_heads(
     """
     seed = draw_seed() if dropout else 0
     kind = Heads(
-        rows=query.shape[0], heads=query.shape[1], queries=query.shape[2], keys=key.shape[2], size=query.shape[3],
-        causal=int(causal), scale=scale, chance=dropout, seed=seed,
-    )  # fmt: skip
+        rows=query.shape[0],
+        heads=query.shape[1],
+        queries=query.shape[2],
+        keys=key.shape[2],
+        size=query.shape[3],
+        causal=int(causal),
+        scale=scale,
+        chance=dropout,
+        seed=seed,
+    )
     return _Mixed.apply(*map(_dense, (query, key, value)), seen, kind)
 
 

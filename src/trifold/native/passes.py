@@ -15,8 +15,9 @@ from jaxtyping import BFloat16, Bool, Float32, Float64, Int64
 from torch import Tensor
 
 from trifold.native.compiler import load_library, trusted
+from trifold.native.structures import FLOAT, INTEGER, POINTER, Adam, Moved, Shared, Turn, View
 
-__all__ = ["HALF", "Adam", "Moved", "Passes", "Shared", "View", "get_passes", "load_passes", "uses_passes"]
+__all__ = ["HALF", "Passes", "get_passes", "load_passes", "uses_passes"]
 
 HALF = Path(__file__).with_name("half.h")
 SOURCES = (*map(Path(__file__).with_name, ("passes.c", "optimizer.c", "search.c")), HALF)
@@ -25,56 +26,6 @@ PIECES = 32
 """Into how many parts rows are cut for sums over them: whatever the number of threads, so that it changes no bit."""
 PIECE = 4096
 """Numbers that are summed together (as in `passes.c`)."""
-
-INTEGER, POINTER, FLOAT = ctypes.c_int64, ctypes.c_void_p, ctypes.c_float
-
-
-class View(ctypes.Structure):
-    """Which keys a block of queries sees, and what is added to their scores (`struct view` in `passes.c`)."""
-
-    _fields_ = (
-        ("groups", INTEGER), ("heads", INTEGER), ("queries", INTEGER), ("keys", INTEGER), ("causal", INTEGER),
-        ("seen", POINTER), ("seen_row", INTEGER), ("seen_query", INTEGER),
-        ("bias", POINTER), ("bias_row", INTEGER), ("bias_head", INTEGER), ("bias_query", INTEGER),
-        ("seed", INTEGER), ("first_group", INTEGER), ("first_query", INTEGER), ("first_key", INTEGER),
-        ("scale", FLOAT), ("chance", FLOAT),
-    )  # fmt: skip
-
-
-class Turn(ctypes.Structure):
-    """Where queries and keys lie that are turned (`struct rotation` in `passes.c`)."""
-
-    _fields_ = (
-        ("rows", INTEGER), ("seq", INTEGER), ("heads", INTEGER), ("size", INTEGER),
-        ("x_row", INTEGER), ("x_seq", INTEGER), ("x_head", INTEGER),
-        ("y_row", INTEGER), ("y_seq", INTEGER), ("y_head", INTEGER), ("angle_row", INTEGER), ("turn", FLOAT),
-    )  # fmt: skip
-
-
-class Shared(ctypes.Structure):
-    """Keys and values that lie in the places of several rows (`struct shared` in `search.c`)."""
-
-    _fields_ = (
-        ("rows", INTEGER), ("heads", INTEGER), ("share", INTEGER), ("size", INTEGER), ("keys", INTEGER),
-        ("key", POINTER), ("value", POINTER), ("row_step", INTEGER), ("key_step", INTEGER), ("head_step", INTEGER),
-        ("origin", POINTER), ("origin_row", INTEGER), ("origin_key", INTEGER), ("seen", POINTER), ("seen_row", INTEGER),
-        ("bias", POINTER), ("bias_row", INTEGER), ("bias_head", INTEGER), ("scale", FLOAT),
-    )  # fmt: skip
-
-
-class Moved(ctypes.Structure):
-    """A weight that AdamW moves, its moments, its gradient (one of two) and its copy (`struct moved` in `optimizer.c`)."""
-
-    _fields_ = (
-        ("count", INTEGER), ("weight", POINTER), ("mean", POINTER), ("square", POINTER), ("grad", POINTER),
-        ("sum", POINTER), ("copy", POINTER),
-    )  # fmt: skip
-
-
-class Adam(ctypes.Structure):
-    """The numbers of a step of AdamW (`struct adam` in `optimizer.c`)."""
-
-    _fields_ = tuple((name, FLOAT) for name in ("factor", "decay", "beta1", "beta2", "rate", "root", "eps"))
 
 
 class Passes:
@@ -141,8 +92,9 @@ class Passes:
     ) -> tuple[BFloat16[Tensor, "*places"], BFloat16[Tensor, "*places"]]:
         """The gradients of `x` and `up`."""
         to_x, to_up = torch.empty_like(x), torch.empty_like(up)
-        self._library.gate_gradient(x.numel(), tanh, x.data_ptr(), up.data_ptr(), grad.data_ptr(), to_x.data_ptr(),
-                                    to_up.data_ptr())  # fmt: skip
+        self._library.gate_gradient(
+            x.numel(), tanh, x.data_ptr(), up.data_ptr(), grad.data_ptr(), to_x.data_ptr(), to_up.data_ptr()
+        )
         return to_x, to_up
 
     def rotate(
@@ -171,8 +123,9 @@ class Passes:
     ) -> BFloat16[Tensor, "*places"]:
         """What is left of `x`, added to `more`; the same for the same seed."""
         made = torch.empty_like(x)
-        self._library.dropout(x.numel(), seed, chance, x.data_ptr(), None if more is None else more.data_ptr(),
-                              made.data_ptr())  # fmt: skip
+        self._library.dropout(
+            x.numel(), seed, chance, x.data_ptr(), None if more is None else more.data_ptr(), made.data_ptr()
+        )
         return made
 
     def attention_weights(self, view: View, scores: BFloat16[Tensor, "groups queries keys"], *, drop: bool) -> None:
@@ -206,8 +159,9 @@ class Passes:
     ) -> Float32[Tensor, " rows"]:
         """Of each row, in nats; with `differentiate` the logits become their gradient, in place."""
         losses = torch.empty(len(logits))
-        self._library.cross_entropy(*logits.shape, logits.data_ptr(), labels.data_ptr(), smoothing, differentiate,
-                                    losses.data_ptr())  # fmt: skip
+        self._library.cross_entropy(
+            *logits.shape, logits.data_ptr(), labels.data_ptr(), smoothing, differentiate, losses.data_ptr()
+        )
         return losses
 
     def find_best(
@@ -216,8 +170,9 @@ class Passes:
         """Of each row log(sum(e^x)), its largest numbers, and where they are; neighbours in a row lie side by side."""
         total, value = torch.empty(len(x)), torch.empty(len(x), count)
         place = torch.empty(len(x), count, dtype=torch.int64)
-        self._library.find_best(*x.shape, x.stride(0), count, x.data_ptr(), total.data_ptr(), value.data_ptr(),
-                                place.data_ptr())  # fmt: skip
+        self._library.find_best(
+            *x.shape, x.stride(0), count, x.data_ptr(), total.data_ptr(), value.data_ptr(), place.data_ptr()
+        )
         return total, value, place
 
     def column_sums(self, x: BFloat16[Tensor, "rows columns"]) -> Float32[Tensor, " columns"]:
@@ -248,8 +203,17 @@ class Passes:
         """Layer norm, or without `centered` RMS norm; and of each row its mean and the inverse of its deviation."""
         made, rows = torch.empty_like(x), x.numel() // len(weight)
         moments = torch.empty(rows, 2)
-        self._library.norm(rows, len(weight), centered, eps, x.data_ptr(), weight.data_ptr(),
-                           None if bias is None else bias.data_ptr(), made.data_ptr(), moments.data_ptr())  # fmt: skip
+        self._library.norm(
+            rows,
+            len(weight),
+            centered,
+            eps,
+            x.data_ptr(),
+            weight.data_ptr(),
+            None if bias is None else bias.data_ptr(),
+            made.data_ptr(),
+            moments.data_ptr(),
+        )
         return made, moments
 
     def norm_gradient(
@@ -263,8 +227,18 @@ class Passes:
     ) -> tuple[BFloat16[Tensor, "*places width"], Float32[Tensor, "pieces 2 width"]]:
         """The gradient of `x`, and in pieces that of weight and bias; the pieces do not depend on the number of threads."""
         made, sums = torch.empty_like(x), torch.empty(min(len(moments), PIECES), 2, len(weight))
-        self._library.norm_gradient(len(moments), len(weight), centered, len(sums), x.data_ptr(), weight.data_ptr(),
-                                    moments.data_ptr(), grad.data_ptr(), made.data_ptr(), sums.data_ptr())  # fmt: skip
+        self._library.norm_gradient(
+            len(moments),
+            len(weight),
+            centered,
+            len(sums),
+            x.data_ptr(),
+            weight.data_ptr(),
+            moments.data_ptr(),
+            grad.data_ptr(),
+            made.data_ptr(),
+            sums.data_ptr(),
+        )
         return made, sums
 
 

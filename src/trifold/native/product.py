@@ -36,13 +36,25 @@ class Work(ctypes.Structure):
     """What is multiplied (`struct work` in `product.c`)."""
 
     _fields_ = (
-        ("rows", INTEGER), ("columns", INTEGER), ("depth", INTEGER),
-        ("left_turned", INTEGER), ("right_turned", INTEGER), ("made_turned", INTEGER),
-        ("left", POINTER), ("right", POINTER), ("made", POINTER), ("total", POINTER),
-        ("bias", POINTER), ("more", POINTER), ("slope", POINTER),
-        ("left_bend", INTEGER), ("right_bend", INTEGER), ("slope_bend", INTEGER),
-        ("left_sums", POINTER), ("right_sums", POINTER),
-    )  # fmt: skip
+        ("rows", INTEGER),
+        ("columns", INTEGER),
+        ("depth", INTEGER),
+        ("left_turned", INTEGER),
+        ("right_turned", INTEGER),
+        ("made_turned", INTEGER),
+        ("left", POINTER),
+        ("right", POINTER),
+        ("made", POINTER),
+        ("total", POINTER),
+        ("bias", POINTER),
+        ("more", POINTER),
+        ("slope", POINTER),
+        ("left_bend", INTEGER),
+        ("right_bend", INTEGER),
+        ("slope_bend", INTEGER),
+        ("left_sums", POINTER),
+        ("right_sums", POINTER),
+    )
 
 
 class Products:
@@ -75,8 +87,18 @@ class Products:
     ) -> BFloat16[Tensor, "rows outputs"]:
         """`activation(x) weight^T + bias + more`."""
         made = x.new_empty(len(x), len(weight)) if out is None else out
-        self._run(rows=len(x), columns=len(weight), depth=x.shape[1], right_turned=1, left=x, right=weight, made=made,
-                  bias=bias, more=more, left_bend=ACTIVATIONS.index(activation))  # fmt: skip
+        self._run(
+            rows=len(x),
+            columns=len(weight),
+            depth=x.shape[1],
+            right_turned=1,
+            left=x,
+            right=weight,
+            made=made,
+            bias=bias,
+            more=more,
+            left_bend=ACTIVATIONS.index(activation),
+        )
         return made
 
     def backward(
@@ -92,8 +114,17 @@ class Products:
         """The gradient of x, which is asked for where it was bent, plus `more`, which may be `out`."""
         made = grad.new_empty(len(grad), weight.shape[1]) if out is None else out
         slope = None if activation == "identity" else x
-        self._run(rows=len(grad), columns=weight.shape[1], depth=len(weight), left=grad, right=weight, made=made, more=more,
-                  slope=slope, slope_bend=ACTIVATIONS.index(activation))  # fmt: skip
+        self._run(
+            rows=len(grad),
+            columns=weight.shape[1],
+            depth=len(weight),
+            left=grad,
+            right=weight,
+            made=made,
+            more=more,
+            slope=slope,
+            slope_bend=ACTIVATIONS.index(activation),
+        )
         return made
 
     def weight_gradient(
@@ -117,10 +148,23 @@ class Products:
         made = None if total is not None else grad.new_empty(grad.shape[1], x.shape[1])
         turned = grad.shape[1] > x.shape[1]  # the wider side is read row by row, and each thread has its own part of it
         left, right = (x, grad) if turned else (grad, x)
-        beside = {"right_sums": sums, "left_bend": ACTIVATIONS.index(activation)} if turned else {
-            "left_sums": sums, "right_bend": ACTIVATIONS.index(activation)}  # fmt: skip
-        self._run(rows=left.shape[1], columns=right.shape[1], depth=len(x), left_turned=1, made_turned=turned,
-                  left=left, right=right, made=made, total=total, **beside)  # fmt: skip
+        beside = (
+            {"right_sums": sums, "left_bend": ACTIVATIONS.index(activation)}
+            if turned
+            else {"left_sums": sums, "right_bend": ACTIVATIONS.index(activation)}
+        )
+        self._run(
+            rows=left.shape[1],
+            columns=right.shape[1],
+            depth=len(x),
+            left_turned=1,
+            made_turned=turned,
+            left=left,
+            right=right,
+            made=made,
+            total=total,
+            **beside,
+        )
         return made
 
     def pack_mask(self, mask: Bool[Tensor, "rows 1 query key"]) -> Int32[Tensor, "rows key blocks"]:
@@ -173,9 +217,12 @@ def _is_right(products: Products) -> bool:
     )
     wide, exact = x.float().requires_grad_(), weight.float().requires_grad_()
     functions: dict[Activation, Callable[[Tensor], Tensor]] = {
-        "identity": lambda x: x, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu, "gelu": F.gelu,
+        "identity": lambda x: x,
+        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+        "relu": F.relu,
+        "gelu": F.gelu,
         "silu": F.silu,
-    }  # fmt: skip
+    }
     pairs: list[tuple[Tensor | None, Tensor]] = []
     for activation, function in functions.items():
         made = F.linear(function(wide), exact, bias.float()) + grad.float()

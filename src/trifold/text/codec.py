@@ -124,10 +124,15 @@ class BackendCodec:
         """Write `tokenizer.json`."""
         (folder / "tokenizer.json").write_text(self.backend.to_str(pretty=True), encoding="utf-8")
         flags = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
-        added = {str(index): {flag: getattr(token, flag) for flag in flags}
-                 for index, token in sorted(self.backend.get_added_tokens_decoder().items())}  # fmt: skip
-        return {"added_tokens_decoder": added, "tokenizer_class": "PreTrainedTokenizerFast",
-                "clean_up_tokenization_spaces": False}  # fmt: skip
+        added = {
+            str(index): {flag: getattr(token, flag) for flag in flags}
+            for index, token in sorted(self.backend.get_added_tokens_decoder().items())
+        }
+        return {
+            "added_tokens_decoder": added,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "clean_up_tokenization_spaces": False,
+        }
 
 
 def _encoding(found: tokenizers.Encoding) -> Encoding:

@@ -60,10 +60,15 @@ def reads_in_pieces(settings: Any, patterns: Sequence[str]) -> bool:
         False
     """
     model, cuts = settings["model"], settings.get("pre_tokenizer") or {}
-    plain = model.get("type") == "BPE" and not model.get("dropout") and not any(
-        settings.get(name) for name in ("normalizer", "truncation", "padding"))  # fmt: skip
-    alone = all(not one["lstrip"] and not one["rstrip"] and not any(map(str.isspace, one["content"]))
-                for one in settings.get("added_tokens") or ())  # fmt: skip
+    plain = (
+        model.get("type") == "BPE"
+        and not model.get("dropout")
+        and not any(settings.get(name) for name in ("normalizer", "truncation", "padding"))
+    )
+    alone = all(
+        not one["lstrip"] and not one["rstrip"] and not any(map(str.isspace, one["content"]))
+        for one in settings.get("added_tokens") or ()
+    )
     steps = cuts.get("pretokenizers") or [cuts]
     last = steps[-1]
     level = last.get("type") == "ByteLevel" and not last.get("add_prefix_space")
@@ -92,9 +97,16 @@ class Pieces:
     def __init__(self, ask: Ask, sizes: NDArray[np.int64]) -> None:
         self.ask, self.sizes, self.known, self.lock = ask, sizes, 0, threading.Lock()
         self.room = np.empty(2**16, np.int64)
-        room = {"place": (2 * MOST, np.int32), "hash": (MOST, np.uint64), "start": (MOST, np.int64),
-                 "first": (MOST, np.int64), "length": (MOST, np.int32), "size": (MOST, np.int32),
-                 "letter": (LETTERS, np.uint8), "id": (IDS, np.int32)}  # fmt: skip
+        room = {
+            "place": (2 * MOST, np.int32),
+            "hash": (MOST, np.uint64),
+            "start": (MOST, np.int64),
+            "first": (MOST, np.int64),
+            "length": (MOST, np.int32),
+            "size": (MOST, np.int32),
+            "letter": (LETTERS, np.uint8),
+            "id": (IDS, np.int32),
+        }
         self.parts: dict[str, NDArray[Any]] = {name: np.zeros(size, dtype) for name, (size, dtype) in room.items()}
         self.table = _Table(places=2 * MOST, most=MOST, letters=LETTERS, ids=IDS)
         for name, part in self.parts.items():

@@ -115,8 +115,13 @@ class Renderer:
             trim_blocks=True, lstrip_blocks=True, extensions=[Answers, jinja2.ext.loopcontrols]
         )
         environment.filters["tojson"] = _to_json
-        environment.globals |= {"raise_exception": _refuse, "strftime_now": _now, "dict": _mapping, "namespace": Names,
-                                "answer_marks": marks}  # fmt: skip
+        environment.globals |= {
+            "raise_exception": _refuse,
+            "strftime_now": _now,
+            "dict": _mapping,
+            "namespace": Names,
+            "answer_marks": marks,
+        }
         self.template = environment.from_string(source)
 
     def render(self, values: Mapping[str, Any]) -> str:

@@ -85,8 +85,13 @@ def train_tokenizer(  # noqa: PLR0913 - options that have nothing to do with one
     steps = _normalization(kind, lowercase=lowercase, nfc=nfc, fold_width=fold_width)
     if steps:
         backend.normalizer = normalizers.Sequence(steps)
-    ways = {"character": _learn_characters, "wordpiece": _learn_pieces, "unigram": _learn_unigrams,
-            "byte_bpe": _learn_byte_merges, "bpe": _learn_letter_merges}  # fmt: skip
+    ways = {
+        "character": _learn_characters,
+        "wordpiece": _learn_pieces,
+        "unigram": _learn_unigrams,
+        "byte_bpe": _learn_byte_merges,
+        "bpe": _learn_letter_merges,
+    }
     ways[kind](backend, kept, vocab_size - len(user_tokens) - pad_last, specials)
     backend.add_tokens([AddedToken(token, normalized=False) for token in user_tokens])
     backend.add_special_tokens([AddedToken(roles["pad"], normalized=False)])  # does nothing where it is there
@@ -179,9 +184,13 @@ def _learn_merges(
 ) -> None:
     """Byte-pair merges over a fixed alphabet: ties then fall by the alphabet's order and not by that of a hash table."""
     trainer: Any = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, limit_alphabet=len(alphabet),
-        max_token_length=LONGEST_TOKEN, show_progress=False,
-    )  # fmt: skip
+        vocab_size=vocab_size,
+        special_tokens=specials,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        max_token_length=LONGEST_TOKEN,
+        show_progress=False,
+    )
     backend.train_from_iterator(texts, trainer, length=len(texts))
 
 
@@ -200,9 +209,12 @@ def _learn_pieces(backend: Backend, texts: list[str], vocab_size: int, specials:
     trained = Backend(models.WordPiece(unk_token=specials[1]))
     trained.normalizer, trained.pre_tokenizer = backend.normalizer, backend.pre_tokenizer
     trainer: Any = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=own, initial_alphabet=alphabet, limit_alphabet=len(alphabet),
+        vocab_size=vocab_size,
+        special_tokens=own,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
         show_progress=False,
-    )  # fmt: skip
+    )
     trained.train_from_iterator(texts, trainer, length=len(texts))
     backend.model = models.WordPiece(trained.get_vocab(), unk_token=specials[1])
     backend.add_special_tokens([AddedToken(token, special=True) for token in specials])
@@ -214,9 +226,13 @@ def _learn_unigrams(backend: Backend, texts: list[str], vocab_size: int, special
     if letters > vocab_size:
         raise DataError("text.vocabulary_too_small", given=vocab_size, least=letters)
     trainer: Any = trainers.UnigramTrainer(
-        vocab_size=vocab_size, special_tokens=specials, unk_token=specials[1], show_progress=False, max_piece_length=16,
+        vocab_size=vocab_size,
+        special_tokens=specials,
+        unk_token=specials[1],
+        show_progress=False,
+        max_piece_length=16,
         initial_alphabet=list(WHITESPACE),
-    )  # fmt: skip
+    )
     backend.train_from_iterator(texts, trainer, length=len(texts))
 
 
@@ -256,8 +272,9 @@ def _blanks(texts: list[str]) -> set[str]:
 def _alphabet(texts: list[str], vocab_size: int) -> list[str]:
     """The letters of normalized texts that a vocabulary of this size may hold."""
     counts = _counts(texts)
-    return _most_frequent({letter: count for letter, count in counts.items() if not letter.isspace()},
-                          max(vocab_size // 2, 256))  # fmt: skip
+    return _most_frequent(
+        {letter: count for letter, count in counts.items() if not letter.isspace()}, max(vocab_size // 2, 256)
+    )
 
 
 def _most_frequent(counts: dict[str, int], room: int) -> list[str]:

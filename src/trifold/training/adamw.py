@@ -81,5 +81,12 @@ class AdamW(torch.optim.AdamW):
 
     def _numbers(self, group: Mapping[str, Any], step: int) -> Adam:
         (beta1, beta2), rate = group["betas"], group["lr"]
-        return Adam(self.factor, 1.0 - rate * group["weight_decay"], beta1, beta2, rate / (1.0 - beta1**step),
-                    1.0 / math.sqrt(1.0 - beta2**step), group["eps"])  # fmt: skip
+        return Adam(
+            self.factor,
+            1.0 - rate * group["weight_decay"],
+            beta1,
+            beta2,
+            rate / (1.0 - beta1**step),
+            1.0 / math.sqrt(1.0 - beta2**step),
+            group["eps"],
+        )

@@ -67,8 +67,11 @@ def add_adapters(model: nn.Module, names: Sequence[str], *, rank: int, alpha: fl
         ConfigError: no Linear has one of the names.
     """
     model.requires_grad_(False)
-    found = [path for path, module in model.named_modules()
-             if isinstance(module, nn.Linear) and path.rpartition(".")[2] in names and ".blocks." in path]  # fmt: skip
+    found = [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear) and path.rpartition(".")[2] in names and ".blocks." in path
+    ]
     if not found:
         raise ConfigError("training.no_target", given=", ".join(names))
     for path in found:

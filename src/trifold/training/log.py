@@ -11,9 +11,17 @@ from trifold.errors import MissingExtraError
 __all__ = ["COLUMNS", "MetricLog", "NoLog"]
 
 COLUMNS: tuple[str, ...] = (
-    "step", "tokens", "seconds", "loss", "learning_rate", "gradient_norm", "tokens_per_second",
-    "valid_loss", "valid_bits_per_byte", "valid_metric",
-)  # fmt: skip
+    "step",
+    "tokens",
+    "seconds",
+    "loss",
+    "learning_rate",
+    "gradient_norm",
+    "tokens_per_second",
+    "valid_loss",
+    "valid_bits_per_byte",
+    "valid_metric",
+)
 
 
 class MetricLog:

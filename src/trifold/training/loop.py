@@ -129,8 +129,11 @@ def _evaluate_if_due(step: Step, trainer: Trainer, evaluate: Evaluate, stop: Sto
 
 def _keep_suspect(out: Path, trainer: Trainer, error: NonFiniteError) -> None:
     """Write down the batches of a bad step, so that it can be looked at."""
-    tensors = {f"{number}.{name}": value.contiguous() for number, batch in enumerate(trainer.suspect)
-               for name, value in _parts(batch).items()}  # fmt: skip
+    tensors = {
+        f"{number}.{name}": value.contiguous()
+        for number, batch in enumerate(trainer.suspect)
+        for name, value in _parts(batch).items()
+    }
     facts = {name: str(value) for name, value in error.values.items()} | {"seed": str(trainer.training.seed)}
     if tensors and trainer.group.is_first:
         save_file(tensors, out / f"bad-step-{trainer.step + 1:08d}.safetensors", metadata=facts)

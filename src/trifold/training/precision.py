@@ -186,8 +186,10 @@ class Weights:
     def exact_copy(self) -> nn.Module:
         """A copy of the model with its exact weights as they are now, in the machine's own memory."""
         with self.exact_model():
-            fresh = {id(x): nn.Parameter(x.detach().to("cpu", copy=True), requires_grad=x.requires_grad)
-                     for x in self.model.parameters()}  # fmt: skip
+            fresh = {
+                id(x): nn.Parameter(x.detach().to("cpu", copy=True), requires_grad=x.requires_grad)
+                for x in self.model.parameters()
+            }
             return copy.deepcopy(self.model, fresh)
 
     @contextmanager

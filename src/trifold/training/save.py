@@ -101,10 +101,14 @@ class Saver:
     ) -> None:
         self.root, self.trainer, self.tokenizer = root, trainer, tokenizer
         known = before or {}
-        self.facts: dict[str, Any] = {"version": __version__, "run": known.get("run") or secrets.token_hex(8),
-                      "environment": environment(trainer), "data": dict(data or {}),
-                      "processes": trainer.group.size,
-                      "allowed": sorted({*known.get("allowed", ()), *allowed})}  # fmt: skip
+        self.facts: dict[str, Any] = {
+            "version": __version__,
+            "run": known.get("run") or secrets.token_hex(8),
+            "environment": environment(trainer),
+            "data": dict(data or {}),
+            "processes": trainer.group.size,
+            "allowed": sorted({*known.get("allowed", ()), *allowed}),
+        }
         self.parent = None if before is None else name_of(before["step"], before["passes"])
         self.saved = (trainer.step, 0) if before is None else (before["step"], before["passes"])
         self._thread: threading.Thread | None = None
@@ -176,8 +180,13 @@ class Saver:
         self, model: nn.Module, numbers: Mapping[str, object], fill: Callable[[Path], None], valid_loss: float | None
     ) -> None:
         """Begin to write a checkpoint of the state that the trainer has now; `fill` puts the moments into its folder."""
-        meta = {**self.facts, "step": self.place[0], "passes": self.place[1], "parent": self.parent,
-                "valid_loss": valid_loss}  # fmt: skip
+        meta = {
+            **self.facts,
+            "step": self.place[0],
+            "passes": self.place[1],
+            "parent": self.parent,
+            "valid_loss": valid_loss,
+        }
         folder = self.root / name_of(*self.place)
         self.parent = folder.name
 
@@ -340,8 +349,11 @@ def _joined(shares: Sequence[Tensor]) -> Tensor:
 def _require_same(
     folder: Path, before: Mapping[str, Any], now: Mapping[str, Mapping[str, object]], allowed: tuple[str, ...]
 ) -> None:
-    pairs = [(name, before.get(part, {}).get(name), now[part].get(name)) for part in FREE
-             for name in sorted({*before.get(part, {}), *now[part]})]  # fmt: skip
+    pairs = [
+        (name, before.get(part, {}).get(name), now[part].get(name))
+        for part in FREE
+        for name in sorted({*before.get(part, {}), *now[part]})
+    ]
     changed = [(name, old, new) for name, old, new in pairs if old != new and name not in allowed]
     if changed:
         changes = "; ".join(f"{name}: {old} -> {new}" for name, old, new in changed)

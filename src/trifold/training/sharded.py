@@ -81,8 +81,10 @@ class Sharded(Weights):
 
 
 def _without_numbers(model: nn.Module) -> nn.Module:
-    empty = {id(x): nn.Parameter(torch.empty_like(x, device="meta"), requires_grad=x.requires_grad)
-             for x in model.parameters()}  # fmt: skip
+    empty = {
+        id(x): nn.Parameter(torch.empty_like(x, device="meta"), requires_grad=x.requires_grad)
+        for x in model.parameters()
+    }
     return copy.deepcopy(model, empty)
 
 

@@ -43,6 +43,7 @@ def test_g12_labels_as_scikit_learn(seed):
     for average in ("macro", "micro"):
         found = metric.multi_label_f1(table, other, average=average).score
         assert found == pytest.approx(reference.f1_score(table, other, average=average, zero_division=0.0), abs=1e-12)
+    assert np.isnan(metric.area_under_curve(np.ones(3), np.ones(3)))
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "f1", "matthews", "confusion", "area", "entities", "bleu", "table"])
