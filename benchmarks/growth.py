@@ -70,10 +70,10 @@ def train(work: Work, *, shape: Mapping[str, int], rows: int, length: int, threa
         torch.set_num_threads(threads)
     if work.smoke:
         shape, rows, length = {}, min(rows, 2), min(length, 16)
-    dials: dict[str, Any] = {"vocab_size": VOCABULARY, "max_length": length, **shape}
-    if "num_heads" in dials:
-        dials["num_kv_heads"] = dials["num_heads"]
-    model = Transformer.from_preset("llama", size="tiny", **dials)
+    overrides: dict[str, Any] = {"vocab_size": VOCABULARY, "max_length": length, **shape}
+    if "num_heads" in overrides:
+        overrides["num_kv_heads"] = overrides["num_heads"]
+    model = Transformer.from_preset("llama", size="tiny", **overrides)
     steps = 2 if work.smoke else max(3, min(12, 3 * TOKENS // (rows * length)))
     training = Training(
         steps=steps,
@@ -81,7 +81,7 @@ def train(work: Work, *, shape: Mapping[str, int], rows: int, length: int, threa
         device=work.device,  # type: ignore[arg-type]
         schedule=Schedule(kind="constant", warmup=0.0),
     )
-    trainer = Trainer(model, NextToken(), Dice(rows, length, dials["vocab_size"]), training)
+    trainer = Trainer(model, NextToken(), Dice(rows, length, overrides["vocab_size"]), training)
     found = time_trainer(trainer, warm=1, parameters=count_matrices(model, head=True))
     return replace(found, quality=None, note=f"{model.num_parameters() / 1e6:.1f} M, {rows} x {length}")
 

@@ -49,7 +49,7 @@ def run_trifold(work: Work) -> Measured:
         path = Path(out) / "text.txt"
         path.write_text(text_of(work), encoding="utf-8")
         experiment = Experiment(
-            model=ModelChoice(preset="llama", size=size, dials={**shape, "max_length": 256, "dropout": 0.1}),
+            model=ModelChoice(preset="llama", size=size, overrides={**shape, "max_length": 256, "dropout": 0.1}),
             tokenizer=TokenizerChoice(kind="character", vocab_size=256),
             data=DataChoice(paths=(str(path),), valid_fraction=0.1),
             training=Training(

@@ -17,7 +17,7 @@ def experiment() -> FineTuning:
     """The run."""
     optimizer = AdamW(lr=7e-4, weight_decay=0.01, betas=(0.9, 0.98))
     return FineTuning(
-        model=ModelChoice(start="runs/encoder_en", dials={"dropout": 0.1}),
+        model=ModelChoice(start="runs/encoder_en", overrides={"dropout": 0.1}),
         task=Classification(ngrams=2),
         data=LabelledData(
             train=f"{FOLDER}/train_partial.tsv.gz",

@@ -36,7 +36,7 @@ def experiment() -> Experiment:
     rows = "\n".join("\t".join(pair) for pair in pairs(40_000, seed=0))
     table.write_text(f"source\ttarget\n{rows}\n", encoding="utf-8")
     return Experiment(
-        model=ModelChoice(preset="vaswani", size="tiny", dials={"dropout": 0.0, "max_length": 128}),
+        model=ModelChoice(preset="vaswani", size="tiny", overrides={"dropout": 0.0, "max_length": 128}),
         tokenizer=TokenizerChoice(kind="character", vocab_size=256),
         data=DataChoice(paths=(str(table),), source_field="source", target_field="target", valid_fraction=0.02),
         objective=SequenceToSequence(),

@@ -28,7 +28,7 @@ TEXTS = {
 def experiment() -> Experiment:
     """The run: a ModernBERT shape of 6.3 M parameters, its embedding counted before it is trained, for 45 minutes."""
     return Experiment(
-        model=ModelChoice(preset="modernbert", dials=DIALS, embedding="cooccurrence"),
+        model=ModelChoice(preset="modernbert", overrides=DIALS, embedding="cooccurrence"),
         tokenizer=TokenizerChoice(kind="wordpiece", vocab_size=16000, lowercase=True),
         data=DataChoice(
             paths=tuple(f"{DATA}/{name}" for name in TEXTS),

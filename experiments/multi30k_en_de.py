@@ -16,7 +16,7 @@ DIALS = {"num_layers": 3, "d_model": 192, "num_heads": 4, "d_ff": 512, "max_leng
 def experiment(source: str = "en", target: str = "de") -> FineTuning:
     """The run: three layers a side, 192 wide, for 40 minutes."""
     return FineTuning(
-        model=ModelChoice(preset="vaswani", size="mini", dials=DIALS),
+        model=ModelChoice(preset="vaswani", size="mini", overrides=DIALS),
         task=Translation(beams=5, max_length=128),
         tokenizer=TokenizerChoice(kind="byte_bpe", vocab_size=6000),
         data=LabelledData(

@@ -16,7 +16,7 @@ FOLDER = f"{os.environ.get('TRIFOLD_DATA', 'data')}/qa_en"
 def experiment() -> FineTuning:
     """The run."""
     return FineTuning(
-        model=ModelChoice(start="runs/encoder_en", dials={"dropout": 0.1}),
+        model=ModelChoice(start="runs/encoder_en", overrides={"dropout": 0.1}),
         task=SpanQA(max_length=320, stride=160, match=True),
         data=LabelledData(
             train=(f"{FOLDER}/squadshifts_new_wiki.jsonl.gz", f"{FOLDER}/squadshifts_reddit.jsonl.gz"),

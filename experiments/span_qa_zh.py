@@ -20,7 +20,7 @@ FOLDER = f"{os.environ.get('TRIFOLD_DATA', 'data')}/qa_zh"
 def experiment() -> FineTuning:
     """The run: windows that nearly every paragraph fits in; one question of CMRC trial is empty and is left out."""
     return FineTuning(
-        model=ModelChoice(start="runs/encoder_zh", dials={"dropout": 0.1}),
+        model=ModelChoice(start="runs/encoder_zh", overrides={"dropout": 0.1}),
         task=SpanQA(max_length=512, stride=256, match=True),
         data=LabelledData(
             train=("runs/drcd_simplified.jsonl", f"{FOLDER}/cmrc2018_trial.jsonl.gz"),

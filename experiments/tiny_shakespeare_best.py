@@ -23,9 +23,9 @@ TEXT = f"{os.environ.get('TRIFOLD_DATA', 'data')}/lm_en/tinyshakespeare/input.tx
 
 def experiment() -> Experiment:
     """The run; the last tenth of the text is held out, as nanoGPT does."""
-    dials = {"num_kv_heads": 4, "d_ff": 688, "max_length": 256, "dropout": 0.1}
+    overrides = {"num_kv_heads": 4, "d_ff": 688, "max_length": 256, "dropout": 0.1}
     return Experiment(
-        model=ModelChoice(preset="llama", size="mini", dials=dials),
+        model=ModelChoice(preset="llama", size="mini", overrides=overrides),
         tokenizer=TokenizerChoice(kind="character", vocab_size=256),
         data=DataChoice(paths=(TEXT,), valid_fraction=0.1),
         training=Training(

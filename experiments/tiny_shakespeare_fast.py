@@ -24,7 +24,7 @@ TEXT = f"{os.environ.get('TRIFOLD_DATA', 'data')}/lm_en/tinyshakespeare/input.tx
 def experiment() -> Experiment:
     """The run; the last tenth of the text is held out, as nanoGPT does."""
     return Experiment(
-        model=ModelChoice(preset="llama", size="tiny", dials={"num_kv_heads": 4, "d_ff": 344, "max_length": 64}),
+        model=ModelChoice(preset="llama", size="tiny", overrides={"num_kv_heads": 4, "d_ff": 344, "max_length": 64}),
         tokenizer=TokenizerChoice(kind="character", vocab_size=256),
         data=DataChoice(paths=(TEXT,), valid_fraction=0.1),
         training=Training(

@@ -15,7 +15,7 @@ DIALS = {"d_model": 192, "num_heads": 6, "d_ff": 288, "max_length": 256}
 def experiment() -> Experiment:
     """The run: a ModernBERT shape for 10 minutes."""
     return Experiment(
-        model=ModelChoice(preset="modernbert", size="tiny", dials=DIALS),
+        model=ModelChoice(preset="modernbert", size="tiny", overrides=DIALS),
         tokenizer=TokenizerChoice(kind="byte_bpe", vocab_size=8000),
         data=DataChoice(paths=(f"{FOLDER}/train.jsonl.gz",), valid=(f"{FOLDER}/valid.jsonl.gz",)),
         objective=Masked(whole_word=True),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, MARK = ROOT / "docs" / "reliability.md", "<!-- failures -->"
-TINY = ["--preset", "gpt2", "--document", "line", "--dials", "num_layers=1", "d_model=16", "num_heads=2", "--kind",
+TINY = ["--preset", "gpt2", "--document", "line", "--overrides", "num_layers=1", "d_model=16", "num_heads=2", "--kind",
         "character", "--vocab-size", "128", "--length", "32", "--batch-size", "4"]  # fmt: skip
 TEXT = "the cat sat on the mat and the dog ran to the sun\n" * 200
 RESUME = ["pretrain", "--out", "run", "--resume"]
@@ -73,7 +73,7 @@ GENERATE = ["generate", "run", "--prompt", "the"]
 FAILURES = [
     Failure("A4", "the disk is full while a checkpoint is written", [*RESUME, "training.steps=12"], small_files=12_000),
     Failure("A5", "the disk is too small for the checkpoints", ["pretrain", "--data", "text.txt", "--preset", "gpt2",
-            "--size", "base", "--steps", "5", "--out", "new", "--dials", "num_layers=12",
+            "--size", "base", "--steps", "5", "--out", "new", "--overrides", "num_layers=12",
             "--training.keep_checkpoints", "100000"]),
     Failure("A7", "one bit of the newest checkpoint is flipped: the one before is used", RESUME,
             lambda place: flip(newest(place) / "training.safetensors")),

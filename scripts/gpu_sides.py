@@ -39,7 +39,7 @@ class Scale:
     Attributes:
         device: `cuda`, or `cpu` in a rehearsal.
         seconds: of the counted steps of one side.
-        shape: of a model, the dials that make it small.
+        shape: of a model, the overrides that make it small.
         rows, length: of a batch of GPT-2; BERT's rows are half as long, and twice as many.
         written: tokens that decoding adds.
         square: side of the matrices whose product is the limit.
@@ -108,11 +108,11 @@ def rate(scale: Scale, steps: Iterator[object], tokens: int, flops: float) -> Fo
     return found
 
 
-def model_of(name: str, scale: Scale, **dials: int) -> Transformer:
+def model_of(name: str, scale: Scale, **overrides: int) -> Transformer:
     """GPT-2 124 M or BERT base with random weights and no dropout."""
     torch.manual_seed(0)
     size = {"gpt2": "base", "bert": "base"}[name]
-    return Transformer.from_preset(name, size=size, dropout=0.0, **{**dict(scale.shape), **dials})
+    return Transformer.from_preset(name, size=size, dropout=0.0, **{**dict(scale.shape), **overrides})
 
 
 def flops_of(scale: Scale, *, length: int, labelled: float = 1.0) -> float:
@@ -245,7 +245,7 @@ def peer(name: str, scale: Scale) -> Any:
 
     names = {"num_layers": ("n_layer", "num_hidden_layers"), "d_model": ("n_embd", "hidden_size"),
              "num_heads": ("n_head", "num_attention_heads"), "vocab_size": ("vocab_size", "vocab_size")}  # fmt: skip
-    small = {names[dial][name == "bert"]: value for dial, value in scale.shape}
+    small = {names[override][name == "bert"]: value for override, value in scale.shape}
     if name == "bert":
         none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         return transformers.BertForMaskedLM(transformers.BertConfig(**none, **small))

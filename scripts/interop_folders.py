@@ -145,7 +145,7 @@ class Folders:
             data.write_text("\n".join(json.dumps(row) for row in rows(300)), encoding="utf-8")
             training = replace(TRAINING, steps=steps, batch_size=16, evaluate_every=steps, optimizer=AdamW(lr=3e-3))
             kind: Kind | None = "byte_bpe" if task == "bytes" else None
-            tune(FineTuning(model=ModelChoice(preset=family, dials={**SMALL}), data=LabelledData(train=str(data)),
+            tune(FineTuning(model=ModelChoice(preset=family, overrides={**SMALL}), data=LabelledData(train=str(data)),
                             task=config, tokenizer=TokenizerChoice(kind=kind, vocab_size=400), training=training,
                             epochs=None), out)  # fmt: skip
         return out
@@ -159,7 +159,7 @@ class Folders:
             aim = Masked() if PRESETS[family].objective == "masked" else Causal()
             training = Training(steps=60, batch_size=16, length=32, optimizer=AdamW(lr=3e-3))
             choice = DataChoice(paths=(str(data),), document="line")
-            pretrain(Experiment(model=ModelChoice(preset=family, dials={**SMALL}), data=choice, objective=aim,
+            pretrain(Experiment(model=ModelChoice(preset=family, overrides={**SMALL}), data=choice, objective=aim,
                                 tokenizer=TokenizerChoice(vocab_size=400), training=training), out)  # fmt: skip
         return out
 

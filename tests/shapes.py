@@ -115,8 +115,8 @@ def _head_norms() -> Shape:
 
 def _presets() -> dict[str, Shape]:
     """Every family at a width of 16, as its file has it or by the list below; windows short enough to cut."""
-    dials: dict[str, object] = {"num_layers": 2, "d_model": WIDTH, "num_heads": 4, "d_ff": 24, "vocab_size": VOCAB}
-    dials["dropout"] = 0.0
+    overrides: dict[str, object] = {"num_layers": 2, "d_model": WIDTH, "num_heads": 4, "d_ff": 24, "vocab_size": VOCAB}
+    overrides["dropout"] = 0.0
     limited = {"max_length": LONGEST}
     more: dict[str, dict[str, object]] = {
         **dict.fromkeys(("vaswani", "bert", "roberta", "gpt2", "llama", "qwen2", "bart", "mbart"), limited),
@@ -124,17 +124,17 @@ def _presets() -> dict[str, Shape]:
         "mistral": {**limited, "window": 6},
         **{name: {"head_size": 4, "num_buckets": 8, "max_distance": 20} for name in ("t5", "t5_v1_1", "mt5", "umt5")},
     }
-    made = {name: build_config(name, size="tiny", dials={**dials, **own}) for name, own in more.items()}
+    made = {name: build_config(name, size="tiny", overrides={**overrides, **own}) for name, own in more.items()}
     given = {"vocab_size": VOCAB, "max_length": LONGEST, "dropout": 0.0}
-    made |= {name: one.build(one.turn(small_dials(name), given)) for name, one in PRESETS.items() if name not in more}
+    made |= {name: one.build(one.turn(small_options(name), given)) for name, one in PRESETS.items() if name not in more}
     return {f"{_family(shape)}_{name}": shape for name, shape in made.items()}
 
 
-def small_dials(name: str) -> dict[str, object]:
-    """The dials of the small configuration that a family's file has."""
+def small_options(name: str) -> dict[str, object]:
+    """The options of the small configuration that a family's file has."""
     family = PRESETS[name]
     assert family.small, f"{name}: a new family gives `small`"
-    return asdict(family.read_dials(family.small))  # type: ignore[call-overload]
+    return asdict(family.read_options(family.small))  # type: ignore[call-overload]
 
 
 def _family(shape: Shape) -> str:

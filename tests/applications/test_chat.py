@@ -13,7 +13,7 @@ from trifold.tasks import load
 from trifold.tasks.conversation import Turn
 from trifold.text import train_tokenizer
 
-SMALL = ("--dials", "num_layers=1", "d_model=32", "num_heads=2", "--vocab-size", 330)
+SMALL = ("--overrides", "num_layers=1", "d_model=32", "num_heads=2", "--vocab-size", 330)
 COLOURS, THINGS = ("red", "blue", "pink", "green"), ("cup", "boat", "cat", "car", "杯子")
 
 

@@ -49,7 +49,7 @@ def test_a_run_is_examined_on_its_own_text_and_drilled_on_a_copy(tmp_path, capsy
     write_text(data)
     run = tmp_path / "run"
     words = ("--data", data, "--document", "line", "--preset", "gpt2", "--steps", 4, "--length", 32, "--batch-size", 4,
-             "--dials", "num_layers=1", "d_model=16", "num_heads=2", "--kind", "character",
+             "--overrides", "num_layers=1", "d_model=16", "num_heads=2", "--kind", "character",
              "--vocab-size", 160)  # fmt: skip
     assert call(capsys, "pretrain", *words, "--out", run)[0] == 0
     before = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in run.rglob("*") if path.is_file()}

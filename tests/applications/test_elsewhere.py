@@ -36,7 +36,7 @@ def call(*words):
 place = pathlib.Path(sys.argv[1])
 text = place / "text.txt"
 text.write_text("\\n".join(f"the cat {n} sat on the mat 猫坐在垫子上" for n in range(300)), encoding="utf-8")
-small = ("--dials", "num_layers=1", "d_model=32", "num_heads=2")
+small = ("--overrides", "num_layers=1", "d_model=32", "num_heads=2")
 call("pretrain", "--preset", "gpt2", *small, "--data", text, "--document", "line", "--length", 32, "--batch-size", 4,
      "--vocab-size", 300, "--steps", 4, "--out", place / "run", "training.checkpoint_every=2")
 call("pretrain", "--out", place / "run", "--resume")

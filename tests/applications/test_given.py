@@ -11,7 +11,7 @@ from trifold.tasks import Classification, LabelledData, Translation
 from trifold.tasks.experiment import FineTuning
 from trifold.training import ModelChoice, Training, read_experiment
 
-MODEL = ModelChoice(preset="gpt2", dials={"num_layers": 1, "d_model": 16, "num_heads": 2})
+MODEL = ModelChoice(preset="gpt2", overrides={"num_layers": 1, "d_model": 16, "num_heads": 2})
 START = FineTuning(model=MODEL, training=Training(steps=2, batch_size=4), epochs=None)
 PAIRS = [
     (f"{'good' if number % 2 else 'bad'} film number {number}", "yes" if number % 2 else "no") for number in range(40)

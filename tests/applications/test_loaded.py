@@ -57,7 +57,7 @@ def run(tmp_path_factory):
             texts = [" ".join(dice.choice(WORDS, dice.integers(2, 6))) for _ in range(80)]
             rows = [row(kind, one, two) for one, two in pairwise(texts)]
             (place / f"{kind}.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
-            finetune(FineTuning(model=ModelChoice(preset=family, dials=SMALL), task=config,
+            finetune(FineTuning(model=ModelChoice(preset=family, overrides=SMALL), task=config,
                                 data=LabelledData(train=str(place / f"{kind}.tsv")),
                                 tokenizer=TokenizerChoice(vocab_size=380),
                                 training=trifold.Training(steps=2, batch_size=8, schedule=TRAINING.schedule),

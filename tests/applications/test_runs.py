@@ -39,7 +39,18 @@ def call(capsys, *words: object) -> tuple[int, str, str]:
     return code, said.out, said.err
 
 
-SMALL = ("--dials", "num_layers=2", "d_model=32", "num_heads=2", "--vocab-size", 420, "--length", 32, "--batch-size", 4)
+SMALL = (
+    "--overrides",
+    "num_layers=2",
+    "d_model=32",
+    "num_heads=2",
+    "--vocab-size",
+    420,
+    "--length",
+    32,
+    "--batch-size",
+    4,
+)
 
 
 @pytest.mark.parametrize("preset", ["gpt2", "llama", "bert", "modernbert", "t5", "vaswani"])
@@ -123,17 +134,17 @@ REFUSED = {
     "missing file": (["--data", "{folder}/nowhere.txt", "--preset", "gpt2", "--steps", "2"], 3, "does not exist"),
     "bad preset": (["--data", "{text}", "--preset", "gpt", "--steps", "2"], 2, "Did you mean 'gpt2'"),
     "bad size": (["--data", "{text}", "--preset", "gpt2", "--size", "smal", "--steps", "2"], 2, "Did you mean 'small'"),
-    "bad dial": (["--data", "{text}", "--preset", "gpt2", "--dials", "num_layer=2", "--steps", "2"], 2, "num_layers"),
+    "bad override": (["--data", "{text}", "--preset", "gpt2", "--overrides", "num_layer=2", "--steps", "2"], 2, "num_layers"),
     "no length": (["--data", "{text}", "--preset", "gpt2"], 2, "exactly one of"),
     "two lengths": (["--data", "{text}", "--preset", "gpt2", "--steps", "2", "--tokens", "9"], 2, "exactly one of"),
-    "too large": (["--data", "{text}", "--preset", "gpt2", "--dials", "num_layers=1000", "d_model=16384",
+    "too large": (["--data", "{text}", "--preset", "gpt2", "--overrides", "num_layers=1000", "d_model=16384",
                    "num_heads=16", "--steps", "2"], 2, "GiB"),
     "row too long": (["--data", "{text}", "--preset", "gpt2", "--length", "5000", "--steps", "2"], 2, "1024"),
     "wrong objective": (["--data", "{text}", "--preset", "gpt2", "--objective", "masked", "--steps", "2"], 2, "encoder"),
     "existing run": (["--data", "{text}", "--preset", "gpt2", "--steps", "2", "--out", "{folder}"], 2, "exists already"),
     "unknown option": (["--data", "{text}", "--preset", "gpt2", "--step", "2"], 2, "--steps"),
     "unknown setting": (["--data", "{text}", "--preset", "gpt2", "--steps", "2", "--training.sed", "2"], 2, "seed"),
-    "small vocabulary": (["--data", "{text}", "--preset", "gpt2", "--dials", "vocab_size=50", "--steps", "2"], 2, "50"),
+    "small vocabulary": (["--data", "{text}", "--preset", "gpt2", "--overrides", "vocab_size=50", "--steps", "2"], 2, "50"),
 }  # fmt: skip
 
 
@@ -244,7 +255,7 @@ TEXTS = [f"the cat number {number} sat on the mat" for number in range(60)]
 
 def test_texts_of_a_program_are_kept_in_the_run_which_goes_on_with_the_same_ones(tmp_path):
     training = Training(steps=2, length=16, batch_size=2)
-    start = Experiment(model=ModelChoice(preset="gpt2", dials=DIALS), training=training)
+    start = Experiment(model=ModelChoice(preset="gpt2", overrides=DIALS), training=training)
     result = pretrain(start, tmp_path / "run", texts=(text for text in TEXTS))
     kept = (tmp_path / "run" / "given" / "texts.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["text"] for line in kept] == TEXTS and result.account["documents"] == 60
@@ -278,7 +289,7 @@ def test_a_family_alone_is_trained_as_it_was_published_and_needs_a_length(tmp_pa
 
 def test_a_listener_that_fails_before_training_leaves_no_folder_and_one_that_fails_later_leaves_the_run(tmp_path):
     start = Experiment(
-        model=ModelChoice(preset="gpt2", dials=DIALS), training=Training(steps=3, length=16, batch_size=2)
+        model=ModelChoice(preset="gpt2", overrides=DIALS), training=Training(steps=3, length=16, batch_size=2)
     )
 
     def fail_at(stage):

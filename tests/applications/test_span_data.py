@@ -7,7 +7,7 @@ import pytest
 
 from trifold.cli.main import main
 
-WORDS = ("finetune", "span_qa", "--model", "bert", "--dials", "num_layers=1", "d_model=16", "num_heads=2", "--vocab-size",
+WORDS = ("finetune", "span_qa", "--model", "bert", "--overrides", "num_layers=1", "d_model=16", "num_heads=2", "--vocab-size",
          "300", "--steps", "1", "--batch-size", "8", "--json")  # fmt: skip
 NAMES = ("Anna", "Otto", "Li Na", "王伟")
 

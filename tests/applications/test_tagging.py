@@ -9,7 +9,18 @@ import pytest
 
 from trifold.cli.main import main
 
-SMALL = ("--dials", "num_layers=1", "d_model=32", "num_heads=2", "--vocab-size", 420, "--lr", 1e-2, "--batch-size", 16)
+SMALL = (
+    "--overrides",
+    "num_layers=1",
+    "d_model=32",
+    "num_heads=2",
+    "--vocab-size",
+    420,
+    "--lr",
+    1e-2,
+    "--batch-size",
+    16,
+)
 PEOPLE, CITIES = ("张强", "李娜", "王伟"), ("成都", "上海", "北京")
 
 

@@ -1,4 +1,4 @@
-"""What is trained on and judged on: several files, joined columns, groups held out together, dials turned at the start."""
+"""What is trained on and judged on: several files, joined columns, groups held out together, overrides at the start."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def write_lines(path: Path, rows: list[dict]) -> Path:
     return path
 
 
-SMALL = ("--dials", "num_layers=1", "d_model=16", "num_heads=2", "--vocab-size", 320)
+SMALL = ("--overrides", "num_layers=1", "d_model=16", "num_heads=2", "--vocab-size", 320)
 
 
 def split_of(data: LabelledData, task=None) -> dict[str, list[str]]:
@@ -85,18 +85,18 @@ def test_a_counted_embedding_is_pre_trained_and_its_dials_turned_for_a_task(tmp_
         text, [{"sentence": " ".join(dice.choice("the cat dog sat ran on mat road".split(), 12))} for _ in range(80)]
     )
     run = tmp_path / "encoder"
-    code, _, err = call(capsys, "pretrain", "--preset", "modernbert", "--dials", "num_layers=1", "d_model=16",
+    code, _, err = call(capsys, "pretrain", "--preset", "modernbert", "--overrides", "num_layers=1", "d_model=16",
                         "num_heads=2",
                         "--data", text, "--text-field", "text|sentence", "--kind", "wordpiece", "tokenizer.lowercase=true",
                         "--vocab-size", 320, "model.embedding=cooccurrence", "--steps", 2, "--out", run)  # fmt: skip
     assert code == 0, err
     train = write_lines(tmp_path / "train.jsonl", [{"text": f"the {w}", "label": w} for w in ("cat", "dog")] * 20)
     tuned = tmp_path / "tuned"
-    code, _, err = call(capsys, "finetune", "classification", "--model", run, "--dials", "dropout=0.3", "--train", train,
+    code, _, err = call(capsys, "finetune", "classification", "--model", run, "--overrides", "dropout=0.3", "--train", train,
                         "--out", tuned, "--epochs", 1)  # fmt: skip
     assert code == 0, err
     assert json.loads((tuned / "config.json").read_text())["embedding_dropout"] == 0.3
-    code, _, err = call(capsys, "finetune", "classification", "--model", run, "--dials", "d_model=32", "--train", train,
+    code, _, err = call(capsys, "finetune", "classification", "--model", run, "--overrides", "d_model=32", "--train", train,
                         "--out", tmp_path / "no")  # fmt: skip
     assert code != 0 and "Traceback" not in err and not (tmp_path / "no").exists()
     code, _, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", text, "--text-field", "sentence",
@@ -129,7 +129,7 @@ from trifold.training import ModelChoice, TokenizerChoice
 
 def experiment():
     return FineTuning(
-        model=ModelChoice(preset="vaswani", dials={"num_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 16}),
+        model=ModelChoice(preset="vaswani", overrides={"num_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 16}),
         task=Translation(beams=1, max_length=24),
         tokenizer=TokenizerChoice(vocab_size=300),
         data=LabelledData(train="PLACE", dev_fraction=0.1, columns={"source": "en", "target": "de"}),
@@ -143,12 +143,12 @@ def test_options_beside_an_experiment_file_replace_its_values_and_are_never_pass
     file.write_text(EXPERIMENT.replace("PLACE", str(train)), encoding="utf-8")
     run = tmp_path / "run"
     code, _, err = call(capsys, "finetune", "--experiment", file, "--source-field", "de", "--target-field", "en",
-                        "--steps", 2, "--batch-size", 4, "--lr", "2e-4", "--seed", 3, "--dials", "dropout=0.2", "--lora", 2,
+                        "--steps", 2, "--batch-size", 4, "--lr", "2e-4", "--seed", 3, "--overrides", "dropout=0.2", "--lora", 2,
                         "--vocab-size", 310, "task.beams=2", "--out", run)  # fmt: skip
     assert code == 0, err
     asked = json.loads((run / "trifold.json").read_text())["experiment"]
     assert asked["data"]["columns"] == {"source": "de", "target": "en"}
-    assert asked["model"]["dials"] == {"num_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 16, "dropout": 0.2}
+    assert asked["model"]["overrides"] == {"num_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 16, "dropout": 0.2}
     training = asked["training"]
     assert (training["steps"], training["minutes"], asked["epochs"]) == (2, None, None)
     assert (training["batch_size"], training["seed"], training["optimizer"]["lr"]) == (4, 3, 2e-4)
@@ -175,7 +175,7 @@ STARTED = """
 from trifold.tasks import FineTuning, LabelledData
 from trifold.training import ModelChoice
 def experiment():
-    return FineTuning(model=ModelChoice(start="nowhere", dials={"dropout": 0.3}), data=LabelledData(train="PLACE"))
+    return FineTuning(model=ModelChoice(start="nowhere", overrides={"dropout": 0.3}), data=LabelledData(train="PLACE"))
 """
 
 
@@ -189,14 +189,14 @@ def test_another_model_beside_an_experiment_file_keeps_the_dials_that_the_file_t
     code, _, err = call(capsys, "finetune", "--experiment", file, "--model", first, "--steps", 1, "--out", second)
     assert code == 0, err
     asked = json.loads((second / "trifold.json").read_text())["experiment"]["model"]
-    assert (asked["start"], asked["dials"]) == (str(first), {"dropout": 0.3})
+    assert (asked["start"], asked["overrides"]) == (str(first), {"dropout": 0.3})
 
 
 PRETRAINING = """
 from trifold.training import DataChoice, Experiment, ModelChoice, TokenizerChoice, Training
 def experiment():
     return Experiment(
-        model=ModelChoice(preset="gpt2", dials={"num_layers": 1, "d_model": 16, "num_heads": 2}),
+        model=ModelChoice(preset="gpt2", overrides={"num_layers": 1, "d_model": 16, "num_heads": 2}),
         tokenizer=TokenizerChoice(vocab_size=300), data=DataChoice(paths=("PLACE",)),
         training=Training(steps=2, length=16, batch_size=2))
 """
@@ -219,7 +219,7 @@ def test_from_beside_an_experiment_file_goes_on_with_that_model_and_its_tokenize
         "adamw",
         "--objective",
         "causal",
-        "--dials",
+        "--overrides",
         "dropout=0.5",
     )
     code, _, err = call(capsys, "pretrain", "--experiment", file, "--from", first, *beside, "--out", second)
@@ -233,7 +233,7 @@ def test_from_beside_an_experiment_file_goes_on_with_that_model_and_its_tokenize
         16,
         0.25,
     )
-    assert (training["optimizer"]["kind"], asked["model"]["dials"]) == ("adamw", {"dropout": 0.5})
+    assert (training["optimizer"]["kind"], asked["model"]["overrides"]) == ("adamw", {"dropout": 0.5})
     assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
 
 

@@ -48,8 +48,8 @@ def reviews(tmp_path: Path) -> tuple[Path, Path]:
     )
 
 
-SMALL = ("--dials", "num_layers=2", "d_model=32", "num_heads=2", "--vocab-size", 420, "--lr", 3e-3)
-QUICK = ("--dials", "num_layers=1", "d_model=32", "num_heads=2", "--vocab-size", 420)
+SMALL = ("--overrides", "num_layers=2", "d_model=32", "num_heads=2", "--vocab-size", 420, "--lr", 3e-3)
+QUICK = ("--overrides", "num_layers=1", "d_model=32", "num_heads=2", "--vocab-size", 420)
 """For what one layer learns in fewer steps, with a learning rate of its own."""
 
 

@@ -42,7 +42,7 @@ def prepare(kind: str, folder: Path):
     text = folder / "text.txt"
     text.write_text(TEXT * 60, encoding="utf-8")
     experiment = Experiment(
-        model=ModelChoice(preset=kind, dials=DIALS if kind != "llama" else {**DIALS, "num_kv_heads": 1}),
+        model=ModelChoice(preset=kind, overrides=DIALS if kind != "llama" else {**DIALS, "num_kv_heads": 1}),
         data=DataChoice(paths=(str(text),), document="line", valid_fraction=0.2),
         tokenizer=TokenizerChoice(kind="character", vocab_size=128),
         objective={"bert": Masked(), "t5": Denoising()}.get(kind, Causal()),
@@ -67,7 +67,7 @@ def _translate(folder: Path):
     rows = [{"source": TEXT[number % 9 :][:12], "target": TEXT[number % 7 :][:9]} for number in range(80)]
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     experiment = FineTuning(
-        model=ModelChoice(preset="vaswani", dials=DIALS), task=Translation(max_tokens=4, beams=1), epochs=None,
+        model=ModelChoice(preset="vaswani", overrides=DIALS), task=Translation(max_tokens=4, beams=1), epochs=None,
         tokenizer=TokenizerChoice(kind="character", vocab_size=128), metric="chrf",
         data=LabelledData(train=str(folder / "rows.jsonl")), training=replace(TRAINING, evaluate_rows=4),
     )  # fmt: skip

@@ -25,7 +25,7 @@ from trifold.training import AdamW, Muon, pretrain, read_experiment
 from trifold.training import save as save_module
 from trifold.training.save import Saver, load_checkpoint
 
-TINY = ("--preset", "gpt2", "--document", "line", "--dials", "num_layers=1", "d_model=16", "num_heads=2",
+TINY = ("--preset", "gpt2", "--document", "line", "--overrides", "num_layers=1", "d_model=16", "num_heads=2",
         "--kind", "character", "--vocab-size", 128, "--length", 32, "--batch-size", 4)  # fmt: skip
 
 

@@ -31,14 +31,14 @@ from trifold.training import Trainer, save
 from trifold.training.gradients import Gradients
 
 SETTINGS = (
-    "--preset", "llama", "--size", "tiny", "--dials", "num_layers=1", "d_model=16", "num_heads=2", "num_kv_heads=1",
+    "--preset", "llama", "--size", "tiny", "--overrides", "num_layers=1", "d_model=16", "num_heads=2", "num_kv_heads=1",
     "d_ff=24", "dropout=0.1", "--document", "line", "--kind", "character", "--vocab-size", "128", "--length", "32",
     "--batch-size", "2", "--training.accumulation", "4", "--training.dtype", "float32", "--training.evaluate_every", "4",
     "--training.log_every", "1", "--training.checkpoint_every", "2", "--training.timeout", "20", "--steps", "8",
 )  # fmt: skip
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of unshare(2)
 TUNED = (
-    "finetune", "sentiment", "--model", "gpt2", "--size", "tiny", "--dials", "num_layers=1", "d_model=16", "num_heads=2",
+    "finetune", "sentiment", "--model", "gpt2", "--size", "tiny", "--overrides", "num_layers=1", "d_model=16", "num_heads=2",
     "--vocab-size", "300", "--steps", "8", "--batch-size", "4", "training.accumulation=2", "training.dtype=float32",
     "training.evaluate_every=2", "training.checkpoint_every=2", "training.log_every=1", "training.timeout=20",
 )  # fmt: skip
@@ -262,9 +262,9 @@ def unsaved(folder: Path) -> dict:
 
 FAMILIES = {
     "llama": ("--training.gradient_checkpointing", "true"),
-    "gpt2": ("--preset", "gpt2", "--dials", *"num_layers=2 d_model=16 num_heads=2 d_ff=24".split(), "--optimizer", "adamw"),
-    "bert": ("--preset", "bert", "--dials", *"num_layers=1 d_model=16 num_heads=2 d_ff=24".split()),
-    "t5": ("--preset", "t5", "--dials", *"num_layers=1 d_model=16 num_heads=2 head_size=8 d_ff=24".split()),
+    "gpt2": ("--preset", "gpt2", "--overrides", *"num_layers=2 d_model=16 num_heads=2 d_ff=24".split(), "--optimizer", "adamw"),
+    "bert": ("--preset", "bert", "--overrides", *"num_layers=1 d_model=16 num_heads=2 d_ff=24".split()),
+    "t5": ("--preset", "t5", "--overrides", *"num_layers=1 d_model=16 num_heads=2 head_size=8 d_ff=24".split()),
 }  # fmt: skip
 
 

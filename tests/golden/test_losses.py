@@ -36,11 +36,11 @@ def losses(name: str, folder: Path) -> list[float]:
     rows = ["source\ttarget", *(f"{line}\t{line[::-1]}" for line in lines)] if pairs else lines
     table.write_text("\n".join(rows), encoding="utf-8")
     fields = {"source_field": "source", "target_field": "target"} if pairs else {"document": "line"}
-    dials = {"num_layers": 2, "d_model": 32, "num_heads": 2, "dropout": 0.0}
+    overrides = {"num_layers": 2, "d_model": 32, "num_heads": 2, "dropout": 0.0}
     if preset == "llama":
-        dials = {**dials, "num_kv_heads": 1}
+        overrides = {**overrides, "num_kv_heads": 1}
     experiment = Experiment(
-        model=ModelChoice(preset=preset, dials=dials),
+        model=ModelChoice(preset=preset, overrides=overrides),
         tokenizer=TokenizerChoice(vocab_size=420),
         data=DataChoice(paths=(str(table),), valid_fraction=0.0, **fields),
         objective=objective,

@@ -33,7 +33,7 @@ def experiment(folder: Path, preset: str, objective: object, **changes: object) 
     settings = {"steps": 8, "length": 48, "batch_size": 4, "log_every": 1, "evaluate_every": 4, "checkpoint_every": 4,
                 "dtype": "bfloat16", "optimizer": AdamW(lr=3e-3), **changes}  # fmt: skip
     return Experiment(
-        model=ModelChoice(preset=preset, dials=DIALS), tokenizer=TokenizerChoice(vocab_size=420),
+        model=ModelChoice(preset=preset, overrides=DIALS), tokenizer=TokenizerChoice(vocab_size=420),
         data=DataChoice(paths=(str(text),), document="line", valid_fraction=0.1),
         objective=objective, training=Training(**settings),  # type: ignore[arg-type]
     )  # fmt: skip
@@ -81,7 +81,7 @@ def test_a_classifier_is_tuned_there_and_answers_on_both(preset, device, tmp_pat
     table = tmp_path / "train.tsv"
     table.write_text("\n".join(["sentence\tlabel", *map("\t".join, rows)]), encoding="utf-8")
     training = replace(TRAINING, optimizer=AdamW(lr=5e-3), batch_size=16, dtype="bfloat16")
-    asked = FineTuning(task=Classification(), model=ModelChoice(preset=preset, dials=DIALS), epochs=4, training=training,
+    asked = FineTuning(task=Classification(), model=ModelChoice(preset=preset, overrides=DIALS), epochs=4, training=training,
                        tokenizer=TokenizerChoice(vocab_size=420), data=LabelledData(train=str(table)))  # fmt: skip
     finetune(asked, tmp_path / "run")
     texts = ["the cat good", "a dog bad", "it sat on a mat good"]

@@ -20,9 +20,9 @@ from trifold.training.plan import count_parameters
 TOKENS = torch.randint(3, VOCAB, (2, 9), generator=torch.Generator().manual_seed(1))
 
 
-def small(**dials: object) -> Transformer:
+def small(**overrides: object) -> Transformer:
     torch.manual_seed(0)
-    wanted = {"vocab_size": VOCAB, "d_model": 32, "num_heads": 4, "embedding_size": 20, **dials}
+    wanted = {"vocab_size": VOCAB, "d_model": 32, "num_heads": 4, "embedding_size": 20, **overrides}
     return Transformer.from_preset("albert", size="tiny", **wanted)
 
 
@@ -69,7 +69,7 @@ def test_an_adapter_is_put_on_a_shared_block_once() -> None:
 
 def test_an_own_composition_with_shared_blocks_comes_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    shape = build_config("albert", size="tiny", dials={"vocab_size": VOCAB, "d_model": 32, "num_layers": 3})
+    shape = build_config("albert", size="tiny", overrides={"vocab_size": VOCAB, "d_model": 32, "num_layers": 3})
     model = Transformer(shape).eval()
     model.save_pretrained(tmp_path)
     again = Transformer.from_pretrained(tmp_path)
@@ -79,7 +79,7 @@ def test_an_own_composition_with_shared_blocks_comes_back(tmp_path: Path) -> Non
 
 def test_what_cannot_be_shared_or_narrowed_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"num_hidden_groups.*num_layers"):
-        PRESETS["albert"].read_dials({"num_hidden_layers": 2, "num_hidden_groups": 3})
+        PRESETS["albert"].read_options({"num_hidden_layers": 2, "num_hidden_groups": 3})
     block = build_config("albert", size="tiny").encoder
     with pytest.raises(ConfigError, match=r"head\.activation"):
         config.Transformer(vocab_size=9, d_model=8, embedding=config.Embedding(width=4), encoder=block)

@@ -36,7 +36,7 @@ def test_each_field_of_their_class_is_known_with_its_default(name: str) -> None:
 @pytest.mark.parametrize("field", ["hidden_act", "num_hidden_layers", "max_position_embeddings", "layer_norm_eps"])
 def test_a_refusal_names_the_field_as_the_file_has_it(field: str) -> None:
     with pytest.raises(Exception, match=field):
-        PRESETS["bert"].read_dials({field: "nothing that is known"})
+        PRESETS["bert"].read_options({field: "nothing that is known"})
 
 
 def test_gemma_folders_of_before_rope_parameters_open_equal(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.bounds import LAYERS, assert_same_sums
 from tests.parity.families import FAMILIES, PADDED_BY_1
 from tests.parity.test_presets import make_batch, run_oracle
-from tests.shapes import small_dials
+from tests.shapes import small_options
 from trifold.errors import ConfigError, ModelFileError, TrifoldError
 from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
@@ -26,10 +26,10 @@ MORE = {"t5": {"head_size": 8}, "t5_v1_1": GATED, "mt5": GATED, "umt5": GATED, "
 def make(name: str) -> Transformer:
     torch.manual_seed(0)
     if PRESETS[name].small:
-        dials = {**small_dials(name), "vocab_size": 61, "dropout": 0.0}
+        overrides = {**small_options(name), "vocab_size": 61, "dropout": 0.0}
     else:
-        dials = {**DIALS, **({} if "t5" in name else {"max_length": 64}), **MORE.get(name, {})}
-    model = Transformer.from_preset(name, size="tiny", **dials).eval()
+        overrides = {**DIALS, **({} if "t5" in name else {"max_length": 64}), **MORE.get(name, {})}
+    model = Transformer.from_preset(name, size="tiny", **overrides).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight), alpha=0.2)

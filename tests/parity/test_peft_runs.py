@@ -10,7 +10,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from tests.shapes import small_dials
+from tests.shapes import small_options
 from trifold.errors import ConfigError
 from trifold.presets.pretrained import Transformer
 from trifold.tasks import (
@@ -38,7 +38,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "bert": {"d_model": 32, "num_layers": 2, "num_heads": 2, "d_ff": 48, "max_length": 64},
     "gpt2": {"d_model": 32, "num_layers": 2, "num_heads": 2, "d_ff": 48, "max_length": 64},
     "llama": {"d_model": 32, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "d_ff": 48, "max_length": 64},
-    **{name: {**small_dials(name), "d_model": 32, "max_length": 64} for name in ("qwen3", "gemma3_text")},
+    **{name: {**small_options(name), "d_model": 32, "max_length": 64} for name in ("qwen3", "gemma3_text")},
     "t5": {"d_model": 32, "num_layers": 2, "num_heads": 2, "d_ff": 48},
 }
 ROWS: dict[str, list[dict[str, Any]]] = {

@@ -118,7 +118,7 @@ def tune(tmp_path_factory: pytest.TempPathFactory) -> Tune:
             training = replace(TRAINING, steps=16, evaluate_every=16, optimizer=AdamW(lr=5e-3))
             runs[family, name] = finetune(
                 FineTuning(
-                    model=ModelChoice(preset=family, dials=DIALS), task=task, data=LabelledData(train=str(data)),
+                    model=ModelChoice(preset=family, overrides=DIALS), task=task, data=LabelledData(train=str(data)),
                     tokenizer=TokenizerChoice(kind=KINDS[family], vocab_size=600), training=training, epochs=None,
                 ), place / f"{family}-{name}",
             ).folder  # fmt: skip

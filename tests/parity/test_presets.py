@@ -104,7 +104,7 @@ def test_g7_logits_hidden_states_and_gradients_are_those_of_transformers(
         assert_close(seen(layout, one), seen(layout, other), tolerance, f"hidden state {number}")
     ours_by_name = {key: value.grad for key, value in model.named_parameters() if value.grad is not None}
     missing = {key: torch.zeros_like(value) for key, value in model.named_parameters() if value.grad is None}
-    translated = model.preset.keys(model.dials).to_theirs({**missing, **ours_by_name})
+    translated = model.preset.keys(model.options).to_theirs({**missing, **ours_by_name})
     checked = 0
     for key, value in oracle.named_parameters():
         if value.grad is not None and key in translated:

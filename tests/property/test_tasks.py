@@ -58,10 +58,10 @@ WRITING = ("translation", "generation")
 
 def make(preset: str, name: str):
     torch.manual_seed(3)
-    dials = {"num_layers": 2, "d_model": 32, "num_heads": 2, "vocab_size": TOKENIZER.vocab_size}
-    dials |= {"num_kv_heads": 1} if preset == "llama" else {}
-    dials |= {"head_size": 16} if preset == "t5" else {}
-    model = Transformer.from_preset(preset, size="tiny", **dials)
+    overrides = {"num_layers": 2, "d_model": 32, "num_heads": 2, "vocab_size": TOKENIZER.vocab_size}
+    overrides |= {"num_kv_heads": 1} if preset == "llama" else {}
+    overrides |= {"head_size": 16} if preset == "t5" else {}
+    model = Transformer.from_preset(preset, size="tiny", **overrides)
     task = build_task(CASES[name][0], TOKENIZER, model.config)
     equip(model, task)
     for value in model.parameters():

@@ -93,7 +93,7 @@ def _translate(out: Path, request: Request, minutes: float) -> Shown:
     from trifold.training import AdamW, ModelChoice, Muon
 
     data = LabelledData(train=_sample("translation.tsv"), dev_fraction=0.15, columns={"source": "en", "target": "zh"})
-    model = ModelChoice(preset="vaswani", size="tiny", dials={"num_layers": 2, "max_length": 64})
+    model = ModelChoice(preset="vaswani", size="tiny", overrides={"num_layers": 2, "max_length": 64})
     optimizer = Muon(lr=5e-3, adamw=AdamW(lr=3e-3, weight_decay=0.0))
     task = Translation(max_length=64, beams=4)
     experiment = _experiment(model, task, data, minutes, optimizer=optimizer, evaluate_every=50)

@@ -116,10 +116,10 @@ def _experiment(family: str, out: Path, request: Request) -> Any:
     from trifold.training import DataChoice, Experiment, ModelChoice, TokenizerChoice, Training
 
     wanted = {"gpt2": objectives.Causal(), "bert": objectives.Masked(whole_word=True), "t5": objectives.Denoising()}
-    dials: dict[str, int | float | bool | str] = {"dropout": 0.0}
-    dials |= {"max_length": LENGTHS[family]} if family != "t5" else {}
+    overrides: dict[str, int | float | bool | str] = {"dropout": 0.0}
+    overrides |= {"max_length": LENGTHS[family]} if family != "t5" else {}
     return Experiment(
-        model=ModelChoice(preset=family, size=request.values.size, dials=dials),
+        model=ModelChoice(preset=family, size=request.values.size, overrides=overrides),
         tokenizer=TokenizerChoice(path=str(out / "tokenizer")),
         data=DataChoice(paths=(str(out / "data" / "train.jsonl"),), valid=(str(out / "data" / "valid.jsonl"),)),
         objective=wanted[family],

@@ -17,8 +17,8 @@ __all__ = [
     "SECTIONS",
     "SIZES",
     "build_experiment",
-    "dials_of",
     "experiment_in",
+    "overrides_of",
     "place_options",
     "source_options",
 ]
@@ -61,7 +61,7 @@ EXPERIMENT_OPTIONS = (
     Option(name="data", many=True),
     Option(name="preset", choices=PRESETS),
     Option(name="size", choices=SIZES),
-    Option(name="dials", many=True),
+    Option(name="overrides", many=True),
     Option(name="from", help="option_from"),
     Option(name="steps", kind="integer", low=1),
     Option(name="tokens", kind="integer", low=1),
@@ -149,8 +149,8 @@ def _with_options(request: Request, before: dict[str, Any]) -> dict[str, Any]:
     if LENGTHS & given:
         data["training"] |= dict.fromkeys(LENGTHS)
     place_options(request, PLACES, data)
-    if values.dials:
-        data["model"]["dials"] = {**data["model"].get("dials", {}), **dials_of(values.dials)}
+    if values.overrides:
+        data["model"]["overrides"] = {**data["model"].get("overrides", {}), **overrides_of(values.overrides)}
     _set_optimizer(request, data["training"])
     if values.objective is not None and data["objective"].get("kind") != values.objective:
         data["objective"] = {"kind": values.objective}
@@ -180,21 +180,21 @@ def _require_data_and_model(data: dict[str, dict[str, Any]]) -> None:
         raise UsageError("cli.missing_option", missing="--preset", command="pretrain")
 
 
-def dials_of(words: list[str]) -> dict[str, Any]:
-    """Dials from words such as `num_layers=4`.
+def overrides_of(words: list[str]) -> dict[str, Any]:
+    """Options from words such as `num_layers=4`.
 
     Raises:
         UsageError: a word is of another form.
     """
-    return dict(map(_dial, words))
+    return dict(map(_override, words))
 
 
-def _dial(word: str) -> tuple[str, Any]:
+def _override(word: str) -> tuple[str, Any]:
     import json
 
     name, sign, value = word.partition("=")
     if not sign:
-        raise UsageError("cli.bad_dial", given=word)
+        raise UsageError("cli.bad_override", given=word)
     try:
         return name, json.loads(value)
     except ValueError:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, Progress, duration, warn_unknown
-from trifold.cli.experiment import PRESETS, RESUME_OPTIONS, SIZES, dials_of, experiment_in, place_options
+from trifold.cli.experiment import PRESETS, RESUME_OPTIONS, SIZES, experiment_in, overrides_of, place_options
 from trifold.cli.option import READING, Command, Option, Request
 from trifold.cli.pretrain import show_step
 from trifold.cli.process import keep_memory_of_training
@@ -121,8 +121,8 @@ def _apply(request: Request, data: dict[str, Any]) -> None:
         data["task"] = _task(values.task, data.get("task", {}))
     if values.model is not None:
         data["model"] = {**_model(values, data.get("model", {})), **request.sections.get("model", {})}
-    elif values.dials:
-        data["model"]["dials"] = {**data["model"]["dials"], **dials_of(values.dials)}
+    elif values.overrides:
+        data["model"]["overrides"] = {**data["model"]["overrides"], **overrides_of(values.overrides)}
     place_options(request, PLACES, data)
     columns = _columns(data["task"]["kind"], request)
     data["data"]["columns"] = {**data["data"].get("columns", {}), **columns}
@@ -149,12 +149,15 @@ def _task(name: str, own: dict[str, Any]) -> dict[str, Any]:
 def _model(values: Any, before: dict[str, Any]) -> dict[str, Any]:
     """A preset by name starts from random weights; anything else is a run, a folder or a hub name.
 
-    Another start than that of an experiment file has its dials turned in the same way.
+    Another start than that of an experiment file takes the same overrides.
     """
-    dials = dials_of(values.dials or [])
+    overrides = overrides_of(values.overrides or [])
     if values.model not in PRESETS:
-        return {"start": values.model, "dials": {**(before["dials"] if before.get("start") else {}), **dials}}
-    chosen: dict[str, Any] = {"preset": values.model, "dials": dials}
+        return {
+            "start": values.model,
+            "overrides": {**(before["overrides"] if before.get("start") else {}), **overrides},
+        }
+    chosen: dict[str, Any] = {"preset": values.model, "overrides": overrides}
     return chosen | ({"size": values.size} if values.size else {})
 
 
@@ -232,7 +235,7 @@ COMMAND = Command(
         Option(name="target-field", group="data"),
         *READING,
         Option(name="size", choices=SIZES, group="training"),
-        Option(name="dials", many=True, group="training"),
+        Option(name="overrides", many=True, group="training"),
         Option(name="tokenizer", group="training"),
         Option(name="vocab-size", kind="integer", low=16, group="training"),
         Option(name="batch-size", kind="integer", low=1, group="training", help="option_batch_examples"),

@@ -221,7 +221,7 @@ class _Examination:
 
     def _refusal(self, data: Mapping[str, Any]) -> Exception | None:
         try:
-            self.preset.read_dials(data)
+            self.preset.read_options(data)
         except Exception as error:  # noqa: BLE001 - a crash is what is looked for
             return error
         return None

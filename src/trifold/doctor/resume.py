@@ -51,7 +51,7 @@ def _experiment(subject: Subject) -> tuple[Experiment | None, bool]:
     name = subject.experiment.model.preset or model.preset.model_type
     name = {"marian": "vaswani"}.get(name, name)
     small = ModelChoice(
-        preset=name, size="tiny", dials={"vocab_size": model.config.vocab_size, "d_model": 64, "num_heads": 2}
+        preset=name, size="tiny", overrides={"vocab_size": model.config.vocab_size, "d_model": 64, "num_heads": 2}
     )
     lengths = replace(subject.experiment.tokenizer, path=str(subject.folder) if subject.folder else None)
     return replace(subject.experiment, model=small, tokenizer=lengths), True

@@ -116,7 +116,7 @@ def open_subject(target: str, place: Path, *, size: str = "tiny", data: str | No
     text, own = (data, True) if data is not None else _text(folder, place, paired=paired)
     columns = ("source", "target") if paired else (None, None)
     experiment = Experiment(
-        model=ModelChoice(preset=target, size=size, dials={"dropout": 0.0}) if known else ModelChoice(start=target),
+        model=ModelChoice(preset=target, size=size, overrides={"dropout": 0.0}) if known else ModelChoice(start=target),
         data=DataChoice(paths=(str(text),), document="line", valid_fraction=0.0, on_error="replace",
                         source_field=columns[0], target_field=columns[1]),
         tokenizer=TokenizerChoice(path=_trainable(folder, place), vocab_size=1024),

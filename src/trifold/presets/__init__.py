@@ -86,18 +86,18 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def build_config(preset: str, *, size: str = "base", dials: Mapping[str, Any] | None = None) -> config.Transformer:
-    """The configuration of a family at a size, some dials changed.
+def build_config(preset: str, *, size: str = "base", overrides: Mapping[str, Any] | None = None) -> config.Transformer:
+    """The configuration of a family at a size, some of its options replaced.
 
     Raises:
-        ConfigError: an unknown family, size or dial, or a value out of range.
+        ConfigError: an unknown family, size or option, or a value out of range.
 
     Example:
-        >>> len(build_config("bert", size="tiny", dials={"num_layers": 3}).encoder.blocks)
+        >>> len(build_config("bert", size="tiny", overrides={"num_layers": 3}).encoder.blocks)
         3
     """
     family = find_preset(preset)
-    return family.build(family.choose(size, dials or {}))
+    return family.build(family.choose(size, overrides or {}))
 
 
 def __getattr__(name: str) -> ModuleType:

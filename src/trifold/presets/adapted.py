@@ -165,7 +165,7 @@ def _in_class(data: dict[str, Any], tensors: Mapping[str, Tensor], settings: Map
 
 def _entries(data: Mapping[str, Any]) -> tuple[Entry, ...]:
     family = next((one for one in PRESETS.values() if one.model_type == data.get("model_type")), None)
-    return family.keys(family.read_dials(data)).entries if family else ()
+    return family.keys(family.read_options(data)).entries if family else ()
 
 
 def _without_other_heads(

@@ -13,11 +13,11 @@ from trifold.presets import bert
 from trifold.presets.field import Fields
 from trifold.presets.task_class import encoder_classes
 
-__all__ = ["PRESET", "Dials"]
+__all__ = ["PRESET", "Options"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(bert.Body):
+class Options(bert.Body):
     """What one may turn.
 
     The `num_layers` are cut into `num_groups` runs; each layer of a run is the same `inner_layers` blocks.
@@ -37,20 +37,20 @@ class Dials(bert.Body):
         require(deep <= 1024, where="inner_layers", given=self.inner_layers, allowed="1,024 blocks in all, at most")
 
 
-def _places(dials: Dials) -> list[int]:
+def _places(options: Options) -> list[int]:
     """The number of the block that stands at each place of the stack."""
-    groups = [int(layer / (dials.num_layers / dials.num_groups)) for layer in range(dials.num_layers)]
-    return [group * dials.inner_layers + inner for group in groups for inner in range(dials.inner_layers)]
+    groups = [int(layer / (options.num_layers / options.num_groups)) for layer in range(options.num_layers)]
+    return [group * options.inner_layers + inner for group in groups for inner in range(options.inner_layers)]
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(options: Options) -> config.Transformer:
     """The configuration: BERT's with shared blocks, between an embedding and a head of another width."""
     own = ("embedding_size", "num_groups", "inner_layers")
-    whole = bert.build(bert.Dials(**{name: value for name, value in asdict(dials).items() if name not in own}))
+    whole = bert.build(bert.Options(**{name: value for name, value in asdict(options).items() if name not in own}))
     assert whole.encoder is not None
     block = whole.encoder.blocks[0]
-    shared = tuple(replace(block, shared=number) for number in _places(dials))
-    embedding = replace(whole.embedding, width=dials.embedding_size)
+    shared = tuple(replace(block, shared=number) for number in _places(options))
+    embedding = replace(whole.embedding, width=options.embedding_size)
     return replace(whole, embedding=embedding, encoder=replace(whole.encoder, blocks=shared))
 
 
@@ -74,17 +74,17 @@ SPARE = tuple(
 )
 
 
-def keys(dials: Dials) -> KeyMap:
+def keys(options: Options) -> KeyMap:
     """The key table; a shared block has the name of the first place where it stands."""
-    places, blocks = _places(dials), list[Entry]()
-    for number in range(dials.num_groups * dials.inner_layers):
-        group, inner = divmod(number, dials.inner_layers)
+    places, blocks = _places(options), list[Entry]()
+    for number in range(options.num_groups * options.inner_layers):
+        group, inner = divmod(number, options.inner_layers)
         theirs = f"albert.encoder.albert_layer_groups.{group}.albert_layers.{inner}."
         blocks += paired(LAYER, ours=f"encoder.blocks.{places.index(number)}.", theirs=theirs)
     entries = (
         *bert.embedding_entries("albert."),
         *paired(WHOLE),
-        *bert.output_entries(dials, "predictions.decoder.weight", "predictions.bias", "predictions.decoder.bias"),
+        *bert.output_entries(options, "predictions.decoder.weight", "predictions.bias", "predictions.decoder.bias"),
         *blocks,
     )
     return KeyMap(entries, frozenset({"albert.embeddings.position_ids", *SPARE}))
@@ -106,9 +106,9 @@ FIELDS = Fields(
 )  # fmt: skip
 
 
-def write(dials: Dials) -> dict[str, Any]:
+def write(options: Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    return {"intermediate_size": dials.d_ff or 4 * dials.d_model, "attention_probs_dropout_prob": dials.dropout}
+    return {"intermediate_size": options.d_ff or 4 * options.d_model, "attention_probs_dropout_prob": options.dropout}
 
 
 PRESET = replace(
@@ -116,7 +116,7 @@ PRESET = replace(
     name="albert",
     model_type="albert",
     architecture="AlbertForMaskedLM",
-    dials=Dials,
+    options=Options,
     sizes={name: {**size, "vocab_size": 30000, "activation": "gelu_tanh", "dropout": 0.0}
            for name, size in bert.SIZES.items()},
     build=build,

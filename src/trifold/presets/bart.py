@@ -24,7 +24,7 @@ from trifold.model import config
 from trifold.presets import marian
 from trifold.presets.preset import Preset
 
-__all__ = ["BART", "MBART", "Dials"]
+__all__ = ["BART", "MBART", "Options"]
 
 BIAS, STACKS = "final_logits_bias", ("encoder", "decoder")
 NORMS = ("normalize_before", "add_final_layer_norm")
@@ -34,7 +34,7 @@ OFFSET = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(marian.Dials):
+class Options(marian.Options):
     """What one may turn: as in Marian, and whether the head adds a number to each logit, which published models do not."""
 
     d_model: Count = 768
@@ -46,7 +46,7 @@ class Dials(marian.Dials):
     logits_bias: bool = False
 
     def __post_init__(self) -> None:
-        marian.Dials.__post_init__(self)
+        marian.Options.__post_init__(self)
         require(self.pad is None, where="pad", given=self.pad, allowed="null: no vector is held at zero")
 
 
@@ -55,17 +55,17 @@ SIZES = {**marian.SIZES, "medium": {"num_layers": 6, "d_model": 512, "num_heads"
          "large": {"num_layers": 12, "d_model": 1024, "num_heads": 16}}  # fmt: skip
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(options: Options) -> config.Transformer:
     """The configuration of BART."""
-    return _build(dials, config.Residual(post_norm=config.LayerNorm(), dropout=dials.dropout), None)
+    return _build(options, config.Residual(post_norm=config.LayerNorm(), dropout=options.dropout), None)
 
 
-def build_pre_norm(dials: Dials) -> config.Transformer:
+def build_pre_norm(options: Options) -> config.Transformer:
     """The configuration of mBART."""
-    return _build(dials, config.Residual(pre_norm=config.LayerNorm(), dropout=dials.dropout), config.LayerNorm())
+    return _build(options, config.Residual(pre_norm=config.LayerNorm(), dropout=options.dropout), config.LayerNorm())
 
 
-def _build(dials: Dials, residual: config.Residual, last: config.LayerNorm | None) -> config.Transformer:
+def _build(options: Options, residual: config.Residual, last: config.LayerNorm | None) -> config.Transformer:
     """Marian's shape with the learned places and the norms of this family."""
 
     def change(stack: config.Stack | None) -> config.Stack:
@@ -75,14 +75,14 @@ def _build(dials: Dials, residual: config.Residual, last: config.LayerNorm | Non
                 block,
                 attention=replace(block.attention, residual=residual),
                 cross_attention=block.cross_attention and replace(block.cross_attention, residual=residual),
-                feed_forward=replace(block.feed_forward, residual=residual, dropout=dials.activation_dropout),
+                feed_forward=replace(block.feed_forward, residual=residual, dropout=options.activation_dropout),
             )
             for block in stack.blocks
         ]
         return replace(stack, blocks=tuple(blocks), final_norm=last)
 
-    shape = marian.build(dials)
-    position = config.Learned(max_length=dials.max_length, offset=OFFSET)
+    shape = marian.build(options)
+    position = config.Learned(max_length=options.max_length, offset=OFFSET)
     entry = replace(shape.embedding, position=position, norm=config.LayerNorm())
     return replace(
         shape,
@@ -91,14 +91,14 @@ def _build(dials: Dials, residual: config.Residual, last: config.LayerNorm | Non
         start="eos",
         encoder=change(shape.encoder),
         decoder=change(shape.decoder),
-        head=config.Head(tied=dials.tied, bias=dials.logits_bias),
-        initialization=config.Initialization(std=dials.std),
+        head=config.Head(tied=options.tied, bias=options.logits_bias),
+        initialization=config.Initialization(std=options.std),
     )
 
 
-def keys(dials: Dials) -> KeyMap:
+def keys(options: Options) -> KeyMap:
     """The key table of BART."""
-    entries = [one for one in marian.keys(dials).entries if dials.logits_bias or one.theirs != BIAS]
+    entries = [one for one in marian.keys(options).entries if options.logits_bias or one.theirs != BIAS]
     for stack, ours in zip(STACKS, ("embedding", "decoder_embedding"), strict=True):
         entries.append(Entry(f"model.{stack}.embed_positions.weight", (f"{ours}.position.weight",)))
         entries += [Entry(f"model.{stack}.layernorm_embedding.{kind}", (f"{ours}.norm.{kind}",))
@@ -106,9 +106,9 @@ def keys(dials: Dials) -> KeyMap:
     return KeyMap(tuple(entries), frozenset({BIAS}))
 
 
-def keys_pre_norm(dials: Dials) -> KeyMap:
+def keys_pre_norm(options: Options) -> KeyMap:
     """The key table of mBART."""
-    table = keys(dials)
+    table = keys(options)
     entries = [
         replace(one, ours=tuple(name.replace("post_norm", "pre_norm") for name in one.ours)) for one in table.entries
     ]
@@ -117,17 +117,17 @@ def keys_pre_norm(dials: Dials) -> KeyMap:
     return replace(table, entries=tuple(entries))
 
 
-def settle(dials: Dials, theirs: Mapping[str, Tensor]) -> Dials:
-    """The dials with a bias of the logits where the file has one other than zero."""
+def settle(options: Options, theirs: Mapping[str, Tensor]) -> Options:
+    """The options with a bias of the logits where the file has one other than zero."""
     found = theirs.get(BIAS)
-    return dials if found is None or not bool(found.any()) else replace(dials, logits_bias=True)
+    return options if found is None or not bool(found.any()) else replace(options, logits_bias=True)
 
 
 FIELDS = replace(
     marian.FIELDS,
     defaults={**{name: value for name, value in marian.FIELDS.defaults.items() if name != "pad_token_id"},
               "vocab_size": 50265, "activation_dropout": 0.0},
-    plain={**{name: dial for name, dial in marian.FIELDS.plain.items() if name != "pad_token_id"},
+    plain={**{name: option for name, option in marian.FIELDS.plain.items() if name != "pad_token_id"},
            "activation_dropout": "activation_dropout"},
     fixed={"tie_word_embeddings": (True,), "is_encoder_decoder": (True,)},
     silent=frozenset({"decoder_layerdrop", "encoder_layerdrop", "is_decoder", "add_final_layer_norm", "normalize_before",
@@ -135,23 +135,23 @@ FIELDS = replace(
 )  # fmt: skip
 
 
-def write(dials: Dials) -> dict[str, object]:
+def write(options: Options) -> dict[str, object]:
     """The rest of Hugging Face's configuration."""
-    own = {name: value for name, value in marian.write(dials).items()
+    own = {name: value for name, value in marian.write(options).items()
            if name not in ("decoder_vocab_size", "activation_dropout")}  # fmt: skip
     return {**own, "normalize_embedding": True, **dict.fromkeys(NORMS, False)}
 
 
-def write_pre_norm(dials: Dials) -> dict[str, object]:
+def write_pre_norm(options: Options) -> dict[str, object]:
     """The rest of the configuration of mBART."""
-    return {**write(dials), **dict.fromkeys(NORMS, True)}
+    return {**write(options), **dict.fromkeys(NORMS, True)}
 
 
 BART = Preset(
     name="bart",
     model_type="bart",
     architecture="BartForConditionalGeneration",
-    dials=Dials,
+    options=Options,
     sizes=SIZES,
     build=build,
     keys=keys,

@@ -22,7 +22,7 @@ from trifold.presets.gpt2 import SIZES
 from trifold.presets.preset import Preset
 from trifold.presets.task_class import pooler
 
-__all__ = ["BERT", "ROBERTA", "Body", "Dials", "embedding_entries", "layer_entries", "output_entries"]
+__all__ = ["BERT", "ROBERTA", "Body", "Options", "embedding_entries", "layer_entries", "output_entries"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,7 @@ class Body(Config):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(Body):
+class Options(Body):
     """What one may turn.
 
     `offset` rows stand before position 0 (RoBERTa: 2); `head_activation` None is `activation` (RoBERTa: always GELU).
@@ -63,34 +63,36 @@ class Dials(Body):
     eps: Positive = 1e-12
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(options: Options) -> config.Transformer:
     """The configuration."""
-    norm = config.LayerNorm(eps=dials.eps)
-    residual = config.Residual(post_norm=norm, dropout=dials.dropout)
+    norm = config.LayerNorm(eps=options.eps)
+    residual = config.Residual(post_norm=norm, dropout=options.dropout)
     attention = config.Attention(
-        num_heads=dials.num_heads,
-        num_kv_heads=dials.num_heads,
-        head_size=dials.d_model // dials.num_heads,
+        num_heads=options.num_heads,
+        num_kv_heads=options.num_heads,
+        head_size=options.d_model // options.num_heads,
         causal=False,
-        dropout=dials.dropout,
+        dropout=options.dropout,
         residual=residual,
     )
     feed_forward = config.FeedForward(
-        d_ff=dials.d_ff or 4 * dials.d_model, activation=dials.activation, residual=residual
+        d_ff=options.d_ff or 4 * options.d_model, activation=options.activation, residual=residual
     )
     block = config.Block(attention=attention, feed_forward=feed_forward)
     return config.Transformer(
-        vocab_size=dials.vocab_size,
-        d_model=dials.d_model,
+        vocab_size=options.vocab_size,
+        d_model=options.d_model,
         embedding=config.Embedding(
-            position=config.Learned(max_length=dials.max_length, offset=dials.offset),
-            num_segments=dials.num_segments,
+            position=config.Learned(max_length=options.max_length, offset=options.offset),
+            num_segments=options.num_segments,
             norm=norm,
-            dropout=dials.dropout,
+            dropout=options.dropout,
         ),
-        encoder=config.Stack(blocks=(block,) * dials.num_layers),
-        head=config.Head(tied=dials.tied, bias=True, activation=dials.head_activation or dials.activation, norm=norm),
-        initialization=config.Initialization(std=dials.std),
+        encoder=config.Stack(blocks=(block,) * options.num_layers),
+        head=config.Head(
+            tied=options.tied, bias=True, activation=options.head_activation or options.activation, norm=norm
+        ),
+        initialization=config.Initialization(std=options.std),
     )
 
 
@@ -118,9 +120,9 @@ def embedding_entries(body: str) -> list[Entry]:
     return [*paired({"embedding.norm": f"{body}embeddings.LayerNorm"}), *tables]
 
 
-def output_entries(dials: Body, weight: str, bias: str, other: str = "") -> list[Entry]:
+def output_entries(options: Body, weight: str, bias: str, other: str = "") -> list[Entry]:
     """The key table of the product with the vocabulary; `other` is a second name of the bias, "" for none."""
-    if dials.tied:
+    if options.tied:
         copies = [(weight, "embedding.tokens.weight"), *([(other, "head.output.bias")] if other else [])]
         more = [Entry(theirs, (ours,), optional=True) for theirs, ours in copies]
         return [Entry(bias, ("head.output.bias",)), *more]
@@ -132,25 +134,25 @@ def output_entries(dials: Body, weight: str, bias: str, other: str = "") -> list
     return [own, used, Entry(bias, ("head.output.bias",), unused=True)]
 
 
-def _keys(dials: Dials, body: str, dense: str, norm: str, head: str) -> KeyMap:
+def _keys(options: Options, body: str, dense: str, norm: str, head: str) -> KeyMap:
     entries = (
         *embedding_entries(body),
         *paired({"head.dense": dense, "head.norm": norm}),
-        *output_entries(dials, f"{head}.decoder.weight", f"{head}.bias", f"{head}.decoder.bias"),
-        *layer_entries(body, dials.num_layers),
+        *output_entries(options, f"{head}.decoder.weight", f"{head}.bias", f"{head}.decoder.bias"),
+        *layer_entries(body, options.num_layers),
     )
     return KeyMap(entries, frozenset({f"{body}embeddings.position_ids", *pooler(body, "cls.seq_relationship")}))
 
 
-def bert_keys(dials: Dials) -> KeyMap:
+def bert_keys(options: Options) -> KeyMap:
     """BERT's key table; its pooler and sentence-order head, which no objective here trains, are left out."""
     transform = "cls.predictions.transform"
-    return _keys(dials, "bert.", f"{transform}.dense", f"{transform}.LayerNorm", "cls.predictions")
+    return _keys(options, "bert.", f"{transform}.dense", f"{transform}.LayerNorm", "cls.predictions")
 
 
-def roberta_keys(dials: Dials) -> KeyMap:
+def roberta_keys(options: Options) -> KeyMap:
     """RoBERTa's key table."""
-    return _keys(dials, "roberta.", "lm_head.dense", "lm_head.layer_norm", "lm_head")
+    return _keys(options, "roberta.", "lm_head.dense", "lm_head.layer_norm", "lm_head")
 
 
 FIELDS = Fields(
@@ -171,22 +173,24 @@ FIELDS = Fields(
 )  # fmt: skip
 
 
-def _write_bert(dials: Dials) -> dict[str, Any]:
-    plain = dials.offset == 0 and dials.head_activation in (None, dials.activation)
-    refuse_unless(plain, "offset, head_activation", (dials.offset, dials.head_activation), "preset roberta for these")
-    return {"intermediate_size": dials.d_ff or 4 * dials.d_model, "attention_probs_dropout_prob": dials.dropout}
+def _write_bert(options: Options) -> dict[str, Any]:
+    plain = options.offset == 0 and options.head_activation in (None, options.activation)
+    refuse_unless(
+        plain, "offset, head_activation", (options.offset, options.head_activation), "preset roberta for these"
+    )
+    return {"intermediate_size": options.d_ff or 4 * options.d_model, "attention_probs_dropout_prob": options.dropout}
 
 
-def _write_roberta(dials: Dials) -> dict[str, Any]:
-    head = dials.head_activation or dials.activation
+def _write_roberta(options: Options) -> dict[str, Any]:
+    head = options.head_activation or options.activation
     refuse_unless(head == "gelu", "head_activation", head, "gelu with preset roberta")
-    refuse_unless(dials.offset > 0, "offset", dials.offset, "1 or more with preset roberta")
-    inner, places = dials.d_ff or 4 * dials.d_model, dials.max_length + dials.offset
+    refuse_unless(options.offset > 0, "offset", options.offset, "1 or more with preset roberta")
+    inner, places = options.d_ff or 4 * options.d_model, options.max_length + options.offset
     return {
         "intermediate_size": inner,
         "max_position_embeddings": places,
-        "attention_probs_dropout_prob": dials.dropout,
-        "pad_token_id": dials.offset - 1,  # positions are counted from it
+        "attention_probs_dropout_prob": options.dropout,
+        "pad_token_id": options.offset - 1,  # positions are counted from it
     }
 
 
@@ -202,7 +206,7 @@ BERT = Preset(
     name="bert",
     model_type="bert",
     architecture="BertForMaskedLM",
-    dials=Dials,
+    options=Options,
     sizes=SIZES,
     build=build,
     keys=bert_keys,

@@ -24,9 +24,9 @@ from trifold.presets.task_class import encoder_classes
 __all__ = ["PRESET"]
 
 
-def build(dials: bert.Body) -> config.Transformer:
+def build(options: bert.Body) -> config.Transformer:
     """The configuration: BERT's without segments."""
-    whole = bert.build(bert.Dials(**asdict(dials)))
+    whole = bert.build(bert.Options(**asdict(options)))
     return replace(whole, embedding=replace(whole.embedding, num_segments=0))
 
 
@@ -47,15 +47,15 @@ WHOLE = {
 }
 
 
-def keys(dials: bert.Body) -> KeyMap:
+def keys(options: bert.Body) -> KeyMap:
     """The key table."""
     entries = (
         *paired(WHOLE),
         Entry("distilbert.embeddings.word_embeddings.weight", ("embedding.tokens.weight",)),
         Entry("distilbert.embeddings.position_embeddings.weight", ("embedding.position.weight",)),
-        *bert.output_entries(dials, "vocab_projector.weight", "vocab_projector.bias"),
+        *bert.output_entries(options, "vocab_projector.weight", "vocab_projector.bias"),
         *numbered(
-            paired(LAYER, ours="encoder.blocks.{}.", theirs="distilbert.transformer.layer.{}."), dials.num_layers
+            paired(LAYER, ours="encoder.blocks.{}.", theirs="distilbert.transformer.layer.{}."), options.num_layers
         ),
     )
     return KeyMap(entries, frozenset({"distilbert.embeddings.position_ids"}))
@@ -78,16 +78,20 @@ FIELDS = Fields(
 )  # fmt: skip
 
 
-def write(dials: bert.Body) -> dict[str, Any]:
+def write(options: bert.Body) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    return {"hidden_dim": dials.d_ff or 4 * dials.d_model, "attention_dropout": dials.dropout, "dropout": dials.dropout}
+    return {
+        "hidden_dim": options.d_ff or 4 * options.d_model,
+        "attention_dropout": options.dropout,
+        "dropout": options.dropout,
+    }
 
 
 PRESET = Preset(
     name="distilbert",
     model_type="distilbert",
     architecture="DistilBertForMaskedLM",
-    dials=bert.Body,
+    options=bert.Body,
     sizes={name: {**size, "num_layers": size["num_layers"] // 2} for name, size in SIZES.items()},
     build=build,
     keys=keys,

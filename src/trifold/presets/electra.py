@@ -14,11 +14,11 @@ from trifold.presets import bert
 from trifold.presets.field import Fields
 from trifold.presets.task_class import encoder_classes
 
-__all__ = ["PRESET", "Dials"]
+__all__ = ["PRESET", "Options"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(bert.Body):
+class Options(bert.Body):
     """What one may turn; a matrix follows the embedding where `embedding_size` differs from `d_model`."""
 
     embedding_size: Count = 128
@@ -26,11 +26,11 @@ class Dials(bert.Body):
     eps: Positive = 1e-12
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(options: Options) -> config.Transformer:
     """The configuration: BERT's with an embedding of another width, and GELU in the head."""
-    given = {name: value for name, value in asdict(dials).items() if name != "embedding_size"}
-    whole = bert.build(bert.Dials(**given, head_activation="gelu"))
-    width = dials.embedding_size if dials.embedding_size != dials.d_model else None
+    given = {name: value for name, value in asdict(options).items() if name != "embedding_size"}
+    whole = bert.build(bert.Options(**given, head_activation="gelu"))
+    width = options.embedding_size if options.embedding_size != options.d_model else None
     return replace(whole, embedding=replace(whole.embedding, width=width))
 
 
@@ -39,15 +39,15 @@ SPARE = tuple(
 )
 
 
-def keys(dials: Dials) -> KeyMap:
+def keys(options: Options) -> KeyMap:
     """The key table; the discriminator's head is kept beside it."""
     head = {"head.dense": "generator_predictions.dense", "head.norm": "generator_predictions.LayerNorm"}
-    factor = {"embedding.project": "electra.embeddings_project"} if dials.embedding_size != dials.d_model else {}
+    factor = {"embedding.project": "electra.embeddings_project"} if options.embedding_size != options.d_model else {}
     entries = (
         *bert.embedding_entries("electra."),
         *paired(factor | head),
-        *bert.output_entries(dials, "generator_lm_head.weight", "generator_lm_head.bias"),
-        *bert.layer_entries("electra.", dials.num_layers),
+        *bert.output_entries(options, "generator_lm_head.weight", "generator_lm_head.bias"),
+        *bert.layer_entries("electra.", options.num_layers),
     )
     return KeyMap(entries, frozenset({"electra.embeddings.position_ids", *SPARE}))
 
@@ -64,9 +64,9 @@ FIELDS = Fields(
 )  # fmt: skip
 
 
-def write(dials: Dials) -> dict[str, Any]:
+def write(options: Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    return {"intermediate_size": dials.d_ff or 4 * dials.d_model, "attention_probs_dropout_prob": dials.dropout}
+    return {"intermediate_size": options.d_ff or 4 * options.d_model, "attention_probs_dropout_prob": options.dropout}
 
 
 PRESET = replace(
@@ -74,7 +74,7 @@ PRESET = replace(
     name="electra",
     model_type="electra",
     architecture="ElectraForMaskedLM",
-    dials=Dials,
+    options=Options,
     sizes={name: {**size, "embedding_size": 128 if size["d_model"] < 768 else size["d_model"]}
            for name, size in bert.SIZES.items()},
     build=build,

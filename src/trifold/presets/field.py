@@ -83,12 +83,12 @@ class Fields:
 
     Attributes:
         defaults: the fields that are read, with the value of transformers' class where the file has none.
-        plain: those of them that are a dial under another name.
-        activations: those of them that name an activation, and the dial.
+        plain: those of them that are a option under another name.
+        activations: those of them that name an activation, and the option.
         fixed: fields that may have only these values; the first is the class's own.
         silent: fields without influence on what is computed, besides the common ones.
         aliases: second names that transformers reads, and what they stand for.
-        names: fields that make a dial together with others, and that dial; for messages.
+        names: fields that make a option together with others, and that option; for messages.
     """
 
     defaults: Mapping[str, Any]
@@ -134,7 +134,7 @@ class Fields:
         return {name: given[name] for name in self.defaults}
 
     def read(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of the dials that are a field under another name, or an activation.
+        """Values of the options that are a field under another name, or an activation.
 
         Raises:
             ConfigError: an activation that nobody here knows.
@@ -143,27 +143,27 @@ class Fields:
             >>> Fields(defaults={"width": 8}, plain={"width": "d_model"}).read({"width": 4})
             {'d_model': 4}
         """
-        bent = {dial: activation_name(name, given[name]) for name, dial in self.activations.items()}
-        return {dial: given[name] for name, dial in self.plain.items()} | bent
+        bent = {option: activation_name(name, given[name]) for name, option in self.activations.items()}
+        return {option: given[name] for name, option in self.plain.items()} | bent
 
-    def write(self, dials: object) -> dict[str, Any]:
-        """The same fields from the dials, and those that are held to a value.
+    def write(self, options: object) -> dict[str, Any]:
+        """The same fields from the options, and those that are held to a value.
 
         Example:
             >>> Fields(defaults={"width": 8}, plain={}, fixed={"deep": (False,)}).write(None)
             {'deep': False}
         """
-        ours = {name: getattr(dials, dial) for name, dial in self.activations.items()}
+        ours = {name: getattr(options, option) for name, option in self.activations.items()}
         bent = {name: their_activation(one) for name, one in ours.items() if one is not None}
-        plain = {name: getattr(dials, dial) for name, dial in self.plain.items()}
+        plain = {name: getattr(options, option) for name, option in self.plain.items()}
         return {name: values[0] for name, values in self.fixed.items()} | plain | bent
 
-    def theirs(self, dial: str) -> str:
-        """Their name of a dial, for messages; the dial's own where it has none.
+    def theirs(self, option: str) -> str:
+        """Their name of a option, for messages; the option's own where it has none.
 
         Example:
             >>> Fields(defaults={"width": 8}, plain={"width": "d_model"}).theirs("d_model")
             'width'
         """
         names = {ours: name for name, ours in {**self.plain, **self.activations, **self.names}.items()}
-        return names.get(dial, dial)
+        return names.get(option, option)

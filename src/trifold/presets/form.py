@@ -71,7 +71,7 @@ class Form(CheckedTransformer):
     Args:
         transformer: its configuration.
         preset: its family; None for a composition of one's own.
-        dials: the family's dials that gave the configuration; None without a family.
+        options: the family's options that gave the configuration; None without a family.
 
     Attributes:
         heads: heads of tasks by name, none at first. That named `task` is saved in the file of the model, under the names
@@ -84,11 +84,11 @@ class Form(CheckedTransformer):
     """
 
     def __init__(
-        self, transformer: config.Transformer, *, preset: Preset | None = None, dials: Config | None = None
+        self, transformer: config.Transformer, *, preset: Preset | None = None, options: Config | None = None
     ) -> None:
         super().__init__(transformer)
         self.heads = torch.nn.ModuleDict()
-        self.preset, self.dials = preset, dials
+        self.preset, self.options = preset, options
         self.task_class: TaskClass | None = None
         self.outputs: Outputs | None = None
         self.rest: dict[str, Tensor] = {}
@@ -131,7 +131,7 @@ class Form(CheckedTransformer):
         self.decoder = self.decoder_embedding = None
         self.config = replace(self.config, decoder=None, decoder_embedding=None)
         if self.classes is not None and not self.classes.encoder:
-            self.preset, self.dials, self.rest = None, None, {}
+            self.preset, self.options, self.rest = None, None, {}
 
     def drop_head(self, path: str = "") -> None:
         """Go on without the language-model head, where it has weights of its own."""
@@ -153,7 +153,7 @@ class Form(CheckedTransformer):
     def key_map(self) -> KeyMap:
         """The key table of the class that the model is saved as, with the body named as in the family's own class."""
         assert self.preset is not None, "only a family has a table"
-        table = self.preset.keys(self.dials)
+        table = self.preset.keys(self.options)
         lacks = [] if self.decoder is not None or self.config.encoder is None else ["decoder."]
         lacks += ["head."] if isinstance(self.head, NoHead) else []
         entries = (

@@ -16,11 +16,11 @@ from trifold.presets.field import their_activation
 from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_ropes, write_ropes
 from trifold.presets.task_class import decoder_classes
 
-__all__ = ["PRESET", "Dials", "build", "keys", "read", "write"]
+__all__ = ["PRESET", "Options", "build", "keys", "read", "write"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(llama.Dials):
+class Options(llama.Options):
     """What one may turn besides Llama's, whose `rotary_base` and `rotary_scaling` are those of layers that see everything.
 
     `layer_types` None gives all layers a window but every `global_every`th; scores are divided by the root of
@@ -48,19 +48,19 @@ class Dials(llama.Dials):
         return self.query_scalar or self.head_size or self.d_model // self.num_heads
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(options: Options) -> config.Transformer:
     """The configuration."""
-    plain, norm = llama.build(dials), config.OffsetRMSNorm(eps=dials.eps)
-    local = build_rotary(dials.local_base, dials.local_scaling)
-    around = config.Residual(pre_norm=norm, branch_norm=norm, dropout=dials.dropout)
+    plain, norm = llama.build(options), config.OffsetRMSNorm(eps=options.eps)
+    local = build_rotary(options.local_base, options.local_scaling)
+    around = config.Residual(pre_norm=norm, branch_norm=norm, dropout=options.dropout)
     blocks = []
     for one in plain.main.blocks:
         position = one.attention.position if one.attention.window is None else local
-        mine = {"position": position, "scale": dials.scalar**-0.5, "head_norm": norm, "residual": around}
+        mine = {"position": position, "scale": options.scalar**-0.5, "head_norm": norm, "residual": around}
         feed_forward = replace(one.feed_forward, residual=around)
         blocks.append(config.Block(attention=replace(one.attention, **mine), feed_forward=feed_forward))  # type: ignore[arg-type]
     stack = replace(plain.main, blocks=tuple(blocks), final_norm=norm)
-    return replace(plain, decoder=stack, embedding=replace(plain.embedding, scale=dials.d_model**0.5))
+    return replace(plain, decoder=stack, embedding=replace(plain.embedding, scale=options.d_model**0.5))
 
 
 RENAMED = {
@@ -71,13 +71,13 @@ RENAMED = {
 """Their names of norms that Llama lacks, or has in another place, and ours."""
 
 
-def keys(dials: Dials) -> KeyMap:
+def keys(options: Options) -> KeyMap:
     """The key table."""
-    plain = qwen3.keys(dials)
+    plain = qwen3.keys(options)
     kept = [one for one in plain.entries if "post_attention_layernorm" not in one.theirs]
     norms = [Entry(f"model.layers.{{}}.{theirs}.weight", (f"decoder.blocks.{{}}.{ours}.weight",))
              for theirs, ours in RENAMED.items()]  # fmt: skip
-    return replace(plain, entries=(*kept, *numbered(norms, dials.num_layers)), ignored=frozenset())
+    return replace(plain, entries=(*kept, *numbered(norms, options.num_layers)), ignored=frozenset())
 
 
 LACKS = ("hidden_act", "original_max_position_embeddings", "partial_rotary_factor")
@@ -104,15 +104,15 @@ FIELDS = replace(
 ROPES = {"full_attention": ("rotary", "rope_theta"), "sliding_attention": ("local", "rope_local_base_freq")}
 
 
-def write(dials: Dials) -> dict[str, Any]:
+def write(options: Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    activation = "gelu_pytorch_tanh" if dials.activation == "gelu_tanh" else their_activation(dials.activation)
-    return {**llama.write_biases(dials), **write_ropes(dials, ROPES), "layer_types": dials.kinds,
-            "hidden_activation": activation, "query_pre_attn_scalar": dials.scalar}  # fmt: skip
+    activation = "gelu_pytorch_tanh" if options.activation == "gelu_tanh" else their_activation(options.activation)
+    return {**llama.write_biases(options), **write_ropes(options, ROPES), "layer_types": options.kinds,
+            "hidden_activation": activation, "query_pre_attn_scalar": options.scalar}  # fmt: skip
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the dials that are no field under another name."""
+    """Values of the options that are no field under another name."""
     values: dict[str, Any] = {"output_bias": given["attention_bias"]}
     if given["layer_types"] is not None:
         values["layer_types"] = read_layer_types(given["layer_types"], given["num_hidden_layers"])
@@ -124,7 +124,7 @@ PRESET = replace(
     name="gemma3_text",
     model_type="gemma3_text",
     architecture="Gemma3ForCausalLM",
-    dials=Dials,
+    options=Options,
     sizes=llama.SIZES,
     build=build,
     keys=keys,

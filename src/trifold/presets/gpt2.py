@@ -20,11 +20,11 @@ from trifold.presets.field import Fields
 from trifold.presets.preset import Preset
 from trifold.presets.task_class import decoder_classes
 
-__all__ = ["PRESET", "Dials"]
+__all__ = ["PRESET", "Options"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(Config):
+class Options(Config):
     """What one may turn.
 
     `d_ff` None is four times the width; without `scale_scores` the scores of attention are not divided by the root of
@@ -62,44 +62,44 @@ SIZES: dict[str, dict[str, int]] = {
 }
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(options: Options) -> config.Transformer:
     """The configuration."""
-    norm = config.LayerNorm(eps=dials.eps)
-    residual = config.Residual(pre_norm=norm, dropout=dials.dropout)
+    norm = config.LayerNorm(eps=options.eps)
+    residual = config.Residual(pre_norm=norm, dropout=options.dropout)
     attention = config.Attention(
-        num_heads=dials.num_heads,
-        num_kv_heads=dials.num_heads,
-        head_size=dials.d_model // dials.num_heads,
+        num_heads=options.num_heads,
+        num_kv_heads=options.num_heads,
+        head_size=options.d_model // options.num_heads,
         causal=True,
-        dropout=dials.dropout,
+        dropout=options.dropout,
         residual=residual,
     )
     feed_forward = config.FeedForward(
-        d_ff=dials.d_ff or 4 * dials.d_model, activation=dials.activation, residual=residual
+        d_ff=options.d_ff or 4 * options.d_model, activation=options.activation, residual=residual
     )
     blocks = tuple(
-        config.Block(attention=replace(attention, scale=_scale(dials, layer)), feed_forward=feed_forward)
-        for layer in range(1, dials.num_layers + 1)
+        config.Block(attention=replace(attention, scale=_scale(options, layer)), feed_forward=feed_forward)
+        for layer in range(1, options.num_layers + 1)
     )
     return config.Transformer(
-        vocab_size=dials.vocab_size,
-        d_model=dials.d_model,
-        embedding=config.Embedding(position=config.Learned(max_length=dials.max_length), dropout=dials.dropout),
+        vocab_size=options.vocab_size,
+        d_model=options.d_model,
+        embedding=config.Embedding(position=config.Learned(max_length=options.max_length), dropout=options.dropout),
         decoder=config.Stack(blocks=blocks, final_norm=norm),
-        head=config.Head(tied=dials.tied),
-        initialization=config.Initialization(std=dials.std, scale_residual=True),
+        head=config.Head(tied=options.tied),
+        initialization=config.Initialization(std=options.std, scale_residual=True),
     )
 
 
-def _scale(dials: Dials, layer: int) -> float | None:
+def _scale(options: Options, layer: int) -> float | None:
     """What the scores of a layer are multiplied by; None for the usual."""
-    if dials.scale_scores and not dials.scale_by_layer:
+    if options.scale_scores and not options.scale_by_layer:
         return None
-    usual = (dials.d_model // dials.num_heads) ** -0.5 if dials.scale_scores else 1.0
-    return usual / layer if dials.scale_by_layer else usual
+    usual = (options.d_model // options.num_heads) ** -0.5 if options.scale_scores else 1.0
+    return usual / layer if options.scale_by_layer else usual
 
 
-def keys(dials: Dials) -> KeyMap:
+def keys(options: Options) -> KeyMap:
     """The key table; GPT-2 stores its matrices input first and the three projections as one."""
     block, theirs = "decoder.blocks.{}.", "transformer.h.{}."
     layer = []
@@ -120,11 +120,13 @@ def keys(dials: Dials) -> KeyMap:
         Entry("transformer.ln_f.weight", ("decoder.final_norm.weight",)),
         Entry("transformer.ln_f.bias", ("decoder.final_norm.bias",)),
         Entry(
-            "lm_head.weight", ("embedding.tokens.weight" if dials.tied else "head.output.weight",), optional=dials.tied
+            "lm_head.weight",
+            ("embedding.tokens.weight" if options.tied else "head.output.weight",),
+            optional=options.tied,
         ),
     ]
-    buffers = {f"transformer.h.{n}.attn.{name}" for n in range(dials.num_layers) for name in ("bias", "masked_bias")}
-    return KeyMap((*whole, *numbered(layer, dials.num_layers)), frozenset(buffers))
+    buffers = {f"transformer.h.{n}.attn.{name}" for n in range(options.num_layers) for name in ("bias", "masked_bias")}
+    return KeyMap((*whole, *numbered(layer, options.num_layers)), frozenset(buffers))
 
 
 FIELDS = Fields(
@@ -150,16 +152,16 @@ FIELDS = Fields(
 )  # fmt: skip
 
 
-def write(dials: Dials) -> dict[str, Any]:
+def write(options: Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    return {"embd_pdrop": dials.dropout, "attn_pdrop": dials.dropout}
+    return {"embd_pdrop": options.dropout, "attn_pdrop": options.dropout}
 
 
 PRESET = Preset(
     name="gpt2",
     model_type="gpt2",
     architecture="GPT2LMHeadModel",
-    dials=Dials,
+    options=Options,
     sizes=SIZES,
     build=build,
     keys=keys,

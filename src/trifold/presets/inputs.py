@@ -24,7 +24,7 @@ class CheckedTransformer(Transformer):
 
     Example:
         >>> from trifold.presets import build_config
-        >>> model = CheckedTransformer(build_config("gpt2", size="tiny", dials={"vocab_size": 50}))
+        >>> model = CheckedTransformer(build_config("gpt2", size="tiny", overrides={"vocab_size": 50}))
         >>> model(Batch(source=torch.tensor([[1, 2]]), source_layout=Layout.whole(1, 2)))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         trifold.errors.UsageError: This model has a decoder and reads a target, which the batch lacks. ...

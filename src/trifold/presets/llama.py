@@ -29,7 +29,7 @@ __all__ = [
     "LLAMA",
     "SIZES",
     "SMALL",
-    "Dials",
+    "Options",
     "build",
     "keys",
     "read",
@@ -40,7 +40,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(Config):
+class Options(Config):
     """What one may turn.
 
     `num_kv_heads` None is `num_heads`; `head_size` None is the width over the heads; `d_ff` None is 8/3 of the width, up
@@ -100,42 +100,42 @@ SIZES: dict[str, dict[str, int]] = {
 }
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(options: Options) -> config.Transformer:
     """The configuration."""
-    norm = config.RMSNorm(eps=dials.eps)
-    residual = config.Residual(pre_norm=norm, dropout=dials.dropout)
+    norm = config.RMSNorm(eps=options.eps)
+    residual = config.Residual(pre_norm=norm, dropout=options.dropout)
     attention = config.Attention(
-        num_heads=dials.num_heads,
-        num_kv_heads=dials.num_kv_heads or dials.num_heads,
-        head_size=dials.head_size or dials.d_model // dials.num_heads,
+        num_heads=options.num_heads,
+        num_kv_heads=options.num_kv_heads or options.num_heads,
+        head_size=options.head_size or options.d_model // options.num_heads,
         causal=True,
-        window=None if dials.window is None else dials.window - 1,
-        position=build_rotary(dials.rotary_base, dials.rotary_scaling),
-        qkv_bias=dials.qkv_bias,
-        output_bias=dials.output_bias,
-        dropout=dials.attention_dropout,
+        window=None if options.window is None else options.window - 1,
+        position=build_rotary(options.rotary_base, options.rotary_scaling),
+        qkv_bias=options.qkv_bias,
+        output_bias=options.output_bias,
+        dropout=options.attention_dropout,
         residual=residual,
     )
     feed_forward = config.FeedForward(
-        d_ff=dials.inner, activation=dials.activation, gated=True, bias=dials.mlp_bias, residual=residual
+        d_ff=options.inner, activation=options.activation, gated=True, bias=options.mlp_bias, residual=residual
     )
     local = config.Block(attention=attention, feed_forward=feed_forward)
     far = replace(local, attention=replace(attention, window=None))
-    blocks = tuple(far if kind == "full_attention" else local for kind in dials.kinds)
+    blocks = tuple(far if kind == "full_attention" else local for kind in options.kinds)
     return config.Transformer(
-        vocab_size=dials.vocab_size,
-        d_model=dials.d_model,
-        embedding=config.Embedding(dropout=dials.dropout),
+        vocab_size=options.vocab_size,
+        d_model=options.d_model,
+        embedding=config.Embedding(dropout=options.dropout),
         decoder=config.Stack(blocks=blocks, final_norm=norm),
-        head=config.Head(tied=dials.tied),
-        initialization=config.Initialization(std=dials.std, scale_residual=True),
+        head=config.Head(tied=options.tied),
+        initialization=config.Initialization(std=options.std, scale_residual=True),
     )
 
 
-def keys(dials: Dials) -> KeyMap:
+def keys(options: Options) -> KeyMap:
     """The key table."""
     block, theirs = "decoder.blocks.{}.", "model.layers.{}."
-    kinds = {"q": dials.qkv_bias, "k": dials.qkv_bias, "v": dials.qkv_bias, "o": dials.output_bias}
+    kinds = {"q": options.qkv_bias, "k": options.qkv_bias, "v": options.qkv_bias, "o": options.output_bias}
     layer = [
         Entry(f"{theirs}input_layernorm.weight", (f"{block}attention.pre_norm.weight",)),
         Entry(f"{theirs}post_attention_layernorm.weight", (f"{block}feed_forward.pre_norm.weight",)),
@@ -148,16 +148,16 @@ def keys(dials: Dials) -> KeyMap:
     layer += [
         Entry(f"{theirs}mlp.{name}_proj.{kind}", (f"{block}feed_forward.branch.{name}_proj.{kind}",))
         for name in ("gate", "up", "down")
-        for kind in (("weight", "bias") if dials.mlp_bias else ("weight",))
+        for kind in (("weight", "bias") if options.mlp_bias else ("weight",))
     ]
-    head = "embedding.tokens.weight" if dials.tied else "head.output.weight"
+    head = "embedding.tokens.weight" if options.tied else "head.output.weight"
     whole = [
         Entry("model.embed_tokens.weight", ("embedding.tokens.weight",)),
         Entry("model.norm.weight", ("decoder.final_norm.weight",)),
-        Entry("lm_head.weight", (head,), optional=dials.tied),
+        Entry("lm_head.weight", (head,), optional=options.tied),
     ]
-    buffers = {f"model.layers.{n}.self_attn.rotary_emb.inv_freq" for n in range(dials.num_layers)}
-    return KeyMap((*whole, *numbered(layer, dials.num_layers)), frozenset(buffers))
+    buffers = {f"model.layers.{n}.self_attn.rotary_emb.inv_freq" for n in range(options.num_layers)}
+    return KeyMap((*whole, *numbered(layer, options.num_layers)), frozenset(buffers))
 
 
 FIELDS = Fields(
@@ -190,33 +190,33 @@ SMALL = {
 }  # fmt: skip
 
 
-def write(dials: Dials) -> dict[str, Any]:
-    """The fields that the families of this shape share, besides those that are a dial under another name."""
+def write(options: Options) -> dict[str, Any]:
+    """The fields that the families of this shape share, besides those that are a option under another name."""
     return {
-        "num_key_value_heads": dials.num_kv_heads or dials.num_heads,
-        "head_dim": dials.head_size or dials.d_model // dials.num_heads,
-        "intermediate_size": dials.inner,
-        "rope_theta": dials.rotary_base,
-        "rope_parameters": write_rope(dials.rotary_base, dials.rotary_scaling),
+        "num_key_value_heads": options.num_kv_heads or options.num_heads,
+        "head_dim": options.head_size or options.d_model // options.num_heads,
+        "intermediate_size": options.inner,
+        "rope_theta": options.rotary_base,
+        "rope_parameters": write_rope(options.rotary_base, options.rotary_scaling),
     }
 
 
-def _write_llama(dials: Dials) -> dict[str, Any]:
-    same = dials.qkv_bias == dials.output_bias and dials.window is None
-    refuse_unless(same, "qkv_bias, window", (dials.qkv_bias, dials.window), "preset qwen2 or mistral for these")
-    return write(dials)
+def _write_llama(options: Options) -> dict[str, Any]:
+    same = options.qkv_bias == options.output_bias and options.window is None
+    refuse_unless(same, "qkv_bias, window", (options.qkv_bias, options.window), "preset qwen2 or mistral for these")
+    return write(options)
 
 
-def write_biases(dials: Dials) -> dict[str, Any]:
+def write_biases(options: Options) -> dict[str, Any]:
     """The same, where one field speaks of the biases of all four projections, and none of those of the feed-forward."""
-    same = dials.qkv_bias == dials.output_bias and not dials.mlp_bias
-    given = (dials.qkv_bias, dials.output_bias, dials.mlp_bias)
+    same = options.qkv_bias == options.output_bias and not options.mlp_bias
+    given = (options.qkv_bias, options.output_bias, options.mlp_bias)
     refuse_unless(same, "qkv_bias, output_bias, mlp_bias", given, "the same for the first two, and false")
-    return write(dials)
+    return write(options)
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the dials that the families of this shape share, and that are no field under another name."""
+    """Values of the options that the families of this shape share, and that are no field under another name."""
     old = given["rope_scaling"]
     where, rope = ("rope_scaling", old) if old else ("rope_parameters", given["rope_parameters"] or {})
     part, length = given["partial_rotary_factor"], given["original_max_position_embeddings"]
@@ -236,7 +236,7 @@ LLAMA = Preset(
     name="llama",
     model_type="llama",
     architecture="LlamaForCausalLM",
-    dials=Dials,
+    options=Options,
     sizes=SIZES,
     build=build,
     keys=keys,

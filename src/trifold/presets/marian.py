@@ -24,11 +24,11 @@ from trifold.model import config
 from trifold.presets.field import Fields
 from trifold.presets.preset import Preset
 
-__all__ = ["PRESET", "Dials"]
+__all__ = ["PRESET", "Options"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(Config):
+class Options(Config):
     """What one may turn.
 
     `d_ff` None is four times the width; what the decoder has None for is as in the encoder; `scale_embedding`
@@ -75,55 +75,57 @@ SIZES: dict[str, dict[str, int]] = {
 }
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(options: Options) -> config.Transformer:
     """The configuration."""
-    residual = config.Residual(post_norm=config.LayerNorm(), dropout=dials.dropout)
+    residual = config.Residual(post_norm=config.LayerNorm(), dropout=options.dropout)
 
     def attention(heads: int, *, causal: bool) -> config.Attention:
         return config.Attention(
             num_heads=heads,
             num_kv_heads=heads,
-            head_size=dials.d_model // heads,
+            head_size=options.d_model // heads,
             causal=causal,
-            dropout=dials.attention_dropout,
+            dropout=options.attention_dropout,
             residual=residual,
         )
 
-    inner, heads = dials.d_ff or 4 * dials.d_model, dials.num_decoder_heads or dials.num_heads
-    feed_forward = config.FeedForward(d_ff=inner, activation=dials.activation, residual=residual)
-    reads = config.Block(attention=attention(dials.num_heads, causal=False), feed_forward=feed_forward)
+    inner, heads = options.d_ff or 4 * options.d_model, options.num_decoder_heads or options.num_heads
+    feed_forward = config.FeedForward(d_ff=inner, activation=options.activation, residual=residual)
+    reads = config.Block(attention=attention(options.num_heads, causal=False), feed_forward=feed_forward)
     writes = config.Block(
         attention=attention(heads, causal=True),
         cross_attention=attention(heads, causal=False),
-        feed_forward=replace(feed_forward, d_ff=dials.decoder_d_ff or inner),
+        feed_forward=replace(feed_forward, d_ff=options.decoder_d_ff or inner),
     )
-    deep = dials.num_decoder_layers or dials.num_layers
+    deep = options.num_decoder_layers or options.num_layers
     return config.Transformer(
-        vocab_size=dials.vocab_size,
-        d_model=dials.d_model,
+        vocab_size=options.vocab_size,
+        d_model=options.d_model,
         embedding=config.Embedding(
-            position=config.Sinusoidal(max_length=dials.max_length),
-            scale=dials.d_model**0.5 if dials.scale_embedding else 1.0,
-            padding=dials.pad,
-            dropout=dials.dropout,
+            position=config.Sinusoidal(max_length=options.max_length),
+            scale=options.d_model**0.5 if options.scale_embedding else 1.0,
+            padding=options.pad,
+            dropout=options.dropout,
         ),
-        encoder=config.Stack(blocks=(reads,) * dials.num_layers),
+        encoder=config.Stack(blocks=(reads,) * options.num_layers),
         decoder=config.Stack(blocks=(writes,) * deep),
-        head=config.Head(tied=dials.tied, bias=True),
-        initialization=config.Initialization(kind="xavier", std=dials.std),
+        head=config.Head(tied=options.tied, bias=True),
+        initialization=config.Initialization(kind="xavier", std=options.std),
     )
 
 
-def keys(dials: Dials) -> KeyMap:
+def keys(options: Options) -> KeyMap:
     """The key table."""
     entries = [
         Entry("model.shared.weight", ("embedding.tokens.weight",)),
         Entry("final_logits_bias", ("head.output.bias",), change="unsqueeze"),
         Entry(
-            "lm_head.weight", ("embedding.tokens.weight" if dials.tied else "head.output.weight",), optional=dials.tied
+            "lm_head.weight",
+            ("embedding.tokens.weight" if options.tied else "head.output.weight",),
+            optional=options.tied,
         ),
     ]
-    depth = {"encoder": dials.num_layers, "decoder": dials.num_decoder_layers or dials.num_layers}
+    depth = {"encoder": options.num_layers, "decoder": options.num_decoder_layers or options.num_layers}
     for stack, layers in depth.items():
         ours, theirs = f"{stack}.blocks.{{}}.", f"model.{stack}.layers.{{}}."
         branches = {"attention": "self_attn"} | ({"cross_attention": "encoder_attn"} if stack == "decoder" else {})
@@ -182,16 +184,16 @@ FIELDS = Fields(
 )  # fmt: skip
 
 
-def write(dials: Dials) -> dict[str, Any]:
+def write(options: Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    inner = dials.d_ff or 4 * dials.d_model
+    inner = options.d_ff or 4 * options.d_model
     return {
-        "decoder_layers": dials.num_decoder_layers or dials.num_layers,
-        "num_hidden_layers": dials.num_layers,
-        "decoder_attention_heads": dials.num_decoder_heads or dials.num_heads,
+        "decoder_layers": options.num_decoder_layers or options.num_layers,
+        "num_hidden_layers": options.num_layers,
+        "decoder_attention_heads": options.num_decoder_heads or options.num_heads,
         "encoder_ffn_dim": inner,
-        "decoder_ffn_dim": dials.decoder_d_ff or inner,
-        "decoder_vocab_size": dials.vocab_size,
+        "decoder_ffn_dim": options.decoder_d_ff or inner,
+        "decoder_vocab_size": options.vocab_size,
         "activation_dropout": 0.0,
         "is_encoder_decoder": True,
     }
@@ -205,7 +207,7 @@ PRESET = Preset(
     name="vaswani",
     model_type="marian",
     architecture="MarianMTModel",
-    dials=Dials,
+    options=Options,
     sizes=SIZES,
     build=build,
     keys=keys,

@@ -17,11 +17,11 @@ FIELDS = replace(
 )  # fmt: skip
 
 
-def write(dials: llama.Dials) -> dict[str, Any]:
+def write(options: llama.Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    plain = not (dials.qkv_bias or dials.output_bias or dials.mlp_bias or dials.layer_types)
+    plain = not (options.qkv_bias or options.output_bias or options.mlp_bias or options.layer_types)
     refuse_unless(plain, "qkv_bias, output_bias, mlp_bias, layer_types", True, "false with preset mistral")
-    return llama.write(dials)
+    return llama.write(options)
 
 
 PRESET = replace(

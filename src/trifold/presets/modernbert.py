@@ -24,11 +24,11 @@ from trifold.presets.field import Fields, refuse_unless, their_activation
 from trifold.presets.preset import Preset
 from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_ropes, write_ropes
 
-__all__ = ["PRESET", "Dials"]
+__all__ = ["PRESET", "Options"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(Config):
+class Options(Config):
     """What one may turn.
 
     `window` is the whole width of local attention, half of it on each side; `layer_types` says which layers have it,
@@ -86,81 +86,81 @@ SIZES: dict[str, dict[str, int]] = {
 }
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(options: Options) -> config.Transformer:
     """The configuration."""
-    norm = config.LayerNorm(eps=dials.eps, bias=dials.norm_bias)
-    residual = config.Residual(pre_norm=norm, dropout=dials.dropout)
+    norm = config.LayerNorm(eps=options.eps, bias=options.norm_bias)
+    residual = config.Residual(pre_norm=norm, dropout=options.dropout)
     whole = config.Attention(
-        num_heads=dials.num_heads,
-        num_kv_heads=dials.num_heads,
-        head_size=dials.d_model // dials.num_heads,
+        num_heads=options.num_heads,
+        num_kv_heads=options.num_heads,
+        head_size=options.d_model // options.num_heads,
         causal=False,
-        position=build_rotary(dials.global_base, dials.global_scaling),
-        qkv_bias=dials.attention_bias,
-        output_bias=dials.attention_bias,
-        dropout=dials.dropout,
+        position=build_rotary(options.global_base, options.global_scaling),
+        qkv_bias=options.attention_bias,
+        output_bias=options.attention_bias,
+        dropout=options.dropout,
         residual=residual,
     )
-    position = build_rotary(dials.local_base, dials.local_scaling)
-    local = replace(whole, window=dials.window // 2, position=position)
+    position = build_rotary(options.local_base, options.local_scaling)
+    local = replace(whole, window=options.window // 2, position=position)
     feed_forward = config.FeedForward(
-        d_ff=dials.d_ff, activation=dials.activation, gated=True, bias=dials.mlp_bias, residual=residual
+        d_ff=options.d_ff, activation=options.activation, gated=True, bias=options.mlp_bias, residual=residual
     )
-    attentions = [whole if kind == "full_attention" else local for kind in dials.kinds]
-    attentions[0] = replace(attentions[0], residual=config.Residual(dropout=dials.dropout))
+    attentions = [whole if kind == "full_attention" else local for kind in options.kinds]
+    attentions[0] = replace(attentions[0], residual=config.Residual(dropout=options.dropout))
     return config.Transformer(
-        vocab_size=dials.vocab_size,
-        d_model=dials.d_model,
-        embedding=config.Embedding(norm=norm, dropout=dials.dropout),
+        vocab_size=options.vocab_size,
+        d_model=options.d_model,
+        embedding=config.Embedding(norm=norm, dropout=options.dropout),
         encoder=config.Stack(
             blocks=tuple(config.Block(attention=one, feed_forward=feed_forward) for one in attentions),
             final_norm=norm,
         ),
         head=config.Head(
-            tied=dials.tied,
-            bias=dials.output_bias,
-            activation=dials.head_activation or dials.activation,
-            dense_bias=dials.head_bias,
+            tied=options.tied,
+            bias=options.output_bias,
+            activation=options.head_activation or options.activation,
+            dense_bias=options.head_bias,
             norm=norm,
         ),
-        initialization=config.Initialization(std=dials.std, scale_residual=True),
+        initialization=config.Initialization(std=options.std, scale_residual=True),
     )
 
 
-def keys(dials: Dials) -> KeyMap:
+def keys(options: Options) -> KeyMap:
     """The key table; three projections are stored as one, and so are gate and up."""
     block, theirs = "encoder.blocks.{}.", "model.layers.{}."
     feed, branch = f"{block}feed_forward.", f"{block}attention.branch."
     layer, first, whole = [], [], []
-    for kind, present in (("weight", True), ("bias", dials.attention_bias)):
+    for kind, present in (("weight", True), ("bias", options.attention_bias)):
         if present:
             layer.append(Entry(f"{theirs}attn.Wqkv.{kind}", tuple(f"{branch}{name}_proj.{kind}" for name in "qkv")))
             layer.append(Entry(f"{theirs}attn.Wo.{kind}", (f"{branch}o_proj.{kind}",)))
-    for kind, present in (("weight", True), ("bias", dials.mlp_bias)):
+    for kind, present in (("weight", True), ("bias", options.mlp_bias)):
         if present:
             two = (f"{feed}branch.gate_proj.{kind}", f"{feed}branch.up_proj.{kind}")
             layer.append(Entry(f"{theirs}mlp.Wi.{kind}", two))
             layer.append(Entry(f"{theirs}mlp.Wo.{kind}", (f"{feed}branch.down_proj.{kind}",)))
-    for kind, present in (("weight", True), ("bias", dials.norm_bias)):
+    for kind, present in (("weight", True), ("bias", options.norm_bias)):
         if present:
             layer.append(Entry(f"{theirs}mlp_norm.{kind}", (f"{feed}pre_norm.{kind}",)))
             first.append(Entry(f"{theirs}attn_norm.{kind}", (f"{block}attention.pre_norm.{kind}",)))
             whole.append(Entry(f"model.embeddings.norm.{kind}", (f"embedding.norm.{kind}",)))
             whole.append(Entry(f"model.final_norm.{kind}", (f"encoder.final_norm.{kind}",)))
             whole.append(Entry(f"head.norm.{kind}", (f"head.norm.{kind}",)))
-    layers = numbered(layer, dials.num_layers)
-    layers += [entry for entry in numbered(first, dials.num_layers) if ".0." not in entry.theirs]
-    return KeyMap((*_head_keys(dials), *whole, *layers))
+    layers = numbered(layer, options.num_layers)
+    layers += [entry for entry in numbered(first, options.num_layers) if ".0." not in entry.theirs]
+    return KeyMap((*_head_keys(options), *whole, *layers))
 
 
-def _head_keys(dials: Dials) -> list[Entry]:
+def _head_keys(options: Options) -> list[Entry]:
     table = "embedding.tokens.weight"
-    dense = ("weight", "bias") if dials.head_bias else ("weight",)
+    dense = ("weight", "bias") if options.head_bias else ("weight",)
     return [
         Entry("model.embeddings.tok_embeddings.weight", (table,)),
         *(Entry(f"head.dense.{kind}", (f"head.dense.{kind}",)) for kind in dense),
-        *([Entry("decoder.bias", ("head.output.bias",))] if dials.output_bias else []),
-        Entry("decoder.weight", (table if dials.tied else "head.output.weight",), optional=dials.tied),
+        *([Entry("decoder.bias", ("head.output.bias",))] if options.output_bias else []),
+        Entry("decoder.weight", (table if options.tied else "head.output.weight",), optional=options.tied),
     ]
 
 
@@ -195,19 +195,19 @@ FIELDS = Fields(
 ROPES = {"full_attention": ("global", "global_rope_theta"), "sliding_attention": ("local", "local_rope_theta")}
 
 
-def write(dials: Dials) -> dict[str, Any]:
+def write(options: Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
     return {
-        "layer_types": dials.kinds,
-        **write_ropes(dials, ROPES),
-        "classifier_activation": their_activation(dials.head_activation or dials.activation),
-        "attention_dropout": dials.dropout,
-        "mlp_dropout": dials.dropout,
+        "layer_types": options.kinds,
+        **write_ropes(options, ROPES),
+        "classifier_activation": their_activation(options.head_activation or options.activation),
+        "attention_dropout": options.dropout,
+        "mlp_dropout": options.dropout,
     }
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the dials that are no field under another name."""
+    """Values of the options that are no field under another name."""
     values: dict[str, Any] = {}
     if given["layer_types"] is not None:
         values["layer_types"] = read_layer_types(given["layer_types"], given["num_hidden_layers"])
@@ -221,7 +221,7 @@ PRESET = Preset(
     name="modernbert",
     model_type="modernbert",
     architecture="ModernBertForMaskedLM",
-    dials=Dials,
+    options=Options,
     sizes=SIZES,
     build=build,
     keys=keys,

@@ -21,11 +21,11 @@ from trifold.config import Count, require
 from trifold.model import config
 from trifold.presets import t5
 
-__all__ = ["MT5", "UMT5", "Dials"]
+__all__ = ["MT5", "UMT5", "Options"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(t5.Dials):
+class Options(t5.Options):
     """What one may turn: as in T5."""
 
     d_ff: Count | None = 2048
@@ -36,20 +36,20 @@ class Dials(t5.Dials):
     scale_output: bool | None = False
 
 
-SIZES = {name: {key: dials[key] for key in ("num_layers", "d_model", "num_heads", "d_ff", "head_size") if key in dials}
-         for name, dials in t5.T5_V1_1.sizes.items()}  # fmt: skip
+SIZES = {name: {key: options[key] for key in ("num_layers", "d_model", "num_heads", "d_ff", "head_size") if key in options}
+         for name, options in t5.T5_V1_1.sizes.items()}  # fmt: skip
 SIZES["small"] = {"num_layers": 8, "d_model": 512, "num_heads": 6, "d_ff": 1024}
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(options: Options) -> config.Transformer:
     """The configuration of mT5, whose class knows no scaled output."""
-    require(not dials.scaled, where="scale_output", given=True, allowed="false")
-    return t5.build(dials)
+    require(not options.scaled, where="scale_output", given=True, allowed="false")
+    return t5.build(options)
 
 
-def build_apart(dials: Dials) -> config.Transformer:
+def build_apart(options: Options) -> config.Transformer:
     """The configuration of umT5."""
-    shape = t5.build(dials)
+    shape = t5.build(options)
     assert shape.encoder
     assert shape.decoder
     return replace(shape, encoder=_apart(shape.encoder), decoder=_apart(shape.decoder))
@@ -64,23 +64,23 @@ def _apart(stack: config.Stack) -> config.Stack:
     return replace(stack, blocks=tuple(blocks))
 
 
-def keys_apart(dials: Dials) -> KeyMap:
+def keys_apart(options: Options) -> KeyMap:
     """The key table of umT5."""
-    table = t5.keys(dials)
-    depth = {"encoder": dials.num_layers, "decoder": dials.num_decoder_layers or dials.num_layers}
+    table = t5.keys(options)
+    depth = {"encoder": options.num_layers, "decoder": options.num_decoder_layers or options.num_layers}
     more = [Entry(t5.BIAS.format(stack, layer), (f"{stack}.positions.{layer}.table.weight",))
             for stack, layers in depth.items() for layer in range(1, layers)]  # fmt: skip
     return replace(table, entries=(*table.entries, *more))
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the dials that are no field under another name; the output is never scaled."""
+    """Values of the options that are no field under another name; the output is never scaled."""
     return t5.read({**given, "scale_decoder_outputs": False})
 
 
 DEFAULTS = {**t5.FIELDS.defaults, "d_ff": 1024, "num_layers": 8, "num_heads": 6, "vocab_size": 250112,
             "feed_forward_proj": "gated-gelu"}  # fmt: skip
-UMT5 = replace(t5.T5, name="umt5", model_type="umt5", architecture="UMT5ForConditionalGeneration", dials=Dials,
+UMT5 = replace(t5.T5, name="umt5", model_type="umt5", architecture="UMT5ForConditionalGeneration", options=Options,
                sizes=SIZES, build=build_apart, keys=keys_apart, fields=replace(t5.FIELDS, defaults=DEFAULTS))  # fmt: skip
 MT5 = replace(UMT5, name="mt5", model_type="mt5", architecture="MT5ForConditionalGeneration", build=build, keys=t5.keys,
               read=read)  # fmt: skip

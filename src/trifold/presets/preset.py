@@ -1,4 +1,4 @@
-"""What a family is: dials, a configuration made from them, and both ways to and from Hugging Face's names."""
+"""What a family is: options, a configuration made from them, and both ways to and from Hugging Face's names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -26,9 +26,9 @@ def _nothing(given: object) -> dict[str, Any]:
     return {}
 
 
-def _as_said(dials: Any, theirs: Mapping[str, Tensor]) -> Any:
+def _as_said(options: Any, theirs: Mapping[str, Tensor]) -> Any:
     del theirs
-    return dials
+    return options
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +39,20 @@ class Preset:
         name: how users call it.
         model_type: Hugging Face's name.
         architecture: Hugging Face's class with the language-model head.
-        dials: the class of its dials, whose defaults are the paper's base size.
-        sizes: dials that differ from the defaults, by name of the size.
-        build: dials to configuration.
-        keys: dials to key table.
+        options: the class of its options, whose defaults are the paper's base size.
+        sizes: options that differ from the defaults, by name of the size.
+        build: options to configuration.
+        keys: options to key table.
         fields: what becomes of each field of Hugging Face's configuration.
         prefix: what all names of the body begin with, and what a folder saved without head lacks.
         table: Hugging Face's name of the embedding's matrix.
         output: Hugging Face's name of the head's matrix.
         objective: the objective it was published with.
-        write: dials to the fields of that configuration that are no dial under another name; special ids only where numbers
+        write: options to the fields of that configuration that are no option under another name; special ids only where numbers
             depend on them.
-        read: fields, absent ones filled in, to the values of the dials that are no field under another name.
-        of_padding: the tokenizer's padding id to the dials that follow from it.
-        of_weights: dials and the weights of a file, by their names there, to the dials that these weights want.
+        read: fields, absent ones filled in, to the values of the options that are no field under another name.
+        of_padding: the tokenizer's padding id to the options that follow from it.
+        of_weights: options and the weights of a file, by their names there, to the options that these weights want.
         pad_last: whether other tools take the last token for padding, as Marian has it.
         small: the fields of a small configuration in which every part has a say in the logits; tests are made from it.
         classes: Hugging Face's classes beside that with the language-model head; None where it has none, or `CLASSES` has
@@ -64,7 +64,7 @@ class Preset:
     name: str
     model_type: str
     architecture: str
-    dials: type[Config]
+    options: type[Config]
     sizes: Mapping[str, Mapping[str, Any]]
     build: Callable[[Any], config.Transformer]
     keys: Callable[[Any], KeyMap]
@@ -88,29 +88,29 @@ class Preset:
         return self
 
     def choose(self, size: str, changes: Mapping[str, Any]) -> Config:
-        """The dials of a size, some of them changed.
+        """The options of a size, some of them changed.
 
         Raises:
-            ConfigError: an unknown size or dial, or a value out of range.
+            ConfigError: an unknown size or option, or a value out of range.
         """
         if size not in self.sizes:
             raise unknown_key(f"{name_option('size')} ({self.name})", size, list(self.sizes))
         return self.turn(self.sizes[size], changes)
 
-    def turn(self, dials: Mapping[str, Any], changes: Mapping[str, Any]) -> Config:
-        """Dials, some of them changed.
+    def turn(self, options: Mapping[str, Any], changes: Mapping[str, Any]) -> Config:
+        """Options, some of them changed.
 
         Raises:
-            ConfigError: an unknown dial, or a value out of range.
+            ConfigError: an unknown option, or a value out of range.
         """
-        known = {one.name for one in fields(self.dials)}  # type: ignore[arg-type]
+        known = {one.name for one in fields(self.options)}  # type: ignore[arg-type]
         for name in changes:
             if name not in known:
                 raise unknown_key(f"{name_option('preset')} {self.name}", name, sorted(known))
-        return from_json(self.dials, {**dials, **changes}, where=self.name)
+        return from_json(self.options, {**options, **changes}, where=self.name)
 
-    def read_dials(self, data: Mapping[str, Any]) -> Config:
-        """The dials that a Hugging Face configuration stands for.
+    def read_options(self, data: Mapping[str, Any]) -> Config:
+        """The options that a Hugging Face configuration stands for.
 
         Raises:
             ConfigError: a field is missing, of the wrong type, out of range, or asks for what this family lacks.
@@ -118,36 +118,36 @@ class Preset:
         given = self.fields.complete(data)
         values = {**self.fields.read(given), **self.read(given)}
         try:
-            return from_json(self.dials, values, where="config.json")
+            return from_json(self.options, values, where="config.json")
         except ConfigError as error:
             raise self._in_their_words(error) from None
 
     def _in_their_words(self, error: ConfigError) -> ConfigError:
-        """The same error, the dial under the name that it has in the file."""
+        """The same error, the option under the name that it has in the file."""
         place = str(error.values.get("where", ""))
-        dial = place.removeprefix("config.json.")
-        parts = [self.fields.theirs(dial.partition(".")[0]), *dial.partition(".")[1:]]
+        option = place.removeprefix("config.json.")
+        parts = [self.fields.theirs(option.partition(".")[0]), *option.partition(".")[1:]]
         return ConfigError(error.code, **{**error.values, "where": "config.json: " + "".join(parts)})
 
-    def write_fields(self, dials: Any) -> dict[str, Any]:
+    def write_fields(self, options: Any) -> dict[str, Any]:
         """Hugging Face's configuration, without special ids.
 
         Raises:
-            ConfigError: it cannot express a dial.
+            ConfigError: it cannot express a option.
         """
-        return {**self.fields.write(dials), **self.write(dials)}
+        return {**self.fields.write(options), **self.write(options)}
 
-    def settle(self, dials: Config, theirs: Mapping[str, Tensor]) -> Config:
-        """The dials as the file has it: a head that the file holds, other than the embedding, is the head's own.
+    def settle(self, options: Config, theirs: Mapping[str, Tensor]) -> Config:
+        """The options as the file has it: a head that the file holds, other than the embedding, is the head's own.
 
         Files say `tie_word_embeddings` by mistake; transformers too goes by the weights then.
         """
-        dials = self.of_weights(dials, theirs)
+        options = self.of_weights(options, theirs)
         head, table = theirs.get(self.output), theirs.get(self.table)
-        if head is None or table is None or not getattr(dials, "tied", False):
-            return dials
+        if head is None or table is None or not getattr(options, "tied", False):
+            return options
         same = head.shape == table.shape and torch.equal(head, table.to(head.dtype))
-        return dials if same else replace(dials, tied=False)  # type: ignore[call-overload]
+        return options if same else replace(options, tied=False)  # type: ignore[call-overload]
 
 
 def modern_names(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -67,7 +67,7 @@ class Transformer(Form):
     Args:
         transformer: its configuration.
         preset: its family; None for a composition of one's own, which is saved with `model_type` "trifold".
-        dials: the family's dials that gave the configuration; None without a family.
+        options: the family's options that gave the configuration; None without a family.
         special: ids of special tokens by role, for generation.
 
     Example:
@@ -81,28 +81,28 @@ class Transformer(Form):
         transformer: config.Transformer,
         *,
         preset: Preset | None = None,
-        dials: Config | None = None,
+        options: Config | None = None,
         special: Mapping[str, int] | None = None,
     ) -> None:
-        super().__init__(transformer, preset=preset, dials=dials)
+        super().__init__(transformer, preset=preset, options=options)
         self.special, self.generation = dict(special or {}), dict[str, Any]()
         accelerate(self)
 
     @classmethod
-    def from_preset(cls, preset: str, *, size: str = "base", **dials: Any) -> "Transformer":
+    def from_preset(cls, preset: str, *, size: str = "base", **overrides: Any) -> "Transformer":
         """A model with random weights.
 
         Args:
             preset: the family.
             size: one of its sizes.
-            **dials: values that replace the size's own, such as `num_layers=4`.
+            **overrides: values that replace the size's own, such as `num_layers=4`.
 
         Raises:
-            ConfigError: an unknown family, size or dial, or a value out of range.
+            ConfigError: an unknown family, size or option, or a value out of range.
         """
         family = find_preset(preset)
-        chosen = family.choose(size, dials)
-        return cls(family.build(chosen), preset=family, dials=chosen)
+        chosen = family.choose(size, overrides)
+        return cls(family.build(chosen), preset=family, options=chosen)
 
     @classmethod
     def from_pretrained(
@@ -112,7 +112,7 @@ class Transformer(Form):
         revision: str | None = None,
         local_files_only: bool = False,
         dtype: torch.dtype = torch.float32,
-        dials: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, Any] | None = None,
         head: Literal["auto"] | None = "auto",
     ) -> "Transformer":
         """A model from a run, a Hugging Face folder, or the hub (`owner/name`); ready for inference.
@@ -124,7 +124,7 @@ class Transformer(Form):
             revision: branch, tag or commit on the hub; None for the newest.
             local_files_only: never ask the network.
             dtype: of the weights.
-            dials: values that replace the model's own, such as `{"dropout": 0.2}`.
+            overrides: values that replace the model's own options, such as `{"dropout": 0.2}`.
             head: None for the body alone; else the language-model head, or that of a task, if the folder has one.
 
         Raises:
@@ -139,7 +139,7 @@ class Transformer(Form):
         else:
             data, weights = read_config(folder), read_weights(folder)
         with torch.device("meta"), _Undrawn():
-            model = cls._empty(data, folder, weights, dials or {})
+            model = cls._empty(data, folder, weights, overrides or {})
         model.generation = read_generation(folder, data)
         model._take(weights, folder, _named(data), dtype)  # noqa: SLF001 - its own class
         if head is None:
@@ -162,8 +162,8 @@ class Transformer(Form):
         if not isinstance(kind, str) or kind not in known:
             raise ConfigError("presets.unknown_type", path=folder, given=kind, known=", ".join(sorted(known)))
         family = known[kind]
-        dials = family.turn(asdict(family.settle(family.read_dials(data), weights)), changes)  # type: ignore[call-overload]
-        model = cls(family.build(dials), preset=family, dials=dials, special=special)
+        options = family.turn(asdict(family.settle(family.read_options(data), weights)), changes)  # type: ignore[call-overload]
+        model = cls(family.build(options), preset=family, options=options, special=special)
         model._expect(data)
         return model
 
@@ -210,7 +210,7 @@ class Transformer(Form):
             shard_bytes: largest size of one weight file.
 
         Raises:
-            ConfigError: the family's Hugging Face form cannot express a dial that was turned, or the model has weights that
+            ConfigError: the family's Hugging Face form cannot express a option that was turned, or the model has weights that
                 its configuration does not speak of.
         """
         folder = Path(folder)
@@ -288,8 +288,8 @@ class Transformer(Form):
         if self.task_class and self.outputs and isinstance(head, TaskHead):
             fields |= {**self.outputs.write(), **self.task_class.write(head.shape)}
         weights = self.written_map().to_theirs(own | {REST + name: value for name, value in self.rest.items()})
-        settled = self.preset.write(self.dials)  # an id that the numbers depend on is not the tokenizer's to say
-        return {**self.preset.write_fields(self.dials), **ids, **fields, **settled}, weights
+        settled = self.preset.write(self.options)  # an id that the numbers depend on is not the tokenizer's to say
+        return {**self.preset.write_fields(self.options), **ids, **fields, **settled}, weights
 
     def _check_parts(self, own: Mapping[str, Tensor]) -> None:
         """Refuse to write a model whose configuration does not say what weights it has: they would be lost."""
@@ -315,7 +315,7 @@ class Transformer(Form):
     @property
     def context(self) -> int | None:
         """The longest text in tokens that the model was made for; None for a family that counts distances alone (T5)."""
-        named = None if self.dials is None else to_json(self.dials).get("max_length")
+        named = None if self.options is None else to_json(self.options).get("max_length")
         return self.config.max_length or named
 
     def num_parameters(self, *, trainable: bool = False) -> int:

@@ -24,27 +24,27 @@ FIELDS = replace(
 SMALL = {**llama.SMALL, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}
 
 
-def write(dials: llama.Dials) -> dict[str, Any]:
+def write(options: llama.Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    plain = dials.qkv_bias and not dials.output_bias and not dials.mlp_bias
-    refuse_unless(plain, "qkv_bias, output_bias, mlp_bias", dials.qkv_bias, "true, false, false with preset qwen2")
-    return {**llama.write(dials), **write_windows(dials)}
+    plain = options.qkv_bias and not options.output_bias and not options.mlp_bias
+    refuse_unless(plain, "qkv_bias, output_bias, mlp_bias", options.qkv_bias, "true, false, false with preset qwen2")
+    return {**llama.write(options), **write_windows(options)}
 
 
-def write_windows(dials: llama.Dials) -> dict[str, Any]:
+def write_windows(options: llama.Options) -> dict[str, Any]:
     """The fields that say which layers have a window."""
-    first = next((layer for layer, kind in enumerate(dials.kinds) if kind == "sliding_attention"), dials.num_layers)
-    return {"use_sliding_window": dials.window is not None, "sliding_window": dials.window,
-            "layer_types": dials.kinds, "max_window_layers": first}  # fmt: skip
+    first = next((layer for layer, kind in enumerate(options.kinds) if kind == "sliding_attention"), options.num_layers)
+    return {"use_sliding_window": options.window is not None, "sliding_window": options.window,
+            "layer_types": options.kinds, "max_window_layers": first}  # fmt: skip
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the dials that are no field under another name."""
+    """Values of the options that are no field under another name."""
     return {**llama.read(given), **read_windows(given), "qkv_bias": True}
 
 
 def read_windows(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the dials that say which layers have a window."""
+    """Values of the options that say which layers have a window."""
     turned, count, first = given["use_sliding_window"], given["num_hidden_layers"], given["max_window_layers"]
     refuse_unless(isinstance(turned, bool), "use_sliding_window", turned, "true, false")
     window, kinds = given["sliding_window"] if turned else None, given["layer_types"]

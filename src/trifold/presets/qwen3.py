@@ -12,18 +12,18 @@ from trifold.presets.task_class import decoder_classes
 __all__ = ["PRESET", "build", "keys", "read", "write"]
 
 
-def build(dials: llama.Dials) -> config.Transformer:
+def build(options: llama.Options) -> config.Transformer:
     """The configuration."""
-    plain, norm = llama.build(dials), config.RMSNorm(eps=dials.eps)
+    plain, norm = llama.build(options), config.RMSNorm(eps=options.eps)
     blocks = tuple(replace(one, attention=replace(one.attention, head_norm=norm)) for one in plain.main.blocks)
     return replace(plain, decoder=replace(plain.main, blocks=blocks))
 
 
-def keys(dials: llama.Dials) -> KeyMap:
+def keys(options: llama.Options) -> KeyMap:
     """The key table."""
-    plain, theirs, branch = llama.keys(dials), "model.layers.{}.self_attn.", "decoder.blocks.{}.attention.branch."
+    plain, theirs, branch = llama.keys(options), "model.layers.{}.self_attn.", "decoder.blocks.{}.attention.branch."
     norms = [Entry(f"{theirs}{name}_norm.weight", (f"{branch}{name}_norm.weight",)) for name in "qk"]
-    return replace(plain, entries=(*plain.entries, *numbered(norms, dials.num_layers)))
+    return replace(plain, entries=(*plain.entries, *numbered(norms, options.num_layers)))
 
 
 FIELDS = replace(
@@ -33,13 +33,13 @@ FIELDS = replace(
 )
 
 
-def write(dials: llama.Dials) -> dict[str, Any]:
+def write(options: llama.Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    return {**llama.write_biases(dials), **qwen2.write_windows(dials)}
+    return {**llama.write_biases(options), **qwen2.write_windows(options)}
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the dials that are no field under another name."""
+    """Values of the options that are no field under another name."""
     return {**llama.read_biases(given), **qwen2.read_windows(given)}
 
 

@@ -95,7 +95,7 @@ def read_ropes(
 
     Args:
         given: the fields.
-        names: for each kind of layer what its two dials begin with, and the field with the base of older files.
+        names: for each kind of layer what its two options begin with, and the field with the base of older files.
         scaled: the kinds that `rope_scaling`, a field of older files, is for.
 
     Raises:
@@ -109,12 +109,12 @@ def read_ropes(
     ropes, more, values = given["rope_parameters"] or {}, given["rope_scaling"] or {}, dict[str, Any]()
     plain = isinstance(ropes, dict) and isinstance(more, dict) and not ropes.keys() - names.keys()
     refuse_unless(plain, "rope_parameters", ropes, f"one mapping for each of {', '.join(names)}")
-    for kind, (dial, base) in names.items():
+    for kind, (option, base) in names.items():
         rope, extra = ropes.get(kind) or {}, more if kind in scaled else {}
         where = "rope_scaling" if extra else f"rope_parameters.{kind}"
         refuse_unless(isinstance(rope, dict), where, rope, "a mapping")
         found = read_rope({**rope, **extra}, where, base=given[base], length=given["max_position_embeddings"])
-        values[f"{dial}_base"], values[f"{dial}_scaling"] = found
+        values[f"{option}_base"], values[f"{option}_scaling"] = found
     return values
 
 
@@ -140,11 +140,11 @@ def write_rope(base: float, scaling: Scaling | None) -> dict[str, Any]:
             return {"rope_type": "llama3", "rope_theta": base, **more}
 
 
-def write_ropes(dials: object, names: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+def write_ropes(options: object, names: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
     """The fields that `read_ropes` reads, of today and of older files.
 
     Args:
-        dials: the dials of a family.
+        options: the options of a family.
         names: as `read_ropes` has it.
 
     Example:
@@ -153,7 +153,8 @@ def write_ropes(dials: object, names: Mapping[str, tuple[str, str]]) -> dict[str
         {'theta': 9.0, 'rope_parameters': {'full_attention': {'rope_type': 'default', 'rope_theta': 9.0}}}
     """
     found = {
-        kind: (getattr(dials, f"{dial}_base"), getattr(dials, f"{dial}_scaling")) for kind, (dial, _) in names.items()
+        kind: (getattr(options, f"{option}_base"), getattr(options, f"{option}_scaling"))
+        for kind, (option, _) in names.items()
     }
     ropes = {kind: write_rope(base, scaling) for kind, (base, scaling) in found.items()}
     return {names[kind][1]: base for kind, (base, _) in found.items()} | {"rope_parameters": ropes}

@@ -60,7 +60,7 @@ def hidden_states(model: Transformer, batch: Batch) -> HiddenStates:
         >>> import torch
         >>> from trifold.batch import Layout
         >>> from trifold.presets import build_config
-        >>> model = Transformer(build_config("gpt2", size="tiny", dials={"num_layers": 2, "vocab_size": 50})).eval()
+        >>> model = Transformer(build_config("gpt2", size="tiny", overrides={"num_layers": 2, "vocab_size": 50})).eval()
         >>> found = hidden_states(model, Batch(target=torch.tensor([[1, 2, 3]]), target_layout=Layout.whole(1, 3)))
         >>> len(found.decoder), torch.equal(found.decoder[-1], model.decode(torch.tensor([[1, 2, 3]])))
         (3, True)
@@ -84,7 +84,7 @@ def attention_weights(model: Transformer, batch: Batch) -> AttentionWeights:
         >>> import torch
         >>> from trifold.batch import Layout
         >>> from trifold.presets import build_config
-        >>> model = Transformer(build_config("gpt2", size="tiny", dials={"num_layers": 1, "vocab_size": 50})).eval()
+        >>> model = Transformer(build_config("gpt2", size="tiny", overrides={"num_layers": 1, "vocab_size": 50})).eval()
         >>> batch = Batch(target=torch.tensor([[1, 2, 3]]), target_layout=Layout.whole(1, 3))
         >>> attention_weights(model, batch).decoder[0][0, 0, 0]  # the first token sees itself alone
         tensor([1., 0., 0.], grad_fn=<SelectBackward0>)

@@ -22,7 +22,7 @@ from trifold.model import config
 from trifold.presets.field import Fields, activation_name, refuse_unless
 from trifold.presets.preset import Preset
 
-__all__ = ["T5", "T5_V1_1", "Activation", "Dials"]
+__all__ = ["T5", "T5_V1_1", "Activation", "Options"]
 
 Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
 BIAS = "{}.block.{}.layer.0.SelfAttention.relative_attention_bias.weight"
@@ -30,7 +30,7 @@ BIAS = "{}.block.{}.layer.0.SelfAttention.relative_attention_bias.weight"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dials(Config):
+class Options(Config):
     """What one may turn.
 
     `num_decoder_layers` None is `num_layers`, `d_ff` None four times the width; `scale_output` (None: as `tied`)
@@ -77,31 +77,31 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(dials: Dials) -> config.Transformer:
+def build(options: Options) -> config.Transformer:
     """The configuration; scores are not scaled, the initialization carries that factor instead."""
-    norm = config.RMSNorm(eps=dials.eps)
-    residual = config.Residual(pre_norm=norm, dropout=dials.dropout)
+    norm = config.RMSNorm(eps=options.eps)
+    residual = config.Residual(pre_norm=norm, dropout=options.dropout)
     cross = config.Attention(
-        num_heads=dials.num_heads,
-        num_kv_heads=dials.num_heads,
-        head_size=dials.head_size,
+        num_heads=options.num_heads,
+        num_kv_heads=options.num_heads,
+        head_size=options.head_size,
         causal=False,
         qkv_bias=False,
         output_bias=False,
         scale=1.0,
-        dropout=dials.dropout,
+        dropout=options.dropout,
         residual=residual,
     )
 
     feed_forward = config.FeedForward(
-        d_ff=dials.d_ff or 4 * dials.d_model,
-        activation=dials.activation,
-        gated=dials.gated,
+        d_ff=options.d_ff or 4 * options.d_model,
+        activation=options.activation,
+        gated=options.gated,
         bias=False,
-        dropout=dials.dropout,
+        dropout=options.dropout,
         residual=residual,
     )
-    both = config.RelativeBias(num_buckets=dials.num_buckets, max_distance=dials.max_distance, bidirectional=True)
+    both = config.RelativeBias(num_buckets=options.num_buckets, max_distance=options.max_distance, bidirectional=True)
     past = replace(both, bidirectional=False)
     reads = config.Block(attention=replace(cross, position=both), feed_forward=feed_forward)
     writes = config.Block(
@@ -109,22 +109,22 @@ def build(dials: Dials) -> config.Transformer:
         cross_attention=cross,
         feed_forward=feed_forward,
     )
-    deep = dials.num_decoder_layers or dials.num_layers
+    deep = options.num_decoder_layers or options.num_layers
     return config.Transformer(
-        vocab_size=dials.vocab_size,
-        d_model=dials.d_model,
-        embedding=config.Embedding(dropout=dials.dropout),
-        encoder=config.Stack(blocks=(reads,) * dials.num_layers, final_norm=norm, dropout=dials.dropout),
-        decoder=config.Stack(blocks=(writes,) * deep, final_norm=norm, dropout=dials.dropout),
-        head=config.Head(tied=dials.tied, scale=dials.d_model**-0.5 if dials.scaled else 1.0),
+        vocab_size=options.vocab_size,
+        d_model=options.d_model,
+        embedding=config.Embedding(dropout=options.dropout),
+        encoder=config.Stack(blocks=(reads,) * options.num_layers, final_norm=norm, dropout=options.dropout),
+        decoder=config.Stack(blocks=(writes,) * deep, final_norm=norm, dropout=options.dropout),
+        head=config.Head(tied=options.tied, scale=options.d_model**-0.5 if options.scaled else 1.0),
         initialization=config.Initialization(kind="fan_in"),
     )
 
 
-def keys(dials: Dials) -> KeyMap:
+def keys(options: Options) -> KeyMap:
     """The key table."""
     entries = [Entry("shared.weight", ("embedding.tokens.weight",))]
-    depth = {"encoder": dials.num_layers, "decoder": dials.num_decoder_layers or dials.num_layers}
+    depth = {"encoder": options.num_layers, "decoder": options.num_decoder_layers or options.num_layers}
     for stack, layers in depth.items():
         ours, theirs = f"{stack}.blocks.{{}}.", f"{stack}.block.{{}}.layer."
         branches = [("attention", "SelfAttention")]
@@ -137,7 +137,7 @@ def keys(dials: Dials) -> KeyMap:
                 layer.append(Entry(f"{theirs}{number}.{name}.{part}.weight", (place,)))
         feed, last = f"{ours}feed_forward.", f"{theirs}{len(branches)}."
         layer.append(Entry(f"{last}layer_norm.weight", (f"{feed}pre_norm.weight",)))
-        inner = {"wi_0": "gate", "wi_1": "up", "wo": "down"} if dials.gated else {"wi": "up", "wo": "down"}
+        inner = {"wi_0": "gate", "wi_1": "up", "wo": "down"} if options.gated else {"wi": "up", "wo": "down"}
         layer += [
             Entry(f"{last}DenseReluDense.{name}.weight", (f"{feed}branch.{part}_proj.weight",))
             for name, part in inner.items()
@@ -148,9 +148,9 @@ def keys(dials: Dials) -> KeyMap:
             Entry(f"{stack}.final_layer_norm.weight", (f"{stack}.final_norm.weight",)),
             Entry(f"{stack}.embed_tokens.weight", ("embedding.tokens.weight",), optional=True),
         ]
-    head = "embedding.tokens.weight" if dials.tied else "head.output.weight"
+    head = "embedding.tokens.weight" if options.tied else "head.output.weight"
     # recent transformers leave the head out of files in which it happens to equal the embedding
-    entries.append(Entry("lm_head.weight", (head,), optional=dials.tied, otherwise="shared.weight"))
+    entries.append(Entry("lm_head.weight", (head,), optional=options.tied, otherwise="shared.weight"))
     cross = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"  # in v1.0 files, never used
     return KeyMap(tuple(entries), frozenset({cross}))
 
@@ -176,23 +176,23 @@ FIELDS = Fields(
 )  # fmt: skip
 
 
-def write(dials: Dials) -> dict[str, Any]:
+def write(options: Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    kinds = {"relu": "relu", "gelu_tanh": "gelu" if dials.gated else "gelu_new", "gelu": "gelu", "silu": "silu"}
-    exact = not (dials.gated and dials.activation == "gelu")  # their "gated-gelu" means the tanh form
+    kinds = {"relu": "relu", "gelu_tanh": "gelu" if options.gated else "gelu_new", "gelu": "gelu", "silu": "silu"}
+    exact = not (options.gated and options.activation == "gelu")  # their "gated-gelu" means the tanh form
     refuse_unless(exact, "activation", "gelu", "gelu_tanh where it is gated")
     return {
-        "num_decoder_layers": dials.num_decoder_layers or dials.num_layers,
-        "d_ff": dials.d_ff or 4 * dials.d_model,
-        "feed_forward_proj": ("gated-" if dials.gated else "") + kinds[dials.activation],
-        "tie_word_embeddings": dials.tied or dials.scaled,
-        "scale_decoder_outputs": dials.scaled,
+        "num_decoder_layers": options.num_decoder_layers or options.num_layers,
+        "d_ff": options.d_ff or 4 * options.d_model,
+        "feed_forward_proj": ("gated-" if options.gated else "") + kinds[options.activation],
+        "tie_word_embeddings": options.tied or options.scaled,
+        "scale_decoder_outputs": options.scaled,
         "is_encoder_decoder": True,
     }
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the dials that are no field under another name."""
+    """Values of the options that are no field under another name."""
     parts = str(given["feed_forward_proj"]).split("-")
     known = len(parts) == 1 or (len(parts) == 2 and parts[0] == "gated")
     refuse_unless(known, "feed_forward_proj", given["feed_forward_proj"], "gated-ACTIVATION or ACTIVATION")
@@ -216,7 +216,7 @@ T5 = Preset(
     name="t5",
     model_type="t5",
     architecture="T5ForConditionalGeneration",
-    dials=Dials,
+    options=Options,
     sizes=SIZES,
     build=build,
     keys=keys,

@@ -24,5 +24,5 @@ def from_article(
         >>> print(model.summary().splitlines()[-2])
         Total params: 32,996
     """
-    dials = {"vocab_size": vocab_size, "d_model": embed_dim, "num_heads": num_heads, "num_layers": num_layers}
-    return Transformer.from_preset("vaswani", size="base", **dials)
+    options = {"vocab_size": vocab_size, "d_model": embed_dim, "num_heads": num_heads, "num_layers": num_layers}
+    return Transformer.from_preset("vaswani", size="base", **options)

@@ -132,7 +132,7 @@ def is_translator(folder: Path) -> bool:
 
 def _task_of(model: Transformer, tokenizer: Tokenizer, path: Path) -> TaskConfig:
     """What a folder that was not tuned here is for, as the first kind of task says that it knows it."""
-    longest, told = int(getattr(model.dials, "max_length", 512)), tokenizer.settings.get("model_max_length")
+    longest, told = int(getattr(model.options, "max_length", 512)), tokenizer.settings.get("model_max_length")
     longest = min(longest, int(told)) if isinstance(told, int | float) and told >= 1 else longest
     folder = Folder(path, model, longest, is_sentence_folder(path))
     return next(found for one in config_classes() if (found := one.found_in(folder)) is not None)

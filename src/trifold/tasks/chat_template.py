@@ -82,10 +82,10 @@ def enlarge(model: Transformer, size: int) -> Transformer:
     before = model.config.vocab_size
     if size <= before:
         return model
-    if model.preset is None or model.dials is None:
+    if model.preset is None or model.options is None:
         raise ConfigError("task.cannot_enlarge", given=size, allowed=before)
-    dials = replace(model.dials, vocab_size=size)  # type: ignore[call-arg]
-    larger = Transformer(model.preset.build(dials), preset=model.preset, dials=dials, special=model.special)
+    options = replace(model.options, vocab_size=size)  # type: ignore[call-arg]
+    larger = Transformer(model.preset.build(options), preset=model.preset, options=options, special=model.special)
     with torch.no_grad():
         own = dict(model.named_parameters())
         for name, value in larger.named_parameters():

@@ -61,7 +61,7 @@ def _put_on(model: Transformer, wanted: HeadWanted) -> bool:
     had = model.heads["task"] if model.outputs == outputs else None
     if isinstance(had, TaskHead) and wanted.pooling in ("auto", had.shape.pooling):
         return True
-    data = model.preset.write(model.dials)
+    data = model.preset.write(model.options)
     model.put_on(kind, outputs, kind.build(data, len(wanted.labels), None if pooling == "auto" else pooling))
     return False
 

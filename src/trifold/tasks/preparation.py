@@ -109,7 +109,7 @@ def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Tran
     """The model to start from and its tokenizer; from random weights, a tokenizer trained on the examples' text."""
     choice, tokens = experiment.model, experiment.tokenizer
     if choice.start is not None:
-        model = Transformer.from_pretrained(choice.start, dials=choice.dials)
+        model = Transformer.from_pretrained(choice.start, overrides=choice.overrides)
         return model, Tokenizer.from_pretrained(tokens.path or choice.start)
     if tokens.path is not None:
         tokenizer = Tokenizer.from_pretrained(tokens.path)
@@ -118,8 +118,8 @@ def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Tran
     else:
         texts = (text for row in rows for value in row.values.values() for text in _texts_in(value))
         tokenizer = save_whole(learn_tokenizer(texts, tokens, choice), out / "tokenizer")
-    preset, dials, shape = choose_model(choice, tokenizer.vocab_size, pad=tokenizer.special.pad)
-    return Transformer(shape, preset=preset, dials=dials), tokenizer
+    preset, options, shape = choose_model(choice, tokenizer.vocab_size, pad=tokenizer.special.pad)
+    return Transformer(shape, preset=preset, options=options), tokenizer
 
 
 def _texts_in(value: Any) -> list[str]:

@@ -55,7 +55,16 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         found["experiment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFileError("training.no_run", path=folder, problem=str(error)[:200]) from None
-    return found
+    return {**found, "experiment": _as_named_now(found["experiment"])}
+
+
+def _as_named_now(experiment: Any) -> Any:
+    """An experiment as it is written today; earlier versions called the overrides of a model dials."""
+    model = experiment.get("model") if isinstance(experiment, dict) else None
+    if not isinstance(model, dict) or "dials" not in model:
+        return experiment
+    rest = {name: value for name, value in model.items() if name != "dials"}
+    return {**experiment, "model": {**rest, "overrides": model["dials"]}}
 
 
 def read_experiment(folder: str | Path, kind: type[E] = Experiment) -> E:

@@ -23,20 +23,20 @@ class ModelChoice(Config):
     Attributes:
         preset: family by name; None when `start` is given.
         size: one of the family's sizes.
-        dials: values that replace the size's own, such as `{"num_layers": 4, "d_model": 128}`, or those of the model to
+        overrides: values that replace the size's own, such as `{"num_layers": 4, "d_model": 128}`, or those of the model to
             start from, such as `{"dropout": 0.2}`.
         start: a run or Hugging Face folder whose weights to go on from; None to start from random weights.
         embedding: how the vectors of tokens start before pre-training: random, or counted from which tokens of the text
             stand near which (`trifold.training.cooccurrence`), which spares a small model most of the way.
 
     Example:
-        >>> ModelChoice(preset="gpt2", size="tiny").dials
+        >>> ModelChoice(preset="gpt2", size="tiny").overrides
         {}
     """
 
     preset: str | None = None
     size: str = "tiny"
-    dials: dict[str, int | float | bool | str] = field(default_factory=dict)
+    overrides: dict[str, int | float | bool | str] = field(default_factory=dict)
     start: PathText | None = None
     embedding: Literal["random", "cooccurrence"] = "random"
 

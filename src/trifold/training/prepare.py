@@ -219,17 +219,17 @@ def _options(data: DataChoice) -> SourceOptions:
 def choose_model(
     choice: ModelChoice, vocab_size: int, *, pad: int | None = None
 ) -> tuple[Preset, Config, model_config.Transformer]:
-    """Family, dials and configuration for a vocabulary of that size (unless the dials say their own).
+    """Family, options and configuration for a vocabulary of that size, unless the options say their own.
 
     `pad` is the tokenizer's padding id: RoBERTa counts its positions from it, Marian keeps its vector zero.
 
     Raises:
-        ConfigError: an unknown family, size or dial, or a value out of range.
+        ConfigError: an unknown family, size or option, or a value out of range.
     """
     preset = find_preset(choice.preset or "")
     known = {"vocab_size": vocab_size, **(preset.of_padding(pad) if pad is not None else {})}
-    dials = preset.choose(choice.size, {**known, **choice.dials})
-    return preset, dials, preset.build(dials)
+    options = preset.choose(choice.size, {**known, **choice.overrides})
+    return preset, options, preset.build(options)
 
 
 def choose_start(name: str) -> ModelChoice:
@@ -259,12 +259,12 @@ def usual_objective(choice: ModelChoice, *, paired: bool = False) -> ObjectiveCo
 
 def _model(experiment: Experiment, tokenizer: Tokenizer) -> Transformer:
     if experiment.model.start is not None:
-        model = Transformer.from_pretrained(experiment.model.start, dials=experiment.model.dials)
+        model = Transformer.from_pretrained(experiment.model.start, overrides=experiment.model.overrides)
         model.take_off()
         model.draw_head()
         return model
-    preset, dials, shape = choose_model(experiment.model, tokenizer.vocab_size, pad=tokenizer.special.pad)
-    return Transformer(shape, preset=preset, dials=dials)
+    preset, options, shape = choose_model(experiment.model, tokenizer.vocab_size, pad=tokenizer.special.pad)
+    return Transformer(shape, preset=preset, options=options)
 
 
 def _check_memory_early(experiment: Experiment) -> None:

@@ -36,7 +36,7 @@ WHERE = {
     "generation": ("generate",), "config": tuple(NAMES), "doctor.no_room": ("drill",),
     "doctor": ("pretrain",), "cli": tuple(NAMES), "cli.seeds_alone": ("finetune",),
     "cli.interrupted": ("pretrain", "finetune"),
-    "cli.bad_dial": ("pretrain", *TUNING), "cli.half_pair": CORPORA, "cli.other_processes": ("pretrain",),
+    "cli.bad_override": ("pretrain", *TUNING), "cli.half_pair": CORPORA, "cli.other_processes": ("pretrain",),
     "cli.same_answers": ("generate",), "cli.no_texts": USE, "cli.best_trial": ("finetune",),
     "cli.prompt_cut": ("generate",),
     "cli.out_of_memory": ("pretrain",),
@@ -137,7 +137,7 @@ def test_every_option_that_a_message_names_is_understood_where_the_message_appea
 @pytest.mark.parametrize("word", ["patience=3", "--patience=3", "freeze=4", "data.columns.prompt=query", "epochs=2",
                                   "lora=8", "lora.rank=8", "data.on_error=skip", "training.layer_decay=0.9",
                                   "data.columns.input=",
-                                  "data.columns.prompt=1", "model.dials.dropout=0.1", "metric=loss"])  # fmt: skip
+                                  "data.columns.prompt=1", "model.overrides.dropout=0.1", "metric=loss"])  # fmt: skip
 def test_settings_are_understood_as_the_documents_write_them(word):
     for where in ("finetune", "sweep"):
         understand(NAMES[where], [word], "generation")

@@ -14,7 +14,7 @@ from trifold.cli.launch import launch
 
 def test_two_processes_are_one_run(tmp_path, capsys):
     text = write_text(tmp_path / "text.txt")
-    words = ["pretrain", "--preset", "gpt2", "--data", text, "--document", "line", "--steps", 3, "--dials", "num_layers=1",
+    words = ["pretrain", "--preset", "gpt2", "--data", text, "--document", "line", "--steps", 3, "--overrides", "num_layers=1",
              "d_model=16", "num_heads=2", "--kind", "character", "--vocab-size", 128, "--length", 32, "--batch-size", 4,
              "training.accumulation=2", "--deterministic"]  # fmt: skip
     with pytest.raises(SystemExit) as ended:

@@ -42,7 +42,7 @@ def make_store(tmp_path: Path, tokenizer: Tokenizer, texts: list[str], **more) -
 def make_loader(store: TokenStore, tokenizer: Tokenizer, kind: str = "causal", **more) -> Loader:
     families = {"causal": "gpt2", "masked": "bert", "denoising": "t5"}
     wanted = {"causal": config.Causal(), "masked": config.Masked(), "denoising": config.Denoising()}[kind]
-    shape = build_config(families[kind], size="tiny", dials={"vocab_size": tokenizer.vocab_size})
+    shape = build_config(families[kind], size="tiny", overrides={"vocab_size": tokenizer.vocab_size})
     objective = build_objective(wanted, tokenizer, shape)
     length = more.pop("length", 64)
     paired = kind == "denoising"
@@ -126,7 +126,7 @@ def test_weights_decide_how_often_a_corpus_is_drawn(tmp_path, tokenizer):
     for name, letter in (("a", "a"), ("b", "b")):
         build_stores([Example((letter * 50,))] * 20, tokenizer, tmp_path / name)
         stores.append(TokenStore(tmp_path / name / "train", tokenizer))
-    shape = build_config("gpt2", size="tiny", dials={"vocab_size": tokenizer.vocab_size})
+    shape = build_config("gpt2", size="tiny", overrides={"vocab_size": tokenizer.vocab_size})
     objective = build_objective(config.Causal(), tokenizer, shape)
     loader = Loader(stores, objective, Room(source=0, target=51), batch_size=4, pad=0, weights=[3.0, 1.0])
     counts = np.zeros(tokenizer.vocab_size)

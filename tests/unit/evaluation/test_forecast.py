@@ -15,7 +15,7 @@ DIALS = {"num_layers": 1, "d_model": 16, "num_heads": 2, "max_length": 32}
 
 def experiment(preset="gpt2", objective=None, paths=("-",), **training) -> Experiment:
     given = {"length": 32, "batch_size": 4, **training}
-    return Experiment(model=ModelChoice(preset=preset, dials=DIALS if preset != "t5" else {}),
+    return Experiment(model=ModelChoice(preset=preset, overrides=DIALS if preset != "t5" else {}),
                       tokenizer=TokenizerChoice(vocab_size=300), data=DataChoice(paths=paths),
                       objective=objective or objectives.Causal(), training=Training(**given))  # fmt: skip
 

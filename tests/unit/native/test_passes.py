@@ -226,7 +226,7 @@ def test_dropout_leaves_out_its_share_lets_the_rest_grow_and_finds_the_same_on_t
 def test_gradients_of_a_model_with_dropout_are_those_of_leaving_out_the_same_numbers(preset, monkeypatch):
     torch.manual_seed(0)
     model = accelerate(
-        Transformer(build_config(preset, size="tiny", dials={"vocab_size": 300, "dropout": 0.2})).bfloat16()
+        Transformer(build_config(preset, size="tiny", overrides={"vocab_size": 300, "dropout": 0.2})).bfloat16()
     )
     ids, layout = torch.randint(300, (4, 40)), Layout.whole(4, 40)
     batch = Batch(ids, source_layout=layout) if preset == "bert" else Batch(target=ids, target_layout=layout)

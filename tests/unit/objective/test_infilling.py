@@ -20,7 +20,7 @@ SPECIAL = TOKENIZER.special
 
 
 def build(wanted: config.Infilling, tokenizer=TOKENIZER):
-    shape = build_config("bart", size="tiny", dials={"vocab_size": tokenizer.vocab_size})
+    shape = build_config("bart", size="tiny", overrides={"vocab_size": tokenizer.vocab_size})
     return build_objective(wanted, tokenizer, shape)
 
 

@@ -32,7 +32,7 @@ OBJECTIVES = {
 
 def build(name: str):
     family, wanted = OBJECTIVES[name]
-    shape = build_config(family, size="tiny", dials={"vocab_size": TOKENIZER.vocab_size, "dropout": 0.0})
+    shape = build_config(family, size="tiny", overrides={"vocab_size": TOKENIZER.vocab_size, "dropout": 0.0})
     return shape, build_objective(wanted, TOKENIZER, shape)
 
 
@@ -170,8 +170,8 @@ def small(**changes) -> Tokenizer:
 
 
 def test_b6_what_cannot_be_trained_is_refused_before_the_first_step():
-    def attempt(family, wanted, tokenizer, **dials):
-        shape = build_config(family, size="tiny", dials={"vocab_size": tokenizer.vocab_size, **dials})
+    def attempt(family, wanted, tokenizer, **overrides):
+        shape = build_config(family, size="tiny", overrides={"vocab_size": tokenizer.vocab_size, **overrides})
         return build_objective(wanted, tokenizer, shape)
 
     with pytest.raises(ConfigError, match="7"):

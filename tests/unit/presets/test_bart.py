@@ -51,7 +51,7 @@ def test_a_file_without_a_bias_of_the_logits_opens_and_one_with_it_keeps_it(tmp_
     for biased in (False, True):
         Transformer.from_preset(name, size="tiny", **SMALL, logits_bias=biased).save_pretrained(tmp_path)
         model = Transformer.from_pretrained(tmp_path)
-        assert not model.dials.logits_bias  # a bias of zeros is none
+        assert not model.options.logits_bias  # a bias of zeros is none
     with torch.no_grad():
         model = Transformer.from_preset(name, size="tiny", **SMALL, logits_bias=True)
         model.head.output.bias.normal_()
@@ -75,6 +75,8 @@ def test_a_tokenizer_of_two_files_frames_texts_as_transformers_does_and_a_transl
     ids = ours.encode("to be").ids.tolist()
     assert ours.framing is not None and ours.framing.around(ids) == theirs("to be")["input_ids"]
     assert ours.framing.around(ids, ids) == theirs("to be", "to be")["input_ids"]
-    task = build_task(Translation(), ours, build_config("bart", size="tiny", dials={**SMALL, "vocab_size": len(words)}))
+    task = build_task(
+        Translation(), ours, build_config("bart", size="tiny", overrides={**SMALL, "vocab_size": len(words)})
+    )
     ((example,),) = task.examples([Record(("to be",), "be")])
     assert np.array_equal(example.source, theirs("to be")["input_ids"])

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from tests.shapes import small_dials
+from tests.shapes import small_options
 from trifold.cli import experiment
 from trifold.errors import ConfigError
 from trifold.presets import PRESETS, build_config
@@ -20,11 +20,11 @@ def test_the_command_line_knows_every_family():
 @pytest.mark.parametrize("name", [name for name, one in PRESETS.items() if one.small])
 def test_a_small_configuration_is_read_and_its_parameters_are_counted(name):
     family = PRESETS[name]
-    dials = family.read_dials(family.small)
-    model = Transformer(family.build(dials), preset=family, dials=dials)
+    options = family.read_options(family.small)
+    model = Transformer(family.build(options), preset=family, options=options)
     assert count_parameters(model.config).total == model.num_parameters() < 20_000
-    again = family.read_dials(family.write_fields(dials))
-    assert family.build(again) == family.build(dials)
+    again = family.read_options(family.write_fields(options))
+    assert family.build(again) == family.build(options)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -37,7 +37,7 @@ def test_sizes_are_the_same_for_all_and_grow(name):
 @pytest.mark.parametrize("name", [name for name, one in PRESETS.items() if one.small])
 def test_a_folder_in_bfloat16_is_written_back_to_the_bit(tmp_path, name):
     """Also where weights stand for themselves plus one, of which bfloat16 would keep fewer digits."""
-    model = Transformer.from_preset(name, **small_dials(name))
+    model = Transformer.from_preset(name, **small_options(name))
     with torch.no_grad():
         for weight in model.parameters():
             weight.normal_(std=0.01)
@@ -49,9 +49,9 @@ def test_a_folder_in_bfloat16_is_written_back_to_the_bit(tmp_path, name):
 @pytest.mark.parametrize("name", ["qwen3", "gemma3_text"])
 def test_biases_that_the_folder_cannot_say_are_refused(name):
     family = PRESETS[name]
-    for dials in ({"qkv_bias": True}, {"mlp_bias": True}):
+    for overrides in ({"qkv_bias": True}, {"mlp_bias": True}):
         with pytest.raises(ConfigError, match="bias"):
-            family.write_fields(family.choose("tiny", dials))
+            family.write_fields(family.choose("tiny", overrides))
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -140,7 +140,7 @@ def test_a_run_is_trained_saved_loaded_and_judged(preset, tmp_path, capsys):
     (tmp_path / "train.jsonl").write_text(rows(24))
     (tmp_path / "test.jsonl").write_text(rows(12))
     out = tmp_path / "run"
-    assert main(["finetune", "multiple_choice", "--model", preset, "--size", "tiny", "--dials", "num_layers=1", "--train",
+    assert main(["finetune", "multiple_choice", "--model", preset, "--size", "tiny", "--overrides", "num_layers=1", "--train",
                  str(tmp_path / "train.jsonl"), "--test", str(tmp_path / "test.jsonl"), "--vocab-size", "300", "--steps",
                  "3", "--out", str(out), "--json"]) == 0  # fmt: skip
     judged = json.loads(capsys.readouterr().out)["judgement"]

@@ -23,8 +23,8 @@ KINDS = ("wordpiece", "byte_bpe", "bpe", "unigram", "character")
 
 def tagger(kind: Any, preset: str, **settings: Any) -> tuple[Any, Any]:
     tokenizer = train_tokenizer(TEXTS * 20, kind=kind, vocab_size=330)
-    dials = {"num_layers": 1, "d_model": 16, "num_heads": 2, "vocab_size": tokenizer.vocab_size}
-    model = Transformer.from_preset(preset, size="tiny", **dials)
+    overrides = {"num_layers": 1, "d_model": 16, "num_heads": 2, "vocab_size": tokenizer.vocab_size}
+    model = Transformer.from_preset(preset, size="tiny", **overrides)
     task = build_task(Tagging(labels=("A", "B", "C"), **settings), tokenizer, model.config)
     equip(model, task)
     return task, model

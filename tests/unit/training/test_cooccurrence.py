@@ -70,10 +70,10 @@ def test_vectors_give_back_the_information_they_were_made_from():
 @pytest.mark.parametrize("preset", ["bert", "modernbert", "gpt2", "llama", "t5", "vaswani"])
 def test_every_family_starts_with_small_logits_and_the_frequencies(preset):
     torch.manual_seed(0)
-    dials = {"num_layers": 2, "d_model": 32, "num_heads": 2, "vocab_size": 40}
-    dials |= {"num_kv_heads": 1} if preset == "llama" else {}
-    dials |= {"head_size": 16} if preset == "t5" else {}
-    model = Transformer.from_preset(preset, size="tiny", **dials).eval()
+    overrides = {"num_layers": 2, "d_model": 32, "num_heads": 2, "vocab_size": 40}
+    overrides |= {"num_kv_heads": 1} if preset == "llama" else {}
+    overrides |= {"head_size": 16} if preset == "t5" else {}
+    model = Transformer.from_preset(preset, size="tiny", **overrides).eval()
     before = model.embedding.tokens.weight.clone()
     documents = animals_and_tools()
     assert embed_by_cooccurrence(model, [Store(documents[:300]), Store(documents[300:])]) == 1200

@@ -48,7 +48,7 @@ text, table = Path("text.txt"), Path("rows.tsv")
 text.write_text("to be or not to be\\n" * 60, encoding="utf-8")
 rows = [f"{word} film\\t{'yn'[number % 2]}" for number, word in enumerate(["good", "bad"] * 30)]
 table.write_text("\\n".join(["text\\tlabel", *rows]), encoding="utf-8")
-model = ModelChoice(preset="gpt2", dials={"num_layers": 1, "d_model": 32, "num_heads": 2})
+model = ModelChoice(preset="gpt2", overrides={"num_layers": 1, "d_model": 32, "num_heads": 2})
 during = []
 
 
