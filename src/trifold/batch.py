@@ -142,8 +142,10 @@ class Batch:
             return [self]
         size = -(-self.num_rows // parts)
         slices = [slice(start, start + size) for start in range(0, self.num_rows, size)]
-        return [Batch(**{name: _rows(getattr(self, name), rows) for name in PER_ROW}, extras=self._extras_of(rows))
-                for rows in slices]  # fmt: skip
+        return [
+            Batch(**{name: _rows(getattr(self, name), rows) for name in PER_ROW}, extras=self._extras_of(rows))
+            for rows in slices
+        ]
 
     def _extras_of(self, rows: slice) -> dict[str, Tensor]:
         """The extras of the documents in some rows."""

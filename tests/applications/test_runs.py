@@ -134,7 +134,9 @@ REFUSED = {
     "missing file": (["--data", "{folder}/nowhere.txt", "--preset", "gpt2", "--steps", "2"], 3, "does not exist"),
     "bad preset": (["--data", "{text}", "--preset", "gpt", "--steps", "2"], 2, "Did you mean 'gpt2'"),
     "bad size": (["--data", "{text}", "--preset", "gpt2", "--size", "smal", "--steps", "2"], 2, "Did you mean 'small'"),
-    "bad override": (["--data", "{text}", "--preset", "gpt2", "--overrides", "num_layer=2", "--steps", "2"], 2, "num_layers"),
+    "bad override": (
+        ["--data", "{text}", "--preset", "gpt2", "--overrides", "num_layer=2", "--steps", "2"], 2, "num_layers"
+    ),
     "no length": (["--data", "{text}", "--preset", "gpt2"], 2, "exactly one of"),
     "two lengths": (["--data", "{text}", "--preset", "gpt2", "--steps", "2", "--tokens", "9"], 2, "exactly one of"),
     "too large": (["--data", "{text}", "--preset", "gpt2", "--overrides", "num_layers=1000", "d_model=16384",

@@ -7,8 +7,23 @@ import pytest
 
 from trifold.cli.main import main
 
-WORDS = ("finetune", "span_qa", "--model", "bert", "--overrides", "num_layers=1", "d_model=16", "num_heads=2", "--vocab-size",
-         "300", "--steps", "1", "--batch-size", "8", "--json")  # fmt: skip
+WORDS = (
+    "finetune",
+    "span_qa",
+    "--model",
+    "bert",
+    "--overrides",
+    "num_layers=1",
+    "d_model=16",
+    "num_heads=2",
+    "--vocab-size",
+    "300",
+    "--steps",
+    "1",
+    "--batch-size",
+    "8",
+    "--json",
+)
 NAMES = ("Anna", "Otto", "Li Na", "王伟")
 
 
@@ -25,8 +40,14 @@ def rows(count: int, **changed) -> list[dict]:
         who = NAMES[number % 4]
         context = f"{who} sang {number}. Then {who} slept."
         start = context.rindex(who)
-        made.append({"question": f"who slept {number}?", "context": context,
-                     "answers": {"text": [who], "answer_start": [start]}} | changed)  # fmt: skip
+        made.append(
+            {
+                "question": f"who slept {number}?",
+                "context": context,
+                "answers": {"text": [who], "answer_start": [start]},
+            }
+            | changed
+        )
     return made
 
 

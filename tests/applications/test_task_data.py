@@ -61,20 +61,65 @@ def test_joined_columns_and_several_files_train_and_the_runs_of_tokens_are_saved
     second = write_lines(tmp_path / "b.jsonl", [{"title": t, "body": "it is", "label": y} for t, y in made[60:]])
     test = write_lines(tmp_path / "t.jsonl", [{"whole": f"{t} it is", "label": y} for t, y in made[:40]])
     run = tmp_path / "run"
-    code, out, err = call(capsys, "finetune", "classification", "--model", "modernbert", *SMALL, "--train", first, second,
-                          "--test", test, "--text-field", "whole|title+body", "--out", run, "--epochs", 3, "--lr", "1e-3",
-                          "--batch-size", 8, "task.ngrams=2", "--json")  # fmt: skip
+    code, out, err = call(
+        capsys,
+        "finetune",
+        "classification",
+        "--model",
+        "modernbert",
+        *SMALL,
+        "--train",
+        first,
+        second,
+        "--test",
+        test,
+        "--text-field",
+        "whole|title+body",
+        "--out",
+        run,
+        "--epochs",
+        3,
+        "--lr",
+        "1e-3",
+        "--batch-size",
+        8,
+        "task.ngrams=2",
+        "--json",
+    )
     assert code == 0, err
     told = json.loads(out)["judgement"]["metrics"]["accuracy"]["value"]
     assert told == 1.0
     assert "heads.ngrams.table.weight" in dict(load(run).model.named_parameters())
     code, out, err = call(capsys, "evaluate", run, "--data", test, "--json")
     assert code == 0 and json.loads(out)["metrics"]["accuracy"]["value"] == told, err
-    code, _, err = call(capsys, "finetune", "classification", "--model", "bert", "--train", first, "--text-field",
-                        "whole|title+none", "--out", tmp_path / "no")  # fmt: skip
+    code, _, err = call(
+        capsys,
+        "finetune",
+        "classification",
+        "--model",
+        "bert",
+        "--train",
+        first,
+        "--text-field",
+        "whole|title+none",
+        "--out",
+        tmp_path / "no",
+    )
     assert code == 3 and "whole|title+none" in err and "Traceback" not in err
-    code, _, err = call(capsys, "finetune", "classification", "--model", "bert", "--train", first, "--text-field", "title",
-                        "--out", tmp_path / "no", "data.group=place")  # fmt: skip
+    code, _, err = call(
+        capsys,
+        "finetune",
+        "classification",
+        "--model",
+        "bert",
+        "--train",
+        first,
+        "--text-field",
+        "title",
+        "--out",
+        tmp_path / "no",
+        "data.group=place",
+    )
     assert code == 3 and "place" in err and "title, body, label" in err
 
 
@@ -85,30 +130,92 @@ def test_a_counted_embedding_is_pre_trained_and_its_dials_turned_for_a_task(tmp_
         text, [{"sentence": " ".join(dice.choice("the cat dog sat ran on mat road".split(), 12))} for _ in range(80)]
     )
     run = tmp_path / "encoder"
-    code, _, err = call(capsys, "pretrain", "--preset", "modernbert", "--overrides", "num_layers=1", "d_model=16",
-                        "num_heads=2",
-                        "--data", text, "--text-field", "text|sentence", "--kind", "wordpiece", "tokenizer.lowercase=true",
-                        "--vocab-size", 320, "model.embedding=cooccurrence", "--steps", 2, "--out", run)  # fmt: skip
+    code, _, err = call(
+        capsys,
+        "pretrain",
+        "--preset",
+        "modernbert",
+        "--overrides",
+        "num_layers=1",
+        "d_model=16",
+        "num_heads=2",
+        "--data",
+        text,
+        "--text-field",
+        "text|sentence",
+        "--kind",
+        "wordpiece",
+        "tokenizer.lowercase=true",
+        "--vocab-size",
+        320,
+        "model.embedding=cooccurrence",
+        "--steps",
+        2,
+        "--out",
+        run,
+    )
     assert code == 0, err
     train = write_lines(tmp_path / "train.jsonl", [{"text": f"the {w}", "label": w} for w in ("cat", "dog")] * 20)
     tuned = tmp_path / "tuned"
-    code, _, err = call(capsys, "finetune", "classification", "--model", run, "--overrides", "dropout=0.3", "--train", train,
-                        "--out", tuned, "--epochs", 1)  # fmt: skip
+    code, _, err = call(
+        capsys,
+        "finetune",
+        "classification",
+        "--model",
+        run,
+        "--overrides",
+        "dropout=0.3",
+        "--train",
+        train,
+        "--out",
+        tuned,
+        "--epochs",
+        1,
+    )
     assert code == 0, err
     assert json.loads((tuned / "config.json").read_text())["embedding_dropout"] == 0.3
-    code, _, err = call(capsys, "finetune", "classification", "--model", run, "--overrides", "d_model=32", "--train", train,
-                        "--out", tmp_path / "no")  # fmt: skip
+    code, _, err = call(
+        capsys,
+        "finetune",
+        "classification",
+        "--model",
+        run,
+        "--overrides",
+        "d_model=32",
+        "--train",
+        train,
+        "--out",
+        tmp_path / "no",
+    )
     assert code != 0 and "Traceback" not in err and not (tmp_path / "no").exists()
-    code, _, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", text, "--text-field", "sentence",
-                        "tokenizer.lowercase=true", "--steps", 2, "--out", tmp_path / "no")  # fmt: skip
+    code, _, err = call(
+        capsys,
+        "pretrain",
+        "--preset",
+        "gpt2",
+        "--data",
+        text,
+        "--text-field",
+        "sentence",
+        "tokenizer.lowercase=true",
+        "--steps",
+        2,
+        "--out",
+        tmp_path / "no",
+    )
     assert code == 2 and "wordpiece" in err
 
 
 @pytest.mark.parametrize(
     ("preset", "match", "wanted"),
-    [("bert", False, [0, 0, 0, 1, 1, 1]), ("bert", True, [0, 0, 0, 1, 1, 1]), ("modernbert", False, None),
-     ("modernbert", True, [0, 0, 0, 1, 2, 1]), ("roberta", False, [0, 0, 0, 0, 0, 0])],
-)  # fmt: skip
+    [
+        ("bert", False, [0, 0, 0, 1, 1, 1]),
+        ("bert", True, [0, 0, 0, 1, 1, 1]),
+        ("modernbert", False, None),
+        ("modernbert", True, [0, 0, 0, 1, 2, 1]),
+        ("roberta", False, [0, 0, 0, 0, 0, 0]),
+    ],
+)
 def test_the_parts_of_a_pair_are_marked_as_far_as_the_family_can_tell_them_apart(preset, match, wanted):
     tokenizer = train_tokenizer(["who sat there"], kind="wordpiece", vocab_size=320)
     model = Transformer.from_preset(preset, size="tiny", vocab_size=tokenizer.vocab_size)
@@ -142,9 +249,33 @@ def test_options_beside_an_experiment_file_replace_its_values_and_are_never_pass
     file = tmp_path / "experiment.py"
     file.write_text(EXPERIMENT.replace("PLACE", str(train)), encoding="utf-8")
     run = tmp_path / "run"
-    code, _, err = call(capsys, "finetune", "--experiment", file, "--source-field", "de", "--target-field", "en",
-                        "--steps", 2, "--batch-size", 4, "--lr", "2e-4", "--seed", 3, "--overrides", "dropout=0.2", "--lora", 2,
-                        "--vocab-size", 310, "task.beams=2", "--out", run)  # fmt: skip
+    code, _, err = call(
+        capsys,
+        "finetune",
+        "--experiment",
+        file,
+        "--source-field",
+        "de",
+        "--target-field",
+        "en",
+        "--steps",
+        2,
+        "--batch-size",
+        4,
+        "--lr",
+        "2e-4",
+        "--seed",
+        3,
+        "--overrides",
+        "dropout=0.2",
+        "--lora",
+        2,
+        "--vocab-size",
+        310,
+        "task.beams=2",
+        "--out",
+        run,
+    )
     assert code == 0, err
     asked = json.loads((run / "trifold.json").read_text())["experiment"]
     assert asked["data"]["columns"] == {"source": "de", "target": "en"}
@@ -162,8 +293,24 @@ def test_options_beside_an_experiment_file_replace_its_values_and_are_never_pass
 def test_the_partners_of_an_embedding_are_judged_together_whatever_their_lengths(tmp_path, capsys):
     rows = [{"query": f"w{n}", "positive": f"w{n} " + "and so on " * (20 + n % 9)} for n in range(300)]
     train = write_lines(tmp_path / "pairs.jsonl", rows)
-    code, _out, err = call(capsys, "finetune", "embedding", "--model", "modernbert", *SMALL, "--train", train, "--steps", 2,
-                          "--batch-size", 16, "data.dev_fraction=0.5", "--out", tmp_path / "run", "--json")  # fmt: skip
+    code, _out, err = call(
+        capsys,
+        "finetune",
+        "embedding",
+        "--model",
+        "modernbert",
+        *SMALL,
+        "--train",
+        train,
+        "--steps",
+        2,
+        "--batch-size",
+        16,
+        "data.dev_fraction=0.5",
+        "--out",
+        tmp_path / "run",
+        "--json",
+    )
     assert code == 0, err
     losses = [
         json.loads(line).get("valid_loss") for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
@@ -183,8 +330,9 @@ def test_another_model_beside_an_experiment_file_keeps_the_dials_that_the_file_t
     train = write_lines(tmp_path / "t.jsonl", [{"text": f"a{n}", "label": "xy"[n % 2]} for n in range(40)])
     file, first, second = tmp_path / "experiment.py", tmp_path / "first", tmp_path / "second"
     file.write_text(STARTED.replace("PLACE", str(train)), encoding="utf-8")
-    code, _, err = call(capsys, "finetune", "classification", "--model", "bert", *SMALL, "--train", train, "--steps", 1,
-                        "--out", first)  # fmt: skip
+    code, _, err = call(
+        capsys, "finetune", "classification", "--model", "bert", *SMALL, "--train", train, "--steps", 1, "--out", first
+    )
     assert code == 0, err
     code, _, err = call(capsys, "finetune", "--experiment", file, "--model", first, "--steps", 1, "--out", second)
     assert code == 0, err
@@ -247,8 +395,22 @@ def test_an_instruction_that_speaks_of_the_template_is_put_in_as_it_is_written()
 def test_the_report_of_instruction_tuning_shows_what_the_model_writes(tmp_path, capsys):
     rows = [{"instruction": f"say w{n}", "output": f"w{n} <b>|</b> it is"} for n in range(60)]
     train = write_lines(tmp_path / "pairs.jsonl", rows)
-    code, _out, err = call(capsys, "finetune", "generation", "--model", "gpt2", *SMALL, "--train", train, "--steps", 2,
-                          "--batch-size", 4, "--out", tmp_path / "run")  # fmt: skip
+    code, _out, err = call(
+        capsys,
+        "finetune",
+        "generation",
+        "--model",
+        "gpt2",
+        *SMALL,
+        "--train",
+        train,
+        "--steps",
+        2,
+        "--batch-size",
+        4,
+        "--out",
+        tmp_path / "run",
+    )
     assert code == 0, err
     samples = json.loads((tmp_path / "run" / "trifold.json").read_text())["judgement"]["samples"]
     assert samples and all(one["gold"].endswith("it is") and "say w" in one["input"] for one in samples)
@@ -285,13 +447,26 @@ PAIRS = [{"premise": f"w{n}", "hypothesis": f"it is w{n // 2}", "label": "xy"[n 
 
 @pytest.mark.parametrize(
     ("task", "preset", "rows", "extra"),
-    [("span_qa", "bert", SPANS, "heads.near.output.weight"),
-     ("span_qa", "gpt2", SPANS, "embedding.segments.weight"),
-     ("classification", "modernbert", PAIRS, "embedding.segments.weight")],
-)  # fmt: skip
+    [
+        ("span_qa", "bert", SPANS, "heads.near.output.weight"),
+        ("span_qa", "gpt2", SPANS, "embedding.segments.weight"),
+        ("classification", "modernbert", PAIRS, "embedding.segments.weight"),
+    ],
+)
 def test_marks_of_pairs_are_asked_for_and_said_not_to_be_portable(tmp_path, capsys, task, preset, rows, extra):
-    words = ("finetune", task, "--model", preset, *SMALL, "--train", write_lines(tmp_path / "a.jsonl", rows),
-             "--steps", 1, "--batch-size", 4)  # fmt: skip
+    words = (
+        "finetune",
+        task,
+        "--model",
+        preset,
+        *SMALL,
+        "--train",
+        write_lines(tmp_path / "a.jsonl", rows),
+        "--steps",
+        1,
+        "--batch-size",
+        4,
+    )
     code, _, err = call(capsys, *words, "--out", tmp_path / "plain")
     assert code == 0 and "not portable" not in err, err
     assert extra not in dict(load(tmp_path / "plain").model.named_parameters())

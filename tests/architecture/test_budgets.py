@@ -27,11 +27,13 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
 
 
 def code_lines(path: Path) -> int:
-    """Lines that hold code: neither blank, nor comment, nor docstring."""
+    """Lines that hold code: neither blank, nor comment, nor docstring, nor the list of what is exported."""
     text = path.read_text(encoding="utf-8")
     documented = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            documented |= set(range(node.lineno, node.end_lineno + 1))
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             documented |= set(range(node.lineno, node.end_lineno + 1))
     skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
     used = set()

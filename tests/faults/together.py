@@ -31,17 +31,67 @@ from trifold.training import Trainer, save
 from trifold.training.gradients import Gradients
 
 SETTINGS = (
-    "--preset", "llama", "--size", "tiny", "--overrides", "num_layers=1", "d_model=16", "num_heads=2", "num_kv_heads=1",
-    "d_ff=24", "dropout=0.1", "--document", "line", "--kind", "character", "--vocab-size", "128", "--length", "32",
-    "--batch-size", "2", "--training.accumulation", "4", "--training.dtype", "float32", "--training.evaluate_every", "4",
-    "--training.log_every", "1", "--training.checkpoint_every", "2", "--training.timeout", "20", "--steps", "8",
-)  # fmt: skip
+    "--preset",
+    "llama",
+    "--size",
+    "tiny",
+    "--overrides",
+    "num_layers=1",
+    "d_model=16",
+    "num_heads=2",
+    "num_kv_heads=1",
+    "d_ff=24",
+    "dropout=0.1",
+    "--document",
+    "line",
+    "--kind",
+    "character",
+    "--vocab-size",
+    "128",
+    "--length",
+    "32",
+    "--batch-size",
+    "2",
+    "--training.accumulation",
+    "4",
+    "--training.dtype",
+    "float32",
+    "--training.evaluate_every",
+    "4",
+    "--training.log_every",
+    "1",
+    "--training.checkpoint_every",
+    "2",
+    "--training.timeout",
+    "20",
+    "--steps",
+    "8",
+)
 NEW_NETWORK = 0x40000000  # CLONE_NEWNET of unshare(2)
 TUNED = (
-    "finetune", "sentiment", "--model", "gpt2", "--size", "tiny", "--overrides", "num_layers=1", "d_model=16", "num_heads=2",
-    "--vocab-size", "300", "--steps", "8", "--batch-size", "4", "training.accumulation=2", "training.dtype=float32",
-    "training.evaluate_every=2", "training.checkpoint_every=2", "training.log_every=1", "training.timeout=20",
-)  # fmt: skip
+    "finetune",
+    "sentiment",
+    "--model",
+    "gpt2",
+    "--size",
+    "tiny",
+    "--overrides",
+    "num_layers=1",
+    "d_model=16",
+    "num_heads=2",
+    "--vocab-size",
+    "300",
+    "--steps",
+    "8",
+    "--batch-size",
+    "4",
+    "training.accumulation=2",
+    "training.dtype=float32",
+    "training.evaluate_every=2",
+    "training.checkpoint_every=2",
+    "training.log_every=1",
+    "training.timeout=20",
+)
 WORDS = "the cat sat on a mat and the dog ran off to see the sun".split()
 
 
@@ -78,8 +128,14 @@ class Run:
             os._exit(trifold([*asked, "--out", str(self.out), *words, *own(rank)]))
 
         self.children = [Child(lambda rank=rank: work(rank)) for rank in range(size)]
-        self.store = dist.TCPStore(address, port, is_master=True, wait_for_workers=False,
-                                   timeout=timedelta(seconds=60), master_listen_fd=listening.detach())  # fmt: skip
+        self.store = dist.TCPStore(
+            address,
+            port,
+            is_master=True,
+            wait_for_workers=False,
+            timeout=timedelta(seconds=60),
+            master_listen_fd=listening.detach(),
+        )
 
     def reach(self, step: int) -> None:
         """Wait until so many steps are done."""
@@ -262,10 +318,17 @@ def unsaved(folder: Path) -> dict:
 
 FAMILIES = {
     "llama": ("--training.gradient_checkpointing", "true"),
-    "gpt2": ("--preset", "gpt2", "--overrides", *"num_layers=2 d_model=16 num_heads=2 d_ff=24".split(), "--optimizer", "adamw"),
+    "gpt2": (
+        "--preset",
+        "gpt2",
+        "--overrides",
+        *"num_layers=2 d_model=16 num_heads=2 d_ff=24".split(),
+        "--optimizer",
+        "adamw",
+    ),
     "bert": ("--preset", "bert", "--overrides", *"num_layers=1 d_model=16 num_heads=2 d_ff=24".split()),
     "t5": ("--preset", "t5", "--overrides", *"num_layers=1 d_model=16 num_heads=2 head_size=8 d_ff=24".split()),
-}  # fmt: skip
+}
 
 
 def shares(folder: Path, by_three: Sequence[str] = ("llama",)) -> dict:
@@ -322,8 +385,9 @@ def shares_hurt(folder: Path) -> dict:
     found: dict = {"codes": [], "said": [], "seconds": []}
     hurts = (("killed", signal.SIGKILL), ("stopped", signal.SIGSTOP), ("narrow", None))
     for name, hurt in hurts:
-        run = Run(folder, 2, "--parallel", "fsdp", "--training.timeout", "3", out=name,
-                  before=slowly() if hurt else before)  # fmt: skip
+        run = Run(
+            folder, 2, "--parallel", "fsdp", "--training.timeout", "3", out=name, before=slowly() if hurt else before
+        )
         if hurt is not None:
             run.reach(3)
             run.children[1].kill(hurt)

@@ -30,13 +30,24 @@ def experiment(folder: Path, preset: str, objective: object, **changes: object) 
     text.write_text(
         "\n".join(" ".join(dice.choices(WORDS, k=dice.randint(3, 20))) for _ in range(300)), encoding="utf-8"
     )
-    settings = {"steps": 8, "length": 48, "batch_size": 4, "log_every": 1, "evaluate_every": 4, "checkpoint_every": 4,
-                "dtype": "bfloat16", "optimizer": AdamW(lr=3e-3), **changes}  # fmt: skip
+    settings = {
+        "steps": 8,
+        "length": 48,
+        "batch_size": 4,
+        "log_every": 1,
+        "evaluate_every": 4,
+        "checkpoint_every": 4,
+        "dtype": "bfloat16",
+        "optimizer": AdamW(lr=3e-3),
+        **changes,
+    }
     return Experiment(
-        model=ModelChoice(preset=preset, overrides=DIALS), tokenizer=TokenizerChoice(vocab_size=420),
+        model=ModelChoice(preset=preset, overrides=DIALS),
+        tokenizer=TokenizerChoice(vocab_size=420),
         data=DataChoice(paths=(str(text),), document="line", valid_fraction=0.1),
-        objective=objective, training=Training(**settings),  # type: ignore[arg-type]
-    )  # fmt: skip
+        objective=objective,
+        training=Training(**settings),  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,8 +67,10 @@ def test_a_run_that_is_broken_off_goes_on_bit_by_bit_and_its_model_opens_anywher
     with pytest.raises(BrokenOffError):
         pretrain(asked, tmp_path / "cut", listen=break_off)
     pretrain(asked, tmp_path / "cut", resume=True)
-    here, there, cut = (load(tmp_path / run, device=place).model for run, place in
-                        (("whole", "cpu"), ("whole", device), ("cut", device)))  # fmt: skip
+    here, there, cut = (
+        load(tmp_path / run, device=place).model
+        for run, place in (("whole", "cpu"), ("whole", device), ("cut", device))
+    )
     wanted, resumed = dict(here.named_parameters()), dict(cut.named_parameters())
     for name, value in there.named_parameters():
         assert value.device == device and torch.equal(value.cpu(), wanted[name]) and torch.equal(value, resumed[name])
@@ -65,8 +78,9 @@ def test_a_run_that_is_broken_off_goes_on_bit_by_bit_and_its_model_opens_anywher
 
 def test_what_was_trained_there_writes_the_same_on_both(device, tmp_path):
     pretrain(experiment(tmp_path, "llama", Causal()), tmp_path / "run")
-    here, there, lean = (load(tmp_path / "run", **how) for how in
-                         ({}, {"device": device}, {"device": device, "precision": "bfloat16"}))  # fmt: skip
+    here, there, lean = (
+        load(tmp_path / "run", **how) for how in ({}, {"device": device}, {"device": device, "precision": "bfloat16"})
+    )
     texts = [one.generate("the cat", sampling=GREEDY)[0].text for one in (here, there)]
     assert texts[0] == texts[1]
     assert there.score("the cat", " sat") == pytest.approx(here.score("the cat", " sat"), abs=1e-4)
@@ -76,13 +90,22 @@ def test_what_was_trained_there_writes_the_same_on_both(device, tmp_path):
 @pytest.mark.parametrize("preset", ["bert", "gpt2"])
 def test_a_classifier_is_tuned_there_and_answers_on_both(preset, device, tmp_path):
     dice = random.Random(1)
-    rows = [(" ".join([*dice.choices(WORDS, k=6), word]), label) for _ in range(60)
-            for word, label in (("good", "yes"), ("bad", "no"))]  # fmt: skip
+    rows = [
+        (" ".join([*dice.choices(WORDS, k=6), word]), label)
+        for _ in range(60)
+        for word, label in (("good", "yes"), ("bad", "no"))
+    ]
     table = tmp_path / "train.tsv"
     table.write_text("\n".join(["sentence\tlabel", *map("\t".join, rows)]), encoding="utf-8")
     training = replace(TRAINING, optimizer=AdamW(lr=5e-3), batch_size=16, dtype="bfloat16")
-    asked = FineTuning(task=Classification(), model=ModelChoice(preset=preset, overrides=DIALS), epochs=4, training=training,
-                       tokenizer=TokenizerChoice(vocab_size=420), data=LabelledData(train=str(table)))  # fmt: skip
+    asked = FineTuning(
+        task=Classification(),
+        model=ModelChoice(preset=preset, overrides=DIALS),
+        epochs=4,
+        training=training,
+        tokenizer=TokenizerChoice(vocab_size=420),
+        data=LabelledData(train=str(table)),
+    )
     finetune(asked, tmp_path / "run")
     texts = ["the cat good", "a dog bad", "it sat on a mat good"]
     for precision in ("float32", "bfloat16", "int8"):

@@ -54,9 +54,12 @@ def attend(
     triangle = visibility.is_causal and not visibility.is_everything
     masked = not triangle and not visibility.is_everything
     rule = native.Rule(
-        mask=visibility.mask if masked else None, packed=_packed(visibility) if masked else None, causal=triangle,
-        scale=query.shape[-1] ** -0.5 if scale is None else scale, dropout=dropout,
-    )  # fmt: skip
+        mask=visibility.mask if masked else None,
+        packed=_packed(visibility) if masked else None,
+        causal=triangle,
+        scale=query.shape[-1] ** -0.5 if scale is None else scale,
+        dropout=dropout,
+    )
     return native.mix_values(query, key, value, rule, None if bias is None else bias.to(query.dtype))
 
 

@@ -74,8 +74,9 @@ def _attend(
     rows, length = parts[0].shape[0], parts[0].shape[2]
     flat = [part.transpose(1, 2).flatten(0, 1) for part in parts]  # B*S H K
     reach = -1 if visibility.window is None else visibility.window
-    made = varlen(*flat, bounds, bounds, length, length, scale=scale,
-                  window_size=(reach, 0 if visibility.causal else reach))  # fmt: skip
+    made = varlen(
+        *flat, bounds, bounds, length, length, scale=scale, window_size=(reach, 0 if visibility.causal else reach)
+    )
     return made.unflatten(0, (rows, length)).transpose(1, 2)
 
 

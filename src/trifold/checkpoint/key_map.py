@@ -63,8 +63,11 @@ def paired(names: Mapping[str, str], *, ours: str = "", theirs: str = "") -> lis
         >>> [entry.theirs for entry in paired({"norm": "LayerNorm"}, theirs="body.")]
         ['body.LayerNorm.weight', 'body.LayerNorm.bias']
     """
-    return [Entry(f"{theirs}{other}.{kind}", (f"{ours}{own}.{kind}",))
-            for own, other in names.items() for kind in ("weight", "bias")]  # fmt: skip
+    return [
+        Entry(f"{theirs}{other}.{kind}", (f"{ours}{own}.{kind}",))
+        for own, other in names.items()
+        for kind in ("weight", "bias")
+    ]
 
 
 @dataclass(frozen=True, slots=True)

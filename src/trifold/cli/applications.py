@@ -41,9 +41,13 @@ class Shown:
 def run_applications(out: Path, request: Request, *, minutes: float) -> list[Shown]:
     """Fine-tune and show all five; each gets the same share of the time."""
     each = minutes / 5
-    return [_classify("sentiment", "sentiment.tsv", out, request, each),
-            _classify("classification", "topics.tsv", out, request, each),
-            _translate(out, request, each), _ask(out, request, each), _generate(out, request, each)]  # fmt: skip
+    return [
+        _classify("sentiment", "sentiment.tsv", out, request, each),
+        _classify("classification", "topics.tsv", out, request, each),
+        _translate(out, request, each),
+        _ask(out, request, each),
+        _generate(out, request, each),
+    ]
 
 
 def _sample(name: str) -> str:

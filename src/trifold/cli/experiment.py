@@ -144,8 +144,10 @@ def _with_options(request: Request, before: dict[str, Any]) -> dict[str, Any]:
     """What an experiment file says, if there is one, with what the configuration file and the options say instead."""
     values, given = request.values, request.given
     replaced = _replaced(given, before)
-    data = {name: {**({} if name in replaced else before.get(name, {})), **request.sections.get(name, {})}
-            for name in SECTIONS}  # fmt: skip
+    data = {
+        name: {**({} if name in replaced else before.get(name, {})), **request.sections.get(name, {})}
+        for name in SECTIONS
+    }
     if LENGTHS & given:
         data["training"] |= dict.fromkeys(LENGTHS)
     place_options(request, PLACES, data)
@@ -229,5 +231,6 @@ def source_options(request: Request) -> Any:
         raise UsageError("cli.half_pair")
     fields = (values.text_field or "text",) if pair[0] is None else pair
     reading = reading_of(request)
-    return SourceOptions(fields=fields, document=values.document or "file", on_error=reading.on_error,
-                         encoding=reading.encoding)  # fmt: skip
+    return SourceOptions(
+        fields=fields, document=values.document or "file", on_error=reading.on_error, encoding=reading.encoding
+    )

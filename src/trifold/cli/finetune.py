@@ -57,13 +57,24 @@ def run(request: Request) -> dict[str, Any]:
     keep_memory_of_training(parallel=experiment.training.parallel)
     if values.seeds == 1:
         with Progress(console, out.name, every=5.0) as progress:
-            result = finetune(experiment, out, resume=resume, strict=values.strict,
-                              allow=values.allow_change or (), listen=lambda event: show(event, progress))  # fmt: skip
+            result = finetune(
+                experiment,
+                out,
+                resume=resume,
+                strict=values.strict,
+                allow=values.allow_change or (),
+                listen=lambda event: show(event, progress),
+            )
         console.say(message("cli.finetuned", time=duration(result.seconds), steps=result.steps, path=out))
         say_judgement(result.judgement, console)
-        return {"folder": str(out), "steps": result.steps, "seconds": result.seconds,
-                "trained_parameters": result.trained_parameters, "account": result.account,
-                "judgement": result.judgement}  # fmt: skip
+        return {
+            "folder": str(out),
+            "steps": result.steps,
+            "seconds": result.seconds,
+            "trained_parameters": result.trained_parameters,
+            "account": result.account,
+            "judgement": result.judgement,
+        }
     return _run_seeds(request, experiment, out)
 
 
@@ -208,8 +219,13 @@ def say_judgement(found: dict[str, Any], console: Console) -> None:
     warn_unknown(found.get("unknown_tokens", 0.0), console)
     if "calibration" in found:
         calibration = found["calibration"]
-        console.say(message("cli.calibration", error=f"{calibration['expected_calibration_error']:.4f}",
-                            temperature=calibration["temperature"]))  # fmt: skip
+        console.say(
+            message(
+                "cli.calibration",
+                error=f"{calibration['expected_calibration_error']:.4f}",
+                temperature=calibration["temperature"],
+            )
+        )
 
 
 COMMAND = Command(

@@ -23,8 +23,9 @@ def run(request: Request) -> dict[str, Any]:
     resume = goes_on(request)
     experiment = _experiment(request, out, resume=resume)
     train_together("pretrain", request, experiment.training)
-    result = run_experiment(experiment, out, request.console, resume=resume, strict=values.strict,
-                            allow=values.allow_change or ())  # fmt: skip
+    result = run_experiment(
+        experiment, out, request.console, resume=resume, strict=values.strict, allow=values.allow_change or ()
+    )
     return describe(result)
 
 
@@ -58,8 +59,9 @@ def run_experiment(
 
     keep_memory_of_training(parallel=experiment.training.parallel)
     with Progress(console, title or out.name, every=5.0) as progress:
-        result = pretrain(experiment, out, resume=resume, strict=strict, allow=allow,
-                          listen=lambda event: _show(event, progress))  # fmt: skip
+        result = pretrain(
+            experiment, out, resume=resume, strict=strict, allow=allow, listen=lambda event: _show(event, progress)
+        )
     valid = result.valid
     bits = "-" if valid is None or valid.bits_per_byte is None else f"{valid.bits_per_byte:.3f}"
     loss = "-" if valid is None else f"{valid.loss:.4f}"

@@ -36,8 +36,9 @@ def run_sweep(request: Request) -> dict[str, Any]:
         console.say(message("cli.trial", number=trial.number, state=trial.state, metric=metric, **numbers))
 
     with Progress(console, Path(values.out).name, every=5.0) as progress:
-        best, trials = sweep(experiment, values.out, trials=values.trials, done=show,
-                             listen=lambda event: tuning.show(event, progress))  # fmt: skip
+        best, trials = sweep(
+            experiment, values.out, trials=values.trials, done=show, listen=lambda event: tuning.show(event, progress)
+        )
     found = {"lr": best.training.optimizer.lr, "batch_size": best.training.batch_size, "epochs": best.epochs}
     console.say(message("cli.best_trial", **found))
     first = Path(values.out) / "trial-0"
@@ -53,8 +54,9 @@ def run_families(request: Request) -> dict[str, Any]:
     values, console = request.values, request.console
     out, minutes = Path(values.out), _minutes(values.budget) / len(KINDS)
     if values.task not in ("classification", "sentiment", "tagging", "span_qa"):
-        raise UsageError("cli.bad_value", option="--task", given=values.task, allowed="classification, span_qa, tagging",
-                         hint="")  # fmt: skip
+        raise UsageError(
+            "cli.bad_value", option="--task", given=values.task, allowed="classification, span_qa, tagging", hint=""
+        )
     keep_memory_of_training()
     judged: dict[str, Any] = {}
     account: dict[str, Any] = {}
@@ -78,13 +80,12 @@ def run_families(request: Request) -> dict[str, Any]:
     records = split_records(experiment, tuned[best].require())
     said = {family: one.predict(records) for family, one in tuned.items()}
     pairs = {}
-    for family in KINDS:
-        if family != best:
-            found = compare(tuned[best].require(), records, said[best], said[family])["differences"][first]
-            pairs[family] = found
-            difference = f"{found['value']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
-            console.say(message("cli.family_pair", best=best, other=family, metric=first, difference=difference,
-                                p=f"{found['p']:.4f}"))  # fmt: skip
+    for family in (family for family in KINDS if family != best):
+        found = compare(tuned[best].require(), records, said[best], said[family])["differences"][first]
+        pairs[family] = found
+        difference = f"{found['value']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
+        facts = {"best": best, "other": family, "metric": first, "difference": difference, "p": f"{found['p']:.4f}"}
+        console.say(message("cli.family_pair", **facts))
     return {"families": judged, "account": account, "best": best, "against": pairs}
 
 

@@ -65,8 +65,10 @@ def ask(request: Request) -> dict[str, Any]:
     tuned = tuned_for(values.run, "span_qa")
     answer = _from_base(request, tuned) if values.kb is not None else _from_context(request, tuned)
     asked = values.question or ()
-    questions = [text_in(row, tuned.task.roles[0], reading_of(request).columns)
-                 for row in given_rows(request, asked, keep_blank=True)]  # fmt: skip
+    questions = [
+        text_in(row, tuned.task.roles[0], reading_of(request).columns)
+        for row in given_rows(request, asked, keep_blank=True)
+    ]
     found = [answer(question) if question else _nothing(request) for question in questions]
     return found[0] if len(found) == len(asked) == 1 else {"answers": found}
 

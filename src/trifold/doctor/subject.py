@@ -117,13 +117,26 @@ def open_subject(target: str, place: Path, *, size: str = "tiny", data: str | No
     columns = ("source", "target") if paired else (None, None)
     experiment = Experiment(
         model=ModelChoice(preset=target, size=size, overrides={"dropout": 0.0}) if known else ModelChoice(start=target),
-        data=DataChoice(paths=(str(text),), document="line", valid_fraction=0.0, on_error="replace",
-                        source_field=columns[0], target_field=columns[1]),
+        data=DataChoice(
+            paths=(str(text),),
+            document="line",
+            valid_fraction=0.0,
+            on_error="replace",
+            source_field=columns[0],
+            target_field=columns[1],
+        ),
         tokenizer=TokenizerChoice(path=_trainable(folder, place), vocab_size=1024),
         objective=wanted,
-        training=Training(steps=STEPS, length=LENGTH, batch_size=2, accumulation=2, checkpoint_every=1, dtype="float32",
-                          optimizer=AdamW(lr=1e-3)),
-    )  # fmt: skip
+        training=Training(
+            steps=STEPS,
+            length=LENGTH,
+            batch_size=2,
+            accumulation=2,
+            checkpoint_every=1,
+            dtype="float32",
+            optimizer=AdamW(lr=1e-3),
+        ),
+    )
     prepared = prepare(experiment, place / "prepared", lambda *_: None)
     small = prepared.model.num_parameters() <= LARGE
     without_dropout(prepared.model.to(torch.float64 if small else torch.float32))

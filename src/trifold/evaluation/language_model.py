@@ -68,8 +68,13 @@ def objective_of(path: str | Path, model: Transformer) -> config.ObjectiveConfig
     try:
         return read_experiment(path).objective
     except ModelFileError:
-        kinds = {"causal": config.Causal(), "masked": config.Masked(), "denoising": config.Denoising(),
-                 "infilling": config.Infilling(), "sequence_to_sequence": config.SequenceToSequence()}  # fmt: skip
+        kinds = {
+            "causal": config.Causal(),
+            "masked": config.Masked(),
+            "denoising": config.Denoising(),
+            "infilling": config.Infilling(),
+            "sequence_to_sequence": config.SequenceToSequence(),
+        }
         if model.preset is not None:
             return kinds[model.preset.objective]
         own = (model.config.encoder is not None, model.config.decoder is not None)
@@ -102,9 +107,15 @@ def evaluate_text(
     model, tokenizer = load_run(path)
     pairs = options is not None and len(options.fields) == 2
     return evaluate_examples(
-        model, tokenizer, read(data, options, report), objective=objective_of(path, model), pairs=pairs,
-        length=length or trained_length(path, model), batch_size=batch_size, name=", ".join(data),
-    )  # fmt: skip
+        model,
+        tokenizer,
+        read(data, options, report),
+        objective=objective_of(path, model),
+        pairs=pairs,
+        length=length or trained_length(path, model),
+        batch_size=batch_size,
+        name=", ".join(data),
+    )
 
 
 def evaluate_examples(

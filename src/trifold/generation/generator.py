@@ -309,8 +309,8 @@ class Generator:
         """The best hypothesis of each row; a stop string cuts its text afterwards."""
         with evaluating(self.model):
             decoding, alpha = self._decoding(rows), options.length_penalty
-            found = search(decoding, beams=options.beams, limits=limits, ends=self.ends, alpha=alpha, wanted=1,
-                           no_repeat_ngram=options.no_repeat_ngram, early_stopping=options.early_stopping)  # fmt: skip
+            rules = {"no_repeat_ngram": options.no_repeat_ngram, "early_stopping": options.early_stopping}
+            found = search(decoding, beams=options.beams, limits=limits, ends=self.ends, alpha=alpha, wanted=1, **rules)
         made = []
         for row, limit, (best, *_) in zip(rows, limits, found, strict=True):
             text = self._growing(row, limit, options)

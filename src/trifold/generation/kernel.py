@@ -69,8 +69,17 @@ class Kernel:
         whole, scale = weight
         (rows, inputs), outputs = x.shape, len(whole)
         room, made = torch.empty((rows + 1) * (inputs + 1)), x.new_empty(rows, outputs)
-        self._byte(rows, inputs, outputs, x.data_ptr(), whole.data_ptr(), scale.data_ptr(), _address(bias), room.data_ptr(),
-                   made.data_ptr())  # fmt: skip
+        self._byte(
+            rows,
+            inputs,
+            outputs,
+            x.data_ptr(),
+            whole.data_ptr(),
+            scale.data_ptr(),
+            _address(bias),
+            room.data_ptr(),
+            made.data_ptr(),
+        )
         return made
 
     def product_int8(
@@ -110,8 +119,17 @@ class Kernel:
         """
         made, work = torch.empty_like(x), torch.empty(self._room(ctypes.byref(structure), length))
         turns = (None, None) if rotation is None else (rotation[0].data_ptr(), rotation[1].data_ptr())
-        self._block(ctypes.byref(structure), x.data_ptr(), made.data_ptr(), kept[0].data_ptr(), kept[1].data_ptr(),
-                    kept[0].shape[2], length, *turns, work.data_ptr())  # fmt: skip
+        self._block(
+            ctypes.byref(structure),
+            x.data_ptr(),
+            made.data_ptr(),
+            kept[0].data_ptr(),
+            kept[1].data_ptr(),
+            kept[0].shape[2],
+            length,
+            *turns,
+            work.data_ptr(),
+        )
         return made
 
 
@@ -139,8 +157,10 @@ def _is_right(kernel: Kernel) -> bool:
     x, weight = (torch.randn(rows, 203, generator=draw).bfloat16() for rows in (3, 5))
     whole, scale = torch.randint(-127, 128, (5, 203), generator=draw).to(torch.int8), torch.rand(5, generator=draw)
     exact = torch.allclose(kernel.linear(x.float(), weight.float(), None), x.float() @ weight.float().t(), atol=1e-4)
-    pairs = ((kernel.linear(x, weight, weight[:, 0].contiguous()), x.float() @ weight.float().t() + weight[:, 0].float()),
-             (kernel.linear_int8(x, (whole, scale), None), x.float() @ (whole * scale[:, None]).t()))  # fmt: skip
+    pairs = (
+        (kernel.linear(x, weight, weight[:, 0].contiguous()), x.float() @ weight.float().t() + weight[:, 0].float()),
+        (kernel.linear_int8(x, (whole, scale), None), x.float() @ (whole * scale[:, None]).t()),
+    )
     rounded = kernel.product_int8(x, (whole, scale), None).float()
     near = torch.allclose(rounded, pairs[1][1], rtol=0.05, atol=20.0) or not multiplies_int8()
     return exact and near and all(torch.allclose(made.float(), wanted, rtol=0.01, atol=0.05) for made, wanted in pairs)

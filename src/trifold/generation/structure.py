@@ -24,8 +24,10 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "gate_proj", "
 
 
 class _Product(ctypes.Structure):
-    _fields_ = [*((name, c_int64) for name in ("format", "inputs", "outputs")),
-                *((name, c_void_p) for name in ("weight", "scale", "bias"))]  # fmt: skip
+    _fields_ = [
+        *((name, c_int64) for name in ("format", "inputs", "outputs")),
+        *((name, c_void_p) for name in ("weight", "scale", "bias")),
+    ]
 
 
 class _Norm(ctypes.Structure):

@@ -7,5 +7,19 @@ from trifold.model.head import Head
 from trifold.model.position import RelativeBias, Rotary, Sinusoidal
 from trifold.model.transformer import Embedding, Stack, Transformer
 
-__all__ = ["Attention", "Block", "Cache", "Embedding", "FeedForward", "Head", "RelativeBias", "Residual", "Rotary",
-           "Sinusoidal", "Stack", "Transformer", "Visibility", "attend"]  # fmt: skip
+__all__ = [
+    "Attention",
+    "Block",
+    "Cache",
+    "Embedding",
+    "FeedForward",
+    "Head",
+    "RelativeBias",
+    "Residual",
+    "Rotary",
+    "Sinusoidal",
+    "Stack",
+    "Transformer",
+    "Visibility",
+    "attend",
+]

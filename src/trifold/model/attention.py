@@ -146,8 +146,10 @@ class Attention(nn.Module):
     def build(cls, attention: config.Attention, d_model: int) -> "Attention":
         """Attention with plain Linear projections."""
         queries, keys = attention.num_heads * attention.head_size, attention.num_kv_heads * attention.head_size
-        linear = {name: nn.Linear(d_model, queries if name == "q_proj" else keys, bias=attention.qkv_bias)
-                  for name in ("q_proj", "k_proj", "v_proj")}  # fmt: skip
+        linear = {
+            name: nn.Linear(d_model, queries if name == "q_proj" else keys, bias=attention.qkv_bias)
+            for name in ("q_proj", "k_proj", "v_proj")
+        }
         return cls(attention, {**linear, "o_proj": nn.Linear(queries, d_model, bias=attention.output_bias)})
 
     def forward(self, x: Float[Tensor, "batch seq d_model"], *given: Any, **named: Any) -> Tensor:

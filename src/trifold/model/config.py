@@ -8,9 +8,26 @@ from typing import Annotated, Literal
 
 from trifold.config import TAGGED, Chance, Config, Count, Natural, Positive, require
 
-__all__ = ["Attention", "Block", "Embedding", "FeedForward", "FrequencyScaling", "Head", "Initialization", "LayerNorm",
-           "Learned", "Norm", "OffsetRMSNorm", "RMSNorm", "RelativeBias", "Residual", "Rotary", "Sinusoidal", "Stack",
-           "Transformer"]  # fmt: skip
+__all__ = [
+    "Attention",
+    "Block",
+    "Embedding",
+    "FeedForward",
+    "FrequencyScaling",
+    "Head",
+    "Initialization",
+    "LayerNorm",
+    "Learned",
+    "Norm",
+    "OffsetRMSNorm",
+    "RMSNorm",
+    "RelativeBias",
+    "Residual",
+    "Rotary",
+    "Sinusoidal",
+    "Stack",
+    "Transformer",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

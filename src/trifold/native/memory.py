@@ -39,9 +39,13 @@ def _load() -> ctypes.CDLL | None:
     """The allocator, compiled against the headers that torch brings along."""
     place = Path(torch.__file__).parent
     flags = (
-        "-std=c++20", f"-I{place / 'include'}", f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}",
-        f"-DTORCH={torch.__version__.partition('+')[0]}", f"-L{place / 'lib'}", "-l:libc10.so",
-    )  # fmt: skip
+        "-std=c++20",
+        f"-I{place / 'include'}",
+        f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}",
+        f"-DTORCH={torch.__version__.partition('+')[0]}",
+        f"-L{place / 'lib'}",
+        "-l:libc10.so",
+    )
     library = load_library(SOURCE, flags=flags)
     if library is not None:
         for change in (library.keep_memory, library.release_memory):

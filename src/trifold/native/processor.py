@@ -11,8 +11,15 @@ import torch
 
 from trifold.errors import ConfigError
 
-__all__ = ["compiler_flags", "cores", "has_matrix_unit", "is_intel", "multiplies_bfloat16", "multiplies_int8",
-           "onednn_multiplies_bfloat16"]  # fmt: skip
+__all__ = [
+    "compiler_flags",
+    "cores",
+    "has_matrix_unit",
+    "is_intel",
+    "multiplies_bfloat16",
+    "multiplies_int8",
+    "onednn_multiplies_bfloat16",
+]
 
 INSTRUCTION_SETS = {
     "default": ("-march=x86-64",),

@@ -41,8 +41,11 @@ class SequenceToSequence:
             raise ConfigError("objective.needs_pairs")
         source, target = self._fit(piece.ids, piece.room[0]), self._fit(piece.target, piece.room[1])
         labels = np.append(target, self.eos)
-        return [TrainingExample(labels=labels, source=np.append(source, self.eos),
-                                target=np.concatenate([[self.start], labels[:-1]]))]  # fmt: skip
+        return [
+            TrainingExample(
+                labels=labels, source=np.append(source, self.eos), target=np.concatenate([[self.start], labels[:-1]])
+            )
+        ]
 
     def _fit(self, ids: np.ndarray, limit: int) -> np.ndarray:
         if limit and len(ids) >= limit:

@@ -181,8 +181,11 @@ def _without_other_heads(
     others = tuple(f"{name}." for task in tasks for name in task.names.values())
     other_heads = {name for name in weights if name.startswith(others)} | heads
     lacks = ("decoder.", "transformer.decoder.") if wanted and wanted.encoder_only else ()
-    return {name: value for name, value in weights.items()
-            if name.startswith(own) or not (name in other_heads or (lacks and name.startswith(lacks)))}  # fmt: skip
+    return {
+        name: value
+        for name, value in weights.items()
+        if name.startswith(own) or not (name in other_heads or (lacks and name.startswith(lacks)))
+    }
 
 
 def _find(name: str, among: Mapping[str, object]) -> str | None:
@@ -217,7 +220,10 @@ def _add(
     turned = _find(place, transposed) is not None
     shape = weight.shape[::-1] if turned else weight.shape
     if (first.ndim, second.ndim, len(first)) != (2, 2, rank) or (len(second), rank, first.shape[1]) != (
-        shape[0], second.shape[1], shape[-1]):  # fmt: skip
+        shape[0],
+        second.shape[1],
+        shape[-1],
+    ):
         misfit.shapes.append(f"{layer} {tuple(second.shape)} x {tuple(first.shape)}, {rank} and {tuple(shape)} wanted")
         return
     scale = _chosen(settings, "alpha_pattern", "lora_alpha", layer) / (
@@ -249,6 +255,11 @@ def _untouched(settings: Mapping[str, Any], low: Mapping[str, Tensor], weights: 
         return []
     ends = tuple(f".{target}.weight" for target in targets)
     layers = {name.partition(".lora_")[0] + ".weight": None for name in low}
-    return [name for name, weight in weights.items()
-            if weight.ndim == 2 and re.search(r"\.\d+\.", name) and f".{name}".endswith(ends)
-            and _find(name, layers) is None]  # fmt: skip
+    return [
+        name
+        for name, weight in weights.items()
+        if weight.ndim == 2
+        and re.search(r"\.\d+\.", name)
+        and f".{name}".endswith(ends)
+        and _find(name, layers) is None
+    ]

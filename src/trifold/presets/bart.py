@@ -101,8 +101,9 @@ def keys(options: Options) -> KeyMap:
     entries = [one for one in marian.keys(options).entries if options.logits_bias or one.theirs != BIAS]
     for stack, ours in zip(STACKS, ("embedding", "decoder_embedding"), strict=True):
         entries.append(Entry(f"model.{stack}.embed_positions.weight", (f"{ours}.position.weight",)))
-        entries += [Entry(f"model.{stack}.layernorm_embedding.{kind}", (f"{ours}.norm.{kind}",))
-                    for kind in ("weight", "bias")]  # fmt: skip
+        entries += [
+            Entry(f"model.{stack}.layernorm_embedding.{kind}", (f"{ours}.norm.{kind}",)) for kind in ("weight", "bias")
+        ]
     return KeyMap(tuple(entries), frozenset({BIAS}))
 
 
@@ -112,8 +113,11 @@ def keys_pre_norm(options: Options) -> KeyMap:
     entries = [
         replace(one, ours=tuple(name.replace("post_norm", "pre_norm") for name in one.ours)) for one in table.entries
     ]
-    entries += [Entry(f"model.{stack}.layer_norm.{kind}", (f"{stack}.final_norm.{kind}",))
-                for stack in STACKS for kind in ("weight", "bias")]  # fmt: skip
+    entries += [
+        Entry(f"model.{stack}.layer_norm.{kind}", (f"{stack}.final_norm.{kind}",))
+        for stack in STACKS
+        for kind in ("weight", "bias")
+    ]
     return replace(table, entries=tuple(entries))
 
 
@@ -137,8 +141,11 @@ FIELDS = replace(
 
 def write(options: Options) -> dict[str, object]:
     """The rest of Hugging Face's configuration."""
-    own = {name: value for name, value in marian.write(options).items()
-           if name not in ("decoder_vocab_size", "activation_dropout")}  # fmt: skip
+    own = {
+        name: value
+        for name, value in marian.write(options).items()
+        if name not in ("decoder_vocab_size", "activation_dropout")
+    }
     return {**own, "normalize_embedding": True, **dict.fromkeys(NORMS, False)}
 
 

@@ -38,8 +38,10 @@ class Options(llama.Options):
     @property
     def kinds(self) -> list[str]:
         """What each layer sees."""
-        usual = ["full_attention" if (layer + 1) % self.global_every == 0 else "sliding_attention"
-                 for layer in range(self.num_layers)]  # fmt: skip
+        usual = [
+            "full_attention" if (layer + 1) % self.global_every == 0 else "sliding_attention"
+            for layer in range(self.num_layers)
+        ]
         return list(self.layer_types or usual)
 
     @property
@@ -75,8 +77,10 @@ def keys(options: Options) -> KeyMap:
     """The key table."""
     plain = qwen3.keys(options)
     kept = [one for one in plain.entries if "post_attention_layernorm" not in one.theirs]
-    norms = [Entry(f"model.layers.{{}}.{theirs}.weight", (f"decoder.blocks.{{}}.{ours}.weight",))
-             for theirs, ours in RENAMED.items()]  # fmt: skip
+    norms = [
+        Entry(f"model.layers.{{}}.{theirs}.weight", (f"decoder.blocks.{{}}.{ours}.weight",))
+        for theirs, ours in RENAMED.items()
+    ]
     return replace(plain, entries=(*kept, *numbered(norms, options.num_layers)), ignored=frozenset())
 
 
@@ -107,8 +111,13 @@ ROPES = {"full_attention": ("rotary", "rope_theta"), "sliding_attention": ("loca
 def write(options: Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
     activation = "gelu_pytorch_tanh" if options.activation == "gelu_tanh" else their_activation(options.activation)
-    return {**llama.write_biases(options), **write_ropes(options, ROPES), "layer_types": options.kinds,
-            "hidden_activation": activation, "query_pre_attn_scalar": options.scalar}  # fmt: skip
+    return {
+        **llama.write_biases(options),
+        **write_ropes(options, ROPES),
+        "layer_types": options.kinds,
+        "hidden_activation": activation,
+        "query_pre_attn_scalar": options.scalar,
+    }
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:

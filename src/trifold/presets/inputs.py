@@ -112,8 +112,9 @@ def _check_sides(model: Transformer, batch: Batch) -> None:
 
 
 @contextmanager
-def _explained(model: Transformer, stack: Stack | None, tokens: Int[Tensor, "batch seq"], layout: Layout | None,
-              name: str) -> Iterator[None]:  # fmt: skip
+def _explained(
+    model: Transformer, stack: Stack | None, tokens: Int[Tensor, "batch seq"], layout: Layout | None, name: str
+) -> Iterator[None]:
     """Run a stack; say in plain words why its input does not fit.
 
     The ids are looked at where torch refuses them only: that costs nothing, and a GPU is not waited for.

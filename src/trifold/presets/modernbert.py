@@ -71,8 +71,9 @@ class Options(Config):
     @property
     def kinds(self) -> list[str]:
         """What each layer sees."""
-        usual = ["sliding_attention" if layer % self.global_every else "full_attention"
-                 for layer in range(self.num_layers)]  # fmt: skip
+        usual = [
+            "sliding_attention" if layer % self.global_every else "full_attention" for layer in range(self.num_layers)
+        ]
         return list(self.layer_types or usual)
 
 

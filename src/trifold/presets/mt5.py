@@ -68,8 +68,11 @@ def keys_apart(options: Options) -> KeyMap:
     """The key table of umT5."""
     table = t5.keys(options)
     depth = {"encoder": options.num_layers, "decoder": options.num_decoder_layers or options.num_layers}
-    more = [Entry(t5.BIAS.format(stack, layer), (f"{stack}.positions.{layer}.table.weight",))
-            for stack, layers in depth.items() for layer in range(1, layers)]  # fmt: skip
+    more = [
+        Entry(t5.BIAS.format(stack, layer), (f"{stack}.positions.{layer}.table.weight",))
+        for stack, layers in depth.items()
+        for layer in range(1, layers)
+    ]
     return replace(table, entries=(*table.entries, *more))
 
 

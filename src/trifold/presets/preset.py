@@ -48,8 +48,8 @@ class Preset:
         table: Hugging Face's name of the embedding's matrix.
         output: Hugging Face's name of the head's matrix.
         objective: the objective it was published with.
-        write: options to the fields of that configuration that are no option under another name; special ids only where numbers
-            depend on them.
+        write: options to the fields of that configuration that are no option under another name; special ids only where
+            numbers depend on them.
         read: fields, absent ones filled in, to the values of the options that are no field under another name.
         of_padding: the tokenizer's padding id to the options that follow from it.
         of_weights: options and the weights of a file, by their names there, to the options that these weights want.

@@ -210,7 +210,7 @@ class Transformer(Form):
             shard_bytes: largest size of one weight file.
 
         Raises:
-            ConfigError: the family's Hugging Face form cannot express a option that was turned, or the model has weights that
+            ConfigError: the family's Hugging Face form cannot express an option, or the model has weights that
                 its configuration does not speak of.
         """
         folder = Path(folder)
@@ -261,8 +261,11 @@ class Transformer(Form):
         Raises:
             ModelFileError: they are not there, or of another shape.
         """
-        mine = {name: value for name, value in self.named_parameters()
-                if self._is_extra(name) and (adapters or not name.endswith(ADAPTERS))}  # fmt: skip
+        mine = {
+            name: value
+            for name, value in self.named_parameters()
+            if self._is_extra(name) and (adapters or not name.endswith(ADAPTERS))
+        }
         saved = read_extra(Path(folder))
         shapes = [name for name, value in mine.items() if name in saved and saved[name].shape != value.shape]
         missing, unexpected = sorted(mine.keys() - saved.keys()), sorted(saved.keys() - mine.keys())
@@ -295,8 +298,11 @@ class Transformer(Form):
         """Refuse to write a model whose configuration does not say what weights it has: they would be lost."""
         with torch.device("meta"), _Undrawn():
             plain = dict(core.Transformer(self.config).named_parameters())
-        wanted = {name: value.shape for name, value in plain.items()
-                  if not (name.startswith("head.") and isinstance(self.head, NoHead))}  # fmt: skip
+        wanted = {
+            name: value.shape
+            for name, value in plain.items()
+            if not (name.startswith("head.") and isinstance(self.head, NoHead))
+        }
         held = {name: value.shape for name, value in own.items() if not name.startswith("heads.")}
         buffers = self.state_dict().keys() - dict(self.named_parameters(remove_duplicate=False)).keys()
         changed = {name for name in wanted.keys() & held.keys() if wanted[name] != held[name]}

@@ -34,8 +34,12 @@ def write(options: llama.Options) -> dict[str, Any]:
 def write_windows(options: llama.Options) -> dict[str, Any]:
     """The fields that say which layers have a window."""
     first = next((layer for layer, kind in enumerate(options.kinds) if kind == "sliding_attention"), options.num_layers)
-    return {"use_sliding_window": options.window is not None, "sliding_window": options.window,
-            "layer_types": options.kinds, "max_window_layers": first}  # fmt: skip
+    return {
+        "use_sliding_window": options.window is not None,
+        "sliding_window": options.window,
+        "layer_types": options.kinds,
+        "max_window_layers": first,
+    }
 
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:

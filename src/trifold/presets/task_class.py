@@ -190,8 +190,10 @@ def read_names(
     prefixes = dict.fromkeys([given or family.prefix, family.prefix, "", "transformer.", "model."])
     counts = {one: sum(_renamed(name, one, family.prefix) in known for name in theirs) for one in prefixes}
     chosen = max(counts, key=counts.__getitem__)  # the first of the best
-    return {name if name in known else _kept(_renamed(name, chosen, family.prefix), name, known): value
-            for name, value in theirs.items()}  # fmt: skip
+    return {
+        name if name in known else _kept(_renamed(name, chosen, family.prefix), name, known): value
+        for name, value in theirs.items()
+    }
 
 
 def _renamed(name: str, before: str, after: str) -> str:
@@ -233,9 +235,14 @@ def _modernbert(pooled: bool, data: Data) -> dict[str, Any]:
     said, activation = data.get("classifier_pooling", "cls"), data.get("classifier_activation", "gelu")
     known = {theirs: ours for ours, theirs in MODERNBERT_POOLINGS.items()}
     refuse_unless(said in known, "classifier_pooling", said, ", ".join(known))
-    return {"pooling": known[said] if pooled else "each", "dense": True, "norm": norm,
-            "dense_bias": data.get("classifier_bias", False), "dropout": data.get("classifier_dropout", 0.0),
-            "activation": activation_name("classifier_activation", activation)}  # fmt: skip
+    return {
+        "pooling": known[said] if pooled else "each",
+        "dense": True,
+        "norm": norm,
+        "dense_bias": data.get("classifier_bias", False),
+        "dropout": data.get("classifier_dropout", 0.0),
+        "activation": activation_name("classifier_activation", activation),
+    }
 
 
 def _last(data: Data) -> dict[str, Any]:

@@ -223,8 +223,10 @@ class KnowledgeBase:
                 that are there.
             StorageError: the disk is full or fails.
         """
-        report, reading = AddReport(), Reading(columns=tuple(columns), home=self.folder,
-                                              options=options or SourceOptions())  # fmt: skip
+        report, reading = (
+            AddReport(),
+            Reading(columns=tuple(columns), home=self.folder, options=options or SourceOptions()),
+        )
         with self._store.transaction():
             writer = Writer(self._store, report)
             writer.add(read_documents(paths, reading))

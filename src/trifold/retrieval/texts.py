@@ -33,8 +33,9 @@ def documents_of(texts: Iterable[str | Mapping[str, str]]) -> Iterator[Document]
         fields = {"text": one} if isinstance(one, str) else dict(one)
         unknown = fields.keys() - set(KEYS)
         if unknown:
-            raise UsageError("retrieval.unknown_keys", number=number, given=", ".join(sorted(unknown)),
-                             allowed=", ".join(KEYS))  # fmt: skip
+            raise UsageError(
+                "retrieval.unknown_keys", number=number, given=", ".join(sorted(unknown)), allowed=", ".join(KEYS)
+            )
         text, title = fields.get("text") or "", fields.get("title") or ""
         if not text.strip():
             raise DataError("retrieval.blank_text", number=number)

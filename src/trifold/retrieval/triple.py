@@ -67,8 +67,10 @@ def answer_from_triples(
         for subject in subjects:
             triples = base.triples(subject)
             scores = (scorer or lexical_scores)(rest, [relation for relation, _ in triples])
-            found += [TripleAnswer(subject, relation, value, float(score) + len(name) / max(len(asked), 1))
-                      for (relation, value), score in zip(triples, scores, strict=True)]  # fmt: skip
+            found += [
+                TripleAnswer(subject, relation, value, float(score) + len(name) / max(len(asked), 1))
+                for (relation, value), score in zip(triples, scores, strict=True)
+            ]
     return sorted(found, key=lambda one: -one.score)[:k]
 
 

@@ -74,8 +74,10 @@ class Count:
 
     def to_json(self) -> dict[str, Any]:
         """The numbers as JSON data."""
-        reasons = [{"code": one.code, "column": one.column, "count": one.count, "first": one.first}
-                   for one in self.left_out.values()]  # fmt: skip
+        reasons = [
+            {"code": one.code, "column": one.column, "count": one.count, "first": one.first}
+            for one in self.left_out.values()
+        ]
         return {"rows": self.rows, "used": self.used, "left_out": reasons}
 
 
@@ -141,9 +143,11 @@ class Account:
 
     def cut_lines(self, split: str | None = None) -> list[str]:
         """How many texts of each split, or of one, were cut because they were too long."""
-        return [message("task.texts_cut", split=name, cut=one.cut, texts=one.texts, limit=one.limit,
-                        setting=one.setting)
-                for name, one in self.cut.items() if one.cut and split in (None, name)]  # fmt: skip
+        return [
+            message("task.texts_cut", split=name, cut=one.cut, texts=one.texts, limit=one.limit, setting=one.setting)
+            for name, one in self.cut.items()
+            if one.cut and split in (None, name)
+        ]
 
     def lines(self) -> list[str]:
         """The whole account for a person."""
@@ -151,8 +155,10 @@ class Account:
 
     def to_json(self) -> dict[str, Any]:
         """The account as JSON data."""
-        files = {file: {"columns": dict(columns), "not_used": list(self.unread.get(file, ()))}
-                 for file, columns in self.columns.items()}  # fmt: skip
+        files = {
+            file: {"columns": dict(columns), "not_used": list(self.unread.get(file, ()))}
+            for file, columns in self.columns.items()
+        }
         rows = {name: count.to_json() for name, count in self.splits.items()}
         cut = {name: asdict(one) for name, one in self.cut.items()}
         reading = {name: report.to_json() for name, report in self.reports.items()}

@@ -43,10 +43,16 @@ def learned(model: Transformer) -> Learned:
         >>> learned(Transformer.from_preset("gpt2", size="tiny", vocab_size=100)).low
         {}
     """
-    low = {f"{path}.weight": (part.lora_a.detach(), part.lora_b.detach(), part.scale)
-           for path, part in model.named_modules() if isinstance(part, LowRankLinear)}  # fmt: skip
-    whole = tuple(name for name, value in model.named_parameters()
-                  if value.requires_grad and not name.endswith((".lora_a", ".lora_b")))  # fmt: skip
+    low = {
+        f"{path}.weight": (part.lora_a.detach(), part.lora_b.detach(), part.scale)
+        for path, part in model.named_modules()
+        if isinstance(part, LowRankLinear)
+    }
+    whole = tuple(
+        name
+        for name, value in model.named_parameters()
+        if value.requires_grad and not name.endswith((".lora_a", ".lora_b"))
+    )
     return Learned(low, whole)
 
 
@@ -117,8 +123,11 @@ def write_adapter(out: Path, experiment: FineTuning, model: Transformer, found: 
     folder = out / FOLDER
     folder.mkdir(exist_ok=True)
     write_config(folder, data, ADAPTER_CONFIG)
-    save_file({BEFORE + name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
-              folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})  # fmt: skip
+    save_file(
+        {BEFORE + name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
+        folder / ADAPTER_WEIGHTS,
+        metadata={"format": "pt"},
+    )
     for name in BESIDE:
         if (out / name).is_file():
             shutil.copyfile(out / name, folder / name)
@@ -148,11 +157,18 @@ def _settings(
     other = _short({layer for layer, rank in ranks.items() if rank != usual}, modules)
     patterns = {short: next(rank for layer, rank in ranks.items() if _ends(layer, short)) for short in other}
     return {
-        "peft_type": "LORA", "task_type": _task_type(model), "base_model_name_or_path": _start(experiment),
-        "r": usual, "lora_alpha": scale * usual, "lora_dropout": lora.dropout, "bias": "none", "inference_mode": True,
-        "target_modules": _short(set(ranks), modules), "rank_pattern": patterns,
+        "peft_type": "LORA",
+        "task_type": _task_type(model),
+        "base_model_name_or_path": _start(experiment),
+        "r": usual,
+        "lora_alpha": scale * usual,
+        "lora_dropout": lora.dropout,
+        "bias": "none",
+        "inference_mode": True,
+        "target_modules": _short(set(ranks), modules),
+        "rank_pattern": patterns,
         "alpha_pattern": {short: scale * rank for short, rank in patterns.items()},
-    }  # fmt: skip
+    }
 
 
 def _short(layers: set[str], modules: set[str]) -> list[str]:

@@ -257,8 +257,10 @@ class ClassificationTask(WholeTexts[Classification]):
             chances = exact.softmax(1)
             sure = chances.amax(1)
         rows = zip(chances.tolist(), sure.tolist(), logits.tolist(), strict=True)
-        return [Prediction(self._answer(row, certainty), certainty, tuple(given), {"probabilities": self._shown(row)})
-                for row, certainty, given in rows]  # fmt: skip
+        return [
+            Prediction(self._answer(row, certainty), certainty, tuple(given), {"probabilities": self._shown(row)})
+            for row, certainty, given in rows
+        ]
 
     def _answer(self, chances: list[float], sure: float) -> str | list[str]:
         names = self.config.labels
@@ -273,10 +275,12 @@ class ClassificationTask(WholeTexts[Classification]):
         """Accuracy, F1 and Matthews' correlation; for several labels, F1 over yes and no."""
         count = len(self.config.labels)
         if self.config.multi_label:
-            gold, said = (self._table(answers) for answers in
-                          ([r.gold for r in records], [p.answer for p in predictions]))  # fmt: skip
-            return {"micro_f1": multi_label_f1(gold, said, average="micro"),
-                    "macro_f1": multi_label_f1(gold, said, average="macro")}  # fmt: skip
+            gold = self._table([record.gold for record in records])
+            said = self._table([one.answer for one in predictions])
+            return {
+                "micro_f1": multi_label_f1(gold, said, average="micro"),
+                "macro_f1": multi_label_f1(gold, said, average="macro"),
+            }
         gold = np.array([self.number[record.gold] for record in records])
         said = np.array([int(np.argmax(prediction.logits)) for prediction in predictions])
         return {
@@ -342,8 +346,10 @@ def find_labels(config: Classification, rows: Sequence[Placed]) -> tuple[Classif
     if len(occurring := sort_labels(counts)) < 2 and not config.multi_label:
         given = ", ".join(occurring) or "-"
         raise problem or DataError("task.one_class", given=given, count=sum(counts.values()))
-    filled = replace(config, labels=labels, label_separator=form.separator, label_vectors=bool(form.vector),
-                     pairs=any("text_pair" in columns for _, columns in rows))  # fmt: skip
+    pairs = any("text_pair" in columns for _, columns in rows)
+    filled = replace(
+        config, labels=labels, label_separator=form.separator, label_vectors=bool(form.vector), pairs=pairs
+    )
     return filled, _weights(counts, filled) if config.class_weights == "balanced" else None
 
 

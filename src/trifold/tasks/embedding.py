@@ -258,12 +258,18 @@ class EmbeddingTask(Task[Embedding]):
         """Where each query finds its first positive among all texts of the data, or how cosines follow the scores."""
         if self.config.scores:
             gold = np.array([record.gold.score for record in records])
-            said = np.array([one.answer @ one.details["texts"][record.gold.positives[0]]
-                             for record, one in zip(records, predictions, strict=True)])  # fmt: skip
+            said = np.array(
+                [
+                    one.answer @ one.details["texts"][record.gold.positives[0]]
+                    for record, one in zip(records, predictions, strict=True)
+                ]
+            )
             return {"spearman": spearman(gold, said), "pearson": pearson(gold, said)}
         places = _places(records, predictions)
-        return {"reciprocal_rank": mean((1 / places).tolist()),
-                **{f"recall_at_{k}": mean((places <= k).astype(float).tolist()) for k in (1, 5, 20)}}  # fmt: skip
+        return {
+            "reciprocal_rank": mean((1 / places).tolist()),
+            **{f"recall_at_{k}": mean((places <= k).astype(float).tolist()) for k in (1, 5, 20)},
+        }
 
     def baselines(self, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
         """TF-IDF vectors, ranked in the same way."""

@@ -64,6 +64,11 @@ def evaluate(
     if len(texts) < len(inputs):
         raise UsageError("task.texts_alone", path=loaded.folder)
     examples = [Example((text,), f"input:{number}") for number, text in enumerate(texts, 1)]
-    found = evaluate_examples(loaded.model, loaded.tokenizer, examples, objective=objective_of(loaded.folder, loaded.model),
-                              length=trained_length(loaded.folder, loaded.model))  # fmt: skip
+    found = evaluate_examples(
+        loaded.model,
+        loaded.tokenizer,
+        examples,
+        objective=objective_of(loaded.folder, loaded.model),
+        length=trained_length(loaded.folder, loaded.model),
+    )
     return asdict(found)

@@ -85,8 +85,11 @@ def read_examples(experiment: FineTuning) -> Examples:
         if not rows:
             raise DataError("task.no_rows_in", path=", ".join(files))
         placed[name] = place_rows(rows, roles, data.columns, account=account)
-    fractions = {name: fraction for name, fraction in (("test", data.test_fraction), ("dev", data.dev_fraction))
-                 if name not in placed}  # fmt: skip
+    fractions = {
+        name: fraction
+        for name, fraction in (("test", data.test_fraction), ("dev", data.dev_fraction))
+        if name not in placed
+    }
     every = placed["train"]
     found = experiment.task.labels_in(every)
     keys, labels = _keys(experiment, every, found), [one or () for one in found]
@@ -112,8 +115,11 @@ def _keys(
         headers.setdefault(file_of(row), {}).update(dict.fromkeys(row.values))
     unlabelled, keys = experiment.task.may_lack_label, list[str | None]()
     for (row, columns), said in zip(placed, labels, strict=True):
-        needed = [columns[role.name] for role in roles
-                  if role.needed and role.name in columns and not (role.label and unlabelled)]  # fmt: skip
+        needed = [
+            columns[role.name]
+            for role in roles
+            if role.needed and role.name in columns and not (role.label and unlabelled)
+        ]
         if said is None or any(value_of(row, column) is None for column in needed):
             keys.append(None)
         elif group is None:

@@ -107,8 +107,13 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
         trainer = Trainer(ready.model, ready.task, ready.loader, ready.training, group=run.group)
         work = Work(run.listen)
         run.listen = work
-        run.train(trainer, ready.tokenizer, data=hashes_of(experiment), evaluate=_evaluation(trainer, ready),
-                  choice=ready.choice)  # fmt: skip
+        run.train(
+            trainer,
+            ready.tokenizer,
+            data=hashes_of(experiment),
+            evaluate=_evaluation(trainer, ready),
+            choice=ready.choice,
+        )
         return _finish(run, trainer, ready, work)
 
 

@@ -196,8 +196,10 @@ def pack(examples: Sequence[TrainingExample], pad: int, *, wide: bool = False) -
         >>> batch.target.shape, [len(one.labels) for one in order]
         (torch.Size([2, 8]), [8, 5, 3])
     """
-    room = Room(source=_width([one.source_length for one in examples], wide=wide),
-                target=_width([one.target_length for one in examples], wide=wide))  # fmt: skip
+    room = Room(
+        source=_width([one.source_length for one in examples], wide=wide),
+        target=_width([one.target_length for one in examples], wide=wide),
+    )
     rows = fill_rows(examples, len(examples), room)
     assert rows is not None, "one row an example always suffices"
     return assemble(rows, room, pad=pad), [one for row in rows for one in row]

@@ -313,9 +313,11 @@ class GenerationTask(Task[Generation]):
         laid = [self.lay(asked_of(record), self.prompt_room(sampling)) for record in records]
         rows, cuts = [row for row, _ in laid], [cut for _, cut in laid]
         texts = write_answers(model, self.tokenizer, self.frame, rows, sampling, ends=self.format.ends)
-        return [Prediction(one.text, details={"finish_reason": one.finish_reason, "ids": list(one.ids),
-                                              "logprobs": list(one.logprobs), "prompt_cut": cut})
-                for one, cut in zip(texts, cuts, strict=True)]  # fmt: skip
+        answers = []
+        for text, cut in zip(texts, cuts, strict=True):
+            said = {"finish_reason": text.finish_reason, "ids": list(text.ids), "logprobs": list(text.logprobs)}
+            answers.append(Prediction(text.text, details={**said, "prompt_cut": cut}))
+        return answers
 
     def prompt_room(self, sampling: Sampling) -> int:
         """Most tokens of a prompt: on a decoder, the answer has room too."""

@@ -40,8 +40,10 @@ def judge(
     measured = task.measure(records, predictions)
     found: dict[str, Any] = {"task": task.config.kind, "n": len(records), "metrics": _intervals(measured)}
     found["signatures"] = {name: tally.signature for name, tally in measured.items() if tally.signature}
-    found["baselines"] = {name: _intervals(task.measure(records, list(said)))
-                          for name, said in _beside(task, train, records, others).items()}  # fmt: skip
+    found["baselines"] = {
+        name: _intervals(task.measure(records, list(said)))
+        for name, said in _beside(task, train, records, others).items()
+    }
     if train:
         found["contamination"] = _contamination(task, train, records, predictions)
     more = task.judge(records, predictions)
@@ -60,8 +62,10 @@ def _beside(
 
 
 def _intervals(measured: Mapping[str, Tally]) -> dict[str, dict[str, float]]:
-    return {name: _shown(bootstrap(tally, resamples=1000 if "chrf" not in name and "bleu" not in name else 200))
-            for name, tally in measured.items()}  # fmt: skip
+    return {
+        name: _shown(bootstrap(tally, resamples=1000 if "chrf" not in name and "bleu" not in name else 200))
+        for name, tally in measured.items()
+    }
 
 
 def _shown(interval: Interval) -> dict[str, float]:
@@ -91,8 +95,12 @@ def compare(
     found: dict[str, Any] = {"n": len(records), "differences": {}}
     for name, tally in first.items():
         paired = paired_bootstrap(tally, second[name], resamples=200 if name in ("bleu", "chrf") else 2000)
-        found["differences"][name] = {"first": tally.score, "second": second[name].score,
-                                      **_shown(paired.difference), "p": round(paired.p, 6)}  # fmt: skip
+        found["differences"][name] = {
+            "first": tally.score,
+            "second": second[name].score,
+            **_shown(paired.difference),
+            "p": round(paired.p, 6),
+        }
     if "accuracy" in first or "exact_match" in first:
         name = "accuracy" if "accuracy" in first else "exact_match"
         only_first, only_second, p = mcnemar(first[name].rows[:, 0] > 0, second[name].rows[:, 0] > 0)

@@ -68,11 +68,16 @@ def surest_errors(records: Sequence[Record], predictions: Sequence[Prediction]) 
         >>> surest_errors([Record("bad", "no")], [Prediction("yes", 0.75)])[0]["confidence"]
         0.75
     """
-    wrong = [number for number, (record, one) in enumerate(zip(records, predictions, strict=True))
-             if one.confidence is not None and not _right(record, one)]  # fmt: skip
+    wrong = [
+        number
+        for number, (record, one) in enumerate(zip(records, predictions, strict=True))
+        if one.confidence is not None and not _right(record, one)
+    ]
     wrong.sort(key=lambda number: -(predictions[number].confidence or 0.0))
-    return [{**_described(records[n], predictions[n]), "confidence": round(predictions[n].confidence or 0.0, 4)}
-            for n in wrong[:SHOWN]]  # fmt: skip
+    return [
+        {**_described(records[n], predictions[n]), "confidence": round(predictions[n].confidence or 0.0, 4)}
+        for n in wrong[:SHOWN]
+    ]
 
 
 def furthest(records: Sequence[Record], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
@@ -89,8 +94,12 @@ def furthest(records: Sequence[Record], predictions: Sequence[Prediction]) -> li
 
 def _described(record: Record, one: Prediction) -> dict[str, Any]:
     answer = round(one.answer, 4) if isinstance(one.answer, float) else _plain(one.answer)
-    return {"inputs": [text[:300] for text in record.inputs][:40], "gold": _plain(record.gold), "answer": answer,
-            "origin": record.origin}  # fmt: skip
+    return {
+        "inputs": [text[:300] for text in record.inputs][:40],
+        "gold": _plain(record.gold),
+        "answer": answer,
+        "origin": record.origin,
+    }
 
 
 def _right(record: Record, one: Prediction) -> bool:

@@ -215,8 +215,11 @@ def find_format(
     opened = [(listed(value), origin) for value, origin in cells]
     texts = [value for value, _ in opened if isinstance(value, str) and value.strip()]
     chosen = separator if separator is not None else _separator_in(texts, multi=multi)
-    lists = [(_divided(value, chosen) if isinstance(value, str) else value, origin)
-             for value, origin in opened if isinstance(value, list | str)]  # fmt: skip
+    lists = [
+        (_divided(value, chosen) if isinstance(value, str) else value, origin)
+        for value, origin in opened
+        if isinstance(value, list | str)
+    ]
     width = _vector_width([one for one, _ in lists])
     if width:
         return LabelFormat(multi, chosen, _vector_names(width, names, lists[0][1]))

@@ -16,16 +16,8 @@ from trifold.config import require
 from trifold.data.rows import Row, file_digest
 from trifold.errors import UsageError
 from trifold.evaluation.language_model import load_run
-from trifold.generation import (
-    Candidate,
-    Generation,
-    Generator,
-    Precision,
-    Sampling,
-    StreamedToken,
-    fill_mask,
-    lower_precision,
-)
+from trifold.generation import Candidate, Generation, Generator, Precision, Sampling, StreamedToken, lower_precision
+from trifold.generation.fill_mask import fill_mask
 from trifold.generation.generator import evaluating
 from trifold.generation.output import note_cut, pass_on
 from trifold.locale import message
@@ -262,11 +254,25 @@ class LoadedModel:
         return [note_cut(text, cut) for text, (_, cut) in zip(texts, laid, strict=True)]
 
     @overload
-    def stream(self, prompt: str, *, max_tokens: int | None = None, seed: int | None = None,
-               sampling: Sampling | None = None, logprobs: Literal[True]) -> Iterator[StreamedToken]: ...  # fmt: skip
+    def stream(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int | None = None,
+        seed: int | None = None,
+        sampling: Sampling | None = None,
+        logprobs: Literal[True],
+    ) -> Iterator[StreamedToken]: ...
     @overload
-    def stream(self, prompt: str, *, max_tokens: int | None = None, seed: int | None = None,
-               sampling: Sampling | None = None, logprobs: Literal[False] = False) -> Iterator[str]: ...  # fmt: skip
+    def stream(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int | None = None,
+        seed: int | None = None,
+        sampling: Sampling | None = None,
+        logprobs: Literal[False] = False,
+    ) -> Iterator[str]: ...
     def stream(
         self,
         prompt: str,

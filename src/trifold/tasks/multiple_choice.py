@@ -149,8 +149,13 @@ class MultipleChoiceTask(WholeTexts[MultipleChoice]):
             return choices[number]
         if label in choices:
             return label
-        raise DataError("task.unknown_choice", origin=row.origin, given=label[:80], count=len(choices),
-                        known=" | ".join(choices)[:300])  # fmt: skip
+        raise DataError(
+            "task.unknown_choice",
+            origin=row.origin,
+            given=label[:80],
+            count=len(choices),
+            known=" | ".join(choices)[:300],
+        )
 
     def place(self, texts: Sequence[str], origin: str) -> Placed:
         """The first text is the question, the others are its candidates."""
@@ -163,8 +168,11 @@ class MultipleChoiceTask(WholeTexts[MultipleChoice]):
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """For each record its pairs together, with 1 for the right one, and the number of the record beside them."""
-        labels = [int(number == record.inputs.index(record.gold, 1)) for record in records
-                  for number in range(1, len(record.inputs))]  # fmt: skip
+        labels = [
+            int(number == record.inputs.index(record.gold, 1))
+            for record in records
+            for number in range(1, len(record.inputs))
+        ]
         owners = [{"record": [number]} for number, record in enumerate(records) for _ in record.inputs[1:]]
         laid = iter(self.lay(_pairs(records), labels, owners))
         return [tuple(islice(laid, len(record.inputs) - 1)) for record in records]

@@ -47,8 +47,17 @@ def publish(run: Run, ready: Ready, model: nn.Module, facts: dict[str, Any]) -> 
     because = portability(model, task.head)
     hashes = hashes_of(experiment)
     data = {name: {"file": ", ".join(found), "sha256": hashes[name]} for name, found in experiment.data.files.items()}
-    run.describe({"experiment": to_json(experiment), "data": data, "account": account.to_json(), "result": facts,
-                  "judgement": judgement, "portable": not because, "because": list(because)})  # fmt: skip
+    run.describe(
+        {
+            "experiment": to_json(experiment),
+            "data": data,
+            "account": account.to_json(),
+            "result": facts,
+            "judgement": judgement,
+            "portable": not because,
+            "because": list(because),
+        }
+    )
     write_task_report(run.folder)
 
 

@@ -283,8 +283,8 @@ def _choose(role: Role, usual: Sequence[str], rows: Sequence[Row], origin: str) 
         (chosen if apart else others).append(name)
     parts = [name for name in (usual[0], *others) if _plain(name) in role.parts]
     if usual[0] in parts and len(parts) > 1:
-        raise DataError("task.several_columns", path=origin, role=role.name, given=", ".join(parts),
-                        joined="+".join(parts), one=parts[-1])  # fmt: skip
+        known = {"given": ", ".join(parts), "joined": "+".join(parts), "one": parts[-1]}
+        raise DataError("task.several_columns", path=origin, role=role.name, **known)
     return "|".join(chosen)
 
 
@@ -302,12 +302,17 @@ def _refuse_unread_texts(
     """
     read = {part for column in found.values() for part in columns_in(column, header)}
     said = {_plain(column) for column in found.values()}
-    texts = [name for name in header if name not in read and _plain(name) not in PLAIN
-             and any(isinstance(row.values.get(name), str | list) for row in rows)]  # fmt: skip
+    texts = [
+        name
+        for name in header
+        if name not in read
+        and _plain(name) not in PLAIN
+        and any(isinstance(row.values.get(name), str | list) for row in rows)
+    ]
     for role in roles:
         if role.alone is not None and role.name not in found and texts and not said & set(role.alone):
-            raise DataError("task.unread_texts", path=origin, role=role.name, usual=", ".join(role.names),
-                            given=", ".join(texts), one=texts[0])  # fmt: skip
+            known = {"usual": ", ".join(role.names), "given": ", ".join(texts), "one": texts[0]}
+            raise DataError("task.unread_texts", path=origin, role=role.name, **known)
 
 
 def file_of(row: Row) -> str:

@@ -163,8 +163,11 @@ class RegressionTask(WholeTexts[Regression]):
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """Correlation of scores and of their ranks, and how far off they are on average."""
         gold, said = np.array([record.gold for record in records]), np.array([one.answer for one in predictions])
-        return {"pearson": pearson(gold, said), "spearman": spearman(gold, said),
-                "mean_absolute_error": mean_absolute_error(gold, said)}  # fmt: skip
+        return {
+            "pearson": pearson(gold, said),
+            "spearman": spearman(gold, said),
+            "mean_absolute_error": mean_absolute_error(gold, said),
+        }
 
     def baselines(self, train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
         """The mean score, and ridge regression on TF-IDF."""

@@ -133,8 +133,9 @@ def _confusion(found: Mapping[str, Any]) -> list[str]:
 
 def _worst(errors: Sequence[Mapping[str, Any]] | None) -> list[list[str]]:
     last = "distance" if any("distance" in one for one in errors or ()) else "confidence"
-    rows = [[" ¦ ".join(one["inputs"]), str(one["gold"]), str(one["answer"]), f"{one[last]:.3f}"]
-            for one in errors or ()]  # fmt: skip
+    rows = [
+        [" ¦ ".join(one["inputs"]), str(one["gold"]), str(one["answer"]), f"{one[last]:.3f}"] for one in errors or ()
+    ]
     return [_columns("input", "gold", "answer", last), *rows] if rows else []
 
 

@@ -64,14 +64,24 @@ def read_sentence_files(folder: Path) -> SentenceFiles:
     """
     modules = _read(folder / MODULES, list)
     kinds = [str(one.get("type")).rpartition(".")[2] if isinstance(one, dict) else "-" for one in modules]
-    _require(kinds[:2] == ["Transformer", "Pooling"] and set(kinds[2:]) <= {"Normalize", "Dropout"}, folder / MODULES,
-             "modules", ", ".join(kinds), "Transformer, Pooling, Normalize")  # fmt: skip
+    _require(
+        kinds[:2] == ["Transformer", "Pooling"] and set(kinds[2:]) <= {"Normalize", "Dropout"},
+        folder / MODULES,
+        "modules",
+        ", ".join(kinds),
+        "Transformer, Pooling, Normalize",
+    )
     first, second = (modules[place].get("path") for place in (0, 1))
     _require(first == "" and second == PLACES[1][0], folder / MODULES, "path", f"{first}, {second}", PLACES[1][0])
     told = _read(folder / LIBRARY) if is_plain_file(folder, LIBRARY) else {}
     similarity = told.get("similarity_fn_name")
-    _require("Normalize" in kinds or similarity in (None, "cosine"), folder / LIBRARY, "similarity_fn_name", similarity,
-             "cosine")  # fmt: skip
+    _require(
+        "Normalize" in kinds or similarity in (None, "cosine"),
+        folder / LIBRARY,
+        "similarity_fn_name",
+        similarity,
+        "cosine",
+    )
     query, passage = _prompts(told)
     pooling = _pooling(folder / second / "config.json", prompted=bool(query or passage))
     return SentenceFiles(pooling, query, passage, min(_longest(folder), default=None))
@@ -129,8 +139,10 @@ def write_sentence_files(folder: Path, told: SentenceFiles, *, width: int) -> No
         ...     read_sentence_files(Path(place))
         SentenceFiles(pooling='first', query_prompt='query: ', passage_prompt='', max_length=64)
     """
-    modules = [{"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
-               for number, (path, kind) in enumerate(PLACES)]  # fmt: skip
+    modules = [
+        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for number, (path, kind) in enumerate(PLACES)
+    ]
     for path, _ in PLACES:
         (folder / path).mkdir(exist_ok=True)
     mode = POOLINGS[told.pooling]

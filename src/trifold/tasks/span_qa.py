@@ -351,8 +351,9 @@ class SpanQATask(Task[SpanQA]):
         contexts = (record.inputs[-1][:200] for record in records[:200])
         chinese = self.config.rule == "cmrc" or (self.config.rule == "auto" and mostly_chinese(contexts))
         exact, overlap = (cmrc_exact, cmrc_f1) if chinese else (squad_exact, squad_f1)
-        pairs = [(one.answer, [text for text, _ in record.gold]) for one, record in
-                 zip(predictions, records, strict=True)]  # fmt: skip
+        pairs = [
+            (one.answer, [text for text, _ in record.gold]) for one, record in zip(predictions, records, strict=True)
+        ]
         return {
             "f1": mean([overlap(said, gold) for said, gold in pairs]),
             "exact_match": mean([exact(said, gold) for said, gold in pairs]),

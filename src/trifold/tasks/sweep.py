@@ -96,8 +96,11 @@ def _values(trial: Any) -> dict[str, float]:
 
 
 def _with(experiment: FineTuning, values: dict[str, float]) -> FineTuning:
-    changes = {"training.optimizer.lr": values["lr"], "training.batch_size": int(values["batch_size"]),
-               "epochs": values["epochs"]}  # fmt: skip
+    changes = {
+        "training.optimizer.lr": values["lr"],
+        "training.batch_size": int(values["batch_size"]),
+        "epochs": values["epochs"],
+    }
     return override(experiment, changes)
 
 

@@ -160,8 +160,12 @@ class TaggingTask(Task[Tagging]):
 
     def remarks(self) -> list[str]:
         """How tags are counted, what they stand on, and whether transformers' pipeline finds the same entities."""
-        told = {"count": len(self.config.labels), "units": self.units, "scheme": str(self.scheme),
-                "tags": ", ".join(self.config.labels)[:100]}  # fmt: skip
+        told = {
+            "count": len(self.config.labels),
+            "units": self.units,
+            "scheme": str(self.scheme),
+            "tags": ", ".join(self.config.labels)[:100],
+        }
         numbers = all(label.isdigit() for label in self.config.labels)
         if self.scheme is not None:
             apart = self.tokenizer.kind == "byte_bpe"  # a token may be a space, for the pipeline a word
@@ -185,12 +189,17 @@ class TaggingTask(Task[Tagging]):
     def _encoded(self, records: Sequence[Record]) -> list[list[Ids]]:
         """For each sentence the tokens of each word; one that the tokenizer leaves nothing of has a token all the same."""
         apart = [spaced(record.inputs, self.units) for record in records]
-        flat = [f" {word}" if space else word for record, spaces in zip(records, apart, strict=True)
-                for word, space in zip(record.inputs, spaces, strict=True)]  # fmt: skip
+        flat = [
+            f" {word}" if space else word
+            for record, spaces in zip(records, apart, strict=True)
+            for word, space in zip(record.inputs, spaces, strict=True)
+        ]
         encoded = iter(self.tokenizer.encode_ids(flat, plain=True))
         blank = self._blank()
-        return [[self._seen(next(encoded), blank, glued=number > 0 and not space) for number, space in enumerate(spaces)]
-                for spaces in apart]  # fmt: skip
+        return [
+            [self._seen(next(encoded), blank, glued=number > 0 and not space) for number, space in enumerate(spaces)]
+            for spaces in apart
+        ]
 
     def _seen(self, ids: Ids, blank: Ids, *, glued: bool) -> Ids:
         """The tokens of a word as the model reads them: at least one, at most as fit, none for a space not there."""
@@ -265,8 +274,15 @@ class TaggingTask(Task[Tagging]):
         for kind, first, last in sorted(entities(tags, self.scheme), key=lambda one: one[1:]):
             start, end = spans[first][0], spans[last][1]
             score = sum(sure[first : last + 1]) / (last + 1 - first)
-            found.append({"type": kind.strip("-_") or kind, "text": text[start:end], "start": start, "end": end,
-                          "score": round(score, 6)})  # fmt: skip
+            found.append(
+                {
+                    "type": kind.strip("-_") or kind,
+                    "text": text[start:end],
+                    "start": start,
+                    "end": end,
+                    "score": round(score, 6),
+                }
+            )
         return found
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:

@@ -259,8 +259,11 @@ class Task(ABC, Generic[C]):
     def made_up_row(self) -> dict[str, Any]:
         """Values by role of a row that the task can read, with an answer that it knows."""
         read, said = (next(role.name for role in self.roles if role.label == label) for label in (False, True))
-        return {role.name: "the answer" if role.label else "the text to read, and the answer"
-                for role in self.roles if role.needed or role.name in (read, said)}  # fmt: skip
+        return {
+            role.name: "the answer" if role.label else "the text to read, and the answer"
+            for role in self.roles
+            if role.needed or role.name in (read, said)
+        }
 
     @property
     def text_roles(self) -> list[str]:

@@ -63,8 +63,10 @@ def place_as_trained(
     placed: dict[int, Placed] = {}
     for part in files.values():
         header = {name for row in part for name in row.values}
-        fitting = {role: next(filter(None, (choose_column(one, header) for one in some if one)), None)
-                   for role, some in trained.items()}  # fmt: skip
+        fitting = {
+            role: next(filter(None, (choose_column(one, header) for one in some if one)), None)
+            for role, some in trained.items()
+        }
         given = {role: column for role, column in fitting.items() if column is not None} | dict(columns)
         if header == {"text"} and not labelled and not columns:
             given = {roles[0].name: "text"}
@@ -88,9 +90,13 @@ def place_inputs(task: Task, trained: Mapping[str, Sequence[str]], inputs: Seque
     unread = [name for names in account.unread.values() for name in names]
     if unread:
         warnings.warn(message("task.inputs_unread", columns=", ".join(unread)[:300]), stacklevel=4)
-    return [next(placed) if isinstance(one, Mapping)
-            else task.place([one] if isinstance(one, str) else list(one), f"input:{number}")
-            for number, one in enumerate(inputs, 1) if not isinstance(one, Record)]  # fmt: skip
+    return [
+        next(placed)
+        if isinstance(one, Mapping)
+        else task.place([one] if isinstance(one, str) else list(one), f"input:{number}")
+        for number, one in enumerate(inputs, 1)
+        if not isinstance(one, Record)
+    ]
 
 
 def labelled_records(task: Task, trained: Mapping[str, Sequence[str]], inputs: Sequence[Input]) -> list[Record]:

@@ -115,8 +115,7 @@ class TranslationTask(Task[Translation]):
         """Source and target as the family reads them."""
         sources = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
         targets = self.tokenizer.for_target().encode_ids([record.gold for record in records], plain=True)
-        return [(written_example(self.frame, source, target),)
-                for source, target in zip(sources, targets, strict=True)]  # fmt: skip
+        return [(written_example(self.frame, source, target),) for source, target in zip(sources, targets, strict=True)]
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the target, smoothed in training only."""
@@ -128,8 +127,13 @@ class TranslationTask(Task[Translation]):
         """The best translation that beam search finds."""
         config = self.config
         search = {"length_penalty": config.length_penalty, "early_stopping": config.early_stopping}
-        sampling = Sampling(temperature=0.0, beams=config.beams, max_tokens=config.max_tokens,
-                            no_repeat_ngram=config.no_repeat_ngram, **(search if config.beams > 1 else {}))  # type: ignore[arg-type] # fmt: skip
+        sampling = Sampling(
+            temperature=0.0,
+            beams=config.beams,
+            max_tokens=config.max_tokens,
+            no_repeat_ngram=config.no_repeat_ngram,
+            **(search if config.beams > 1 else {}),
+        )  # type: ignore[arg-type]
         encoded = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
         room = self.frame.limit if self.frame.encoder else max(self.frame.limit // 2, 1)
         rows = [prompt_ids(self.frame, ids, room) for ids in encoded]
@@ -145,8 +149,15 @@ class TranslationTask(Task[Translation]):
         longest = min(self.config.max_tokens or self.frame.limit, self.frame.limit) + 1
         early = self.config.early_stopping and self.config.beams > 1
         once = {"no_repeat_ngram_size": self.config.no_repeat_ngram} if self.config.no_repeat_ngram else {}
-        return {**never, **once, "num_beams": self.config.beams, "length_penalty": self.config.length_penalty,
-                "early_stopping": early, "do_sample": False, "max_length": longest}  # fmt: skip
+        return {
+            **never,
+            **once,
+            "num_beams": self.config.beams,
+            "length_penalty": self.config.length_penalty,
+            "early_stopping": early,
+            "do_sample": False,
+            "max_length": longest,
+        }
 
     @staticmethod
     def left_out(model: Pretrained) -> tuple[str, ...]:
@@ -190,7 +201,11 @@ def translation_as(generation: Mapping[str, Any], longest: int | None) -> Transl
     rules = read_rules(generation)
     asked, first = rules.sampling, 1 + len(rules.forced)  # the start token counts, and what is forced
     most = None if rules.longest is None else max(rules.longest - first, 1)
-    return Translation(beams=int(asked.get("beams", 1)), length_penalty=float(asked.get("length_penalty", 1.0)),
-                       early_stopping=bool(asked.get("early_stopping", False)),
-                       no_repeat_ngram=int(asked.get("no_repeat_ngram", 0)),
-                       max_length=longest or 512, max_tokens=asked.get("max_tokens", most))  # fmt: skip
+    return Translation(
+        beams=int(asked.get("beams", 1)),
+        length_penalty=float(asked.get("length_penalty", 1.0)),
+        early_stopping=bool(asked.get("early_stopping", False)),
+        no_repeat_ngram=int(asked.get("no_repeat_ngram", 0)),
+        max_length=longest or 512,
+        max_tokens=asked.get("max_tokens", most),
+    )

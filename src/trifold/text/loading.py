@@ -150,8 +150,9 @@ def _completed(backend: Backend, kind: str, settings: dict[str, Any], path: Path
     named = [
         text for role, text in roles.items() if settings.get(f"{role}_token") or (not whole and path.suffix != ".model")
     ]
-    backend.add_special_tokens([AddedToken(text, special=True) for text in dict.fromkeys(named)
-                                if text not in _added(backend)])  # fmt: skip
+    backend.add_special_tokens(
+        [AddedToken(text, special=True) for text in dict.fromkeys(named) if text not in _added(backend)]
+    )
     family = _family(settings, path.parent, kind, whole=whole)
     if family in CODED:
         write_framing(backend, _coded_framing(backend, settings, roles, family))
@@ -182,9 +183,16 @@ def _added(backend: Backend) -> set[str]:
 
 def _add_tokens(backend: Backend, settings: dict[str, Any], folder: Path) -> None:
     """The tokens that stand beside a vocabulary: in `tokenizer_config.json`, or in `added_tokens.json`."""
-    tokens = {int(index): AddedToken(one["content"], lstrip=one.get("lstrip", False), rstrip=one.get("rstrip", False),
-                                     normalized=one.get("normalized", True), special=one.get("special", False))
-              for index, one in (settings.get("added_tokens_decoder") or {}).items()}  # fmt: skip
+    tokens = {
+        int(index): AddedToken(
+            one["content"],
+            lstrip=one.get("lstrip", False),
+            rstrip=one.get("rstrip", False),
+            normalized=one.get("normalized", True),
+            special=one.get("special", False),
+        )
+        for index, one in (settings.get("added_tokens_decoder") or {}).items()
+    }
     if not tokens and is_plain_file(folder, "added_tokens.json"):
         listed = json.loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
         tokens = {index: AddedToken(text, normalized=False) for text, index in listed.items()}

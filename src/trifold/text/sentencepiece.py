@@ -157,8 +157,9 @@ def build(found: Pieces, *, lowercase: bool | None = None, accents: bool = False
         vocabulary = {text: number for number, (text, _, _) in enumerate(found.pieces)}
         unk = found.pieces[unknown][0]
         merges, whole = _merges(found, vocabulary), bool(own)  # no merges lead to a user-defined piece
-        backend = Backend(models.BPE(vocabulary, merges, unk_token=unk, fuse_unk=True, byte_fallback=has_bytes,
-                                     ignore_merges=whole))  # fmt: skip
+        backend = Backend(
+            models.BPE(vocabulary, merges, unk_token=unk, fuse_unk=True, byte_fallback=has_bytes, ignore_merges=whole)
+        )
     controls = {text for text, _, kind in found.pieces if kind == CONTROL}
     cleaned = bool(controls & {"[CLS]", "<cls>"})
     lower = cleaned and ("[CLS]" in controls if lowercase is None else lowercase)

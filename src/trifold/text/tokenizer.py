@@ -303,9 +303,14 @@ class Tokenizer:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         longest = [one["model_max_length"] for one in (settings or {}, self.settings) if "model_max_length" in one]
-        data = {**self.settings, **(settings or {}), "model_max_length": min(longest, default=UNBOUNDED),
-                **{f"{role}_token": self.roles.get(role) for role in ROLES},  # null, or a usual spelling stands in
-                **self.codec.save(folder), "trifold_kind": self.kind}  # fmt: skip
+        data = {
+            **self.settings,
+            **(settings or {}),
+            "model_max_length": min(longest, default=UNBOUNDED),
+            **{f"{role}_token": self.roles.get(role) for role in ROLES},  # null, or a usual spelling stands in
+            **self.codec.save(folder),
+            "trifold_kind": self.kind,
+        }
         (folder / "tokenizer_config.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", "utf-8")
         if self.chat_template is not None:
             (folder / "chat_template.jinja").write_text(self.chat_template, encoding="utf-8")
@@ -323,5 +328,11 @@ class Tokenizer:
         from trifold.text.loading import load
 
         found = load(str(path))
-        return cls(found.backend, kind=found.kind, roles=found.roles, chat_template=found.chat_template,
-                   settings=found.settings, codec=found.codec)  # fmt: skip
+        return cls(
+            found.backend,
+            kind=found.kind,
+            roles=found.roles,
+            chat_template=found.chat_template,
+            settings=found.settings,
+            codec=found.codec,
+        )

@@ -346,8 +346,9 @@ class Together(Alone):
 
 def _numbers(losses: Sequence[Sums], names: Sequence[str]) -> list[float]:
     """Each loss as a row of numbers: sum, weight and metrics."""
-    return [value for one in losses
-            for value in (one.loss, one.weight, *(one.metrics.get(name, 0.0) for name in names))]  # fmt: skip
+    return [
+        value for one in losses for value in (one.loss, one.weight, *(one.metrics.get(name, 0.0) for name in names))
+    ]
 
 
 def _sums(numbers: Sequence[float], names: Sequence[str]) -> list[Sums]:

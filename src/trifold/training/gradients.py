@@ -120,8 +120,11 @@ class Gradients:
 
     def state(self) -> dict[str, Tensor]:
         """What a later process needs to go on with the step, by `weight|gradient` and a number."""
-        return {f"{name}|{KEY}{number or ''}": value
-                for number, part in enumerate(self.parts) for name, value in part.items()}  # fmt: skip
+        return {
+            f"{name}|{KEY}{number or ''}": value
+            for number, part in enumerate(self.parts)
+            for name, value in part.items()
+        }
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Go on from what `state` gave; gives back the tensors that have other keys."""

@@ -62,8 +62,9 @@ def build_optimizers(
         by_factor: dict[float, list[Tensor]] = {}
         for name in names:
             by_factor.setdefault(factors[name], []).append(parameters[name])
-        return [{"params": found, "lr": lr * factor, "weight_decay": weight_decay}
-                for factor, found in by_factor.items()]  # fmt: skip
+        return [
+            {"params": found, "lr": lr * factor, "weight_decay": weight_decay} for factor, found in by_factor.items()
+        ]
 
     match config:
         case AdamW():
@@ -170,9 +171,12 @@ def adopt_optimizer(
 def optimizer_state(optimizers: Iterable[torch.optim.Optimizer], weights: Weights) -> dict[str, Tensor]:
     """What this process holds of the optimizers' state, by `weight|name`."""
     names = {id(value): name for name, value in weights.exact.items()}
-    return {f"{names[id(parameter)]}|{key}": weights.local(torch.as_tensor(value)).contiguous()
-            for optimizer in optimizers for parameter, values in optimizer.state.items()
-            for key, value in values.items()}  # fmt: skip
+    return {
+        f"{names[id(parameter)]}|{key}": weights.local(torch.as_tensor(value)).contiguous()
+        for optimizer in optimizers
+        for parameter, values in optimizer.state.items()
+        for key, value in values.items()
+    }
 
 
 def load_optimizer_state(

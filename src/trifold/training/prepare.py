@@ -109,8 +109,10 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
     corpora = build_corpora(experiment.data, tokenizer, out / "data", words=objective.needs_words)
     for line in corpora.report.lines():
         tell("account", {"line": line})
-    sizes = {"documents": sum(store.num_documents for store in corpora.train),
-             "tokens": sum(store.num_tokens for store in corpora.train)}  # fmt: skip
+    sizes = {
+        "documents": sum(store.num_documents for store in corpora.train),
+        "tokens": sum(store.num_tokens for store in corpora.train),
+    }
     tell("data", {**sizes, "held_out_tokens": corpora.valid.num_tokens if corpora.valid else 0})
     tell("unknown_tokens", {"share": corpora.unknown_share})
     begun = (out / "checkpoints").is_dir()  # its weights will take the place of these
@@ -212,8 +214,12 @@ def _examples(data: DataChoice, paths: tuple[str, ...]) -> Iterator[tuple[str, .
 def _options(data: DataChoice) -> SourceOptions:
     paired = data.source_field is not None and data.target_field is not None
     fields = (data.source_field, data.target_field) if paired else (data.text_field,)
-    return SourceOptions(fields=fields, document=data.document, on_error=data.on_error,  # type: ignore[arg-type]
-                         encoding=data.encoding)  # fmt: skip
+    return SourceOptions(
+        fields=fields,
+        document=data.document,
+        on_error=data.on_error,  # type: ignore[arg-type]
+        encoding=data.encoding,
+    )
 
 
 def choose_model(

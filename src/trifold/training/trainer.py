@@ -143,8 +143,19 @@ class Trainer:
         self._place = self.batches.state_dict()
         done, speed = min(self.progress, 1.0), sum(batch.num_tokens for batch in micro_batches) / seconds
         remaining = self.seconds * (1.0 - done) / done if done else math.inf
-        return Step(self.step, whole(self.tokens), total, rate, norm, speed, self.seconds, done, remaining, not good,
-                    sums.means())  # fmt: skip
+        return Step(
+            self.step,
+            whole(self.tokens),
+            total,
+            rate,
+            norm,
+            speed,
+            self.seconds,
+            done,
+            remaining,
+            not good,
+            sums.means(),
+        )
 
     def _move(self) -> None:
         self.is_whole = False

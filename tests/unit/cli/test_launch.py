@@ -14,9 +14,31 @@ from trifold.cli.launch import launch
 
 def test_two_processes_are_one_run(tmp_path, capsys):
     text = write_text(tmp_path / "text.txt")
-    words = ["pretrain", "--preset", "gpt2", "--data", text, "--document", "line", "--steps", 3, "--overrides", "num_layers=1",
-             "d_model=16", "num_heads=2", "--kind", "character", "--vocab-size", 128, "--length", 32, "--batch-size", 4,
-             "training.accumulation=2", "--deterministic"]  # fmt: skip
+    words = [
+        "pretrain",
+        "--preset",
+        "gpt2",
+        "--data",
+        text,
+        "--document",
+        "line",
+        "--steps",
+        3,
+        "--overrides",
+        "num_layers=1",
+        "d_model=16",
+        "num_heads=2",
+        "--kind",
+        "character",
+        "--vocab-size",
+        128,
+        "--length",
+        32,
+        "--batch-size",
+        4,
+        "training.accumulation=2",
+        "--deterministic",
+    ]
     with pytest.raises(SystemExit) as ended:
         call(capsys, *words, "--out", tmp_path / "two", "--processes", 2)
     assert ended.value.code == 0
@@ -27,8 +49,21 @@ def test_two_processes_are_one_run(tmp_path, capsys):
 
 def test_a_number_of_processes_that_cannot_share_the_work_is_refused_before_any_starts(tmp_path, capsys):
     text = write_text(tmp_path / "text.txt")
-    code, _, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", text, "--out", tmp_path / "run", "--steps", 1,
-                        "--processes", 3, "training.accumulation=2")  # fmt: skip
+    code, _, err = call(
+        capsys,
+        "pretrain",
+        "--preset",
+        "gpt2",
+        "--data",
+        text,
+        "--out",
+        tmp_path / "run",
+        "--steps",
+        1,
+        "--processes",
+        3,
+        "training.accumulation=2",
+    )
     assert code == 2 and "3 processes" in err, err
     assert not (tmp_path / "run").exists()
 

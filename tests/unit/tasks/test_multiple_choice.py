@@ -22,25 +22,43 @@ from trifold.text import train_tokenizer
 
 TEXTS = ["which animal barks in the night ?", "a dog", "a cat", "the old stone on the hill", "谁 在 叫 ？", "狗", "猫"]
 TOKENIZER = train_tokenizer(TEXTS * 20, kind="byte_bpe", vocab_size=340)
-RECORDS = [Record((TEXTS[0], *TEXTS[1:4]), "a dog"), Record((TEXTS[4], "狗", "猫"), "猫"),
-           Record(("what is old ?", "a cat", "the stone", "x", "y"), "the stone")]  # fmt: skip
+RECORDS = [
+    Record((TEXTS[0], *TEXTS[1:4]), "a dog"),
+    Record((TEXTS[4], "狗", "猫"), "猫"),
+    Record(("what is old ?", "a cat", "the stone", "x", "y"), "the stone"),
+]
 PEOPLE = ["Anna", "Boris", "Clara", "David", "Emma", "Felix"]
 
 ROWS = {
-    "SWAG": ([{"startphrase": "q", "gold-source": "x", **{f"ending{n}": one for n, one in enumerate("wxyz")}, "label": 2},
-              {"startphrase": "q", **{f"ending{n}": one for n, one in enumerate("wxyz")}, "label": 0}], "y"),
-    "HellaSwag": ([{"ctx": "q", "endings": list("wxyz"), "label": "3"},
-                   {"ctx": "q", "endings": list("wxyz"), "label": "0"}], "z"),
+    "SWAG": (
+        [
+            {"startphrase": "q", "gold-source": "x", **{f"ending{n}": one for n, one in enumerate("wxyz")}, "label": 2},
+            {"startphrase": "q", **{f"ending{n}": one for n, one in enumerate("wxyz")}, "label": 0},
+        ],
+        "y",
+    ),
+    "HellaSwag": (
+        [{"ctx": "q", "endings": list("wxyz"), "label": "3"}, {"ctx": "q", "endings": list("wxyz"), "label": "0"}],
+        "z",
+    ),
     "RACE": ([{"article": "long", "question": "q", "options": list("wxyz"), "answer": "B"}], "x"),
     "ARC": ([{"question": "q", "choices": {"text": list("wxyz"), "label": list("1234")}, "answerKey": "4"}], "z"),
-    "CommonsenseQA": ([{"question": "q", "choices": {"label": list("ABC"), "text": list("wxy")}, "answerKey": "A"}], "w"),
+    "CommonsenseQA": (
+        [{"question": "q", "choices": {"label": list("ABC"), "text": list("wxy")}, "answerKey": "A"}],
+        "w",
+    ),
     "C-Eval": ([{"question": "q", "A": "w", "B": "x", "C": "y", "D": "z", "answer": "C"}], "y"),
     "WinoGrande": ([{"sentence": "q", "option1": "w", "option2": "x", "answer": "2"}], "x"),
-    "numbers as candidates": ([{"question": "q", "choices": ["3", "0", "1"], "answer": 1},
-                               {"question": "q", "choices": ["3", "0", "1"], "answer": 0}], "0"),
+    "numbers as candidates": (
+        [
+            {"question": "q", "choices": ["3", "0", "1"], "answer": 1},
+            {"question": "q", "choices": ["3", "0", "1"], "answer": 0},
+        ],
+        "0",
+    ),
     "the text itself": ([{"question": "q", "choices": "['good', 'bad']", "label": "bad"}], "bad"),
     "fewer than columns": ([{"question": "q", "A": "w", "B": "x", "C": None, "answer": "(b)"}], "x"),
-}  # fmt: skip
+}
 
 
 def task_of(model: Transformer, config: MultipleChoice | None = None) -> MultipleChoiceTask:
@@ -140,9 +158,32 @@ def test_a_run_is_trained_saved_loaded_and_judged(preset, tmp_path, capsys):
     (tmp_path / "train.jsonl").write_text(rows(24))
     (tmp_path / "test.jsonl").write_text(rows(12))
     out = tmp_path / "run"
-    assert main(["finetune", "multiple_choice", "--model", preset, "--size", "tiny", "--overrides", "num_layers=1", "--train",
-                 str(tmp_path / "train.jsonl"), "--test", str(tmp_path / "test.jsonl"), "--vocab-size", "300", "--steps",
-                 "3", "--out", str(out), "--json"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "finetune",
+                "multiple_choice",
+                "--model",
+                preset,
+                "--size",
+                "tiny",
+                "--overrides",
+                "num_layers=1",
+                "--train",
+                str(tmp_path / "train.jsonl"),
+                "--test",
+                str(tmp_path / "test.jsonl"),
+                "--vocab-size",
+                "300",
+                "--steps",
+                "3",
+                "--out",
+                str(out),
+                "--json",
+            ]
+        )
+        == 0
+    )
     judged = json.loads(capsys.readouterr().out)["judgement"]
     assert judged["task"] == "multiple_choice" and judged["n"] == 12 and "longest" in judged["baselines"]
     assert main(["evaluate", str(out), "--data", str(tmp_path / "test.jsonl"), "--json"]) == 0
@@ -164,12 +205,15 @@ def test_a_run_is_trained_saved_loaded_and_judged(preset, tmp_path, capsys):
 
 
 def test_a_small_model_learns_which_candidate_the_question_names():
-    records = [Record((row["question"], *row["choices"]), row["choices"]["ABC".index(row["answer"])])
-               for row in map(json.loads, rows(36).splitlines())]  # fmt: skip
+    records = [
+        Record((row["question"], *row["choices"]), row["choices"]["ABC".index(row["answer"])])
+        for row in map(json.loads, rows(36).splitlines())
+    ]
     tokenizer = train_tokenizer(PEOPLE * 9 + ["sings ."] * 9, kind="byte_bpe", vocab_size=300)
     torch.manual_seed(1)
-    model = Transformer.from_preset("gpt2", size="tiny", vocab_size=tokenizer.vocab_size, num_layers=1,
-                                    d_model=32, num_heads=2)  # fmt: skip
+    model = Transformer.from_preset(
+        "gpt2", size="tiny", vocab_size=tokenizer.vocab_size, num_layers=1, d_model=32, num_heads=2
+    )
     task = MultipleChoice(match=True).build(tokenizer, model.config)
     equip(model, task)
     batch, _ = pack([one for part in task.examples(records) for one in part], task.frame.pad)
