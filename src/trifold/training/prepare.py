@@ -212,14 +212,9 @@ def _examples(data: DataChoice, paths: tuple[str, ...]) -> Iterator[tuple[str, .
 
 
 def _options(data: DataChoice) -> SourceOptions:
-    paired = data.source_field is not None and data.target_field is not None
-    fields = (data.source_field, data.target_field) if paired else (data.text_field,)
-    return SourceOptions(
-        fields=fields,
-        document=data.document,
-        on_error=data.on_error,  # type: ignore[arg-type]
-        encoding=data.encoding,
-    )
+    pair = tuple(name for name in (data.source_field, data.target_field) if name is not None)
+    fields = pair if len(pair) == 2 else (data.text_field,)
+    return SourceOptions(fields=fields, document=data.document, on_error=data.on_error, encoding=data.encoding)
 
 
 def choose_model(
