@@ -104,9 +104,10 @@ def go_on_with(folder: Path, experiment: Config, allow: Sequence[str]) -> None:
     if refused:
         changes = "; ".join(f"{name}: {change}" for name, change in refused.items())
         raise ConfigError("training.other_experiment", path=folder, changes=changes, options=" ".join(refused))
-    if changed:
+    if experiment != before:
         earlier = read_description(folder).get("changes", [])
-        describe(folder, {"experiment": to_json(experiment), "changes": [*earlier, dict(changed)]})
+        changes = {"changes": [*earlier, dict(changed)]} if changed else {}
+        describe(folder, {"experiment": to_json(experiment), **changes})
 
 
 def _is_allowed(name: str, allow: Sequence[str]) -> bool:
