@@ -8,6 +8,7 @@ from typing import Any
 from trifold.cli.option import READING, Option, Request
 from trifold.cli.tuned import reading_of
 from trifold.errors import UsageError
+from trifold.families import FAMILIES
 
 __all__ = [
     "DATA_OPTIONS",
@@ -24,28 +25,7 @@ __all__ = [
 ]
 
 SECTIONS = ("model", "tokenizer", "data", "objective", "training")
-PRESETS = (
-    "gpt2",
-    "llama",
-    "mistral",
-    "qwen2",
-    "qwen3",
-    "gemma3_text",
-    "bert",
-    "roberta",
-    "xlm-roberta",
-    "distilbert",
-    "electra",
-    "albert",
-    "modernbert",
-    "t5",
-    "t5_v1_1",
-    "mt5",
-    "umt5",
-    "bart",
-    "mbart",
-    "vaswani",
-)
+PRESETS = tuple(FAMILIES)
 SIZES = ("tiny", "mini", "small", "medium", "base", "large")
 OBJECTIVES = ("causal", "masked", "denoising", "infilling", "sequence_to_sequence", "prefix")
 KINDS = ("byte_bpe", "bpe", "wordpiece", "unigram", "character")

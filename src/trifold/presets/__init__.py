@@ -6,68 +6,20 @@ from types import ModuleType
 from typing import Any
 
 from trifold.config import unknown_key
+from trifold.families import FAMILIES
 from trifold.locale import name_option
 from trifold.model import config
-from trifold.presets import (
-    albert,
-    bart,
-    bert,
-    distilbert,
-    electra,
-    gemma3,
-    gpt2,
-    llama,
-    marian,
-    mistral,
-    modernbert,
-    mt5,
-    qwen2,
-    qwen3,
-    t5,
-    xlm_roberta,
-)
 from trifold.presets.preset import Preset
 
-__all__ = [
-    "PRESETS",
-    "Preset",
-    "bart",
-    "bert",
-    "build_config",
-    "find_preset",
-    "gpt2",
-    "llama",
-    "marian",
-    "modernbert",
-    "mt5",
-    "t5",
-]
+__all__ = ["PRESETS", "Preset", "build_config", "find_preset"]
 
-PRESETS: Mapping[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        marian.PRESET,
-        bert.BERT,
-        bert.ROBERTA,
-        xlm_roberta.PRESET,
-        distilbert.PRESET,
-        electra.PRESET,
-        albert.PRESET,
-        modernbert.PRESET,
-        gpt2.PRESET,
-        llama.LLAMA,
-        mistral.PRESET,
-        qwen2.PRESET,
-        qwen3.PRESET,
-        gemma3.PRESET,
-        t5.T5,
-        t5.T5_V1_1,
-        mt5.MT5,
-        mt5.UMT5,
-        bart.BART,
-        bart.MBART,
-    )
-}
+
+def _load(place: str) -> Preset:
+    file, name = place.split(".")
+    return getattr(importlib.import_module(f"trifold.presets.{file}"), name)
+
+
+PRESETS: Mapping[str, Preset] = {name: _load(place) for name, place in FAMILIES.items()}
 """Every family by the name that users call it."""
 
 
