@@ -248,9 +248,12 @@ def folder_size(folder: Path) -> int:
 
 
 def checkpoints(root: Path) -> list[Path]:
-    """The checkpoint folders under `root`, oldest first by step and pass; links and other files are none."""
-    found = [path for path in root.glob("step-*") if NAME.fullmatch(path.name) and stat.S_ISDIR(path.lstat().st_mode)]
-    return sorted(found, key=place_of)
+    """The checkpoint folders under `root`, oldest first by step and pass; links and other files are none.
+
+    One that is deleted meanwhile, as by a save in the background, is none either.
+    """
+    named = (path for path in root.glob("step-*") if NAME.fullmatch(path.name))
+    return sorted((path for path in named if path.is_dir() and not path.is_symlink()), key=place_of)
 
 
 def newest(root: Path, *, strict: bool = False) -> Path | None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 
@@ -304,3 +305,23 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
 def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
     make(tmp_path, 1)
     assert folder_size(tmp_path) == sum(path.stat().st_size for path in (tmp_path / "step-00000001").iterdir())
+
+
+def test_checkpoints_are_listed_while_old_ones_are_deleted(tmp_path):
+    over = threading.Event()
+
+    def come_and_go():
+        while not over.is_set():
+            (tmp_path / "step-00000003").mkdir()
+            (tmp_path / "step-00000003").rename(tmp_path / ".step-00000003.1.tmp")
+            (tmp_path / ".step-00000003.1.tmp").rmdir()
+
+    (tmp_path / "step-00000004").mkdir()
+    worker = threading.Thread(target=come_and_go)
+    worker.start()
+    try:
+        seen = {path.name for _ in range(2000) for path in checkpoints(tmp_path)}
+    finally:
+        over.set()
+        worker.join()
+    assert "step-00000004" in seen
