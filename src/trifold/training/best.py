@@ -98,13 +98,14 @@ class Best:
             _delete(path)
 
     def restore(self) -> None:
-        """Put the best weights in place; leave all as it is where nothing was evaluated.
+        """Put the best weights in place; leave all as it is where nothing was evaluated. All processes call it.
 
         Raises:
             ModelFileError: the file is damaged.
         """
         if self.path is None:
             return
+        self.saver.trainer.group.in_turn(lambda: None)  # the first process may still be writing them
         if self.path.is_dir():
             self.saver.read_weights(self.path)
         else:

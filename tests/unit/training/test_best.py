@@ -11,6 +11,7 @@ from trifold.presets.pretrained import Transformer
 from trifold.text import train_tokenizer
 from trifold.training import Trainer, Training
 from trifold.training.best import Best, Choice
+from trifold.training.group import Alone
 from trifold.training.held_out import Evaluation
 from trifold.training.save import Saver
 
@@ -147,3 +148,29 @@ def test_the_file_of_an_earlier_version_is_read(tmp_path):
     assert weights(best) == {7.0}
     best.consider(Evaluation(0.1, None, 1, 0, 0.8))
     assert not list(tmp_path.glob("best-*")) and best.path == tmp_path / "best" / "step-00000003"
+
+
+class Later(Alone):
+    """A process whose first process writes only when it is waited for."""
+
+    is_first = False
+
+    def __init__(self, write) -> None:
+        self.write = write
+
+    def in_turn(self, work):
+        self.write()
+        return work()
+
+
+def test_another_process_waits_for_the_first_to_have_written_before_it_reads_the_best_weights(tmp_path):
+    first, other = open_best(tmp_path), open_best(tmp_path)
+    for best in (first, other):
+        best.saver.trainer.step = 1
+        set_weights(best, 1)
+    found = Evaluation(1.0, None, 1, 0, 0.5)
+    other.saver.trainer.group = Later(lambda: first.consider(found))
+    other.consider(found)
+    set_weights(other, 2)
+    other.restore()
+    assert weights(other) == {1}
