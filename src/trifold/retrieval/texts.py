@@ -1,6 +1,7 @@
 """Documents from texts that a program holds, with no file behind them."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from trifold.errors import DataError, UsageError
@@ -12,7 +13,7 @@ KEYS = ("text", "title", "source")
 
 
 def documents_of(texts: Iterable[str | Mapping[str, str]]) -> Iterator[Document]:
-    """A document for each text; one that has the source of another, or else its title, is numbered.
+    """A document for each text, under a name that no other has: what is called as another is gets a number.
 
     Args:
         texts: each a text, or a mapping with `text` and, if there are, `title` and `source`.
@@ -28,7 +29,7 @@ def documents_of(texts: Iterable[str | Mapping[str, str]]) -> Iterator[Document]
     """
     if isinstance(texts, str):
         raise UsageError("retrieval.one_text", given=texts[:60])
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for number, one in enumerate(texts, start=1):
         fields = {"text": one} if isinstance(one, str) else dict(one)
         unknown = fields.keys() - set(KEYS)
@@ -40,7 +41,17 @@ def documents_of(texts: Iterable[str | Mapping[str, str]]) -> Iterator[Document]
         if not text.strip():
             raise DataError("retrieval.blank_text", number=number)
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        name = fields.get("source") or title or f"text-{digest[:8]}"
-        counts[name] = counts.get(name, 0) + 1
-        name = name if counts[name] == 1 else f"{name}:{counts[name]}"
+        name = _unused(fields.get("source") or title or f"text-{digest[:8]}", counts)
         yield Document(name, name, title, text)
+
+
+def _unused(name: str, counts: Counter[str]) -> str:
+    """The name, or with the first number that makes it another than all before; counted."""
+    counts[name] += 1
+    if counts[name] == 1:
+        return name
+    while f"{name}:{counts[name]}" in counts:
+        counts[name] += 1
+    numbered = f"{name}:{counts[name]}"
+    counts[numbered] = 1
+    return numbered

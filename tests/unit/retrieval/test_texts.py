@@ -9,6 +9,7 @@ from jaxtyping import config
 from tests.unit.retrieval.test_knowledge_base import Hashing
 from trifold.errors import DataError, UsageError
 from trifold.retrieval import KnowledgeBase
+from trifold.retrieval.texts import documents_of
 
 PAGES = [
     {"text": "The Nile flows through Egypt.", "title": "Nile", "source": "rivers"},
@@ -27,6 +28,14 @@ def test_texts_are_found_without_a_file_and_are_gone_with_the_object():
     del base, hit
     gc.collect()
     assert not folder.parent.exists()
+
+
+def test_a_name_with_a_number_that_a_text_brings_along_is_given_to_no_other():
+    pages = [{"text": word, "source": source} for word, source in (("a", "x"), ("b", "x:2"), ("c", "x"), ("d", "x:2"))]
+    assert [one.name for one in documents_of(pages)] == ["x", "x:2", "x:3", "x:2:2"]
+    pages = [{"text": word, "source": source} for word, source in (("a", "x"), ("b", "x"), ("c", "x:2"))]
+    assert [one.name for one in documents_of(pages)] == ["x", "x:2", "x:2:2"]
+    assert len(KnowledgeBase.from_texts(pages)) == 3
 
 
 def test_in_a_folder_they_stay_and_texts_that_are_known_are_passed_over(tmp_path):
