@@ -265,6 +265,7 @@ def test_texts_of_a_program_are_kept_in_the_run_which_goes_on_with_the_same_ones
     assert pretrain(start, tmp_path / "run", texts=TEXTS, training=longer, resume=True).steps == 3
     with pytest.raises(ConfigError, match="other rows"):
         pretrain(start, tmp_path / "run", texts=TEXTS[:-1], training=longer, resume=True)
+    assert [path.name for path in (tmp_path / "run" / "given").iterdir()] == ["texts.jsonl"]
 
 
 @pytest.mark.parametrize(
@@ -280,6 +281,18 @@ def test_texts_that_are_none_are_refused_and_leave_no_folder(tmp_path, texts, sa
     with pytest.raises(TrifoldError, match=said):
         pretrain("gpt2", tmp_path / "run", texts=texts, training=Training(steps=1))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_that_was_there_stays_empty_where_a_run_fails_before_it_trains(tmp_path, linked):
+    place = tmp_path / "run"
+    (tmp_path / "disk" if linked else place).mkdir()
+    if linked:
+        place.symlink_to(tmp_path / "disk")
+    for _ in range(2):  # the same folder may be tried again
+        with pytest.raises(TrifoldError, match="no text"):
+            pretrain("gpt2", place, texts=[], training=Training(steps=1))
+        assert place.is_dir() and place.is_symlink() == linked and not list(place.iterdir())
 
 
 def test_a_family_alone_is_trained_as_it_was_published_and_needs_a_length(tmp_path):

@@ -14,7 +14,7 @@ runs/mine/
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +91,14 @@ class Run:
         if not self.group.is_first:
             yield
             return
+        was_there = self.folder.exists()
         self._claim()
         with locked(self.folder):
             try:
                 yield
             except Exception:
-                if not self.resume and not self.trains:  # it was made just now, and nothing in it was trained
-                    shutil.rmtree(self.folder, ignore_errors=True)
+                if not self.resume and not self.trains:  # all in it was written just now, and nothing was trained
+                    _clear(self.folder, itself=not was_there)
                 raise
 
     def _claim(self) -> None:
@@ -192,6 +193,18 @@ class Run:
         describe(self.folder, facts)
 
 
+def _clear(folder: Path, *, itself: bool) -> None:
+    """Delete what is in a folder, which may be a link to one; the folder `itself` only where nobody had made it before."""
+    with suppress(OSError):  # what went wrong before is what is told
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+        if itself:
+            folder.rmdir()
+
+
 def given_path(out: str | Path, name: str) -> Path:
     """Where a run keeps the rows that a program gave it under that name.
 
@@ -205,15 +218,24 @@ def given_path(out: str | Path, name: str) -> Path:
 def _keep(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     working = path.with_suffix(".tmp")
     path.parent.mkdir(exist_ok=True)
-    with working.open("w", encoding="utf-8") as file:
-        for number, row in enumerate(rows, 1):
-            try:
-                file.write(json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n")
-            except (TypeError, ValueError) as error:
-                raise DataError("training.given_row", number=number, name=path.stem, problem=str(error)[:200]) from None
-    if path.exists() and sha256(path) != sha256(working):
-        raise ConfigError("training.given_differ", path=path)
-    working.replace(path)
+    try:
+        with working.open("w", encoding="utf-8") as file:
+            for number, row in enumerate(rows, 1):
+                file.write(_as_line(row, number, path.stem))
+        if path.exists() and sha256(path) != sha256(working):
+            raise ConfigError("training.given_differ", path=path)
+        working.replace(path)
+    finally:
+        working.unlink(missing_ok=True)
+
+
+def _as_line(row: Mapping[str, Any], number: int, name: str) -> str:
+    try:
+        line = json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n"
+        line.encode()  # a half of a surrogate pair is no text
+    except (TypeError, ValueError) as error:
+        raise DataError("training.given_row", number=number, name=name, problem=str(error)[:200]) from None
+    return line
 
 
 @contextmanager
