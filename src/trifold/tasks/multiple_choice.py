@@ -134,27 +134,27 @@ class MultipleChoiceTask(WholeTexts[MultipleChoice]):
         question = "\n".join(filter(None, (text_of(row, columns["question"]), context)))
         names, choices = _choices_in(row, columns["choices"])
         gold = self._gold(row, columns["label"], names, choices) if "label" in columns else None
-        return Record((question, *choices), gold, row.origin)
+        return Record((question, *choices.values()), gold, row.origin)
 
-    def _gold(self, row: Row, column: str, names: Sequence[str], choices: Sequence[str]) -> str:
+    def _gold(self, row: Row, column: str, names: Mapping[str, int], choices: Mapping[int, str]) -> str:
         """The candidate that a label names: by its name, its letter, its number or its text."""
         label = label_of(row.values.get(column))
         if label is None:
             raise MissingValueError("task.missing_value", origin=row.origin, name=column)
         if label in names:
-            return choices[names.index(label)]
+            return choices[names[label]]
         letter, first = LETTER.fullmatch(label), self.config.first_number or 0
         number = ord(letter[1].upper()) - ord("A") if letter else int(label) - first if _is_number(label) else -1
-        if 0 <= number < len(choices):
+        if number in choices:
             return choices[number]
-        if label in choices:
+        if label in choices.values():
             return label
         raise DataError(
             "task.unknown_choice",
             origin=row.origin,
             given=label[:80],
             count=len(choices),
-            known=" | ".join(choices)[:300],
+            known=" | ".join(choices.values())[:300],
         )
 
     def place(self, texts: Sequence[str], origin: str) -> Placed:
@@ -223,8 +223,8 @@ def _pairs(records: Sequence[Record]) -> list[Record]:
     return [Record((record.inputs[0], choice)) for record in records for choice in record.inputs[1:]]
 
 
-def _choices_in(row: Row, column: str) -> tuple[list[str], list[str]]:
-    """The candidates of a row, and what it calls them, where it gives them names beside their texts.
+def _choices_in(row: Row, column: str) -> tuple[dict[str, int], dict[int, str]]:
+    """The candidates of a row by their places, of which some may be empty; and the places by the names it gives them.
 
     Raises:
         DataError: there are fewer than two.
@@ -239,5 +239,5 @@ def _choices_in(row: Row, column: str) -> tuple[list[str], list[str]]:
     there = [number for number, cell in enumerate(cells) if not is_missing(cell)]
     if len(there) < 2:
         raise DataError("task.few_choices", origin=row.origin, name=column, given=len(there))
-    texts = [text_of(Row({column: cells[number]}, row.origin), column) for number in there]
-    return [label_of(names[number]) or "" for number in there if number < len(names)], texts
+    texts = {number: text_of(Row({column: cells[number]}, row.origin), column) for number in there}
+    return {label_of(names[number]) or "": number for number in reversed(there) if number < len(names)}, texts

@@ -57,6 +57,21 @@ ROWS = {
         "0",
     ),
     "the text itself": ([{"question": "q", "choices": "['good', 'bad']", "label": "bad"}], "bad"),
+    "a letter behind an empty cell": (
+        [{"question": "q", "choices": ["w", None, "y", "z"], "answer": "C"}],
+        "y",
+    ),
+    "a number behind an empty column": (
+        [
+            {
+                "question": "q",
+                **dict(zip(("ending0", "ending1", "ending2", "ending3"), made, strict=True)),
+                "label": label,
+            }
+            for made, label in ((("w", "", "y", "z"), 2), ("wxyz", 0))
+        ],
+        "y",
+    ),
     "fewer than columns": ([{"question": "q", "A": "w", "B": "x", "C": None, "answer": "(b)"}], "x"),
 }
 
