@@ -158,8 +158,12 @@ def _finish(run: Run, trainer: Trainer, ready: Ready, work: "Work") -> FineTuneR
 
 
 def _multiplied(model: nn.Module, task: Task) -> int:
-    """How many weights a place is multiplied with: the blocks, the head, and the vocabulary where the task writes."""
-    products = ((name, part) for name, part in model.named_modules() if isinstance(part, torch.nn.Linear))
+    """How many weights a place is multiplied with: the blocks, the head, and the vocabulary where the task writes.
+
+    A block that several layers share counts for each of them.
+    """
+    parts = model.named_modules(remove_duplicate=False)
+    products = ((name, part) for name, part in parts if isinstance(part, torch.nn.Linear))
     return sum(part.weight.numel() for name, part in products if task.writes or not name.startswith("head."))
 
 
