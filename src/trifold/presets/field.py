@@ -83,12 +83,12 @@ class Fields:
 
     Attributes:
         defaults: the fields that are read, with the value of transformers' class where the file has none.
-        plain: those of them that are a option under another name.
+        plain: those of them that are an option under another name.
         activations: those of them that name an activation, and the option.
         fixed: fields that may have only these values; the first is the class's own.
         silent: fields without influence on what is computed, besides the common ones.
         aliases: second names that transformers reads, and what they stand for.
-        names: fields that make a option together with others, and that option; for messages.
+        names: fields that make an option together with others, and that option; for messages.
     """
 
     defaults: Mapping[str, Any]
@@ -159,7 +159,7 @@ class Fields:
         return {name: values[0] for name, values in self.fixed.items()} | plain | bent
 
     def theirs(self, option: str) -> str:
-        """Their name of a option, for messages; the option's own where it has none.
+        """Their name of an option, for messages; the option's own where it has none.
 
         Example:
             >>> Fields(defaults={"width": 8}, plain={"width": "d_model"}).theirs("d_model")
