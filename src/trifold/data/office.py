@@ -3,6 +3,8 @@
 import datetime
 import logging
 import re
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +16,9 @@ from trifold.locale import message
 
 __all__ = ["read_pdf", "read_word", "read_workbook"]
 
+LOCK, READERS, LEVELS = threading.Lock(), Counter[str](), dict[str, int]()
+"""Levels of logs belong to the whole process: how many files are being read by a library, and what its level was."""
+
 
 @contextmanager
 def _library(source: Source, name: str, extra: str) -> Iterator[None]:
@@ -21,11 +26,9 @@ def _library(source: Source, name: str, extra: str) -> Iterator[None]:
 
     Such files are archives and programs of sorts, made by others; what their libraries raise has no end.
     """
-    log = logging.getLogger(name)
-    before = log.level
-    log.setLevel(logging.CRITICAL)
     try:
-        yield
+        with _silent(name):
+            yield
     except ImportError:
         raise MissingExtraError("data.needs_extra", path=source.origin, library=name, extra=extra) from None
     except TrifoldError:
@@ -33,8 +36,24 @@ def _library(source: Source, name: str, extra: str) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - see above
         problem = f"{type(error).__name__}: {error}"[:200]
         raise DataError("data.unreadable", path=source.origin, problem=problem) from None
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """A library's log says nothing until the last of the files read at once is done; then it is as before the first."""
+    log = logging.getLogger(name)
+    with LOCK:
+        before = LEVELS.setdefault(name, log.level)
+        READERS[name] += 1
+        log.setLevel(logging.CRITICAL)
+    try:
+        yield
     finally:
-        log.setLevel(before)
+        with LOCK:
+            READERS[name] -= 1
+            if not READERS[name]:
+                log.setLevel(before)
+                del LEVELS[name]
 
 
 def read_workbook(source: Source) -> Iterator[Row]:

@@ -289,6 +289,19 @@ def test_a_workbook_is_read_as_people_see_it(tmp_path):
     assert logging.getLogger("openpyxl").level == logging.NOTSET  # the caller's own
 
 
+def test_the_log_of_a_library_speaks_again_when_the_last_of_several_files_is_read(tmp_path):
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in (["text"], ["one"], ["two"]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    log, (first, second) = logging.getLogger("openpyxl"), (read_rows(tmp_path / "a.xlsx", None, None) for _ in range(2))
+    next(first)
+    next(second)
+    list(first)
+    assert log.level == logging.CRITICAL
+    assert len(list(second)) == 1 and log.level == logging.NOTSET
+
+
 PAGE = """<html><head><title>Rivers</title><meta charset="%s"><style>p {}</style></head><body><h1>黄河之水</h1>
 <p>It &amp; its <b>delta</b>s.<script>var x = "<p>no</p>";</script></p><ul><li>one<li>two</ul><table><tr><td>a</td>
 <td>b</td></tr></table><pre>x
