@@ -80,7 +80,9 @@ class MultipleChoice(WholeTextConfig):
 
     @classmethod
     def row_of(cls, parts: Sequence[Any]) -> dict[str, Any] | None:
-        """The question, its candidates and the right one; or the candidates as one list."""
+        """The question, its candidates and the right one; or the candidates as one list, perhaps behind a context."""
+        if len(parts) == 4 and isinstance(parts[2], list | tuple):
+            return dict(zip((role.name for role in cls.roles), parts, strict=True))
         if len(parts) > 3:
             return {"question": parts[0], "choices": list(parts[1:-1]), "label": parts[-1]}
         return dict(zip(("question", "choices", "label"), parts, strict=True)) if len(parts) == 3 else None

@@ -107,7 +107,9 @@ def test_examples_in_hand_are_records_texts_or_lists():
     wanted = {"question": TEXTS[4], "choices": ["狗", "猫"], "label": "猫"}
     given = [RECORDS[1], (TEXTS[4], "狗", "猫", "猫"), (TEXTS[4], ["狗", "猫"], "猫"), wanted]
     assert list(rows_of(given, "multiple_choice")) == [wanted] * 4
-    with pytest.raises(DataError, match="choices"):
+    (told,) = rows_of([("q", "a story", ["a", "b"], 1)], "multiple_choice")  # the order that the refusal below names
+    assert told == {"question": "q", "context": "a story", "choices": ["a", "b"], "label": 1}
+    with pytest.raises(DataError, match="question, context, choices, label"):
         list(rows_of([("q", "a")], "multiple_choice"))
 
 
