@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from trifold import Record, finetune, load
@@ -29,8 +30,9 @@ def lines(path: Path) -> list[dict]:
         [{"review": text, "label": label} for text, label in PAIRS],
         [Record(text, label) for text, label in PAIRS],
         iter(PAIRS),
+        [{"text": np.str_(text), "label": label} for text, label in PAIRS],
     ],
-    ids=["pairs", "rows", "records", "iterator"],
+    ids=["pairs", "rows", "records", "iterator", "numpy"],
 )
 def test_examples_in_hand_are_trained_on_and_kept(tmp_path, train):
     result = finetune(START, tmp_path / "run", train=train, test=PAIRS[:8], task="sentiment")
@@ -77,3 +79,9 @@ def test_examples_beside_files_are_refused(tmp_path):
     with_files = FineTuning(model=MODEL, data=LabelledData(train="train.tsv"), task=Classification())
     with pytest.raises(ConfigError, match="one of the two"):
         finetune(with_files, tmp_path / "run", train=PAIRS)
+
+
+def test_numbers_of_numpy_are_labels(tmp_path):
+    rows = [{"text": text, "label": np.int64(label == "yes"), "weight": np.float32(0.5)} for text, label in PAIRS]
+    finetune(START, tmp_path / "run", train=rows, task="sentiment")
+    assert {row["label"] for row in lines(tmp_path / "run" / "given" / "train.jsonl")} == {0, 1}

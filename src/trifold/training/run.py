@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from trifold.checkpoint import locked
 from trifold.config import Config, to_json
 from trifold.errors import ConfigError, DataError
@@ -231,11 +233,18 @@ def _keep(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def _as_line(row: Mapping[str, Any], number: int, name: str) -> str:
     try:
-        line = json.dumps(dict(row), ensure_ascii=False, allow_nan=False) + "\n"
+        line = json.dumps(dict(row), ensure_ascii=False, allow_nan=False, default=_as_number) + "\n"
         line.encode()  # a half of a surrogate pair is no text
     except (TypeError, ValueError) as error:
         raise DataError("training.given_row", number=number, name=name, problem=str(error)[:200]) from None
     return line
+
+
+def _as_number(value: object) -> object:
+    """A number or text of numpy's as Python's own."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 @contextmanager
