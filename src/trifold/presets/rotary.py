@@ -6,15 +6,17 @@ from typing import Any
 
 from trifold.config import Config, Positive
 from trifold.model import config
-from trifold.presets.field import refuse_unless
+from trifold.presets.field import Fields, refuse_unless
 
 __all__ = [
+    "FIELDS",
     "Linear",
     "Scaling",
     "build_rotary",
     "read_layer_types",
     "read_rope",
     "read_ropes",
+    "read_rotary",
     "write_rope",
     "write_ropes",
 ]
@@ -25,6 +27,11 @@ RAMP = {
     "high_freq_factor": "high_freq_factor",
     "original_max_position_embeddings": "original_max_length",
 }
+FIELDS = Fields(
+    joined={"rope_parameters": ("rotary_scaling", None), "rope_theta": ("rotary_base", 10_000.0)},
+    others={"rope_scaling": None, "partial_rotary_factor": None, "original_max_position_embeddings": None},
+)
+"""What `read_rotary` reads, besides the greatest length."""
 NO_WAVE = 1e30
 """More turns than any wave makes."""
 
@@ -86,6 +93,26 @@ def read_rope(rope: object, where: str, *, base: object, length: object) -> tupl
     for name, value in given.items():
         _require_number(value, f"{where}.{name}")
     return theta, {ours: given[name] for name, ours in names.items()}
+
+
+def read_rotary(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The base and the scaling where they are the same in all layers.
+
+    Raises:
+        ConfigError: a kind of scaling that is not computed here.
+
+    Example:
+        >>> read_rotary({**FIELDS.defaults, "max_position_embeddings": 8})
+        {'rotary_base': 10000.0, 'rotary_scaling': None}
+    """
+    old = given["rope_scaling"]
+    where, rope = ("rope_scaling", old) if old else ("rope_parameters", given["rope_parameters"] or {})
+    part, length = given["partial_rotary_factor"], given["original_max_position_embeddings"]
+    refuse_unless(part is None or part == 1.0, "partial_rotary_factor", part, "1.0")
+    if length is not None and isinstance(rope, dict):  # where both stand, transformers takes this
+        rope = {**rope, "original_max_position_embeddings": length}
+    base, scaling = read_rope(rope, where, base=given["rope_theta"], length=given["max_position_embeddings"])
+    return {"rotary_base": base, "rotary_scaling": scaling}
 
 
 def read_ropes(
