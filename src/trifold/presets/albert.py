@@ -47,11 +47,10 @@ def build(options: Options) -> config.Transformer:
     """The configuration: BERT's with shared blocks, between an embedding and a head of another width."""
     own = ("embedding_size", "num_groups", "inner_layers")
     whole = bert.build(bert.Options(**{name: value for name, value in asdict(options).items() if name not in own}))
-    assert whole.encoder is not None
-    block = whole.encoder.blocks[0]
-    shared = tuple(replace(block, shared=number) for number in _places(options))
+    stack = whole.main
+    shared = tuple(replace(stack.blocks[0], shared=number) for number in _places(options))
     embedding = replace(whole.embedding, width=options.embedding_size)
-    return replace(whole, embedding=embedding, encoder=replace(whole.encoder, blocks=shared))
+    return replace(whole, embedding=embedding, encoder=replace(stack, blocks=shared))
 
 
 LAYER = {
@@ -90,17 +89,17 @@ def keys(options: Options) -> KeyMap:
     return KeyMap(entries, frozenset({"albert.embeddings.position_ids", *SPARE}))
 
 
-SIZE = {"hidden_size": 4096, "num_attention_heads": 64, "intermediate_size": 16384, "vocab_size": 30000}
-FIELDS = replace(bert.FIELDS, fixed={"position_embedding_type": ("absolute",)}).where(
-    {**SIZE, "hidden_act": "gelu_new", "hidden_dropout_prob": 0.0}
-) | Fields(
+SIZE = {
+    "hidden_size": 4096, "num_attention_heads": 64, "intermediate_size": 16384, "vocab_size": 30000,
+    "hidden_act": "gelu_new", "hidden_dropout_prob": 0.0,
+}  # fmt: skip
+FIELDS = replace(bert.FIELDS.where(SIZE), fixed={"position_embedding_type": ("absolute",)}) | Fields(
     renamed={
-        "embedding_size": ("embedding_size", 128),
-        "num_hidden_groups": ("num_groups", 1),
+        "embedding_size": ("embedding_size", 128), "num_hidden_groups": ("num_groups", 1),
         "inner_group_num": ("inner_layers", 1),
     },
     silent=frozenset({"classifier_dropout_prob"}),
-)
+)  # fmt: skip
 OWN = {"vocab_size": 30000, "activation": "gelu_tanh", "dropout": 0.0}
 
 
@@ -116,8 +115,6 @@ PRESET = replace(
     fields=FIELDS,
     write=bert.write,
     prefix="albert.",
-    table="albert.embeddings.word_embeddings.weight",
-    output="predictions.decoder.weight",
     small={
         "num_hidden_layers": 5, "num_hidden_groups": 2, "inner_group_num": 2, "hidden_size": 16, "embedding_size": 12,
         "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 40, "max_position_embeddings": 32,

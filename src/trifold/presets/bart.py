@@ -44,6 +44,11 @@ class Options(marian.Options):
     activation_dropout: Chance = 0.0
     logits_bias: bool = False
 
+    @property
+    def inner_dropout(self) -> float:
+        """The dropout within the feed-forward."""
+        return self.activation_dropout
+
     def __post_init__(self) -> None:
         marian.Options.__post_init__(self)
         require(self.pad is None, where="pad", given=self.pad, allowed="null: no vector is held at zero")
@@ -56,18 +61,11 @@ COLUMNS = {
 
 def build(options: Options) -> config.Transformer:
     """The configuration."""
-    return build_around(options, config.Residual(post_norm=config.LayerNorm(), dropout=options.dropout), None)
+    return build_around(options, config.Residual(post_norm=config.LayerNorm(), dropout=options.dropout))
 
 
-def build_around(options: Options, residual: config.Residual, last: config.LayerNorm | None) -> config.Transformer:
-    """The configuration with other norms around the branches, and one after each stack."""
-
-    def change(stack: config.Stack | None) -> config.Stack:
-        assert stack is not None
-        dropout = options.activation_dropout
-        blocks = [replace(one, feed_forward=replace(one.feed_forward, dropout=dropout)) for one in stack.blocks]
-        return replace(stack, blocks=tuple(blocks), final_norm=last)
-
+def build_around(options: Options, residual: config.Residual) -> config.Transformer:
+    """The configuration with other norms around the branches."""
     shape = marian.build_around(options, residual)
     position = config.Learned(max_length=options.max_length, offset=OFFSET)
     entry = replace(shape.embedding, position=position, norm=config.LayerNorm())
@@ -76,8 +74,6 @@ def build_around(options: Options, residual: config.Residual, last: config.Layer
         embedding=entry,
         decoder_embedding=entry,
         start="eos",
-        encoder=change(shape.encoder),
-        decoder=change(shape.decoder),
         head=config.Head(tied=options.tied, bias=options.logits_bias),
         initialization=config.Initialization(std=options.std),
     )
@@ -123,8 +119,6 @@ PRESET = Preset(
     fields=FIELDS,
     write=write,
     prefix="model.",
-    table="model.shared.weight",
-    output="lm_head.weight",
     objective="infilling",
     of_weights=settle,
 )

@@ -159,7 +159,5 @@ PRESET = Preset(
     fields=FIELDS,
     write=_write_bert,
     prefix="bert.",
-    table="bert.embeddings.word_embeddings.weight",
-    output="cls.predictions.decoder.weight",
     objective="masked",
 )

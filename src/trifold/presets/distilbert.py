@@ -89,8 +89,6 @@ PRESET = Preset(
     fields=FIELDS,
     write=write,
     prefix="distilbert.",
-    table="distilbert.embeddings.word_embeddings.weight",
-    output="vocab_projector.weight",
     objective="masked",
     small={
         "n_layers": 2, "dim": 16, "n_heads": 4, "hidden_dim": 24, "vocab_size": 40, "max_position_embeddings": 32,

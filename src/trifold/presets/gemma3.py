@@ -14,7 +14,7 @@ from trifold.model import config
 from trifold.presets import llama, qwen3
 from trifold.presets.field import Fields, their_activation
 from trifold.presets.options import Activation, alternate
-from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_ropes, write_ropes
+from trifold.presets.rotary import Scaling, build_rotary, read_kinds, read_ropes, write_ropes
 from trifold.presets.task_class import decoder_classes
 
 __all__ = ["PRESET", "Options", "build", "keys", "read", "write"]
@@ -89,21 +89,16 @@ SIZE = {
 }  # fmt: skip
 FIELDS = llama.FIELDS.without(*LACKS).where(SIZE) | Fields(
     renamed={
-        "attention_bias": ("qkv_bias", False),
-        "query_pre_attn_scalar": ("query_scalar", 256),
-        "sliding_window": ("window", 4096),
-        "sliding_window_pattern": ("global_every", 6),
+        "attention_bias": ("qkv_bias", False), "query_pre_attn_scalar": ("query_scalar", 256),
+        "sliding_window": ("window", 4096), "sliding_window_pattern": ("global_every", 6),
     },
     activations={"hidden_activation": ("activation", "gelu_pytorch_tanh")},
     joined={"rope_local_base_freq": ("local_base", 10_000.0)},
     others={"layer_types": None},
-    fixed={
-        "final_logit_softcapping": (None,),
-        "attn_logit_softcapping": (None,),
-        "use_bidirectional_attention": (False, None),
-    },
+    fixed={"final_logit_softcapping": (None,), "attn_logit_softcapping": (None,),
+           "use_bidirectional_attention": (False, None)},
     silent=frozenset({"_sliding_window_pattern"}),
-)
+)  # fmt: skip
 ROPES = {"full_attention": ("rotary", "rope_theta"), "sliding_attention": ("local", "rope_local_base_freq")}
 
 
@@ -121,10 +116,8 @@ def write(options: Options) -> dict[str, Any]:
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    values: dict[str, Any] = {"output_bias": given["attention_bias"]}
-    if given["layer_types"] is not None:
-        values["layer_types"] = read_layer_types(given["layer_types"], given["num_hidden_layers"])
-    return values | read_ropes(given, ROPES, scaled=("full_attention",))
+    own = {"output_bias": given["attention_bias"], **read_kinds(given)}
+    return {**own, **read_ropes(given, ROPES, scaled=("full_attention",))}
 
 
 PRESET = replace(

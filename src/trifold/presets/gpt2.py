@@ -48,11 +48,9 @@ def build(options: Options) -> config.Transformer:
     """The configuration."""
     norm = config.LayerNorm(eps=options.eps)
     residual = config.Residual(pre_norm=norm, dropout=options.dropout)
-    usual = config.Block(
-        attention=attention(options, residual, causal=True), feed_forward=feed_forward(options, residual)
-    )
+    look, inner = attention(options, residual, causal=True), feed_forward(options, residual)
     blocks = [
-        replace(usual, attention=replace(usual.attention, scale=_scale(options, layer)))
+        config.Block(attention=replace(look, scale=_scale(options, layer)), feed_forward=inner)
         for layer in range(1, options.num_layers + 1)
     ]
     return decoder_only(options, blocks, norm, config.Learned(max_length=options.max_length))
@@ -130,8 +128,6 @@ PRESET = Preset(
     fields=FIELDS,
     write=write,
     prefix="transformer.",
-    table="transformer.wte.weight",
-    output="lm_head.weight",
     objective="causal",
     small={"n_layer": 2, "n_embd": 16, "n_head": 4, "n_positions": 32, "vocab_size": 40, "layer_norm_epsilon": 0.05,
            "bos_token_id": 1, "eos_token_id": 2},

@@ -164,8 +164,7 @@ def write(options: Options) -> dict[str, Any]:
         "num_key_value_heads": options.num_kv_heads or options.num_heads,
         "head_dim": options.head_width,
         "intermediate_size": options.inner,
-        "rope_theta": options.rotary_base,
-        "rope_parameters": rotary.write_rope(options.rotary_base, options.rotary_scaling),
+        **rotary.write_rotary(options),
     }
 
 
@@ -176,7 +175,7 @@ def _write_llama(options: Options) -> dict[str, Any]:
 
 
 def write_biases(options: Options) -> dict[str, Any]:
-    """The same, where one field speaks of the biases of all four projections, and none of those of the feed-forward."""
+    """The same fields, where one speaks of the biases of all four projections, and none of those of the feed-forward."""
     same = options.qkv_bias == options.output_bias and not options.mlp_bias
     given = (options.qkv_bias, options.output_bias, options.mlp_bias)
     refuse_unless(same, "qkv_bias, output_bias, mlp_bias", given, "the same for the first two, and false")
@@ -200,8 +199,6 @@ PRESET = Preset(
     write=_write_llama,
     read=read_biases,
     prefix="model.",
-    table="model.embed_tokens.weight",
-    output="lm_head.weight",
     objective="causal",
     small=SMALL,
     classes=decoder_classes("Llama", "model.", asks="transformer."),

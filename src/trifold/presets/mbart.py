@@ -15,7 +15,12 @@ __all__ = ["PRESET", "build", "keys", "write"]
 def build(options: bart.Options) -> config.Transformer:
     """The configuration."""
     residual = config.Residual(pre_norm=config.LayerNorm(), dropout=options.dropout)
-    return bart.build_around(options, residual, config.LayerNorm())
+    shape, last = bart.build_around(options, residual), config.LayerNorm()
+    assert shape.encoder
+    assert shape.decoder
+    return replace(
+        shape, encoder=replace(shape.encoder, final_norm=last), decoder=replace(shape.decoder, final_norm=last)
+    )
 
 
 def keys(options: bart.Options) -> KeyMap:

@@ -24,7 +24,7 @@ from trifold.presets.field import Fields, refuse_unless, their_activation
 from trifold.presets.options import WIDTHS, Activation, Body, LayerType, alternate, by_size, require_layers
 from trifold.presets.parts import attention, feed_forward
 from trifold.presets.preset import Preset
-from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_ropes, write_ropes
+from trifold.presets.rotary import Scaling, build_rotary, read_kinds, read_ropes, write_ropes
 
 __all__ = ["PRESET", "Options"]
 
@@ -86,18 +86,19 @@ def build(options: Options) -> config.Transformer:
     attentions = [whole if kind == "full_attention" else local for kind in options.kinds]
     attentions[0] = replace(attentions[0], residual=config.Residual(dropout=options.dropout))
     blocks = tuple(config.Block(attention=one, feed_forward=inner) for one in attentions)
+    head = config.Head(
+        tied=options.tied,
+        bias=options.output_bias,
+        activation=options.head_activation or options.activation,
+        dense_bias=options.head_bias,
+        norm=norm,
+    )
     return config.Transformer(
         vocab_size=options.vocab_size,
         d_model=options.d_model,
         embedding=config.Embedding(norm=norm, dropout=options.dropout),
         encoder=config.Stack(blocks=blocks, final_norm=norm),
-        head=config.Head(
-            tied=options.tied,
-            bias=options.output_bias,
-            activation=options.head_activation or options.activation,
-            dense_bias=options.head_bias,
-            norm=norm,
-        ),
+        head=head,
         initialization=config.Initialization(std=options.std, scale_residual=True),
     )
 
@@ -178,12 +179,10 @@ def write(options: Options) -> dict[str, Any]:
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    values: dict[str, Any] = {}
-    if given["layer_types"] is not None:
-        values["layer_types"] = read_layer_types(given["layer_types"], given["num_hidden_layers"])
-    if given["sliding_window"] is not None:
-        refuse_unless(type(given["sliding_window"]) is int, "sliding_window", given["sliding_window"], "a whole number")
-        values["window"] = 2 * given["sliding_window"]
+    values, window = read_kinds(given), given["sliding_window"]
+    if window is not None:
+        refuse_unless(type(window) is int, "sliding_window", window, "a whole number")
+        values["window"] = 2 * window
     return values | read_ropes(given, ROPES, scaled=ROPES)
 
 
@@ -199,7 +198,5 @@ PRESET = Preset(
     write=write,
     read=read,
     prefix="model.",
-    table="model.embeddings.tok_embeddings.weight",
-    output="decoder.weight",
     objective="masked",
 )

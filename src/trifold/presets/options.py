@@ -59,6 +59,11 @@ class Shape(Config):
         return self.d_ff or 4 * self.d_model
 
     @property
+    def inner_dropout(self) -> float:
+        """The dropout within the feed-forward."""
+        return 0.0
+
+    @property
     def head_width(self) -> int:
         """The width of a head."""
         return self.d_model // self.num_heads

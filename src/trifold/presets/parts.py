@@ -32,7 +32,9 @@ def feed_forward(options: Shape, residual: config.Residual) -> config.FeedForwar
         >>> feed_forward(Body(d_model=32), config.Residual()).d_ff
         128
     """
-    return config.FeedForward(d_ff=options.inner, activation=options.activation, residual=residual)
+    return config.FeedForward(
+        d_ff=options.inner, activation=options.activation, dropout=options.inner_dropout, residual=residual
+    )
 
 
 def decoder_only(

@@ -55,7 +55,5 @@ PRESET = replace(
     write=write,
     read=read,
     prefix="roberta.",
-    table="roberta.embeddings.word_embeddings.weight",
-    output="lm_head.decoder.weight",
     of_padding=_count_from_padding,
 )

@@ -13,12 +13,14 @@ __all__ = [
     "Linear",
     "Scaling",
     "build_rotary",
+    "read_kinds",
     "read_layer_types",
     "read_rope",
     "read_ropes",
     "read_rotary",
     "write_rope",
     "write_ropes",
+    "write_rotary",
 ]
 
 RAMP = {
@@ -185,6 +187,32 @@ def write_ropes(options: object, names: Mapping[str, tuple[str, str]]) -> dict[s
     }
     ropes = {kind: write_rope(base, scaling) for kind, (base, scaling) in found.items()}
     return {names[kind][1]: base for kind, (base, _) in found.items()} | {"rope_parameters": ropes}
+
+
+def write_rotary(options: Any) -> dict[str, Any]:
+    """The fields that `read_rotary` reads, of today and of older files.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> write_rotary(SimpleNamespace(rotary_base=9.0, rotary_scaling=None))["rope_theta"]
+        9.0
+    """
+    base, scaling = options.rotary_base, options.rotary_scaling
+    return {"rope_theta": base, "rope_parameters": write_rope(base, scaling)}
+
+
+def read_kinds(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Which layers see everything and which a window, where the file says it.
+
+    Raises:
+        ConfigError: not one known kind for each layer.
+
+    Example:
+        >>> read_kinds({"layer_types": ["full_attention"], "num_hidden_layers": 1})
+        {'layer_types': ['full_attention']}
+    """
+    kinds = given["layer_types"]
+    return {} if kinds is None else {"layer_types": read_layer_types(kinds, given["num_hidden_layers"])}
 
 
 def read_layer_types(kinds: object, count: object) -> list[str]:

@@ -188,8 +188,6 @@ T5 = Preset(
     write=write,
     read=read,
     prefix="",
-    table="shared.weight",
-    output="lm_head.weight",
     objective="denoising",
 )
 NEWER = {"gated": True, "activation": "gelu_tanh", "tied": False}
