@@ -29,7 +29,7 @@ def feed_forward(options: Shape, residual: config.Residual) -> config.FeedForwar
     """A feed-forward without gate.
 
     Example:
-        >>> feed_forward(Body(d_model=32), config.Residual()).d_ff
+        >>> feed_forward(Body(d_model=32, num_heads=4), config.Residual()).d_ff
         128
     """
     return config.FeedForward(
@@ -49,8 +49,11 @@ def decoder_only(
         position: the positions that are added to the vectors of tokens.
 
     Example:
-        >>> decoder_only(Body(d_model=32), [], config.RMSNorm()).head.tied
-        True
+        >>> options, plain = Body(d_model=32, num_heads=4), config.Residual()
+        >>> look, inner = attention(options, plain, causal=True), feed_forward(options, plain)
+        >>> block = config.Block(attention=look, feed_forward=inner)
+        >>> len(decoder_only(options, [block] * 2, config.RMSNorm()).main.blocks)
+        2
     """
     return config.Transformer(
         vocab_size=options.vocab_size,
