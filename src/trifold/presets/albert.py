@@ -93,7 +93,7 @@ SIZE = {
     "hidden_size": 4096, "num_attention_heads": 64, "intermediate_size": 16384, "vocab_size": 30000,
     "hidden_act": "gelu_new", "hidden_dropout_prob": 0.0,
 }  # fmt: skip
-FIELDS = replace(bert.FIELDS.where(SIZE), fixed={"position_embedding_type": ("absolute",)}) | Fields(
+FIELDS = replace(bert.FIELDS.with_values(SIZE), fixed={"position_embedding_type": ("absolute",)}) | Fields(
     renamed={
         "embedding_size": ("embedding_size", 128), "num_hidden_groups": ("num_groups", 1),
         "inner_group_num": ("inner_layers", 1),

@@ -97,7 +97,7 @@ def settle(options: Options, theirs: Mapping[str, Tensor]) -> Options:
 PUBLISHED = {"normalize_embedding": True, "normalize_before": False, "add_final_layer_norm": False}
 """Fields that are in published files, which transformers leaves alone and CTranslate2 asks for."""
 FIELDS = replace(
-    marian.FIELDS.without("pad_token_id").where({"vocab_size": 50265}),
+    marian.FIELDS.without("pad_token_id").with_values({"vocab_size": 50265}),
     fixed={"tie_word_embeddings": (True,), "is_encoder_decoder": (True,)},
     silent=frozenset({"decoder_layerdrop", "encoder_layerdrop", "is_decoder", *PUBLISHED}),
 ) | Fields(renamed={"activation_dropout": ("activation_dropout", 0.0)})

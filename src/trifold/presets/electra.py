@@ -52,7 +52,7 @@ def keys(options: Options) -> KeyMap:
     return KeyMap(entries, frozenset({"electra.embeddings.position_ids", *SPARE}))
 
 
-FIELDS = bert.FIELDS.where({"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}) | Fields(
+FIELDS = bert.FIELDS.with_values({"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}) | Fields(
     renamed={"embedding_size": ("embedding_size", 128)},
     silent=frozenset({"summary_activation", "summary_last_dropout", "summary_type", "summary_use_proj"}),
 )

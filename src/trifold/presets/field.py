@@ -110,11 +110,11 @@ class Fields:
         """
         return Fields(**{one.name: getattr(self, one.name) | getattr(more, one.name) for one in fields(self)})
 
-    def where(self, values: Mapping[str, Any]) -> "Fields":
+    def with_values(self, values: Mapping[str, Any]) -> "Fields":
         """The same fields, some with another value in transformers' class.
 
         Example:
-            >>> Fields(renamed={"width": ("d_model", 8)}).where({"width": 16}).defaults
+            >>> Fields(renamed={"width": ("d_model", 8)}).with_values({"width": 16}).defaults
             {'width': 16}
         """
         named = [
@@ -217,7 +217,7 @@ class Fields:
         return {name: values[0] for name, values in self.fixed.items()} | plain | bent
 
     def theirs(self, option: str) -> str:
-        """Their name of a option, for messages; the option's own where it has none.
+        """Their name of an option, for messages; the option's own where it has none.
 
         Example:
             >>> Fields(renamed={"width": ("d_model", 8)}).theirs("d_model")

@@ -87,7 +87,7 @@ SIZE = {
     "intermediate_size": 9216, "max_position_embeddings": 131072, "vocab_size": 262208, "tie_word_embeddings": True,
     "rope_theta": 1_000_000.0,
 }  # fmt: skip
-FIELDS = llama.FIELDS.without(*LACKS).where(SIZE) | Fields(
+FIELDS = llama.FIELDS.without(*LACKS).with_values(SIZE) | Fields(
     renamed={
         "attention_bias": ("qkv_bias", False), "query_pre_attn_scalar": ("query_scalar", 256),
         "sliding_window": ("window", 4096), "sliding_window_pattern": ("global_every", 6),

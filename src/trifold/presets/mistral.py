@@ -11,7 +11,7 @@ from trifold.presets.task_class import decoder_classes
 __all__ = ["PRESET", "write"]
 
 SIZE = {"num_key_value_heads": 8, "intermediate_size": 14336, "max_position_embeddings": 131072}
-FIELDS = llama.FIELDS.where(SIZE) | Fields(renamed={"sliding_window": ("window", 4096)})
+FIELDS = llama.FIELDS.with_values(SIZE) | Fields(renamed={"sliding_window": ("window", 4096)})
 
 
 def write(options: llama.Options) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 SIZE = {"d_ff": 1024, "num_layers": 8, "num_heads": 6, "vocab_size": 250112}
-FIELDS = t5.FIELDS.where({**SIZE, "feed_forward_proj": "gated-gelu"})
+FIELDS = t5.FIELDS.with_values({**SIZE, "feed_forward_proj": "gated-gelu"})
 UMT5 = replace(t5.T5, name="umt5", model_type="umt5", architecture="UMT5ForConditionalGeneration", options=Options,
                sizes=SIZES, build=build_apart, keys=keys_apart, fields=FIELDS)  # fmt: skip
 MT5 = replace(UMT5, name="mt5", model_type="mt5", architecture="MT5ForConditionalGeneration", build=build, keys=t5.keys,

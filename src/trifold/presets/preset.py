@@ -129,7 +129,7 @@ class Preset:
         """Hugging Face's configuration, without special ids.
 
         Raises:
-            ConfigError: it cannot express a option.
+            ConfigError: it cannot express an option.
         """
         return {**self.fields.write(options), **self.write(options)}
 

@@ -15,7 +15,7 @@ from trifold.presets.task_class import decoder_classes
 __all__ = ["FIELDS", "PRESET", "SMALL", "read", "read_windows", "write", "write_windows"]
 
 SIZE = {"vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32, "max_position_embeddings": 32768}
-FIELDS = llama.FIELDS.where(SIZE) | Fields(
+FIELDS = llama.FIELDS.with_values(SIZE) | Fields(
     joined={"sliding_window": ("window", 4096)},
     others={"use_sliding_window": False, "max_window_layers": 28, "layer_types": None},
 )

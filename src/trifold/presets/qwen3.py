@@ -27,7 +27,7 @@ def keys(options: llama.Options) -> KeyMap:
     return replace(plain, entries=(*plain.entries, *numbered(norms, options.num_layers)))
 
 
-FIELDS = qwen2.FIELDS.where({"head_dim": 128}) | Fields(renamed={"attention_bias": ("qkv_bias", False)})
+FIELDS = qwen2.FIELDS.with_values({"head_dim": 128}) | Fields(renamed={"attention_bias": ("qkv_bias", False)})
 
 
 def write(options: llama.Options) -> dict[str, Any]:
