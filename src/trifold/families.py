@@ -9,13 +9,13 @@ __all__ = ["FAMILIES"]
 
 FAMILIES: Mapping[str, str] = {
     "gpt2": "gpt2.PRESET",
-    "llama": "llama.LLAMA",
+    "llama": "llama.PRESET",
     "mistral": "mistral.PRESET",
     "qwen2": "qwen2.PRESET",
     "qwen3": "qwen3.PRESET",
     "gemma3_text": "gemma3.PRESET",
-    "bert": "bert.BERT",
-    "roberta": "bert.ROBERTA",
+    "bert": "bert.PRESET",
+    "roberta": "roberta.PRESET",
     "xlm-roberta": "xlm_roberta.PRESET",
     "distilbert": "distilbert.PRESET",
     "electra": "electra.PRESET",
@@ -25,8 +25,8 @@ FAMILIES: Mapping[str, str] = {
     "t5_v1_1": "t5.T5_V1_1",
     "mt5": "mt5.MT5",
     "umt5": "mt5.UMT5",
-    "bart": "bart.BART",
-    "mbart": "bart.MBART",
+    "bart": "bart.PRESET",
+    "mbart": "mbart.PRESET",
     "vaswani": "marian.PRESET",
 }
 """Where the family of each name stands: file and value."""

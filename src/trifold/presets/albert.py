@@ -4,20 +4,20 @@ Sizes are BERT's with an embedding of width 128; all layers are one block, so th
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, paired
 from trifold.config import Count, Positive, require
 from trifold.model import config
 from trifold.presets import bert
 from trifold.presets.field import Fields
+from trifold.presets.options import Body
 from trifold.presets.task_class import encoder_classes
 
 __all__ = ["PRESET", "Options"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options(bert.Body):
+class Options(Body):
     """What one may turn.
 
     The `num_layers` are cut into `num_groups` runs; each layer of a run is the same `inner_layers` blocks.
@@ -30,7 +30,7 @@ class Options(bert.Body):
     eps: Positive = 1e-12
 
     def __post_init__(self) -> None:
-        bert.Body.__post_init__(self)
+        Body.__post_init__(self)
         fits, most = self.num_groups <= self.num_layers, f"at most num_layers = {self.num_layers}"
         require(fits, where="num_groups", given=self.num_groups, allowed=most)
         deep = self.num_layers * self.inner_layers
@@ -47,11 +47,10 @@ def build(options: Options) -> config.Transformer:
     """The configuration: BERT's with shared blocks, between an embedding and a head of another width."""
     own = ("embedding_size", "num_groups", "inner_layers")
     whole = bert.build(bert.Options(**{name: value for name, value in asdict(options).items() if name not in own}))
-    assert whole.encoder is not None
-    block = whole.encoder.blocks[0]
-    shared = tuple(replace(block, shared=number) for number in _places(options))
+    stack = whole.main
+    shared = tuple(replace(stack.blocks[0], shared=number) for number in _places(options))
     embedding = replace(whole.embedding, width=options.embedding_size)
-    return replace(whole, embedding=embedding, encoder=replace(whole.encoder, blocks=shared))
+    return replace(whole, embedding=embedding, encoder=replace(stack, blocks=shared))
 
 
 LAYER = {
@@ -90,42 +89,32 @@ def keys(options: Options) -> KeyMap:
     return KeyMap(entries, frozenset({"albert.embeddings.position_ids", *SPARE}))
 
 
-FIELDS = Fields(
-    defaults={
-        **bert.FIELDS.defaults, "vocab_size": 30000, "embedding_size": 128, "hidden_size": 4096,
-        "num_attention_heads": 64, "intermediate_size": 16384, "num_hidden_groups": 1, "inner_group_num": 1,
-        "hidden_act": "gelu_new", "hidden_dropout_prob": 0.0,
+SIZE = {
+    "hidden_size": 4096, "num_attention_heads": 64, "intermediate_size": 16384, "vocab_size": 30000,
+    "hidden_act": "gelu_new", "hidden_dropout_prob": 0.0,
+}  # fmt: skip
+FIELDS = replace(bert.FIELDS.with_values(SIZE), fixed={"position_embedding_type": ("absolute",)}) | Fields(
+    renamed={
+        "embedding_size": ("embedding_size", 128), "num_hidden_groups": ("num_groups", 1),
+        "inner_group_num": ("inner_layers", 1),
     },
-    plain={
-        **bert.FIELDS.plain, "embedding_size": "embedding_size", "num_hidden_groups": "num_groups",
-        "inner_group_num": "inner_layers",
-    },
-    activations=bert.FIELDS.activations,
-    fixed={"position_embedding_type": ("absolute",)},
-    silent=bert.FIELDS.silent | {"classifier_dropout_prob"},
+    silent=frozenset({"classifier_dropout_prob"}),
 )  # fmt: skip
-
-
-def write(options: Options) -> dict[str, Any]:
-    """The rest of Hugging Face's configuration."""
-    return {"intermediate_size": options.d_ff or 4 * options.d_model, "attention_probs_dropout_prob": options.dropout}
+OWN = {"vocab_size": 30000, "activation": "gelu_tanh", "dropout": 0.0}
 
 
 PRESET = replace(
-    bert.BERT,
+    bert.PRESET,
     name="albert",
     model_type="albert",
     architecture="AlbertForMaskedLM",
     options=Options,
-    sizes={name: {**size, "vocab_size": 30000, "activation": "gelu_tanh", "dropout": 0.0}
-           for name, size in bert.SIZES.items()},
+    sizes={name: {**size, **OWN} for name, size in bert.SIZES.items()},
     build=build,
     keys=keys,
     fields=FIELDS,
-    write=write,
+    write=bert.write,
     prefix="albert.",
-    table="albert.embeddings.word_embeddings.weight",
-    output="predictions.decoder.weight",
     small={
         "num_hidden_layers": 5, "num_hidden_groups": 2, "inner_group_num": 2, "hidden_size": 16, "embedding_size": 12,
         "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 40, "max_position_embeddings": 32,

@@ -17,14 +17,14 @@ from trifold.checkpoint import Entry, KeyMap, numbered, paired
 from trifold.model import config
 from trifold.presets import bert
 from trifold.presets.field import Fields
-from trifold.presets.gpt2 import SIZES
+from trifold.presets.options import Body
 from trifold.presets.preset import Preset
 from trifold.presets.task_class import encoder_classes
 
 __all__ = ["PRESET"]
 
 
-def build(options: bert.Body) -> config.Transformer:
+def build(options: Body) -> config.Transformer:
     """The configuration: BERT's without segments."""
     whole = bert.build(bert.Options(**asdict(options)))
     return replace(whole, embedding=replace(whole.embedding, num_segments=0))
@@ -47,7 +47,7 @@ WHOLE = {
 }
 
 
-def keys(options: bert.Body) -> KeyMap:
+def keys(options: Body) -> KeyMap:
     """The key table."""
     entries = (
         *paired(WHOLE),
@@ -62,44 +62,33 @@ def keys(options: bert.Body) -> KeyMap:
 
 
 FIELDS = Fields(
-    defaults={
-        "n_layers": 6, "dim": 768, "n_heads": 12, "hidden_dim": 3072, "max_position_embeddings": 512,
-        "vocab_size": 30522, "tie_word_embeddings": True, "dropout": 0.1, "initializer_range": 0.02,
-        "activation": "gelu",
+    renamed={
+        "n_layers": ("num_layers", 6), "dim": ("d_model", 768), "n_heads": ("num_heads", 12), "hidden_dim": ("d_ff", 3072),
+        "max_position_embeddings": ("max_length", 512), "vocab_size": ("vocab_size", 30522),
+        "tie_word_embeddings": ("tied", True), "dropout": ("dropout", 0.1), "initializer_range": ("std", 0.02),
     },
-    plain={
-        "n_layers": "num_layers", "dim": "d_model", "n_heads": "num_heads", "hidden_dim": "d_ff",
-        "max_position_embeddings": "max_length", "vocab_size": "vocab_size", "tie_word_embeddings": "tied",
-        "dropout": "dropout", "initializer_range": "std",
-    },
-    activations={"activation": "activation"},
+    activations={"activation": ("activation", "gelu")},
     silent=frozenset({"attention_dropout", "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds"}),
     aliases={"num_hidden_layers": "n_layers", "hidden_size": "dim", "num_attention_heads": "n_heads"},
 )  # fmt: skip
 
 
-def write(options: bert.Body) -> dict[str, Any]:
+def write(options: Body) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    return {
-        "hidden_dim": options.d_ff or 4 * options.d_model,
-        "attention_dropout": options.dropout,
-        "dropout": options.dropout,
-    }
+    return {"hidden_dim": options.inner, "attention_dropout": options.dropout}
 
 
 PRESET = Preset(
     name="distilbert",
     model_type="distilbert",
     architecture="DistilBertForMaskedLM",
-    options=bert.Body,
-    sizes={name: {**size, "num_layers": size["num_layers"] // 2} for name, size in SIZES.items()},
+    options=Body,
+    sizes={name: {**size, "num_layers": size["num_layers"] // 2} for name, size in bert.SIZES.items()},
     build=build,
     keys=keys,
     fields=FIELDS,
     write=write,
     prefix="distilbert.",
-    table="distilbert.embeddings.word_embeddings.weight",
-    output="vocab_projector.weight",
     objective="masked",
     small={
         "n_layers": 2, "dim": 16, "n_heads": 4, "hidden_dim": 24, "vocab_size": 40, "max_position_embeddings": 32,

@@ -5,20 +5,20 @@ width 128 up to `medium` and of the model's own width from `base` on.
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from trifold.checkpoint import KeyMap, paired
 from trifold.config import Count, Positive
 from trifold.model import config
 from trifold.presets import bert
 from trifold.presets.field import Fields
+from trifold.presets.options import Body
 from trifold.presets.task_class import encoder_classes
 
 __all__ = ["PRESET", "Options"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options(bert.Body):
+class Options(Body):
     """What one may turn; a matrix follows the embedding where `embedding_size` differs from `d_model`."""
 
     embedding_size: Count = 128
@@ -52,25 +52,14 @@ def keys(options: Options) -> KeyMap:
     return KeyMap(entries, frozenset({"electra.embeddings.position_ids", *SPARE}))
 
 
-FIELDS = Fields(
-    defaults={
-        **bert.FIELDS.defaults, "embedding_size": 128, "hidden_size": 256, "num_attention_heads": 4,
-        "intermediate_size": 1024,
-    },
-    plain={**bert.FIELDS.plain, "embedding_size": "embedding_size"},
-    activations=bert.FIELDS.activations,
-    fixed=bert.FIELDS.fixed,
-    silent=bert.FIELDS.silent | {"summary_activation", "summary_last_dropout", "summary_type", "summary_use_proj"},
-)  # fmt: skip
-
-
-def write(options: Options) -> dict[str, Any]:
-    """The rest of Hugging Face's configuration."""
-    return {"intermediate_size": options.d_ff or 4 * options.d_model, "attention_probs_dropout_prob": options.dropout}
+FIELDS = bert.FIELDS.with_values({"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}) | Fields(
+    renamed={"embedding_size": ("embedding_size", 128)},
+    silent=frozenset({"summary_activation", "summary_last_dropout", "summary_type", "summary_use_proj"}),
+)
 
 
 PRESET = replace(
-    bert.BERT,
+    bert.PRESET,
     name="electra",
     model_type="electra",
     architecture="ElectraForMaskedLM",
@@ -80,10 +69,8 @@ PRESET = replace(
     build=build,
     keys=keys,
     fields=FIELDS,
-    write=write,
+    write=bert.write,
     prefix="electra.",
-    table="electra.embeddings.word_embeddings.weight",
-    output="generator_lm_head.weight",
     small={
         "num_hidden_layers": 2, "hidden_size": 16, "embedding_size": 12, "num_attention_heads": 4,
         "intermediate_size": 24, "vocab_size": 40, "max_position_embeddings": 32, "layer_norm_eps": 0.05,

@@ -4,7 +4,7 @@ A field that the file leaves out has the value that transformers' own class give
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from trifold.errors import ConfigError
@@ -81,30 +81,87 @@ def their_activation(ours: str) -> str:
 class Fields:
     """Every field of one configuration class.
 
+    What is read stands with the value of transformers' class, for files that leave it out.
+
     Attributes:
-        defaults: the fields that are read, with the value of transformers' class where the file has none.
-        plain: those of them that are an option under another name.
-        activations: those of them that name an activation, and the option.
+        renamed: fields that are an option under another name: that option, and the value.
+        activations: fields that name an activation: the option, and the value.
+        joined: fields that make an option together with others: that option, for messages, and the value.
+        others: further fields that are read, and the value.
         fixed: fields that may have only these values; the first is the class's own.
         silent: fields without influence on what is computed, besides the common ones.
         aliases: second names that transformers reads, and what they stand for.
-        names: fields that make an option together with others, and that option; for messages.
     """
 
-    defaults: Mapping[str, Any]
-    plain: Mapping[str, str]
-    activations: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    activations: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    joined: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
     fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
+
+    def __or__(self, more: "Fields") -> "Fields":
+        """These fields and more, which come before those of the same name.
+
+        Example:
+            >>> (Fields(others={"a": 1}) | Fields(others={"b": 2})).defaults
+            {'a': 1, 'b': 2}
+        """
+        return Fields(**{one.name: getattr(self, one.name) | getattr(more, one.name) for one in fields(self)})
+
+    def with_values(self, values: Mapping[str, Any]) -> "Fields":
+        """The same fields, some with another value in transformers' class.
+
+        Example:
+            >>> Fields(renamed={"width": ("d_model", 8)}).with_values({"width": 16}).defaults
+            {'width': 16}
+        """
+        named = [
+            {name: (option, values.get(name, value)) for name, (option, value) in table.items()}
+            for table in (self.renamed, self.activations, self.joined)
+        ]
+        others = {name: values.get(name, value) for name, value in self.others.items()}
+        return replace(self, renamed=named[0], activations=named[1], joined=named[2], others=others)
+
+    def without(self, *names: str) -> "Fields":
+        """The same without the fields of these names.
+
+        Example:
+            >>> Fields(others={"a": 1, "b": 2}).without("a").defaults
+            {'b': 2}
+        """
+        tables = {name: getattr(self, name) for name in ("renamed", "activations", "joined", "others")}
+        kept = {key: {name: one for name, one in table.items() if name not in names} for key, table in tables.items()}
+        return replace(self, **kept)
+
+    @property
+    def plain(self) -> dict[str, str]:
+        """Fields that are an option under another name, and that option.
+
+        Example:
+            >>> Fields(renamed={"width": ("d_model", 8)}).plain
+            {'width': 'd_model'}
+        """
+        return {name: option for name, (option, _) in self.renamed.items()}
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The fields that are read, with the value of transformers' class.
+
+        Example:
+            >>> Fields(renamed={"width": ("d_model", 8)}, others={"deep": True}).defaults
+            {'width': 8, 'deep': True}
+        """
+        tables = (self.renamed, self.activations, self.joined)
+        return {name: value for table in tables for name, (_, value) in table.items()} | dict(self.others)
 
     @property
     def known(self) -> frozenset[str]:
         """The fields of which it is known what becomes of them.
 
         Example:
-            >>> "width" in Fields(defaults={"width": 8}, plain={"width": "d_model"}).known
+            >>> "width" in Fields(renamed={"width": ("d_model", 8)}).known
             True
         """
         return frozenset({*self.defaults, *self.fixed, *self.silent, *COMMON, *FOREIGN})
@@ -116,12 +173,13 @@ class Fields:
             ConfigError: a field asks for what no family here computes.
 
         Example:
-            >>> Fields(defaults={"width": 8, "depth": 2}, plain={}).complete({"depth": 3})
+            >>> Fields(others={"width": 8, "depth": 2}).complete({"depth": 3})
             {'width': 8, 'depth': 3}
         """
         for name, allowed in FOREIGN.items():
             refuse_unless(not data.get(name), name, data.get(name), allowed)
-        given = {**self.defaults, **data}
+        defaults = self.defaults
+        given = {**defaults, **data}
         for alias, name in self.aliases.items():
             if alias in data:
                 same = name not in data or data[name] == data[alias]
@@ -131,7 +189,7 @@ class Fields:
             value = given.get(name, values[0])
             same = any(type(value) is type(one) and value == one for one in values)
             refuse_unless(same, name, value, ", ".join(map(str, values)))
-        return {name: given[name] for name in self.defaults}
+        return {name: given[name] for name in defaults}
 
     def read(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the options that are a field under another name, or an activation.
@@ -140,20 +198,20 @@ class Fields:
             ConfigError: an activation that nobody here knows.
 
         Example:
-            >>> Fields(defaults={"width": 8}, plain={"width": "d_model"}).read({"width": 4})
+            >>> Fields(renamed={"width": ("d_model", 8)}).read({"width": 4})
             {'d_model': 4}
         """
-        bent = {option: activation_name(name, given[name]) for name, option in self.activations.items()}
+        bent = {option: activation_name(name, given[name]) for name, (option, _) in self.activations.items()}
         return {option: given[name] for name, option in self.plain.items()} | bent
 
     def write(self, options: object) -> dict[str, Any]:
         """The same fields from the options, and those that are held to a value.
 
         Example:
-            >>> Fields(defaults={"width": 8}, plain={}, fixed={"deep": (False,)}).write(None)
+            >>> Fields(fixed={"deep": (False,)}).write(None)
             {'deep': False}
         """
-        ours = {name: getattr(options, option) for name, option in self.activations.items()}
+        ours = {name: getattr(options, option) for name, (option, _) in self.activations.items()}
         bent = {name: their_activation(one) for name, one in ours.items() if one is not None}
         plain = {name: getattr(options, option) for name, option in self.plain.items()}
         return {name: values[0] for name, values in self.fixed.items()} | plain | bent
@@ -162,8 +220,9 @@ class Fields:
         """Their name of an option, for messages; the option's own where it has none.
 
         Example:
-            >>> Fields(defaults={"width": 8}, plain={"width": "d_model"}).theirs("d_model")
+            >>> Fields(renamed={"width": ("d_model", 8)}).theirs("d_model")
             'width'
         """
-        names = {ours: name for name, ours in {**self.plain, **self.activations, **self.names}.items()}
+        tables = (self.renamed, self.activations, self.joined)
+        names = {ours: name for table in tables for name, (ours, _) in table.items()}
         return names.get(option, option)

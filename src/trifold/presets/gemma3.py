@@ -6,14 +6,15 @@ a norm, and embeddings are multiplied by the root of the width. The sizes are Ll
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Count, Positive
 from trifold.model import config
 from trifold.presets import llama, qwen3
-from trifold.presets.field import their_activation
-from trifold.presets.rotary import Scaling, build_rotary, read_layer_types, read_ropes, write_ropes
+from trifold.presets.field import Fields, their_activation
+from trifold.presets.options import Activation, alternate
+from trifold.presets.rotary import Scaling, build_rotary, read_kinds, read_ropes, write_ropes
 from trifold.presets.task_class import decoder_classes
 
 __all__ = ["PRESET", "Options", "build", "keys", "read", "write"]
@@ -27,7 +28,7 @@ class Options(llama.Options):
     `query_scalar`, None for the size of a head.
     """
 
-    activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu_tanh"
+    activation: Activation = "gelu_tanh"
     window: Count = 512
     global_every: Count = 6
     query_scalar: Count | None = None
@@ -38,16 +39,12 @@ class Options(llama.Options):
     @property
     def kinds(self) -> list[str]:
         """What each layer sees."""
-        usual = [
-            "full_attention" if (layer + 1) % self.global_every == 0 else "sliding_attention"
-            for layer in range(self.num_layers)
-        ]
-        return list(self.layer_types or usual)
+        return list(self.layer_types or alternate(self.num_layers, self.global_every, first=self.global_every - 1))
 
     @property
     def scalar(self) -> int:
         """What the scores are divided by the root of."""
-        return self.query_scalar or self.head_size or self.d_model // self.num_heads
+        return self.query_scalar or self.head_width
 
 
 def build(options: Options) -> config.Transformer:
@@ -85,26 +82,23 @@ def keys(options: Options) -> KeyMap:
 
 
 LACKS = ("hidden_act", "original_max_position_embeddings", "partial_rotary_factor")
-FIELDS = replace(
-    llama.FIELDS,
-    defaults={
-        **{name: value for name, value in llama.FIELDS.defaults.items() if name not in LACKS},
-        "num_hidden_layers": 26, "hidden_size": 2304, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
-        "intermediate_size": 9216, "max_position_embeddings": 131072, "vocab_size": 262208, "tie_word_embeddings": True,
-        "hidden_activation": "gelu_pytorch_tanh", "attention_bias": False, "query_pre_attn_scalar": 256,
-        "sliding_window": 4096, "layer_types": None, "sliding_window_pattern": 6, "rope_theta": 1_000_000.0,
-        "rope_local_base_freq": 10_000.0,
+SIZE = {
+    "num_hidden_layers": 26, "hidden_size": 2304, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+    "intermediate_size": 9216, "max_position_embeddings": 131072, "vocab_size": 262208, "tie_word_embeddings": True,
+    "rope_theta": 1_000_000.0,
+}  # fmt: skip
+FIELDS = llama.FIELDS.without(*LACKS).with_values(SIZE) | Fields(
+    renamed={
+        "attention_bias": ("qkv_bias", False), "query_pre_attn_scalar": ("query_scalar", 256),
+        "sliding_window": ("window", 4096), "sliding_window_pattern": ("global_every", 6),
     },
-    plain={**llama.FIELDS.plain, "attention_bias": "qkv_bias", "query_pre_attn_scalar": "query_scalar",
-           "sliding_window": "window", "sliding_window_pattern": "global_every"},
-    activations={"hidden_activation": "activation"},
+    activations={"hidden_activation": ("activation", "gelu_pytorch_tanh")},
+    joined={"rope_local_base_freq": ("local_base", 10_000.0)},
+    others={"layer_types": None},
     fixed={"final_logit_softcapping": (None,), "attn_logit_softcapping": (None,),
            "use_bidirectional_attention": (False, None)},
     silent=frozenset({"_sliding_window_pattern"}),
-    names={"rope_parameters": "rotary_scaling", "rope_theta": "rotary_base", "rope_local_base_freq": "local_base"},
 )  # fmt: skip
-
-
 ROPES = {"full_attention": ("rotary", "rope_theta"), "sliding_attention": ("local", "rope_local_base_freq")}
 
 
@@ -122,14 +116,12 @@ def write(options: Options) -> dict[str, Any]:
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    values: dict[str, Any] = {"output_bias": given["attention_bias"]}
-    if given["layer_types"] is not None:
-        values["layer_types"] = read_layer_types(given["layer_types"], given["num_hidden_layers"])
-    return values | read_ropes(given, ROPES, scaled=("full_attention",))
+    own = {"output_bias": given["attention_bias"], **read_kinds(given)}
+    return {**own, **read_ropes(given, ROPES, scaled=("full_attention",))}
 
 
 PRESET = replace(
-    llama.LLAMA,
+    llama.PRESET,
     name="gemma3_text",
     model_type="gemma3_text",
     architecture="Gemma3ForCausalLM",

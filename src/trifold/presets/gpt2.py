@@ -11,12 +11,14 @@
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered
-from trifold.config import Chance, Config, Count, Positive, require
+from trifold.config import Count, Positive
 from trifold.model import config
 from trifold.presets.field import Fields
+from trifold.presets.options import WIDTHS, Activation, Body, by_size
+from trifold.presets.parts import attention, decoder_only, feed_forward
 from trifold.presets.preset import Preset
 from trifold.presets.task_class import decoder_classes
 
@@ -24,78 +26,41 @@ __all__ = ["PRESET", "Options"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options(Config):
+class Options(Body):
     """What one may turn.
 
-    `d_ff` None is four times the width; without `scale_scores` the scores of attention are not divided by the root of
-    the head size; with `scale_by_layer` those of layer n are divided by n; `tied` False gives the head its own matrix.
+    Without `scale_scores` the scores of attention are not divided by the root of the head size; with `scale_by_layer`
+    those of layer n are divided by n.
     """
 
-    num_layers: Count = 12
-    d_model: Count = 768
-    num_heads: Count = 12
-    d_ff: Count | None = None
     max_length: Count = 1024
     vocab_size: Count = 50257
-    activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "gelu_tanh"
+    activation: Activation = "gelu_tanh"
     scale_scores: bool = True
     scale_by_layer: bool = False
-    tied: bool = True
     eps: Positive = 1e-5
-    dropout: Chance = 0.1
-    std: Positive = 0.02
-
-    def __post_init__(self) -> None:
-        Config.__post_init__(self)
-        divides = self.d_model % self.num_heads == 0
-        require(divides, where="num_heads", given=self.num_heads, allowed=f"a divisor of d_model = {self.d_model}")
-        require(self.num_layers <= 1024, where="num_layers", given=self.num_layers, allowed="1 to 1024")
 
 
-SIZES: dict[str, dict[str, int]] = {
-    "tiny": {"num_layers": 4, "d_model": 128, "num_heads": 4},
-    "mini": {"num_layers": 6, "d_model": 256, "num_heads": 4},
-    "small": {"num_layers": 8, "d_model": 512, "num_heads": 8},
-    "medium": {"num_layers": 12, "d_model": 640, "num_heads": 10},
-    "base": {"num_layers": 12, "d_model": 768, "num_heads": 12},
-    "large": {"num_layers": 24, "d_model": 1024, "num_heads": 16},
-}
+SIZES = by_size({"num_layers": (4, 6, 8, 12, 12, 24), **WIDTHS})
 
 
 def build(options: Options) -> config.Transformer:
     """The configuration."""
     norm = config.LayerNorm(eps=options.eps)
     residual = config.Residual(pre_norm=norm, dropout=options.dropout)
-    attention = config.Attention(
-        num_heads=options.num_heads,
-        num_kv_heads=options.num_heads,
-        head_size=options.d_model // options.num_heads,
-        causal=True,
-        dropout=options.dropout,
-        residual=residual,
-    )
-    feed_forward = config.FeedForward(
-        d_ff=options.d_ff or 4 * options.d_model, activation=options.activation, residual=residual
-    )
-    blocks = tuple(
-        config.Block(attention=replace(attention, scale=_scale(options, layer)), feed_forward=feed_forward)
+    look, inner = attention(options, residual, causal=True), feed_forward(options, residual)
+    blocks = [
+        config.Block(attention=replace(look, scale=_scale(options, layer)), feed_forward=inner)
         for layer in range(1, options.num_layers + 1)
-    )
-    return config.Transformer(
-        vocab_size=options.vocab_size,
-        d_model=options.d_model,
-        embedding=config.Embedding(position=config.Learned(max_length=options.max_length), dropout=options.dropout),
-        decoder=config.Stack(blocks=blocks, final_norm=norm),
-        head=config.Head(tied=options.tied),
-        initialization=config.Initialization(std=options.std, scale_residual=True),
-    )
+    ]
+    return decoder_only(options, blocks, norm, config.Learned(max_length=options.max_length))
 
 
 def _scale(options: Options, layer: int) -> float | None:
     """What the scores of a layer are multiplied by; None for the usual."""
     if options.scale_scores and not options.scale_by_layer:
         return None
-    usual = (options.d_model // options.num_heads) ** -0.5 if options.scale_scores else 1.0
+    usual = options.head_width**-0.5 if options.scale_scores else 1.0
     return usual / layer if options.scale_by_layer else usual
 
 
@@ -130,18 +95,13 @@ def keys(options: Options) -> KeyMap:
 
 
 FIELDS = Fields(
-    defaults={
-        "n_layer": 12, "n_embd": 768, "n_head": 12, "n_inner": None, "n_positions": 1024, "vocab_size": 50257,
-        "layer_norm_epsilon": 1e-5, "resid_pdrop": 0.1, "initializer_range": 0.02, "scale_attn_weights": True,
-        "scale_attn_by_inverse_layer_idx": False, "tie_word_embeddings": True, "activation_function": "gelu_new",
+    renamed={
+        "n_layer": ("num_layers", 12), "n_embd": ("d_model", 768), "n_head": ("num_heads", 12), "n_inner": ("d_ff", None),
+        "n_positions": ("max_length", 1024), "vocab_size": ("vocab_size", 50257), "layer_norm_epsilon": ("eps", 1e-5),
+        "resid_pdrop": ("dropout", 0.1), "initializer_range": ("std", 0.02), "tie_word_embeddings": ("tied", True),
+        "scale_attn_weights": ("scale_scores", True), "scale_attn_by_inverse_layer_idx": ("scale_by_layer", False),
     },
-    plain={
-        "n_layer": "num_layers", "n_embd": "d_model", "n_head": "num_heads", "n_inner": "d_ff",
-        "n_positions": "max_length", "vocab_size": "vocab_size", "layer_norm_epsilon": "eps", "resid_pdrop": "dropout",
-        "initializer_range": "std", "scale_attn_weights": "scale_scores",
-        "scale_attn_by_inverse_layer_idx": "scale_by_layer", "tie_word_embeddings": "tied",
-    },
-    activations={"activation_function": "activation"},
+    activations={"activation_function": ("activation", "gelu_new")},
     fixed={"add_cross_attention": (False,)},
     silent=frozenset({
         "embd_pdrop", "attn_pdrop", "reorder_and_upcast_attn", "summary_activation", "summary_first_dropout",
@@ -168,8 +128,6 @@ PRESET = Preset(
     fields=FIELDS,
     write=write,
     prefix="transformer.",
-    table="transformer.wte.weight",
-    output="lm_head.weight",
     objective="causal",
     small={"n_layer": 2, "n_embd": 16, "n_head": 4, "n_positions": 32, "vocab_size": 40, "layer_norm_epsilon": 0.05,
            "bos_token_id": 1, "eos_token_id": 2},

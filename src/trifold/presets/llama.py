@@ -14,25 +14,26 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Chance, Config, Count, Positive, require
 from trifold.model import config
+from trifold.presets import rotary
 from trifold.presets.field import Fields, refuse_unless
+from trifold.presets.options import WIDTHS, Activation, Body, LayerType, by_size, gated_width, require_layers
+from trifold.presets.parts import attention, decoder_only, feed_forward
 from trifold.presets.preset import Preset
-from trifold.presets.rotary import Scaling, build_rotary, read_rope, write_rope
 from trifold.presets.task_class import decoder_classes
 
 __all__ = [
     "FIELDS",
-    "LLAMA",
+    "PRESET",
     "SIZES",
     "SMALL",
     "Options",
     "build",
     "keys",
-    "read",
     "read_biases",
     "write",
     "write_biases",
@@ -40,7 +41,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options(Config):
+class Options(Body):
     """What one may turn.
 
     `num_kv_heads` None is `num_heads`; `head_size` None is the width over the heads; `d_ff` None is 8/3 of the width, up
@@ -48,35 +49,27 @@ class Options(Config):
     `layer_types` says which layers have that window (`sliding_attention`) and which none, None for all.
     """
 
-    num_layers: Count = 12
-    d_model: Count = 768
-    num_heads: Count = 12
     num_kv_heads: Count | None = None
     head_size: Count | None = None
-    d_ff: Count | None = None
     max_length: Count = 2048
     vocab_size: Count = 32000
-    activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "silu"
+    activation: Activation = "silu"
     eps: Positive = 1e-6
     rotary_base: Positive = 10_000.0
-    rotary_scaling: Scaling | None = None
+    rotary_scaling: rotary.Scaling | None = None
     window: Count | None = None
-    layer_types: tuple[Literal["full_attention", "sliding_attention"], ...] | None = None
+    layer_types: tuple[LayerType, ...] | None = None
     qkv_bias: bool = False
     output_bias: bool = False
     mlp_bias: bool = False
-    tied: bool = True
     dropout: Chance = 0.0
     attention_dropout: Chance = 0.0
-    std: Positive = 0.02
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
         divides = self.head_size is not None or self.d_model % self.num_heads == 0
         require(divides, where="num_heads", given=self.num_heads, allowed=f"a divisor of d_model = {self.d_model}")
-        require(self.num_layers <= 1024, where="num_layers", given=self.num_layers, allowed="1 to 1024")
-        each = self.layer_types is None or len(self.layer_types) == self.num_layers
-        require(each, where="layer_types", given=self.layer_types, allowed=f"one for each of {self.num_layers} layers")
+        require_layers(self.num_layers, self.layer_types)
 
     @property
     def kinds(self) -> list[str]:
@@ -87,49 +80,33 @@ class Options(Config):
     @property
     def inner(self) -> int:
         """The feed-forward's width."""
-        return self.d_ff or -(-8 * self.d_model // (3 * 64)) * 64
+        return self.d_ff or gated_width(self.d_model)
+
+    @property
+    def head_width(self) -> int:
+        """The width of a head."""
+        return self.head_size or self.d_model // self.num_heads
 
 
-SIZES: dict[str, dict[str, int]] = {
-    "tiny": {"num_layers": 4, "d_model": 128, "num_heads": 4, "num_kv_heads": 2},
-    "mini": {"num_layers": 6, "d_model": 256, "num_heads": 4, "num_kv_heads": 2},
-    "small": {"num_layers": 8, "d_model": 512, "num_heads": 8, "num_kv_heads": 4},
-    "medium": {"num_layers": 12, "d_model": 640, "num_heads": 10, "num_kv_heads": 5},
-    "base": {"num_layers": 12, "d_model": 768, "num_heads": 12, "num_kv_heads": 4},
-    "large": {"num_layers": 24, "d_model": 1024, "num_heads": 16, "num_kv_heads": 4},
-}
+SIZES = by_size({"num_layers": (4, 6, 8, 12, 12, 24), **WIDTHS, "num_kv_heads": (2, 2, 4, 5, 4, 4)})
 
 
 def build(options: Options) -> config.Transformer:
     """The configuration."""
     norm = config.RMSNorm(eps=options.eps)
     residual = config.Residual(pre_norm=norm, dropout=options.dropout)
-    attention = config.Attention(
-        num_heads=options.num_heads,
+    far = replace(
+        attention(options, residual, causal=True),
         num_kv_heads=options.num_kv_heads or options.num_heads,
-        head_size=options.head_size or options.d_model // options.num_heads,
-        causal=True,
-        window=None if options.window is None else options.window - 1,
-        position=build_rotary(options.rotary_base, options.rotary_scaling),
+        position=rotary.build_rotary(options.rotary_base, options.rotary_scaling),
         qkv_bias=options.qkv_bias,
         output_bias=options.output_bias,
         dropout=options.attention_dropout,
-        residual=residual,
     )
-    feed_forward = config.FeedForward(
-        d_ff=options.inner, activation=options.activation, gated=True, bias=options.mlp_bias, residual=residual
-    )
-    local = config.Block(attention=attention, feed_forward=feed_forward)
-    far = replace(local, attention=replace(attention, window=None))
-    blocks = tuple(far if kind == "full_attention" else local for kind in options.kinds)
-    return config.Transformer(
-        vocab_size=options.vocab_size,
-        d_model=options.d_model,
-        embedding=config.Embedding(dropout=options.dropout),
-        decoder=config.Stack(blocks=blocks, final_norm=norm),
-        head=config.Head(tied=options.tied),
-        initialization=config.Initialization(std=options.std, scale_residual=True),
-    )
+    local = replace(far, window=None if options.window is None else options.window - 1)
+    inner = replace(feed_forward(options, residual), gated=True, bias=options.mlp_bias)
+    attentions = [far if kind == "full_attention" else local for kind in options.kinds]
+    return decoder_only(options, [config.Block(attention=one, feed_forward=inner) for one in attentions], norm)
 
 
 def keys(options: Options) -> KeyMap:
@@ -160,27 +137,18 @@ def keys(options: Options) -> KeyMap:
     return KeyMap((*whole, *numbered(layer, options.num_layers)), frozenset(buffers))
 
 
-FIELDS = Fields(
-    defaults={
-        "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": None,
-        "head_dim": None, "intermediate_size": 11008, "max_position_embeddings": 2048, "vocab_size": 32000,
-        "rms_norm_eps": 1e-6, "attention_dropout": 0.0, "initializer_range": 0.02, "tie_word_embeddings": False,
-        "hidden_act": "silu", "rope_parameters": None, "rope_scaling": None, "rope_theta": 10_000.0,
-        "partial_rotary_factor": None, "original_max_position_embeddings": None,
+FIELDS = rotary.FIELDS | Fields(
+    renamed={
+        "num_hidden_layers": ("num_layers", 32), "hidden_size": ("d_model", 4096), "head_dim": ("head_size", None),
+        "num_attention_heads": ("num_heads", 32), "num_key_value_heads": ("num_kv_heads", None),
+        "intermediate_size": ("d_ff", 11008), "max_position_embeddings": ("max_length", 2048),
+        "vocab_size": ("vocab_size", 32000), "rms_norm_eps": ("eps", 1e-6), "initializer_range": ("std", 0.02),
+        "attention_dropout": ("attention_dropout", 0.0), "tie_word_embeddings": ("tied", False),
     },
-    plain={
-        "num_hidden_layers": "num_layers", "hidden_size": "d_model", "num_attention_heads": "num_heads",
-        "num_key_value_heads": "num_kv_heads", "head_dim": "head_size", "intermediate_size": "d_ff",
-        "max_position_embeddings": "max_length", "vocab_size": "vocab_size", "rms_norm_eps": "eps",
-        "attention_dropout": "attention_dropout", "initializer_range": "std", "tie_word_embeddings": "tied",
-    },
-    activations={"hidden_act": "activation"},
-    names={"rope_parameters": "rotary_scaling", "rope_theta": "rotary_base"},
+    activations={"hidden_act": ("activation", "silu")},
 )  # fmt: skip
-OWN_FIELDS = replace(
-    FIELDS,
-    defaults={**FIELDS.defaults, "attention_bias": False, "mlp_bias": False},
-    plain={**FIELDS.plain, "attention_bias": "qkv_bias", "mlp_bias": "mlp_bias"},
+OWN_FIELDS = FIELDS | Fields(
+    renamed={"attention_bias": ("qkv_bias", False), "mlp_bias": ("mlp_bias", False)},
     silent=frozenset({"pretraining_tp"}),
 )
 SMALL = {
@@ -191,13 +159,12 @@ SMALL = {
 
 
 def write(options: Options) -> dict[str, Any]:
-    """The fields that the families of this shape share, besides those that are a option under another name."""
+    """The fields that the families of this shape share, besides those that are an option under another name."""
     return {
         "num_key_value_heads": options.num_kv_heads or options.num_heads,
-        "head_dim": options.head_size or options.d_model // options.num_heads,
+        "head_dim": options.head_width,
         "intermediate_size": options.inner,
-        "rope_theta": options.rotary_base,
-        "rope_parameters": write_rope(options.rotary_base, options.rotary_scaling),
+        **rotary.write_rotary(options),
     }
 
 
@@ -208,31 +175,19 @@ def _write_llama(options: Options) -> dict[str, Any]:
 
 
 def write_biases(options: Options) -> dict[str, Any]:
-    """The same, where one field speaks of the biases of all four projections, and none of those of the feed-forward."""
+    """The same fields, where one speaks of the biases of all four projections, and none of those of the feed-forward."""
     same = options.qkv_bias == options.output_bias and not options.mlp_bias
     given = (options.qkv_bias, options.output_bias, options.mlp_bias)
     refuse_unless(same, "qkv_bias, output_bias, mlp_bias", given, "the same for the first two, and false")
     return write(options)
 
 
-def read(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the options that the families of this shape share, and that are no field under another name."""
-    old = given["rope_scaling"]
-    where, rope = ("rope_scaling", old) if old else ("rope_parameters", given["rope_parameters"] or {})
-    part, length = given["partial_rotary_factor"], given["original_max_position_embeddings"]
-    refuse_unless(part is None or part == 1.0, "partial_rotary_factor", part, "1.0")
-    if length is not None and isinstance(rope, dict):  # where both stand, transformers takes this
-        rope = {**rope, "original_max_position_embeddings": length}
-    base, scaling = read_rope(rope, where, base=given["rope_theta"], length=given["max_position_embeddings"])
-    return {"rotary_base": base, "rotary_scaling": scaling}
-
-
 def read_biases(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, where one field speaks of the biases of all four projections."""
-    return {**read(given), "output_bias": given["attention_bias"]}
+    """Values of the options that are no field under another name; one speaks of the biases of all projections."""
+    return {**rotary.read_rotary(given), "output_bias": given["attention_bias"]}
 
 
-LLAMA = Preset(
+PRESET = Preset(
     name="llama",
     model_type="llama",
     architecture="LlamaForCausalLM",
@@ -244,8 +199,6 @@ LLAMA = Preset(
     write=_write_llama,
     read=read_biases,
     prefix="model.",
-    table="model.embed_tokens.weight",
-    output="lm_head.weight",
     objective="causal",
     small=SMALL,
     classes=decoder_classes("Llama", "model.", asks="transformer."),

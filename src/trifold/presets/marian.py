@@ -13,22 +13,24 @@ Weights have Marian's names, the family under which Hugging Face knows this mode
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from trifold.checkpoint import Entry, KeyMap, numbered
-from trifold.config import Chance, Config, Count, Natural, Positive, require
+from trifold.config import Chance, Count, Natural, Positive, require
 from trifold.model import config
 from trifold.presets.field import Fields
+from trifold.presets.options import Activation, Pair, by_size
+from trifold.presets.parts import attention, feed_forward
 from trifold.presets.preset import Preset
 
-__all__ = ["PRESET", "Options"]
+__all__ = ["FIELDS", "PRESET", "SIZES", "Options", "build", "build_around", "keys", "write"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options(Config):
+class Options(Pair):
     """What one may turn.
 
     `d_ff` None is four times the width; what the decoder has None for is as in the encoder; `scale_embedding`
@@ -37,67 +39,52 @@ class Options(Config):
     """
 
     num_layers: Count = 6
-    num_decoder_layers: Count | None = None
     d_model: Count = 512
     num_heads: Count = 8
     num_decoder_heads: Count | None = None
-    d_ff: Count | None = None
     decoder_d_ff: Count | None = None
     max_length: Count = 1024
     vocab_size: Count = 37000
     pad: Natural | None = None
-    activation: Literal["relu", "gelu", "gelu_tanh", "silu"] = "relu"
+    activation: Activation = "relu"
     scale_embedding: bool = True
-    tied: bool = True
-    dropout: Chance = 0.1
     attention_dropout: Chance = 0.0
     std: Positive = 0.02
 
     def __post_init__(self) -> None:
-        Config.__post_init__(self)
+        Pair.__post_init__(self)
         allowed = f"a divisor of d_model = {self.d_model}, which is even"
         for name in ("num_heads", "num_decoder_heads"):
             heads = getattr(self, name) or 1
             require(self.d_model % heads == self.d_model % 2 == 0, where=name, given=heads, allowed=allowed)
         pad = self.pad or 0
         require(pad < self.vocab_size, where="pad", given=pad, allowed=f"less than vocab_size = {self.vocab_size}")
-        deepest = max(self.num_layers, self.num_decoder_layers or 0)
-        require(deepest <= 1024, where="num_layers", given=deepest, allowed="1 to 1024")
 
 
-SIZES: dict[str, dict[str, int]] = {
-    "tiny": {"num_layers": 2, "d_model": 128, "num_heads": 4},
-    "mini": {"num_layers": 4, "d_model": 256, "num_heads": 4},
-    "small": {"num_layers": 6, "d_model": 256, "num_heads": 8},
-    "medium": {"num_layers": 6, "d_model": 384, "num_heads": 6},
-    "base": {"num_layers": 6, "d_model": 512, "num_heads": 8},
-    "large": {"num_layers": 6, "d_model": 1024, "num_heads": 16},
-}
+SIZES = by_size({
+    "num_layers": (2, 4, 6, 6, 6, 6), "d_model": (128, 256, 256, 384, 512, 1024), "num_heads": (4, 4, 8, 6, 8, 16),
+})  # fmt: skip
 
 
 def build(options: Options) -> config.Transformer:
     """The configuration."""
-    residual = config.Residual(post_norm=config.LayerNorm(), dropout=options.dropout)
+    return build_around(options, config.Residual(post_norm=config.LayerNorm(), dropout=options.dropout))
 
-    def attention(heads: int, *, causal: bool) -> config.Attention:
-        return config.Attention(
-            num_heads=heads,
-            num_kv_heads=heads,
-            head_size=options.d_model // heads,
-            causal=causal,
-            dropout=options.attention_dropout,
-            residual=residual,
-        )
 
-    inner, heads = options.d_ff or 4 * options.d_model, options.num_decoder_heads or options.num_heads
-    feed_forward = config.FeedForward(d_ff=inner, activation=options.activation, residual=residual)
-    reads = config.Block(attention=attention(options.num_heads, causal=False), feed_forward=feed_forward)
-    writes = config.Block(
-        attention=attention(heads, causal=True),
-        cross_attention=attention(heads, causal=False),
-        feed_forward=replace(feed_forward, d_ff=options.decoder_d_ff or inner),
+def build_around(options: Options, residual: config.Residual) -> config.Transformer:
+    """The configuration with other norms around the branches."""
+    writer = replace(
+        options,
+        num_heads=options.num_decoder_heads or options.num_heads,
+        d_ff=options.decoder_d_ff or options.inner,
     )
-    deep = options.num_decoder_layers or options.num_layers
+    look, cross = (
+        replace(attention(one, residual, causal=False), dropout=options.attention_dropout) for one in (options, writer)
+    )
+    reads = config.Block(attention=look, feed_forward=feed_forward(options, residual))
+    writes = config.Block(
+        attention=replace(cross, causal=True), cross_attention=cross, feed_forward=feed_forward(writer, residual)
+    )
     return config.Transformer(
         vocab_size=options.vocab_size,
         d_model=options.d_model,
@@ -107,8 +94,8 @@ def build(options: Options) -> config.Transformer:
             padding=options.pad,
             dropout=options.dropout,
         ),
-        encoder=config.Stack(blocks=(reads,) * options.num_layers),
-        decoder=config.Stack(blocks=(writes,) * deep),
+        encoder=config.Stack(blocks=(reads,) * options.depth["encoder"]),
+        decoder=config.Stack(blocks=(writes,) * options.depth["decoder"]),
         head=config.Head(tied=options.tied, bias=True),
         initialization=config.Initialization(kind="xavier", std=options.std),
     )
@@ -125,8 +112,7 @@ def keys(options: Options) -> KeyMap:
             optional=options.tied,
         ),
     ]
-    depth = {"encoder": options.num_layers, "decoder": options.num_decoder_layers or options.num_layers}
-    for stack, layers in depth.items():
+    for stack, layers in options.depth.items():
         ours, theirs = f"{stack}.blocks.{{}}.", f"model.{stack}.layers.{{}}."
         branches = {"attention": "self_attn"} | ({"cross_attention": "encoder_attn"} if stack == "decoder" else {})
         layer = []
@@ -144,7 +130,7 @@ def keys(options: Options) -> KeyMap:
             ]
         entries += numbered(layer, layers)
         entries.append(Entry(f"model.{stack}.embed_tokens.weight", ("embedding.tokens.weight",), optional=True))
-    stored = [f"model.{stack}.embed_positions.weight" for stack in depth]
+    stored = [f"model.{stack}.embed_positions.weight" for stack in options.depth]
     return KeyMap(tuple(entries), frozenset(stored), dict.fromkeys(stored, _are_sines))
 
 
@@ -157,20 +143,15 @@ def _are_sines(table: Tensor) -> bool:
 
 
 FIELDS = Fields(
-    defaults={
-        "encoder_layers": 12, "decoder_layers": 12, "d_model": 1024, "encoder_attention_heads": 16,
-        "decoder_attention_heads": 16, "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096,
-        "max_position_embeddings": 1024, "vocab_size": 58101, "dropout": 0.1, "attention_dropout": 0.0,
-        "init_std": 0.02, "scale_embedding": False, "activation_function": "gelu", "pad_token_id": 58100,
+    renamed={
+        "encoder_layers": ("num_layers", 12), "decoder_layers": ("num_decoder_layers", 12), "d_model": ("d_model", 1024),
+        "encoder_attention_heads": ("num_heads", 16), "decoder_attention_heads": ("num_decoder_heads", 16),
+        "encoder_ffn_dim": ("d_ff", 4096), "decoder_ffn_dim": ("decoder_d_ff", 4096),
+        "max_position_embeddings": ("max_length", 1024), "vocab_size": ("vocab_size", 58101), "dropout": ("dropout", 0.1),
+        "attention_dropout": ("attention_dropout", 0.0), "init_std": ("std", 0.02), "pad_token_id": ("pad", 58100),
+        "scale_embedding": ("scale_embedding", False),
     },
-    plain={
-        "encoder_layers": "num_layers", "decoder_layers": "num_decoder_layers", "d_model": "d_model",
-        "encoder_attention_heads": "num_heads", "decoder_attention_heads": "num_decoder_heads",
-        "encoder_ffn_dim": "d_ff", "decoder_ffn_dim": "decoder_d_ff", "max_position_embeddings": "max_length",
-        "vocab_size": "vocab_size", "dropout": "dropout", "attention_dropout": "attention_dropout",
-        "init_std": "std", "scale_embedding": "scale_embedding", "pad_token_id": "pad",
-    },
-    activations={"activation_function": "activation"},
+    activations={"activation_function": ("activation", "gelu")},
     fixed={
         "tie_word_embeddings": (True,), "share_encoder_decoder_embeddings": (True,),
         "static_position_embeddings": (True,), "normalize_before": (False,), "normalize_embedding": (False,),
@@ -185,18 +166,19 @@ FIELDS = Fields(
 
 
 def write(options: Options) -> dict[str, Any]:
-    """The rest of Hugging Face's configuration."""
-    inner = options.d_ff or 4 * options.d_model
+    """The fields that the families of this shape share, besides those that are an option under another name."""
     return {
-        "decoder_layers": options.num_decoder_layers or options.num_layers,
+        "decoder_layers": options.depth["decoder"],
         "num_hidden_layers": options.num_layers,
         "decoder_attention_heads": options.num_decoder_heads or options.num_heads,
-        "encoder_ffn_dim": inner,
-        "decoder_ffn_dim": options.decoder_d_ff or inner,
-        "decoder_vocab_size": options.vocab_size,
-        "activation_dropout": 0.0,
+        "encoder_ffn_dim": options.inner,
+        "decoder_ffn_dim": options.decoder_d_ff or options.inner,
         "is_encoder_decoder": True,
     }
+
+
+def _write_marian(options: Options) -> dict[str, Any]:
+    return {**write(options), "decoder_vocab_size": options.vocab_size, "activation_dropout": 0.0}
 
 
 def _name_padding(pad: int) -> dict[str, Any]:
@@ -212,10 +194,8 @@ PRESET = Preset(
     build=build,
     keys=keys,
     fields=FIELDS,
-    write=write,
+    write=_write_marian,
     prefix="model.",
-    table="model.shared.weight",
-    output="lm_head.weight",
     objective="sequence_to_sequence",
     of_padding=_name_padding,
     pad_last=True,

@@ -4,17 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 from trifold.presets import llama
-from trifold.presets.field import refuse_unless
+from trifold.presets.field import Fields, refuse_unless
+from trifold.presets.rotary import read_rotary
 from trifold.presets.task_class import decoder_classes
 
 __all__ = ["PRESET", "write"]
 
-FIELDS = replace(
-    llama.FIELDS,
-    defaults={**llama.FIELDS.defaults, "num_key_value_heads": 8, "intermediate_size": 14336, "sliding_window": 4096,
-              "max_position_embeddings": 131072},
-    plain={**llama.FIELDS.plain, "sliding_window": "window"},
-)  # fmt: skip
+SIZE = {"num_key_value_heads": 8, "intermediate_size": 14336, "max_position_embeddings": 131072}
+FIELDS = llama.FIELDS.with_values(SIZE) | Fields(renamed={"sliding_window": ("window", 4096)})
 
 
 def write(options: llama.Options) -> dict[str, Any]:
@@ -25,14 +22,14 @@ def write(options: llama.Options) -> dict[str, Any]:
 
 
 PRESET = replace(
-    llama.LLAMA,
+    llama.PRESET,
     name="mistral",
     model_type="mistral",
     architecture="MistralForCausalLM",
     sizes={name: {**size, "window": 512} for name, size in llama.SIZES.items()},
     fields=FIELDS,
     write=write,
-    read=llama.read,
+    read=read_rotary,
     small={**llama.SMALL, "sliding_window": 4},
     classes=decoder_classes("Mistral", "model."),
 )

@@ -20,6 +20,7 @@ from trifold.checkpoint import Entry, KeyMap
 from trifold.config import Count, require
 from trifold.model import config
 from trifold.presets import t5
+from trifold.presets.options import Activation
 
 __all__ = ["MT5", "UMT5", "Options"]
 
@@ -31,7 +32,7 @@ class Options(t5.Options):
     d_ff: Count | None = 2048
     vocab_size: Count = 250112
     gated: bool = True
-    activation: t5.Activation = "gelu_tanh"
+    activation: Activation = "gelu_tanh"
     tied: bool = False
     scale_output: bool | None = False
 
@@ -67,10 +68,9 @@ def _apart(stack: config.Stack) -> config.Stack:
 def keys_apart(options: Options) -> KeyMap:
     """The key table of umT5."""
     table = t5.keys(options)
-    depth = {"encoder": options.num_layers, "decoder": options.num_decoder_layers or options.num_layers}
     more = [
         Entry(t5.BIAS.format(stack, layer), (f"{stack}.positions.{layer}.table.weight",))
-        for stack, layers in depth.items()
+        for stack, layers in options.depth.items()
         for layer in range(1, layers)
     ]
     return replace(table, entries=(*table.entries, *more))
@@ -81,9 +81,9 @@ def read(given: Mapping[str, Any]) -> dict[str, Any]:
     return t5.read({**given, "scale_decoder_outputs": False})
 
 
-DEFAULTS = {**t5.FIELDS.defaults, "d_ff": 1024, "num_layers": 8, "num_heads": 6, "vocab_size": 250112,
-            "feed_forward_proj": "gated-gelu"}  # fmt: skip
+SIZE = {"d_ff": 1024, "num_layers": 8, "num_heads": 6, "vocab_size": 250112}
+FIELDS = t5.FIELDS.with_values({**SIZE, "feed_forward_proj": "gated-gelu"})
 UMT5 = replace(t5.T5, name="umt5", model_type="umt5", architecture="UMT5ForConditionalGeneration", options=Options,
-               sizes=SIZES, build=build_apart, keys=keys_apart, fields=replace(t5.FIELDS, defaults=DEFAULTS))  # fmt: skip
+               sizes=SIZES, build=build_apart, keys=keys_apart, fields=FIELDS)  # fmt: skip
 MT5 = replace(UMT5, name="mt5", model_type="mt5", architecture="MT5ForConditionalGeneration", build=build, keys=t5.keys,
               read=read)  # fmt: skip

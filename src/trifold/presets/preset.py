@@ -45,8 +45,6 @@ class Preset:
         keys: options to key table.
         fields: what becomes of each field of Hugging Face's configuration.
         prefix: what all names of the body begin with, and what a folder saved without head lacks.
-        table: Hugging Face's name of the embedding's matrix.
-        output: Hugging Face's name of the head's matrix.
         objective: the objective it was published with.
         write: options to the fields of that configuration that are no option under another name; special ids only where
             numbers depend on them.
@@ -70,8 +68,6 @@ class Preset:
     keys: Callable[[Any], KeyMap]
     fields: Fields
     prefix: str
-    table: str
-    output: str
     objective: Literal["causal", "masked", "denoising", "infilling", "sequence_to_sequence"]
     write: Callable[[Any], dict[str, Any]] = _nothing
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing
@@ -143,11 +139,15 @@ class Preset:
         Files say `tie_word_embeddings` by mistake; transformers too goes by the weights then.
         """
         options = self.of_weights(options, theirs)
-        head, table = theirs.get(self.output), theirs.get(self.table)
-        if head is None or table is None or not getattr(options, "tied", False):
+        if not getattr(options, "tied", False):
+            return options
+        apart = replace(options, tied=False)  # type: ignore[call-overload]
+        names = {one.ours: one.theirs for one in self.keys(apart).entries if not one.optional}
+        head, table = (theirs.get(names[f"{one}.weight",]) for one in ("head.output", "embedding.tokens"))
+        if head is None or table is None:
             return options
         same = head.shape == table.shape and torch.equal(head, table.to(head.dtype))
-        return options if same else replace(options, tied=False)  # type: ignore[call-overload]
+        return options if same else apart
 
 
 def modern_names(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,19 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from trifold.presets import llama
-from trifold.presets.field import refuse_unless
-from trifold.presets.rotary import read_layer_types
+from trifold.presets.field import Fields, refuse_unless
+from trifold.presets.rotary import read_layer_types, read_rotary
 from trifold.presets.task_class import decoder_classes
 
 __all__ = ["FIELDS", "PRESET", "SMALL", "read", "read_windows", "write", "write_windows"]
 
-FIELDS = replace(
-    llama.FIELDS,
-    defaults={**llama.FIELDS.defaults, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32,
-              "max_position_embeddings": 32768, "use_sliding_window": False, "sliding_window": 4096,
-              "max_window_layers": 28, "layer_types": None},
-    names={**llama.FIELDS.names, "sliding_window": "window"},
-)  # fmt: skip
+SIZE = {"vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32, "max_position_embeddings": 32768}
+FIELDS = llama.FIELDS.with_values(SIZE) | Fields(
+    joined={"sliding_window": ("window", 4096)},
+    others={"use_sliding_window": False, "max_window_layers": 28, "layer_types": None},
+)
 SMALL = {**llama.SMALL, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}
 
 
@@ -44,7 +42,7 @@ def write_windows(options: llama.Options) -> dict[str, Any]:
 
 def read(given: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    return {**llama.read(given), **read_windows(given), "qkv_bias": True}
+    return {**read_rotary(given), **read_windows(given), "qkv_bias": True}
 
 
 def read_windows(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +65,7 @@ def read_windows(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 PRESET = replace(
-    llama.LLAMA,
+    llama.PRESET,
     name="qwen2",
     model_type="qwen2",
     architecture="Qwen2ForCausalLM",

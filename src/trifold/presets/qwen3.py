@@ -7,6 +7,7 @@ from typing import Any
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.model import config
 from trifold.presets import llama, qwen2
+from trifold.presets.field import Fields
 from trifold.presets.task_class import decoder_classes
 
 __all__ = ["PRESET", "build", "keys", "read", "write"]
@@ -26,11 +27,7 @@ def keys(options: llama.Options) -> KeyMap:
     return replace(plain, entries=(*plain.entries, *numbered(norms, options.num_layers)))
 
 
-FIELDS = replace(
-    qwen2.FIELDS,
-    defaults={**qwen2.FIELDS.defaults, "head_dim": 128, "attention_bias": False},
-    plain={**qwen2.FIELDS.plain, "attention_bias": "qkv_bias"},
-)
+FIELDS = qwen2.FIELDS.with_values({"head_dim": 128}) | Fields(renamed={"attention_bias": ("qkv_bias", False)})
 
 
 def write(options: llama.Options) -> dict[str, Any]:

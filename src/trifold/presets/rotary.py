@@ -6,17 +6,21 @@ from typing import Any
 
 from trifold.config import Config, Positive
 from trifold.model import config
-from trifold.presets.field import refuse_unless
+from trifold.presets.field import Fields, refuse_unless
 
 __all__ = [
+    "FIELDS",
     "Linear",
     "Scaling",
     "build_rotary",
+    "read_kinds",
     "read_layer_types",
     "read_rope",
     "read_ropes",
+    "read_rotary",
     "write_rope",
     "write_ropes",
+    "write_rotary",
 ]
 
 RAMP = {
@@ -25,6 +29,11 @@ RAMP = {
     "high_freq_factor": "high_freq_factor",
     "original_max_position_embeddings": "original_max_length",
 }
+FIELDS = Fields(
+    joined={"rope_parameters": ("rotary_scaling", None), "rope_theta": ("rotary_base", 10_000.0)},
+    others={"rope_scaling": None, "partial_rotary_factor": None, "original_max_position_embeddings": None},
+)
+"""What `read_rotary` reads, besides the greatest length."""
 NO_WAVE = 1e30
 """More turns than any wave makes."""
 
@@ -86,6 +95,26 @@ def read_rope(rope: object, where: str, *, base: object, length: object) -> tupl
     for name, value in given.items():
         _require_number(value, f"{where}.{name}")
     return theta, {ours: given[name] for name, ours in names.items()}
+
+
+def read_rotary(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The base and the scaling where they are the same in all layers.
+
+    Raises:
+        ConfigError: a kind of scaling that is not computed here.
+
+    Example:
+        >>> read_rotary({**FIELDS.defaults, "max_position_embeddings": 8})
+        {'rotary_base': 10000.0, 'rotary_scaling': None}
+    """
+    old = given["rope_scaling"]
+    where, rope = ("rope_scaling", old) if old else ("rope_parameters", given["rope_parameters"] or {})
+    part, length = given["partial_rotary_factor"], given["original_max_position_embeddings"]
+    refuse_unless(part is None or part == 1.0, "partial_rotary_factor", part, "1.0")
+    if length is not None and isinstance(rope, dict):  # where both stand, transformers takes this
+        rope = {**rope, "original_max_position_embeddings": length}
+    base, scaling = read_rope(rope, where, base=given["rope_theta"], length=given["max_position_embeddings"])
+    return {"rotary_base": base, "rotary_scaling": scaling}
 
 
 def read_ropes(
@@ -158,6 +187,32 @@ def write_ropes(options: object, names: Mapping[str, tuple[str, str]]) -> dict[s
     }
     ropes = {kind: write_rope(base, scaling) for kind, (base, scaling) in found.items()}
     return {names[kind][1]: base for kind, (base, _) in found.items()} | {"rope_parameters": ropes}
+
+
+def write_rotary(options: Any) -> dict[str, Any]:
+    """The fields that `read_rotary` reads, of today and of older files.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> write_rotary(SimpleNamespace(rotary_base=9.0, rotary_scaling=None))["rope_theta"]
+        9.0
+    """
+    base, scaling = options.rotary_base, options.rotary_scaling
+    return {"rope_theta": base, "rope_parameters": write_rope(base, scaling)}
+
+
+def read_kinds(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Which layers see everything and which a window, where the file says it.
+
+    Raises:
+        ConfigError: not one known kind for each layer.
+
+    Example:
+        >>> read_kinds({"layer_types": ["full_attention"], "num_hidden_layers": 1})
+        {'layer_types': ['full_attention']}
+    """
+    kinds = given["layer_types"]
+    return {} if kinds is None else {"layer_types": read_layer_types(kinds, given["num_hidden_layers"])}
 
 
 def read_layer_types(kinds: object, count: object) -> list[str]:

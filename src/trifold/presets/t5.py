@@ -14,52 +14,48 @@ v1.0 has a ReLU feed-forward and a head tied to the embedding; v1.1 a gated GELU
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered
-from trifold.config import Chance, Config, Count, Positive, require
+from trifold.config import Count, Positive, require
 from trifold.model import config
 from trifold.presets.field import Fields, activation_name, refuse_unless
+from trifold.presets.options import WIDTHS, Activation, Pair, by_size, gated_width
+from trifold.presets.parts import attention, feed_forward
 from trifold.presets.preset import Preset
 
-__all__ = ["T5", "T5_V1_1", "Activation", "Options"]
+__all__ = ["T5", "T5_V1_1", "Options"]
 
-Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
 BIAS = "{}.block.{}.layer.0.SelfAttention.relative_attention_bias.weight"
 """The positions of a layer of a stack."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options(Config):
+class Options(Pair):
     """What one may turn.
 
-    `num_decoder_layers` None is `num_layers`, `d_ff` None four times the width; `scale_output` (None: as `tied`)
-    divides what the head reads by the root of the width.
+    `scale_output` (None: as `tied`) divides what the head reads by the root of the width.
     """
 
-    num_layers: Count = 12
-    num_decoder_layers: Count | None = None
-    d_model: Count = 768
-    num_heads: Count = 12
     head_size: Count = 64
-    d_ff: Count | None = None
     vocab_size: Count = 32128
     gated: bool = False
     activation: Activation = "relu"
-    tied: bool = True
     scale_output: bool | None = None
     num_buckets: Count = 32
     max_distance: Count = 128
     eps: Positive = 1e-6
-    dropout: Chance = 0.1
 
     def __post_init__(self) -> None:
-        Config.__post_init__(self)
-        deepest = max(self.num_layers, self.num_decoder_layers or 0)
-        require(deepest <= 1024, where="num_layers", given=deepest, allowed="1 to 1024")
+        Pair.__post_init__(self)
         require(self.num_buckets >= 4, where="num_buckets", given=self.num_buckets, allowed="4 or more")
         least = self.num_buckets // 2 + 1  # nearer distances have a bucket each
         require(self.max_distance >= least, where="max_distance", given=self.max_distance, allowed=f"{least} or more")
+
+    @property
+    def head_width(self) -> int:
+        """The width of a head."""
+        return self.head_size
 
     @property
     def scaled(self) -> bool:
@@ -67,55 +63,25 @@ class Options(Config):
         return self.tied if self.scale_output is None else self.scale_output
 
 
-SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"num_layers": 3, "d_model": 128, "num_heads": 4, "head_size": 32},
-    "mini": {"num_layers": 4, "d_model": 256, "num_heads": 4},
-    "small": {"num_layers": 6, "d_model": 512, "num_heads": 8},
-    "medium": {"num_layers": 8, "d_model": 640, "num_heads": 10},
-    "base": {"num_layers": 12, "d_model": 768, "num_heads": 12},
-    "large": {"num_layers": 24, "d_model": 1024, "num_heads": 16},
-}
+SIZES = by_size({"num_layers": (3, 4, 6, 8, 12, 24), **WIDTHS, "head_size": (32, 64, 64, 64, 64, 64)})
 
 
 def build(options: Options) -> config.Transformer:
     """The configuration; scores are not scaled, the initialization carries that factor instead."""
     norm = config.RMSNorm(eps=options.eps)
     residual = config.Residual(pre_norm=norm, dropout=options.dropout)
-    cross = config.Attention(
-        num_heads=options.num_heads,
-        num_kv_heads=options.num_heads,
-        head_size=options.head_size,
-        causal=False,
-        qkv_bias=False,
-        output_bias=False,
-        scale=1.0,
-        dropout=options.dropout,
-        residual=residual,
-    )
-
-    feed_forward = config.FeedForward(
-        d_ff=options.d_ff or 4 * options.d_model,
-        activation=options.activation,
-        gated=options.gated,
-        bias=False,
-        dropout=options.dropout,
-        residual=residual,
-    )
+    cross = replace(attention(options, residual, causal=False), qkv_bias=False, output_bias=False, scale=1.0)
+    inner = replace(feed_forward(options, residual), gated=options.gated, bias=False, dropout=options.dropout)
     both = config.RelativeBias(num_buckets=options.num_buckets, max_distance=options.max_distance, bidirectional=True)
-    past = replace(both, bidirectional=False)
-    reads = config.Block(attention=replace(cross, position=both), feed_forward=feed_forward)
-    writes = config.Block(
-        attention=replace(cross, causal=True, position=past),
-        cross_attention=cross,
-        feed_forward=feed_forward,
-    )
-    deep = options.num_decoder_layers or options.num_layers
+    reads = config.Block(attention=replace(cross, position=both), feed_forward=inner)
+    first = replace(cross, causal=True, position=replace(both, bidirectional=False))
+    writes = config.Block(attention=first, cross_attention=cross, feed_forward=inner)
     return config.Transformer(
         vocab_size=options.vocab_size,
         d_model=options.d_model,
         embedding=config.Embedding(dropout=options.dropout),
-        encoder=config.Stack(blocks=(reads,) * options.num_layers, final_norm=norm, dropout=options.dropout),
-        decoder=config.Stack(blocks=(writes,) * deep, final_norm=norm, dropout=options.dropout),
+        encoder=config.Stack(blocks=(reads,) * options.depth["encoder"], final_norm=norm, dropout=options.dropout),
+        decoder=config.Stack(blocks=(writes,) * options.depth["decoder"], final_norm=norm, dropout=options.dropout),
         head=config.Head(tied=options.tied, scale=options.d_model**-0.5 if options.scaled else 1.0),
         initialization=config.Initialization(kind="fan_in"),
     )
@@ -124,8 +90,7 @@ def build(options: Options) -> config.Transformer:
 def keys(options: Options) -> KeyMap:
     """The key table."""
     entries = [Entry("shared.weight", ("embedding.tokens.weight",))]
-    depth = {"encoder": options.num_layers, "decoder": options.num_decoder_layers or options.num_layers}
-    for stack, layers in depth.items():
+    for stack, layers in options.depth.items():
         ours, theirs = f"{stack}.blocks.{{}}.", f"{stack}.block.{{}}.layer."
         branches = [("attention", "SelfAttention")]
         branches += [("cross_attention", "EncDecAttention")] if stack == "decoder" else []
@@ -158,17 +123,16 @@ def keys(options: Options) -> KeyMap:
 DERIVED = "derived"
 """Stands for a field that follows from others where the file leaves it out."""
 FIELDS = Fields(
-    defaults={
-        "num_layers": 6, "num_decoder_layers": None, "d_model": 512, "num_heads": 8, "d_kv": 64, "d_ff": 2048,
-        "vocab_size": 32128, "relative_attention_num_buckets": 32, "relative_attention_max_distance": 128,
-        "layer_norm_epsilon": 1e-6, "dropout_rate": 0.1, "feed_forward_proj": "relu", "dense_act_fn": DERIVED,
-        "is_gated_act": DERIVED, "scale_decoder_outputs": DERIVED, "tie_word_embeddings": True,
+    renamed={
+        "num_layers": ("num_layers", 6), "num_decoder_layers": ("num_decoder_layers", None), "d_model": ("d_model", 512),
+        "num_heads": ("num_heads", 8), "d_kv": ("head_size", 64), "d_ff": ("d_ff", 2048),
+        "vocab_size": ("vocab_size", 32128), "relative_attention_num_buckets": ("num_buckets", 32),
+        "relative_attention_max_distance": ("max_distance", 128), "layer_norm_epsilon": ("eps", 1e-6),
+        "dropout_rate": ("dropout", 0.1),
     },
-    plain={
-        "num_layers": "num_layers", "num_decoder_layers": "num_decoder_layers", "d_model": "d_model",
-        "num_heads": "num_heads", "d_kv": "head_size", "d_ff": "d_ff", "vocab_size": "vocab_size",
-        "relative_attention_num_buckets": "num_buckets", "relative_attention_max_distance": "max_distance",
-        "layer_norm_epsilon": "eps", "dropout_rate": "dropout",
+    others={
+        "feed_forward_proj": "relu", "dense_act_fn": DERIVED, "is_gated_act": DERIVED, "scale_decoder_outputs": DERIVED,
+        "tie_word_embeddings": True,
     },
     silent=frozenset({"initializer_factor", "is_decoder"}),
     aliases={"hidden_size": "d_model", "num_attention_heads": "num_heads", "num_hidden_layers": "num_layers",
@@ -182,8 +146,8 @@ def write(options: Options) -> dict[str, Any]:
     exact = not (options.gated and options.activation == "gelu")  # their "gated-gelu" means the tanh form
     refuse_unless(exact, "activation", "gelu", "gelu_tanh where it is gated")
     return {
-        "num_decoder_layers": options.num_decoder_layers or options.num_layers,
-        "d_ff": options.d_ff or 4 * options.d_model,
+        "num_decoder_layers": options.depth["decoder"],
+        "d_ff": options.inner,
         "feed_forward_proj": ("gated-" if options.gated else "") + kinds[options.activation],
         "tie_word_embeddings": options.tied or options.scaled,
         "scale_decoder_outputs": options.scaled,
@@ -224,11 +188,8 @@ T5 = Preset(
     write=write,
     read=read,
     prefix="",
-    table="shared.weight",
-    output="lm_head.weight",
     objective="denoising",
 )
 NEWER = {"gated": True, "activation": "gelu_tanh", "tied": False}
-T5_V1_1 = replace(T5, name="t5_v1_1", sizes={
-    name: {**size, **NEWER, "d_ff": -(-8 * size["d_model"] // (3 * 64)) * 64} for name, size in SIZES.items()
-})  # fmt: skip
+SIZES_V1_1 = {name: {**size, **NEWER, "d_ff": gated_width(size["d_model"])} for name, size in SIZES.items()}
+T5_V1_1 = replace(T5, name="t5_v1_1", sizes=SIZES_V1_1)

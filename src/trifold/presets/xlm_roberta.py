@@ -5,17 +5,17 @@ Its sizes are BERT's.
 
 from dataclasses import replace
 
-from trifold.presets.bert import FIELDS, ROBERTA
+from trifold.presets import roberta
 from trifold.presets.task_class import encoder_classes, pooler
 
 __all__ = ["PRESET"]
 
 PRESET = replace(
-    ROBERTA,
+    roberta.PRESET,
     name="xlm-roberta",
     model_type="xlm-roberta",
     architecture="XLMRobertaForMaskedLM",
-    fields=replace(FIELDS, defaults={**FIELDS.defaults, "pad_token_id": 1}),
+    fields=roberta.FIELDS,
     small={
         "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 40,
         "max_position_embeddings": 32, "layer_norm_eps": 0.05, "type_vocab_size": 1, "pad_token_id": 1,

@@ -1,6 +1,7 @@
 """What each family's file gives, and that the lists of families agree."""
 
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -57,3 +58,22 @@ def test_biases_that_the_folder_cannot_say_are_refused(name):
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_family_goes_to_another_process_and_back(name):
     assert pickle.loads(pickle.dumps(PRESETS[name])).name == name  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "head"),
+    [
+        ("bert", "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"),
+        ("electra", "electra.embeddings.word_embeddings.weight", "generator_lm_head.weight"),
+        ("gpt2", "transformer.wte.weight", "lm_head.weight"),
+        ("modernbert", "model.embeddings.tok_embeddings.weight", "decoder.weight"),
+        ("t5", "shared.weight", "lm_head.weight"),
+        ("mbart", "model.shared.weight", "lm_head.weight"),
+    ],
+)
+def test_a_head_in_the_file_that_is_not_the_embedding_is_its_own(name, table, head):
+    family, weight = PRESETS[name], torch.ones(2, 2)
+    options = family.choose("tiny", {})
+    assert family.settle(options, {table: weight, head: weight.clone()}) == options
+    assert family.settle(options, {table: weight}) == options
+    assert family.settle(options, {table: weight, head: 2 * weight}) == replace(options, tied=False)
