@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def unchanged_process() -> Iterator[None]:
-    """What a run changes in the process that called it, put back at its end: torch's allocator and its random numbers.
+    """What a run changes in the process that called it, put back at its end: torch's allocator, and random numbers.
 
     Example:
         >>> before = torch.get_rng_state()
@@ -58,8 +59,12 @@ def unchanged_process() -> Iterator[None]:
         >>> torch.equal(torch.get_rng_state(), before)
         True
     """
-    with memory_kept(), unchanged_random_state():
-        yield
+    before = random.getstate()  # libraries draw from it when they are first imported
+    try:
+        with memory_kept(), unchanged_random_state():
+            yield
+    finally:
+        random.setstate(before)
 
 
 @contextmanager

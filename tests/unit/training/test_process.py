@@ -64,8 +64,8 @@ def train(name: str) -> list[str]:
     return [key for key, value in process().items() if value != before[key]]
 
 
-# libraries that are imported for the first time set variables and filters, and rich draws a number
-first = set(train("one")) - {"environment", "filters", "python"}
+# libraries that are imported for the first time set variables and filters
+first = set(train("one")) - {"environment", "filters"}
 assert not first, first
 again = train("two")
 assert not again, again
