@@ -98,6 +98,7 @@ def _holds_usual_parts(block: Block) -> bool:
     if not known or any("forward" in part.__dict__ for part in block.modules()):
         return False
     feed = block.feed_forward.branch
+    assert isinstance(feed, FeedForward)
     return _is(feed.dropout, nn.Dropout) and _is_named(feed.activation, block.config.feed_forward.activation)
 
 

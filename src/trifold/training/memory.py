@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
 
@@ -23,6 +24,7 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 LARGEST_MMAP_THRESHOLD = 32 * 2**20  # what glibc allows; larger blocks still come from the system and go back to it
 ROOM = 256 * 2**20
 SMALL_BLOCK = 2**17
+_RUN = RLock()
 
 
 def keep_freed_memory() -> bool:
@@ -52,6 +54,9 @@ def keep_freed_memory() -> bool:
 def unchanged_process() -> Iterator[None]:
     """What a run changes in the process that called it, put back at its end: torch's allocator, and random numbers.
 
+    Within it torch learns, in float32, whatever the caller has set. Runs of several threads wait for one another: torch has
+    one source of random numbers for them all.
+
     Example:
         >>> before = torch.get_rng_state()
         >>> with unchanged_process():
@@ -59,12 +64,14 @@ def unchanged_process() -> Iterator[None]:
         >>> torch.equal(torch.get_rng_state(), before)
         True
     """
-    before = random.getstate()  # libraries draw from it when they are first imported
-    try:
-        with memory_kept(), unchanged_random_state():
+    with _RUN, torch.inference_mode(False), torch.enable_grad(), memory_kept(), unchanged_random_state():
+        numbers, dtype = random.getstate(), torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
             yield
-    finally:
-        random.setstate(before)
+        finally:
+            torch.set_default_dtype(dtype)
+            random.setstate(numbers)  # libraries draw from it when they are first imported
 
 
 @contextmanager
