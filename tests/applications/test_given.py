@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from trifold import Record, finetune, load
+from trifold import Record, finetune, load, pretrain
 from trifold.errors import ConfigError, TrifoldError
 from trifold.tasks import Classification, LabelledData, Translation
 from trifold.tasks.experiment import FineTuning
 from trifold.training import ModelChoice, Training, read_experiment
+from trifold.training.precision import find_device
 
 MODEL = ModelChoice(preset="gpt2", overrides={"num_layers": 1, "d_model": 16, "num_heads": 2})
 START = FineTuning(model=MODEL, training=Training(steps=2, batch_size=4), epochs=None)
@@ -73,6 +75,29 @@ def test_examples_that_are_none_are_refused_and_leave_no_folder(tmp_path, train,
     with pytest.raises(TrifoldError, match=said):
         finetune(START, tmp_path / "run", train=None if train is None else iter(train), task=task)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_goes_on_without_its_examples_being_given_again(tmp_path):
+    finetune(START, tmp_path / "run", train=PAIRS)
+    assert finetune(START, tmp_path / "run", resume=True).steps == 2
+    text = {"texts": ["to be or not to be"] * 20, "training": Training(steps=1, length=16, batch_size=2)}
+    pretrain("gpt2", tmp_path / "text", **text)
+    assert pretrain("gpt2", tmp_path / "text", training=text["training"], resume=True).steps == 1
+
+
+@pytest.mark.parametrize("out", ["file/run", "\0"])
+def test_a_folder_that_cannot_be_made_is_named(tmp_path, out):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="cannot be made"):
+        finetune(START, tmp_path / out, train=PAIRS)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused_by_name(tmp_path):
+    with pytest.raises(ConfigError, match="device = cuda"):
+        finetune(START, tmp_path / "run", train=PAIRS, training=Training(steps=1, device="cuda"))
+    with pytest.raises(ConfigError, match="device = nonsense"):
+        find_device("nonsense")
 
 
 def test_examples_beside_files_are_refused(tmp_path):

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from jaxtyping import config
 
 import trifold
 from trifold.cli.main import main
-from trifold.errors import DataError, UsageError
+from trifold.errors import DataError, TrifoldError, UsageError
 from trifold.tasks import (
     Classification,
     Embedding,
@@ -123,7 +124,7 @@ def test_what_a_model_is_not_for_is_refused_by_name(run, writer):
     ):
         with pytest.raises(UsageError, match="classification"):
             use()
-    with pytest.raises(UsageError, match="takes a list"):
+    with pytest.raises(UsageError, match="inputs is a list"):
         loaded.predict("good film")
     with pytest.raises(DataError, match="columns are: number"):
         loaded.predict([{"number": "x"}])
@@ -235,6 +236,30 @@ def test_counts_and_texts_that_make_no_sense_are_refused(run):
             loaded.generate("good", n=wrong)
     with pytest.raises(UsageError, match="has 3 texts"):
         loaded.predict([("a", "b", "c")])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [(["good", None], "Input 2"), ([b"good"], "Input 1"), (["\ud800 film"], "Text 1"), ({"text": "good"}, "inputs")],
+)
+def test_an_input_that_is_none_is_refused_by_its_place(run, inputs, said, monkeypatch):
+    loaded = trifold.load(run("classification"))
+    monkeypatch.setattr(config, "left", 0, raising=False)  # callers have no checker of types
+    with pytest.raises(TrifoldError, match=said):
+        loaded.predict(inputs)
+
+
+def test_an_iterator_serves_for_a_list_and_a_task_goes_by_either_name(run):
+    loaded = trifold.load(run("classification"))
+    assert loaded.predict(iter(["good"]))[0].answer == loaded.predict(["good"])[0].answer
+    assert trifold.evaluate(loaded, ["good"], ["y"], task="sentiment")["n"] == 1
+
+
+def test_a_prompt_or_a_way_to_sample_that_is_none_is_refused(writer):
+    with pytest.raises(DataError, match="Text 1"):
+        trifold.load(writer).generate("\ud800", max_tokens=1)
+    with pytest.raises(DataError, match="not blank"):
+        trifold.evaluate(writer, [" "])
 
 
 def test_masks_are_filled(tmp_path):

@@ -55,7 +55,7 @@ class Kernel:
         if x.dtype == torch.float32:
             self._float(rows, inputs, outputs, *pointers, made.data_ptr())
         else:
-            room = torch.empty(rows * inputs)
+            room = torch.empty(rows * inputs, dtype=torch.float32)
             self._half(rows, inputs, outputs, *pointers, room.data_ptr(), made.data_ptr())
         return made
 
@@ -68,7 +68,7 @@ class Kernel:
         """`x (weight * scale)^T + bias`; at most `MOST_INPUTS` inputs, all contiguous, on the CPU."""
         whole, scale = weight
         (rows, inputs), outputs = x.shape, len(whole)
-        room, made = torch.empty((rows + 1) * (inputs + 1)), x.new_empty(rows, outputs)
+        room, made = torch.empty((rows + 1) * (inputs + 1), dtype=torch.float32), x.new_empty(rows, outputs)
         self._byte(
             rows,
             inputs,
@@ -117,7 +117,7 @@ class Kernel:
             length: places already full.
             rotation: cosines and sines of the token's position, contiguous float32; None for a block that rotates nothing.
         """
-        made, work = torch.empty_like(x), torch.empty(self._room(ctypes.byref(structure), length))
+        made, work = torch.empty_like(x), torch.empty(self._room(ctypes.byref(structure), length), dtype=torch.float32)
         turns = (None, None) if rotation is None else (rotation[0].data_ptr(), rotation[1].data_ptr())
         self._block(
             ctypes.byref(structure),
@@ -155,7 +155,10 @@ def _is_right(kernel: Kernel) -> bool:
     """Whether it gives what torch gives, ragged ends included."""
     draw = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(rows, 203, generator=draw).bfloat16() for rows in (3, 5))
-    whole, scale = torch.randint(-127, 128, (5, 203), generator=draw).to(torch.int8), torch.rand(5, generator=draw)
+    whole, scale = (
+        torch.randint(-127, 128, (5, 203), generator=draw).to(torch.int8),
+        torch.rand(5, generator=draw, dtype=torch.float32),
+    )
     exact = torch.allclose(kernel.linear(x.float(), weight.float(), None), x.float() @ weight.float().t(), atol=1e-4)
     pairs = (
         (kernel.linear(x, weight, weight[:, 0].contiguous()), x.float() @ weight.float().t() + weight[:, 0].float()),

@@ -1,11 +1,12 @@
 """Weights of fewer bits, and the modules that multiply them fastest, for a model that is done learning."""
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import nn
 
+from trifold.config import require
 from trifold.generation.kernel import load_kernel
 from trifold.generation.linear import Int8Linear, PackedLinear, RoundedLinear, StreamedLinear
 from trifold.generation.streamed import stream
@@ -30,11 +31,16 @@ def lower_precision(model: Model, precision: Precision, *, decoding: bool = Fals
         decoding: whether the model will mostly see one row at a time, and not many; where it sees many, `int8` also rounds
             what is multiplied.
 
+    Raises:
+        ConfigError: there is no such precision.
+
     Example:
         >>> model = lower_precision(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), "int8")
         >>> type(model[0]).__name__, model[0].weight.dtype
         ('RoundedLinear', torch.int8)
     """
+    known = get_args(Precision)
+    require(precision in known, where="precision", given=precision, allowed=", ".join(known))
     if precision != "float32":
         model.to(torch.bfloat16)
     streams = decoding and _is_on_cpu(model) and uses_kernel()

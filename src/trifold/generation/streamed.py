@@ -42,9 +42,9 @@ class StreamedBlock(Block):
 
     def _look(self) -> None:
         """Describe the block as it is now, and remember what would show that it has changed."""
-        parts = list(self.modules())
+        self._parts = tuple(self.modules())
         self._hooks = hooks_in(self)
-        self._outside = [part.__dict__ for part in parts]  # where a `forward` of one part's own would stand
+        self._outside = [part.__dict__ for part in self._parts]  # where a `forward` of one part's own would stand
         self._inside = [own[name] for own in self._outside for name in ("_modules", "_parameters", "_buffers")]
         self._weights = [*self.parameters(), *self.buffers()]
         self._structure, self._seen = describe(self), []
@@ -55,6 +55,7 @@ class StreamedBlock(Block):
         return [
             *map(id, chain.from_iterable(map(dict.values, self._inside))),
             *map(len, self._outside),
+            *map(id, map(type, self._parts)),
             *map(Tensor.data_ptr, self._weights),
         ]
 
@@ -83,7 +84,7 @@ class StreamedBlock(Block):
         return one and not torch.is_grad_enabled() and not self.training
 
     def __getstate__(self) -> dict[str, Any]:
-        own = ("_hooks", "_inside", "_outside", "_weights", "_structure", "_seen")
+        own = ("_parts", "_hooks", "_inside", "_outside", "_weights", "_structure", "_seen")
         return {name: value for name, value in self.__dict__.items() if name not in own}  # a copy has its own
 
     def __setstate__(self, state: dict[str, Any]) -> None:

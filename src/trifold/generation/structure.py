@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from trifold.acceleration.linear import FastLinear
 from trifold.acceleration.simple import FastLayerNorm, FastRMSNorm
+from trifold.acceleration.twins import TWINS
 from trifold.generation.kernel import MOST_INPUTS
 from trifold.generation.linear import Int8Linear, StreamedLinear
-from trifold.model import Block, Residual, config
+from trifold.model import Attention, Block, FeedForward, Residual, config
+from trifold.model.block import build_activation
 from trifold.model.norm import OffsetRMSNorm
 
 __all__ = ["BlockStructure", "describe"]
@@ -63,6 +65,8 @@ def describe(block: Block) -> BlockStructure | None:
         >>> structure.heads, structure.width, structure.up_proj.outputs, structure.gate_proj.weight
         (2, 8, 16, None)
     """
+    if not _holds_usual_parts(block):
+        return None
     attention, activation = block.config.attention, block.config.feed_forward.activation
     own = block.cross_attention is None and attention.causal and isinstance(attention.position, config.Rotary | None)
     linear = [getattr(residual.branch, name) for residual, names in _branches(block) for name in names]
@@ -70,8 +74,6 @@ def describe(block: Block) -> BlockStructure | None:
     heads = [getattr(block.attention.branch, name) for name in ("q_norm", "k_norm")]
     known = all(type(norm) in NORMS for part in [*norms, heads] for norm in part)
     if not (own and known and all(map(_is_readable, linear))):
-        return None
-    if any("forward" in part.__dict__ for part in block.modules()):
         return None
     formats = {x.dtype for x in block.parameters()}
     if formats not in ({torch.float32}, {torch.bfloat16}):
@@ -85,6 +87,30 @@ def describe(block: Block) -> BlockStructure | None:
 
 def _branches(block: Block) -> tuple[tuple[Residual, tuple[str, ...]], ...]:
     return (block.attention, PROJECTIONS[:4]), (block.feed_forward, PROJECTIONS[4:])
+
+
+def _holds_usual_parts(block: Block) -> bool:
+    """Whether what holds the products and norms together is of a kind that the kernel knows; others may compute more."""
+    pairs = (block.attention, Attention), (block.feed_forward, FeedForward)
+    known = all(
+        _is(pair, Residual) and _is(pair.branch, kind) and _is(pair.dropout, nn.Dropout) for pair, kind in pairs
+    )
+    if not known or any("forward" in part.__dict__ for part in block.modules()):
+        return False
+    feed = block.feed_forward.branch
+    assert isinstance(feed, FeedForward)
+    return _is(feed.dropout, nn.Dropout) and _is_named(feed.activation, block.config.feed_forward.activation)
+
+
+def _is(part: nn.Module, kind: type[nn.Module]) -> bool:
+    return type(part) in (kind, TWINS[kind])
+
+
+def _is_named(activation: nn.Module, name: config.Activation) -> bool:
+    """Whether it is the activation that the configuration names, with its settings."""
+    named = build_activation(name)
+    kinds = (type(named), TWINS.get(type(named)))
+    return type(activation) in kinds and activation.extra_repr() == named.extra_repr()
 
 
 def _is_readable(linear: nn.Module | None) -> bool:

@@ -132,7 +132,7 @@ class _Mixed(Function):
     def forward(ctx: FunctionCtx, *given: Any) -> Tensor:  # type: ignore[override]
         query, key, value, seen, kind = given
         heads, mixed = Heads.from_buffer_copy(kind), _room(query)
-        normalizer = torch.empty(2, *query.shape[:3])
+        normalizer = torch.empty(2, *query.shape[:3], dtype=torch.float32)
         heads.query, heads.key, heads.value, heads.mixed = map(_lain, (query, key, value, mixed))
         heads.normalizer = normalizer.data_ptr()
         _see(heads, seen)

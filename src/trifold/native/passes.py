@@ -158,7 +158,7 @@ class Passes:
         differentiate: bool = False,
     ) -> Float32[Tensor, " rows"]:
         """Of each row, in nats; with `differentiate` the logits become their gradient, in place."""
-        losses = torch.empty(len(logits))
+        losses = torch.empty(len(logits), dtype=torch.float32)
         self._library.cross_entropy(
             *logits.shape, logits.data_ptr(), labels.data_ptr(), smoothing, differentiate, losses.data_ptr()
         )
@@ -168,7 +168,7 @@ class Passes:
         self, x: Float32[Tensor, "rows words"], count: int
     ) -> tuple[Float32[Tensor, " rows"], Float32[Tensor, "rows count"], Int64[Tensor, "rows count"]]:
         """Of each row log(sum(e^x)), its largest numbers, and where they are; neighbours in a row lie side by side."""
-        total, value = torch.empty(len(x)), torch.empty(len(x), count)
+        total, value = torch.empty(len(x), dtype=torch.float32), torch.empty(len(x), count, dtype=torch.float32)
         place = torch.empty(len(x), count, dtype=torch.int64)
         self._library.find_best(
             *x.shape, x.stride(0), count, x.data_ptr(), total.data_ptr(), value.data_ptr(), place.data_ptr()
@@ -177,13 +177,13 @@ class Passes:
 
     def column_sums(self, x: BFloat16[Tensor, "rows columns"]) -> Float32[Tensor, " columns"]:
         """The sum of each column."""
-        sums = torch.empty(min(len(x), PIECES), x.shape[1])
+        sums = torch.empty(min(len(x), PIECES), x.shape[1], dtype=torch.float32)
         self._library.column_sums(*x.shape, len(sums), x.data_ptr(), sums.data_ptr())
         return sums.sum(0)
 
     def square_sum(self, x: BFloat16[Tensor, "*places"]) -> Float64[Tensor, ""]:
         """The sum of the squares."""
-        sums = torch.empty(-(-x.numel() // PIECE))
+        sums = torch.empty(-(-x.numel() // PIECE), dtype=torch.float32)
         self._library.squares(x.numel(), x.data_ptr(), sums.data_ptr())
         return sums.double().sum()
 
@@ -202,7 +202,7 @@ class Passes:
     ) -> tuple[BFloat16[Tensor, "*places width"], Float32[Tensor, "rows 2"]]:
         """Layer norm, or without `centered` RMS norm; and of each row its mean and the inverse of its deviation."""
         made, rows = torch.empty_like(x), x.numel() // len(weight)
-        moments = torch.empty(rows, 2)
+        moments = torch.empty(rows, 2, dtype=torch.float32)
         self._library.norm(
             rows,
             len(weight),
@@ -226,7 +226,7 @@ class Passes:
         centered: bool,
     ) -> tuple[BFloat16[Tensor, "*places width"], Float32[Tensor, "pieces 2 width"]]:
         """The gradient of `x`, and in pieces that of weight and bias; the pieces do not depend on the number of threads."""
-        made, sums = torch.empty_like(x), torch.empty(min(len(moments), PIECES), 2, len(weight))
+        made, sums = torch.empty_like(x), torch.empty(min(len(moments), PIECES), 2, len(weight), dtype=torch.float32)
         self._library.norm_gradient(
             len(moments),
             len(weight),

@@ -227,7 +227,7 @@ def _is_right(products: Products) -> bool:
     for activation, function in functions.items():
         made = F.linear(function(wide), exact, bias.float()) + grad.float()
         to_x, to_weight = torch.autograd.grad(made, (wide, exact), grad.float())
-        sums, total = torch.zeros(45), torch.zeros(45, 83)
+        sums, total = torch.zeros(45, dtype=torch.float32), torch.zeros(45, 83, dtype=torch.float32)
         products.weight_gradient(grad, x, activation=activation, total=total)
         pairs += [
             (products.forward(x, weight, bias, grad, activation=activation), made),

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trifold.config import require
 from trifold.data import SourceOptions
 from trifold.errors import DataError, TrifoldError, UsageError
 from trifold.retrieval.dense import Embedder, VectorFile
@@ -277,6 +278,8 @@ class KnowledgeBase:
             UsageError: a search by vectors where there are none.
             DataError: the files are damaged, or the vectors are another embedder's.
         """
+        require(isinstance(query, str), where="query", given=type(query).__name__, allowed="a text (str)")
+        require(isinstance(k, int), where="k", given=k, allowed="a whole number")
         by = ("both" if embedder is not None else "words") if by == "auto" else by
         wide = max(4 * k, 50) if by == "both" else k
         if k < 1 or not terms_of(query):

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+from trifold.config import require
 from trifold.errors import DataError, UsageError
 from trifold.retrieval.reading import Document
 
@@ -29,8 +30,12 @@ def documents_of(texts: Iterable[str | Mapping[str, str]]) -> Iterator[Document]
     """
     if isinstance(texts, str):
         raise UsageError("retrieval.one_text", given=texts[:60])
+    listed = isinstance(texts, Iterable) and not isinstance(texts, bytes | Mapping)
+    require(listed, where="texts", given=type(texts).__name__, allowed="a list of texts, or another iterable")
     counts: Counter[str] = Counter()
     for number, one in enumerate(texts, start=1):
+        fits = isinstance(one, str | Mapping)
+        require(fits, where=f"texts[{number - 1}]", given=type(one).__name__, allowed="a str, or a mapping with text")
         fields = {"text": one} if isinstance(one, str) else dict(one)
         unknown = fields.keys() - set(KEYS)
         if unknown:
@@ -40,7 +45,11 @@ def documents_of(texts: Iterable[str | Mapping[str, str]]) -> Iterator[Document]
         text, title = fields.get("text") or "", fields.get("title") or ""
         if not text.strip():
             raise DataError("retrieval.blank_text", number=number)
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError("text.no_text", number=number, problem=error) from None
+        digest = hashlib.sha256(text.encode()).hexdigest()
         name = _unused(fields.get("source") or title or f"text-{digest[:8]}", counts)
         yield Document(name, name, title, text)
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from trifold.data import Example
-from trifold.errors import UsageError
+from trifold.errors import DataError, UsageError
 from trifold.evaluation.language_model import evaluate_examples, objective_of, trained_length
+from trifold.task_kinds import ALIASES
 from trifold.tasks.loaded import Input, LoadedModel, load
+from trifold.tasks.trained_columns import listed
 
 __all__ = ["evaluate"]
 
@@ -55,14 +57,15 @@ def evaluate(
     """
     loaded = model if isinstance(model, LoadedModel) else load(model)
     if task is not None:
-        loaded.require(task)
+        loaded.require(ALIASES.get(task, task))
     if loaded.task is not None:
         return loaded.evaluate(inputs, labels, train=train, train_labels=train_labels)
-    if labels is not None or isinstance(inputs, str):
+    given = listed(inputs, "inputs")
+    texts = [one for one in given if isinstance(one, str)]
+    if labels is not None or len(texts) < len(given):
         raise UsageError("task.texts_alone", path=loaded.folder)
-    texts = [one for one in inputs if isinstance(one, str)]
-    if len(texts) < len(inputs):
-        raise UsageError("task.texts_alone", path=loaded.folder)
+    if not any(text.strip() for text in texts):
+        raise DataError("task.no_inputs")
     examples = [Example((text,), f"input:{number}") for number, text in enumerate(texts, 1)]
     found = evaluate_examples(
         loaded.model,

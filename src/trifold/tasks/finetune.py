@@ -29,7 +29,7 @@ from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.description import read_description
 from trifold.training.held_out import Evaluation
 from trifold.training.loop import Evaluate, Event, Listener
-from trifold.training.run import Run, begin
+from trifold.training.run import Run, begin, given_path
 
 __all__ = ["FineTuneResult", "finetune", "split_records"]
 
@@ -86,7 +86,7 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
         task: by its name (`classification`, `translation` ...) or its configuration; classification where nothing is said.
         training: how, in place of the experiment's own part; its steps are the length unless `epochs` is given.
         epochs: how often each example is seen.
-        resume: go on from the newest whole checkpoint in `out`.
+        resume: go on from the newest whole checkpoint in `out`; examples that were given may be left out.
         strict: refuse a damaged newest checkpoint instead of falling back to the one before.
         allow: what may have changed since the run began, by name.
         listen: is told every stage, step and evaluation.
@@ -96,13 +96,13 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
         DataError: examples are missing or damaged.
     """
     given = {"train": train, "dev": dev, "test": test}
+    kept = {name: () for name in given if resume and given_path(out, name).is_file()}
     lengths = {} if training is None else {"training": training, "epochs": None}
     changes = lengths | ({} if epochs is None else {"epochs": epochs})
-    experiment = choose_experiment(model, out, given, task=task, changes=changes)
+    experiment = choose_experiment(model, out, kept | _there(given), task=task, changes=changes)
     with begin(experiment, out, experiment.training, resume=resume, strict=strict, allow=allow, listen=listen) as run:
-        for name, examples in given.items():
-            if examples is not None:
-                run.keep(name, rows_of(examples, experiment.task.kind))
+        for name, examples in _there(given).items():
+            run.keep(name, rows_of(examples, experiment.task.kind))
         ready = run.group.in_turn(lambda: prepare(experiment, run))
         trainer = Trainer(ready.model, ready.task, ready.loader, ready.training, group=run.group)
         work = Work(run.listen)
@@ -115,6 +115,10 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
             choice=ready.choice,
         )
         return _finish(run, trainer, ready, work)
+
+
+def _there(given: dict[str, Given | None]) -> dict[str, Given]:
+    return {name: examples for name, examples in given.items() if examples is not None}
 
 
 def _evaluation(trainer: Trainer, ready: Ready) -> Evaluate:

@@ -34,6 +34,8 @@ def rows_of(examples: Given, kind: str) -> Iterator[dict[str, Any]]:
         [{'text': 'a good film', 'label': 'positive'}, {'text': 'dull', 'label': 'negative'}]
     """
     task = config_class(kind)
+    listed = isinstance(examples, Iterable) and not isinstance(examples, Mapping)
+    require(listed, where="examples", given=type(examples).__name__, allowed="a list of them, or another iterable")
     for number, example in enumerate(examples, 1):
         if isinstance(example, Mapping):
             yield dict(example)
@@ -49,7 +51,7 @@ def rows_of(examples: Given, kind: str) -> Iterator[dict[str, Any]]:
 def choose_experiment(
     chosen: FineTuning | str | Path,
     out: str | Path,
-    given: Mapping[str, Given | None],
+    given: Mapping[str, Given],
     *,
     task: TaskConfig | str | None,
     changes: Mapping[str, Any],
@@ -70,7 +72,7 @@ def choose_experiment(
         model, data, begun = chosen.model, chosen.data, chosen
     else:
         model, data, begun = choose_start(str(chosen)), LabelledData(), None
-    files = {name: str(given_path(out, name)) for name, examples in given.items() if examples is not None}
+    files = {name: str(given_path(out, name)) for name in given}
     before = {name: getattr(data, name) for name in files}
     both = all(there in (None, (), files[name]) for name, there in before.items())
     require(both, where="train, dev, test", given=f"examples beside {before}", allowed="one of the two")

@@ -32,8 +32,9 @@ from trifold.tasks.knowledge import ask as look_up
 from trifold.tasks.record import Record
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
-from trifold.tasks.trained_columns import Input, labelled_records, place_inputs, trained_columns
+from trifold.tasks.trained_columns import Input, labelled_records, listed, place_inputs, trained_columns
 from trifold.text import Tokenizer
+from trifold.training.precision import find_device
 
 __all__ = ["Input", "LoadedModel", "load"]
 
@@ -65,7 +66,7 @@ def load(path: str | Path, *, precision: Precision = "float32", device: torch.de
     folder = resolve(find_folder(str(path)))
     tuned = is_fine_tuned(folder) or is_translator(folder)
     made = LoadedModel(*(open_task(folder) if tuned else (*load_run(folder), None)), folder)
-    made.model.to(device)  # first: how weights are packed depends on where they lie
+    made.model.to(find_device(device))  # first: how weights are packed depends on where they lie
     lower_precision(made.model, precision, decoding=made.task is None and made.model.config.decoder is not None)
     return made
 
@@ -121,14 +122,12 @@ class LoadedModel:
             DataError: a row lacks a column.
         """
         task = self.require()
-        if isinstance(inputs, str):
-            raise UsageError("task.one_text", given=inputs[:60])
-        require(
-            batch_size is None or batch_size > 0, where="batch_size", given=batch_size, allowed="1 or more, or None"
-        )
-        records, size = self.records(inputs), batch_size or max(len(inputs), 1)
-        parts = [records[start : start + size] for start in range(0, len(records), size)]
-        return [said for part in parts for said in task.predict(self.model, part)]
+        fits = batch_size is None or (isinstance(batch_size, int | np.integer) and batch_size > 0)
+        require(fits, where="batch_size", given=batch_size, allowed="1 or more, or None")
+        records = self.records(inputs)
+        size = int(batch_size or len(records) or 1)
+        starts = range(0, len(records), size)
+        return [said for start in starts for said in task.predict(self.model, records[start : start + size])]
 
     def classify(self, texts: Sequence[Input]) -> list[Prediction]:
         """The label of each text, or of each of its words, its score, or the right one of its choices.
@@ -180,8 +179,7 @@ class LoadedModel:
         least = task.config.threshold if threshold is None else threshold
         if not span.text or (least is not None and span.margin < least):
             return KnowledgeAnswer("", score=span.margin, passage=context or "")
-        place = (span.start, span.start + len(span.text))
-        return KnowledgeAnswer(span.text, "", *place, span.margin, context or "")
+        return KnowledgeAnswer(span.text, "", span.start, span.start + len(span.text), span.margin, context or "")
 
     def embed(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """A unit vector a text, [texts, D]; `query` says that they are questions, not passages.
@@ -189,8 +187,7 @@ class LoadedModel:
         Raises:
             UsageError: the model is for something else.
         """
-        task = EmbeddingTask.of(self.require("embedding"))
-        return task.embed(self.model, list(texts), query=query)
+        return EmbeddingTask.of(self.require("embedding")).embed(self.model, listed(texts, "texts"), query=query)
 
     @cached_property
     def name(self) -> str:
@@ -236,8 +233,8 @@ class LoadedModel:
         Raises:
             UsageError: the model writes no text, a prompt is empty or too long, or all `n` texts would be the same.
         """
-        require(n > 0, where="n", given=n, allowed="1 or more")
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        require(isinstance(n, int | np.integer) and n > 0, where="n", given=n, allowed="1 or more")
+        prompts = [prompt] if isinstance(prompt, str) else listed(prompt, "prompt")
         chosen = self._sampling(sampling, max_tokens, seed)
         if n > 1 and (chosen.beams > 1 or chosen.temperature == 0.0):
             raise UsageError("task.same_texts", n=n)
@@ -307,6 +304,7 @@ class LoadedModel:
         Raises:
             UsageError: the model writes no text, or both together are too long for it.
         """
+        require(isinstance(continuation, str), where="continuation", given=continuation, allowed="a text (str)")
         writer = self.writer
         asked, cut = self._read(prompt, Sampling())
         read = writer.encode(asked)
@@ -344,7 +342,7 @@ class LoadedModel:
 
     def _labelled(self, inputs: Sequence[Input], labels: Sequence[Any] | None) -> list[Record]:
         if labels is None:
-            return labelled_records(self.require(), self.trained_columns, inputs)
+            return labelled_records(self.require(), self.trained_columns, listed(inputs, "inputs"))
         return self.records(inputs, labels)
 
     def records(self, inputs: Sequence[Input], labels: Sequence[Any] | None = None) -> list[Record]:
@@ -358,6 +356,7 @@ class LoadedModel:
             DataError: a row lacks a column.
         """
         task = self.require()
+        inputs, labels = listed(inputs, "inputs"), None if labels is None else listed(labels, "labels")
         if labels is not None and len(inputs) != len(labels):
             raise UsageError("task.labels_for_inputs", inputs=len(inputs), labels=len(labels))
         placed = iter(place_inputs(task, self.trained_columns, inputs))
@@ -389,9 +388,13 @@ class LoadedModel:
 
     def _read(self, prompt: str, sampling: Sampling) -> tuple[str | list[int], int]:
         """What the model reads of a prompt, through the template of its tuning, and how many tokens had no room."""
+        require(isinstance(prompt, str), where="prompt", given=prompt, allowed="a text (str)")
         return (prompt, 0) if self.task is None else self.task.read_prompt(prompt, sampling)
 
     def _sampling(self, sampling: Sampling | None, max_tokens: int | None, seed: int | None) -> Sampling:
+        require(
+            isinstance(sampling, Sampling | None), where="sampling", given=sampling, allowed="Sampling(...) or None"
+        )
         chosen = sampling or Sampling(**self.writer.rules.sampling_with({}))
         changed = {"max_tokens": max_tokens, "seed": seed}
         return replace(chosen, **{name: value for name, value in changed.items() if value is not None})

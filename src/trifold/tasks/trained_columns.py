@@ -1,10 +1,11 @@
 """Rows for a model that is ready for use: its roles are read from the columns that it was trained with."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trifold.config import require
 from trifold.data.rows import Row
 from trifold.errors import UsageError
 from trifold.evaluation.language_model import describe_run
@@ -13,10 +14,27 @@ from trifold.tasks.account import Account
 from trifold.tasks.record import Placed, Record, check_roles, choose_column, file_of, place_rows
 from trifold.tasks.task import Task
 
-__all__ = ["Input", "labelled_records", "place_as_trained", "place_inputs", "trained_columns"]
+__all__ = ["Input", "labelled_records", "listed", "place_as_trained", "place_inputs", "trained_columns"]
 
 Input = str | Sequence[str] | Mapping[str, Any] | Record
 """What a task reads: a text, the texts of a pair, a row with named columns, or a record."""
+
+
+def listed(inputs: Iterable[Any], name: str) -> list[Any]:
+    """What a caller gave as a list, from any iterable.
+
+    Raises:
+        UsageError: it is one text, or nothing that has elements in an order of its own.
+
+    Example:
+        >>> listed(("good", "bad"), "inputs")
+        ['good', 'bad']
+    """
+    if isinstance(inputs, str):
+        raise UsageError("task.one_text", name=name, given=inputs[:60])
+    fits = isinstance(inputs, Iterable) and not isinstance(inputs, bytes | Mapping)
+    require(fits, where=name, given=type(inputs).__name__, allowed="a list, or another iterable")
+    return list(inputs)
 
 
 def trained_columns(folder: Path) -> dict[str, list[str]]:
@@ -84,6 +102,9 @@ def place_inputs(task: Task, trained: Mapping[str, Sequence[str]], inputs: Seque
         UsageError: there are more texts than the task reads.
         DataError: a row lacks a column.
     """
+    for number, one in enumerate(inputs, 1):
+        if isinstance(one, bytes) or not isinstance(one, Iterable | Record):
+            raise UsageError("task.no_input", number=number, given=repr(one)[:60])
     rows = [Row(dict(one), f"input:{number}") for number, one in enumerate(inputs, 1) if isinstance(one, Mapping)]
     account = Account()
     placed = iter(place_as_trained(task, trained, rows, {}, labelled=False, account=account))

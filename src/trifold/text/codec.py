@@ -1,7 +1,8 @@
 """How a tokenizer makes ids of text and text of ids: the part of it that differs where a source and a target differ."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from trifold.errors import DataError
 from trifold.text.encoding import Encoding
 from trifold.text.pattern import cuts
 from trifold.text.pieces import Pieces, reads_in_pieces
@@ -76,7 +78,8 @@ class BackendCodec:
 
     def encode(self, texts: Sequence[str], *, plain: bool) -> list[Encoding]:
         """Ids and places of many texts, on all cores."""
-        found = _reader(self.backend, plain=plain).encode_batch(list(texts), add_special_tokens=False)
+        with _readable(texts):
+            found = _reader(self.backend, plain=plain).encode_batch(list(texts), add_special_tokens=False)
         return [_encoding(one) for one in found]
 
     def encode_ids(
@@ -149,7 +152,22 @@ def _without(text: str, name: str) -> str:
 
 def _ask(backend: tokenizers.Tokenizer, texts: list[str], *, plain: bool) -> list[list[int]]:
     """Ids of whole texts by the library."""
-    return [one.ids for one in _reader(backend, plain=plain).encode_batch_fast(texts, add_special_tokens=False)]
+    with _readable(texts):
+        return [one.ids for one in _reader(backend, plain=plain).encode_batch_fast(texts, add_special_tokens=False)]
+
+
+@contextmanager
+def _readable(texts: Sequence[str]) -> Iterator[None]:
+    """Name the text that the library refuses: it says only that there is one."""
+    try:
+        yield
+    except TypeError:
+        for number, text in enumerate(texts, 1):
+            try:
+                str.encode(text)
+            except (TypeError, UnicodeEncodeError) as error:
+                raise DataError("text.no_text", number=number, problem=error) from None
+        raise
 
 
 def _reader(backend: tokenizers.Tokenizer, *, plain: bool) -> tokenizers.Tokenizer:

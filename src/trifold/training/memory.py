@@ -2,9 +2,11 @@
 
 import ctypes
 import gc
+import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
 
@@ -22,6 +24,7 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 LARGEST_MMAP_THRESHOLD = 32 * 2**20  # what glibc allows; larger blocks still come from the system and go back to it
 ROOM = 256 * 2**20
 SMALL_BLOCK = 2**17
+_RUN = RLock()
 
 
 def keep_freed_memory() -> bool:
@@ -49,7 +52,10 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def unchanged_process() -> Iterator[None]:
-    """What a run changes in the process that called it, put back at its end: torch's allocator and its random numbers.
+    """What a run changes in the process that called it, put back at its end: torch's allocator, and random numbers.
+
+    Within it torch learns, in float32, whatever the caller has set. Runs of several threads wait for one another: torch has
+    one source of random numbers for them all.
 
     Example:
         >>> before = torch.get_rng_state()
@@ -58,8 +64,14 @@ def unchanged_process() -> Iterator[None]:
         >>> torch.equal(torch.get_rng_state(), before)
         True
     """
-    with memory_kept(), unchanged_random_state():
-        yield
+    with _RUN, torch.inference_mode(False), torch.enable_grad(), memory_kept(), unchanged_random_state():
+        numbers, dtype = random.getstate(), torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            random.setstate(numbers)  # libraries draw from it when they are first imported
 
 
 @contextmanager

@@ -13,9 +13,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from trifold.config import require
+from trifold.errors import ConfigError
 from trifold.native import get_passes, multiplies_bfloat16, uses_passes
 
-__all__ = ["Weights", "choose_device", "choose_dtype"]
+__all__ = ["Weights", "choose_device", "choose_dtype", "find_device"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -26,8 +28,30 @@ def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     Example:
         >>> choose_device("cpu")
         device(type='cpu')
+
+    Raises:
+        ConfigError: there is none of that name here.
     """
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    return find_device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def find_device(given: torch.device | str) -> torch.device:
+    """The device that is meant.
+
+    Raises:
+        ConfigError: there is none of that name here.
+
+    Example:
+        >>> find_device("cpu")
+        device(type='cpu')
+    """
+    allowed = "cpu, or cuda where torch finds a GPU"
+    try:
+        device = torch.device(given)
+    except (RuntimeError, TypeError):
+        raise ConfigError("config.out_of_range", where="device", given=given, allowed=allowed) from None
+    require(device.type != "cuda" or torch.cuda.is_available(), where="device", given=given, allowed=allowed)
+    return device
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:

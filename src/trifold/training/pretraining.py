@@ -1,6 +1,6 @@
 """Pre-training: from raw text to a trained model in a folder."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,8 @@ def pretrain(
         out: the run's folder; must not exist, unless `resume`.
         texts: documents to train on, in place of files; they are kept in the run's folder. A part is held out.
         training: how, in place of the experiment's own part; needed where only a family or a folder is given.
-        resume: go on from the newest whole checkpoint in `out`, exactly as if there had been no break.
+        resume: go on from the newest whole checkpoint in `out`, exactly as if there had been no break; texts that were
+            given may be left out.
         strict: refuse a damaged newest checkpoint instead of falling back to the one before.
         allow: what may have changed since the run began, by name (`training.optimizer.lr`, `threads`); written down.
         listen: is told every stage, step and evaluation.
@@ -70,7 +71,8 @@ def pretrain(
         PreemptedError: a signal stopped the run, which is saved.
         DistributedError: one of several processes failed, fell silent or was started with other settings.
     """
-    experiment = _chosen(experiment, out, given=texts is not None, training=training)
+    given = texts is not None or (resume and given_path(out, "texts").is_file())
+    experiment = _chosen(experiment, out, given=given, training=training)
     with begin(experiment, out, experiment.training, resume=resume, strict=strict, allow=allow, listen=listen) as run:
         if texts is not None:
             run.keep("texts", _documents(texts))
@@ -102,7 +104,9 @@ def _chosen(chosen: Experiment | str | Path, out: str | Path, *, given: bool, tr
 
 def _documents(texts: Iterable[str]) -> Iterator[dict[str, str]]:
     """Each text as a row of a file."""
-    require(not isinstance(texts, str), where="texts", given="one text", allowed="a list of texts, or another iterable")
+    listed = isinstance(texts, Iterable) and not isinstance(texts, str | bytes | Mapping)
+    found = "one text" if isinstance(texts, str) else type(texts).__name__
+    require(listed, where="texts", given=found, allowed="a list of texts, or another iterable")
     for number, text in enumerate(texts, 1):
         if not isinstance(text, str):
             raise DataError(

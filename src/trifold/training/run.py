@@ -12,6 +12,7 @@ runs/mine/
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from trifold.checkpoint import locked
-from trifold.config import Config, to_json
+from trifold.config import Config, require, to_json
 from trifold.errors import ConfigError, DataError
 from trifold.plain_file import sha256
 from trifold.presets.pretrained import Transformer
@@ -111,7 +112,7 @@ class Run:
         elif out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - LEFTOVERS):
             raise ConfigError("training.run_exists", path=out)
         else:
-            out.mkdir(parents=True, exist_ok=True)
+            _make(out)
             self.describe({"experiment": to_json(self.experiment)})
 
     def train(
@@ -207,14 +208,29 @@ def _clear(folder: Path, *, itself: bool) -> None:
             folder.rmdir()
 
 
+def _path(out: str | Path) -> Path:
+    require(isinstance(out, str | os.PathLike), where="out", given=type(out).__name__, allowed="a path (str or Path)")
+    return Path(out)
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError("training.no_folder", path=out, problem=error) from None
+
+
 def given_path(out: str | Path, name: str) -> Path:
     """Where a run keeps the rows that a program gave it under that name.
 
     Example:
         >>> given_path("runs/mine", "train").as_posix()
         'runs/mine/given/train.jsonl'
+
+    Raises:
+        ConfigError: `out` is no path.
     """
-    return Path(out) / "given" / f"{name}.jsonl"
+    return _path(out) / "given" / f"{name}.jsonl"
 
 
 def _keep(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -274,7 +290,8 @@ def begin(
         UsageError: another process trains in the folder.
         DistributedError: one of several processes failed, fell silent or was started with other settings.
     """
-    out = Path(out)
+    require(not isinstance(allow, str), where="allow", given=repr(allow), allowed="a list of names")
+    out = _path(out)
     with unchanged_process(), joined(training, out) as group:
         group.agree({"experiment": to_json(experiment), "versions": versions(), "resume": resume})
         run = Run(out, experiment, group, resume=resume, strict=strict, allow=allow, listen=listen)

@@ -11,7 +11,7 @@ from tests.bounds import assert_same_sums
 from tests.shapes import WRITERS, build
 from trifold.generation import kernel, lower_precision
 from trifold.generation.decoding import Decoding
-from trifold.generation.kernel import load_kernel
+from trifold.generation.kernel import _is_right, load_kernel
 from trifold.generation.linear import Int8Linear, RoundedLinear, StreamedLinear
 from trifold.native import multiplies_int8
 
@@ -167,3 +167,16 @@ def test_a_damaged_file_in_the_cache_is_made_anew(monkeypatch, tmp_path):
     made.unlink()
     made.write_bytes(b"not a library")
     assert load_kernel.__wrapped__() is not None
+
+
+@pytest.mark.skipif(load_kernel() is None, reason="no compiler")
+def test_it_computes_alike_where_new_tensors_are_of_another_format():
+    kernel, x = load_kernel(), torch.randn(1, 64).bfloat16()
+    assert kernel is not None
+    wanted = kernel.linear(x, x.repeat(2, 1), None)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert _is_right(kernel)
+        assert torch.equal(kernel.linear(x, x.repeat(2, 1), None), wanted)
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -201,6 +201,28 @@ def _subclass(model):
     branch.up_proj.load_state_dict(old.state_dict())
 
 
+def _attention_of_another_kind(model):
+    part = model.decoder.blocks[1].attention.branch
+
+    class Doubled(type(part)):
+        def forward(self, *given, **named):
+            return 2.0 * super().forward(*given, **named)
+
+    part.__class__ = Doubled
+
+
+def _another_activation(model):
+    model.decoder.blocks[0].feed_forward.branch.activation = torch.nn.Tanh()
+
+
+def _own_dropout(model):
+    class Halved(torch.nn.Module):
+        def forward(self, x):
+            return 0.5 * x
+
+    model.decoder.blocks[0].feed_forward.dropout = Halved()
+
+
 def _new_parameter(model):
     branch = model.decoder.blocks[0].feed_forward.branch
     branch.down_proj.weight = torch.nn.Parameter(torch.randn_like(branch.down_proj.weight))
@@ -212,7 +234,19 @@ def _new_data(model):
 
 
 @compiled
-@pytest.mark.parametrize("change", [_replace_projection, _own_forward, _subclass, _new_parameter, _new_data])
+@pytest.mark.parametrize(
+    "change",
+    [
+        _replace_projection,
+        _own_forward,
+        _subclass,
+        _attention_of_another_kind,
+        _another_activation,
+        _own_dropout,
+        _new_parameter,
+        _new_data,
+    ],
+)
 @torch.no_grad()
 def test_what_takes_the_place_of_a_part_or_a_weight_after_the_first_token_is_called(change, calls):
     model = _model(FEEDS[4], RESIDUALS[0])
