@@ -80,6 +80,7 @@ FOLDERS = {
     "bert_body": (lambda: bert("BertModel"), (True, True, None, None)),
     "bert_labels": (lambda: bert("BertForSequenceClassification"), (True, None, None, True)),
     "bert_tags": (bert_tags, (True, None, None, True)),
+    "bert_choices": (lambda: bert("BertForMultipleChoice"), (True, None, None, True)),
     "bert_spans": (lambda: bert("BertForQuestionAnswering"), (True, None, None, True)),
 }
 

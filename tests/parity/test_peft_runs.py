@@ -19,6 +19,7 @@ from trifold.tasks import (
     Generation,
     LabelledData,
     LowRank,
+    MultipleChoice,
     Regression,
     SpanQA,
     Tagging,
@@ -47,11 +48,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "tagging": [{"tokens": WORDS[n : n + 5], "tags": ["O", "B-X", "O", "O", "O"]} for n in range(10)],
     "span_qa": [{"id": str(n), "question": "who", "context": " ".join(WORDS), "answers":
                  {"text": ["cat"], "answer_start": [4]}} for n in range(10)],
+    "multiple_choice": [{"question": WORDS[n], "choices": WORDS[n : n + 3], "label": n % 3} for n in range(10)],
     "generation": [{"prompt": " ".join(WORDS[n : n + 3]), "response": WORDS[n]} for n in range(10)],
     "translation": [{"source": " ".join(WORDS[n : n + 3]), "target": WORDS[n]} for n in range(10)],
 }  # fmt: skip
 TASKS: dict[str, TaskConfig] = {
     "classification": Classification(), "regression": Regression(), "tagging": Tagging(), "span_qa": SpanQA(),
+    "multiple_choice": MultipleChoice(),
     "generation": Generation(chat_template="none"), "translation": Translation(),
 }  # fmt: skip
 
@@ -91,6 +94,7 @@ def say(model: Any, ids: dict[str, Tensor]) -> Tensor:
         ("bert", "tagging", {"targets": ("q_proj", "o_proj")}), ("llama", "generation", {"targets": ("v_proj",)}),
         ("gpt2", "classification", {"targets": ("q_proj", "v_proj")}), ("gpt2", "regression", {}),
         ("t5", "classification", {}), ("t5", "tagging", {}), ("t5", "span_qa", {}), ("qwen3", "generation", {}),
+        ("bert", "multiple_choice", {}),
     ]),
 ])  # fmt: skip
 def test_peft_makes_of_the_start_what_the_run_is(tmp_path: Path, family: str, task: str, lora: dict[str, Any]) -> None:
@@ -103,6 +107,8 @@ def test_peft_makes_of_the_start_what_the_run_is(tmp_path: Path, family: str, ta
     plain = kind.from_pretrained(base, **labels)
     ids = {"input_ids": torch.tensor([[9, 7, 8, 11, 1]])}
     ids |= {"decoder_input_ids": ids["input_ids"]} if task == "translation" else {}
+    if task == "multiple_choice":
+        ids["input_ids"] = ids["input_ids"][None]  # of one question
     if family == "t5" and task == "classification":
         ids["input_ids"][0, -1] = shape["eos_token_id"]
     before = say(plain, ids)
@@ -113,7 +119,7 @@ def test_peft_makes_of_the_start_what_the_run_is(tmp_path: Path, family: str, ta
     mine = dict(Transformer.from_pretrained(tmp_path / "run").named_parameters())
     assert all((value - mine[name]).abs().max() < 1e-5 for name, value in again.named_parameters())
     assert again.outputs is None or list(again.outputs.labels) == list(
-        shape.get("id2label", {"": "start", "-": "end"}).values()
+        shape.get("id2label", {"": "score"} if task == "multiple_choice" else {"": "start", "-": "end"}).values()
     )
 
 

@@ -17,6 +17,7 @@ from trifold.tasks import (
     FineTuning,
     LabelledData,
     LoadedModel,
+    MultipleChoice,
     Prediction,
     Regression,
     SpanQA,
@@ -90,6 +91,14 @@ def asked(count: int, seed: int) -> list[dict[str, Any]]:
     return found
 
 
+def chosen(count: int, seed: int) -> list[dict[str, Any]]:
+    """Which of three texts is the one that praises."""
+    good = iter(text for text, label in texts(9 * count, seed) if label)
+    bad = iter(text for text, label in texts(9 * count, seed + 1) if not label)
+    return [{"question": "which is good ?", "choices": [next(bad) for _ in range(number % 3)] + [next(good)]
+             + [next(bad) for _ in range(2 - number % 3)], "label": number % 3} for number in range(count)]  # fmt: skip
+
+
 def but_slow(*chosen: Any, others: Sequence[Any]) -> list[Any]:
     """The chosen cases, and others that only `make test-all` runs."""
     return [*chosen, *(pytest.param(*(one if isinstance(one, tuple) else (one,)), marks=pytest.mark.slow)
@@ -100,6 +109,7 @@ Tune = Callable[[str, str], Path]
 TASKS: dict[str, tuple[Callable[[int, int], list[dict[str, Any]]], TaskConfig]] = {
     "sentiment": (sentiment, Classification(max_length=96)), "pairs": (pairs, Classification(max_length=96)),
     "several": (several, Classification(multi_label=True)), "scored": (scored, Regression()),
+    "chosen": (chosen, MultipleChoice(max_length=96)),
     "tagged": (tagged, Tagging(units="words")), "asked": (asked, SpanQA(max_question=16, max_answer=8)),
 }  # fmt: skip
 
@@ -127,7 +137,7 @@ def tune(tmp_path_factory: pytest.TempPathFactory) -> Tune:
     return tuned
 
 
-def said(tuned: LoadedModel, rows: Sequence[dict[str, str]]) -> list[Prediction]:
+def said(tuned: LoadedModel, rows: Sequence[dict[str, Any]]) -> list[Prediction]:
     columns = {"tokens": "text"} if tuned.task.config.kind == "tagging" else {name: name for name in rows[0]}
     return list(tuned.task.predict(tuned.model, [tuned.task.record(Row(row, "here"), columns) for row in rows]))
 
@@ -194,6 +204,19 @@ def test_a_pipeline_finds_the_entities_that_the_run_finds(tune: Tune, family: st
         assert found == pytest.approx(wanted, abs=1e-4), text
         count += len(found)
     assert count > 20
+
+
+@pytest.mark.parametrize("family", but_slow("bert", others=["roberta", "modernbert"]))
+def test_the_class_of_multiple_choice_scores_candidates_as_the_run_does(tune: Tune, family: str) -> None:
+    folder, rows = tune(family, "chosen"), chosen(20, 7)
+    model = transformers.AutoModelForMultipleChoice.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    for row, one in zip(rows, said(load(folder), rows), strict=True):
+        given = tokenizer([row["question"]] * 3, row["choices"], padding=True, return_tensors="pt")
+        with torch.no_grad():
+            scores = model(**{name: value[None] for name, value in given.items()}).logits[0]
+        assert torch.allclose(torch.tensor(one.logits), scores, rtol=1e-5, atol=1e-5), row
+        assert one.answer == row["choices"][int(scores.argmax())]
 
 
 @pytest.mark.parametrize("family", but_slow("gpt2", others=["bert", "roberta", "t5"]))

@@ -36,7 +36,9 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "mt5": ("MT5", T5_LIKE), "umt5": ("UMT5", T5_LIKE),
     "bart": ("Bart", BART_LIKE), "mbart": ("MBart", BART_LIKE),
 }  # fmt: skip
-KINDS = {"classification": "SequenceClassification", "tagging": "TokenClassification", "span_qa": "QuestionAnswering"}
+KINDS = {"classification": "SequenceClassification", "tagging": "TokenClassification", "span_qa": "QuestionAnswering",
+         "multiple_choice": "MultipleChoice"}  # fmt: skip
+UNNAMED = ("span_qa", "multiple_choice")
 NAMES = {"id2label": {0: "good", 1: "bad", 2: "neither"}, "label2id": {"good": 0, "bad": 1, "neither": 2}}
 
 
@@ -44,7 +46,7 @@ def their_model(family: str, kind: str, folder: Path, **fields: Any) -> nn.Modul
     """A small random model of transformers' class for a task, saved in a folder."""
     torch.manual_seed(0)
     name, shape = SHAPES[family]
-    labels = {} if kind in ("span_qa", "Model") else NAMES
+    labels = {} if kind in (*UNNAMED, "Model") else NAMES
     kind_of = getattr(transformers, f"{name}Model" if kind == "Model" else f"{name}For{KINDS[kind]}")
     model = kind_of(getattr(transformers, f"{name}Config")(**{**shape, **labels, **fields}))
     with torch.no_grad():
@@ -67,14 +69,23 @@ def test_a_folder_of_a_task_class_is_written_back_to_the_bit(tmp_path: Path, fam
     assert {name: found for name, found in report.items() if found} == {}
     before, after = weights_of(theirs), weights_of(again)
     assert before.keys() == after.keys() and all(torch.equal(value, after[name]) for name, value in before.items())
-    if kind != "span_qa":
+    if kind not in UNNAMED:
         assert again.config.id2label == theirs.config.id2label and ours.outputs.labels == ("good", "bad", "neither")
     names = (
         "classifier_activation",
         "classifier_dropout",
         "dropout",
         *([] if kind == "span_qa" else ["classifier_dropout_prob"]),
-        *{"classification": ["classifier_pooling", "seq_classif_dropout"], "span_qa": ["qa_dropout"]}.get(kind, []),
+        *{
+            "classification": ["classifier_pooling", "seq_classif_dropout"],
+            "span_qa": ["qa_dropout"],
+            "multiple_choice": [
+                "classifier_pooling",
+                "seq_classif_dropout",
+                "summary_last_dropout",
+                "hidden_dropout_prob",
+            ],
+        }.get(kind, []),
     )
     given = {name: getattr(theirs.config, name, None) for name in names}
     assert {name: getattr(again.config, name) for name, value in given.items() if value is not None} == {
@@ -89,7 +100,8 @@ def test_an_encoder_of_a_task_class_has_the_logits_of_transformers(tmp_path: Pat
     ours = Transformer.from_pretrained(tmp_path)
     tokens = torch.randint(3, VOCAB, (2, 9), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        out = theirs(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+        given = tokens[:, None] if kind == "multiple_choice" else tokens  # one candidate for each question
+        out = theirs(input_ids=given, attention_mask=torch.ones_like(given))
         hidden = ours.encode(tokens)
         read = {"first": hidden[:, 0], "mean": hidden.mean(1), "each": hidden}[ours.heads["task"].shape.pooling]
         logits = ours.heads["task"](read)

@@ -4,7 +4,7 @@ Nothing that was saved here stands between the two, as in `export`: what is comp
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
@@ -189,16 +189,21 @@ def hf_task(subject: Subject) -> Finding:
         return Finding(False, not_for("keys", keys=keys).detail)
     plain = MIXED[:-2]  # no token is spelled out in them: whoever asks a model for a label has none
     for texts in [*((text,) for text in plain), *pairwise(plain)]:
-        given = tokenizer(*texts, return_tensors="pt")
+        given = dict(tokenizer(*texts, return_tensors="pt"))
         if given["input_ids"].shape[1] > tuned.require().frame.limit:
             continue
         with torch.no_grad():
-            said = theirs(**given)
+            said = theirs(**(_as_choice(given) if tuned.require().config.kind == "multiple_choice" else given))
         logits = torch.stack([said.start_logits, said.end_logits], -1) if "start_logits" in said else said.logits
         worst = max(
             worst, difference(_task_logits(tuned, given["input_ids"][0].numpy()), logits.reshape(-1, logits.shape[-1]))
         )
     return measured(worst, BOUND)
+
+
+def _as_choice(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The only candidate of its question: the class has an axis for these between those of texts and tokens."""
+    return {name: value[:, None] for name, value in given.items()}
 
 
 def _task_logits(tuned: LoadedModel, ids: np.ndarray) -> Tensor:

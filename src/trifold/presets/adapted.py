@@ -21,7 +21,7 @@ from trifold.errors import ModelFileError
 from trifold.plain_file import is_plain_file
 from trifold.presets import PRESETS
 from trifold.presets.classes import classes_of, find_class
-from trifold.presets.task_class import Kind, TaskClass, labels_in
+from trifold.presets.task_class import FIXED_OUTPUTS, Kind, TaskClass, labels_in
 from trifold.text.pattern import require_bounded
 
 __all__ = ["ADAPTER_WEIGHTS", "KINDS", "read_adapted", "read_adapted_config"]
@@ -59,7 +59,7 @@ def read_adapted_config(folder: Path, base: Path) -> dict[str, Any]:
         ModelFileError: a file is missing or damaged, or the adapter is of a kind that is not read here.
     """
     settings = _settings(folder)
-    return _in_class(_base_config(folder, base), _read(folder), settings)
+    return _in_class(_base_config(folder, base), _read(folder), _kind(folder, settings))
 
 
 def read_adapted(folder: Path, base: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -74,7 +74,7 @@ def read_adapted(folder: Path, base: Path) -> tuple[dict[str, Any], dict[str, Te
     """
     settings, tensors = _settings(folder), _read(folder)
     before = _base_config(folder, base)
-    data, weights = _in_class(before, tensors, settings), read_weights(base)
+    data, weights = _in_class(before, tensors, _kind(folder, settings)), read_weights(base)
     entries = _entries(before)
     if data.get("architectures") != before.get("architectures"):
         weights = _without_other_heads(weights, entries, data)
@@ -146,9 +146,17 @@ def _base_config(folder: Path, base: Path) -> dict[str, Any]:
     return data
 
 
-def _in_class(data: dict[str, Any], tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _kind(folder: Path, settings: Mapping[str, Any]) -> Kind | None:
+    """The task of an adapter: as peft names it, or, where it has no name for that, as a configuration beside it does."""
+    named = settings.get("task_type")
+    if named is not None or not is_plain_file(folder, "config.json"):
+        return KINDS.get(str(named))
+    found = find_class(read_config(folder))
+    return found[0] if found and found[0] not in KINDS.values() else None
+
+
+def _in_class(data: dict[str, Any], tensors: Mapping[str, Tensor], kind: Kind | None) -> dict[str, Any]:
     """The configuration of the class that the adapter's task names, with as many labels as its head has."""
-    kind = KINDS.get(str(settings.get("task_type")))
     family = classes_of(data.get("model_type"))
     wanted = family.tasks.get(kind) if family and kind else None
     if wanted is None:
@@ -157,7 +165,7 @@ def _in_class(data: dict[str, Any], tensors: Mapping[str, Tensor], settings: Map
     found = find_class(data)
     if found is None or found[1] is not wanted:
         data = {**data, "architectures": [wanted.architecture]}
-    if output is not None and kind != "span_qa" and len(labels_in(data)) != len(output):
+    if output is not None and kind not in FIXED_OUTPUTS and len(labels_in(data)) != len(output):
         kept = {name: value for name, value in data.items() if name not in ("id2label", "label2id", "problem_type")}
         data = {**kept, "num_labels": len(output)}
     return data

@@ -4,15 +4,17 @@ The discriminator opens as a body: whether a token was replaced is no objective 
 width 128 up to `medium` and of the model's own width from `base` on.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from trifold.checkpoint import KeyMap, paired
 from trifold.config import Count, Positive
 from trifold.model import config
 from trifold.presets import bert
-from trifold.presets.field import Fields
+from trifold.presets.field import Fields, refuse_unless
 from trifold.presets.options import Body
-from trifold.presets.task_class import encoder_classes
+from trifold.presets.task_class import TaskClass, encoder_classes
 
 __all__ = ["PRESET", "Options"]
 
@@ -58,6 +60,22 @@ FIELDS = bert.FIELDS.with_values({"hidden_size": 256, "num_attention_heads": 4, 
 )
 
 
+def _summary(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The head for multiple choice, of the one shape that is computed here: what the class does unless told otherwise."""
+    for name, usual in (("summary_type", "first"), ("summary_use_proj", True), ("summary_activation", "gelu")):
+        refuse_unless(data.get(name, usual) == usual, name, data.get(name), str(usual))
+    dropout = data.get("summary_last_dropout", 0.1)
+    return {"pooling": "first", "dense": True, "activation": "gelu", "dropout": dropout}
+
+
+CHOICES = TaskClass(
+    "ElectraForMultipleChoice",
+    _summary,
+    {"dense": "sequence_summary.summary", "output": "classifier"},
+    dropout="summary_last_dropout",
+)
+
+
 PRESET = replace(
     bert.PRESET,
     name="electra",
@@ -78,6 +96,6 @@ PRESET = replace(
     },
     classes=encoder_classes(
         "Electra", "electra.", {"dense": "classifier.dense", "output": "classifier.out_proj"}, activation="gelu",
-        dropout_first=True, spare=SPARE,
+        dropout_first=True, choices=CHOICES, spare=SPARE,
     ),
 )  # fmt: skip

@@ -13,9 +13,10 @@ from trifold.errors import ModelFileError
 from trifold.model import config
 from trifold.model.head import Head
 from trifold.model.initialization import initialize
+from trifold.presets.class_names import read_names, write_names
 from trifold.presets.inputs import CheckedTransformer
 from trifold.presets.preset import Preset
-from trifold.presets.task_class import CLASSES, FamilyClasses, Outputs, TaskClass, read_names, write_names
+from trifold.presets.task_class import CLASSES, FamilyClasses, Outputs, TaskClass
 from trifold.presets.task_head import HeadShape, TaskHead
 
 __all__ = ["REST", "Form", "NoHead"]

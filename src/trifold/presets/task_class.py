@@ -15,17 +15,17 @@ from trifold.presets.task_head import HeadShape, Pooling
 
 __all__ = [
     "CLASSES",
+    "FIXED_OUTPUTS",
     "FamilyClasses",
     "Kind",
     "Outputs",
     "TaskClass",
+    "choice_class",
     "decoder_classes",
     "encoder_classes",
     "labels_in",
     "pooler",
-    "read_names",
     "read_outputs",
-    "write_names",
 ]
 
 Kind = Literal["classification", "tagging", "span_qa", "multiple_choice"]
@@ -128,13 +128,16 @@ class Outputs:
 
     def write(self) -> dict[str, Any]:
         """The fields of a configuration."""
-        if self.kind == "span_qa":
+        if self.kind in FIXED_OUTPUTS:
             return {}
         names = {str(number): label for number, label in enumerate(self.labels)}
         numbers = {label: number for number, label in enumerate(self.labels)}
         problem = {"problem_type": self.problem} if self.kind == "classification" else {}
         return {"id2label": names, "label2id": numbers, **problem}
 
+
+FIXED_OUTPUTS: Mapping[Kind, tuple[str, ...]] = {"span_qa": ("start", "end"), "multiple_choice": ("score",)}
+"""Of the classes whose outputs no configuration names or counts."""
 
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
 
@@ -145,8 +148,8 @@ def read_outputs(kind: Kind, data: Data) -> Outputs:
     Raises:
         ConfigError: a field is of the wrong type.
     """
-    if kind == "span_qa":
-        return Outputs(kind, ("start", "end"))
+    if kind in FIXED_OUTPUTS:
+        return Outputs(kind, FIXED_OUTPUTS[kind])
     labels = labels_in(data)
     given = data.get("problem_type") or ("regression" if len(labels) == 1 else PROBLEMS[0])
     refuse_unless(given in PROBLEMS, "problem_type", given, ", ".join(PROBLEMS))
@@ -174,39 +177,6 @@ def labels_in(data: Data) -> tuple[str, ...]:
     fits = isinstance(given, dict) and set(given) == {str(number) for number in range(len(given))} and given
     refuse_unless(bool(fits), "id2label", str(given)[:100], "a name for each number from 0 on")
     return tuple(str(given[str(number)]) for number in range(len(given)))
-
-
-def read_names(
-    theirs: Mapping[str, Any], known: frozenset[str], family: FamilyClasses, given: str | None
-) -> dict[str, Any]:
-    """Weights whose body is named as in the family's class with a language-model head, whichever class wrote them.
-
-    Args:
-        theirs: weights by the name in the file.
-        known: all names of that class.
-        family: the family's classes.
-        given: what the names of the body begin with in the class that the configuration names.
-    """
-    prefixes = dict.fromkeys([given or family.prefix, family.prefix, "", "transformer.", "model."])
-    counts = {one: sum(_renamed(name, one, family.prefix) in known for name in theirs) for one in prefixes}
-    chosen = max(counts, key=counts.__getitem__)  # the first of the best
-    return {
-        name if name in known else _kept(_renamed(name, chosen, family.prefix), name, known): value
-        for name, value in theirs.items()
-    }
-
-
-def _renamed(name: str, before: str, after: str) -> str:
-    return after + name.removeprefix(before) if name.startswith(before) else name
-
-
-def _kept(renamed: str, name: str, known: frozenset[str]) -> str:
-    return renamed if renamed in known else name
-
-
-def write_names(entries: list[Entry], family: FamilyClasses, prefix: str) -> list[Entry]:
-    """Entries whose body is named as in another class."""
-    return [replace(one, theirs=_renamed(one.theirs, family.prefix, prefix), otherwise="") for one in entries]
 
 
 def _dropout(data: Data, *others: str) -> float:
@@ -250,6 +220,11 @@ def _last(data: Data) -> dict[str, Any]:
     return {"pooling": "last", "output_bias": False}
 
 
+def _of_body(fields: tuple[str, ...], data: Data) -> dict[str, Any]:
+    found = (data[name] for name in fields if data.get(name) is not None)
+    return {"pooling": "first", "dense": True, "dropout": next(found, 0.1)}
+
+
 def _bare(data: Data) -> dict[str, Any]:
     del data
     return {}
@@ -258,6 +233,12 @@ def _bare(data: Data) -> dict[str, Any]:
 MODERNBERT_POOLINGS: Mapping[Pooling, str] = {"first": "cls", "mean": "mean"}
 HEAD = "classification_head"
 MODERNBERT_NAMES = {"dense": "head.dense", "norm": "head.norm", "output": "classifier"}
+MODERNBERT = TaskClass(
+    "ModernBertForSequenceClassification",
+    partial(_modernbert, True),
+    MODERNBERT_NAMES,
+    poolings=MODERNBERT_POOLINGS,
+)
 
 
 def encoder_classes(
@@ -268,6 +249,7 @@ def encoder_classes(
     activation: str = "tanh",
     dropout_first: bool = False,
     dropouts: Mapping[Kind, tuple[str, float]] | None = None,
+    choices: TaskClass | None = None,
     spare: tuple[str, ...] = (),
 ) -> FamilyClasses:
     """The classes of an encoder.
@@ -279,6 +261,7 @@ def encoder_classes(
         activation: of that hidden layer.
         dropout_first: whether there is dropout before it too.
         dropouts: for each task the field that says the dropout before the output, and its usual value; None for BERT's.
+        choices: the class for multiple choice; None where its head is the one that classifies.
         spare: weights that are kept as they are.
 
     Example:
@@ -300,7 +283,22 @@ def encoder_classes(
         "tagging": made("tagging", "ForTokenClassification", {"output": "classifier"}, {}),
         "span_qa": made("span_qa", "ForQuestionAnswering", {"output": "qa_outputs"}, {}),
     }
+    tasks["multiple_choice"] = choices or replace(tasks["classification"], architecture=f"{name}ForMultipleChoice")
     return FamilyClasses(f"{name}Model", prefix, tasks, spare=spare)
+
+
+def choice_class(name: str, prefix: str) -> TaskClass:
+    """The class for multiple choice of an encoder that classifies without the pooler of its body, and chooses with it.
+
+    Its dropout is the body's, which a family's own options say only for attention.
+
+    Example:
+        >>> choice_class("Roberta", "roberta.").names["dense"]
+        'roberta.pooler.dense'
+    """
+    fields = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    names = {"dense": f"{prefix}pooler.dense", "output": "classifier"}
+    return TaskClass(f"{name}ForMultipleChoice", partial(_of_body, fields), names, dropout="")
 
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -362,17 +360,20 @@ CLASSES: Mapping[str, FamilyClasses] = {
         {"dense": "bert.pooler.dense", "output": "classifier"},
         spare=pooler("bert.", "cls.seq_relationship"),
     ),
-    "roberta": encoder_classes("Roberta", "roberta.", ROBERTA_HEAD, dropout_first=True, spare=pooler("roberta.")),
+    "roberta": encoder_classes(
+        "Roberta",
+        "roberta.",
+        ROBERTA_HEAD,
+        dropout_first=True,
+        choices=choice_class("Roberta", "roberta."),
+        spare=pooler("roberta."),
+    ),
     "modernbert": FamilyClasses(
         "ModernBertModel",
         "model.",
         {
-            "classification": TaskClass(
-                "ModernBertForSequenceClassification",
-                partial(_modernbert, True),
-                MODERNBERT_NAMES,
-                poolings=MODERNBERT_POOLINGS,
-            ),
+            "classification": MODERNBERT,
+            "multiple_choice": replace(MODERNBERT, architecture="ModernBertForMultipleChoice"),
             "tagging": TaskClass("ModernBertForTokenClassification", partial(_modernbert, False), MODERNBERT_NAMES),
             "span_qa": TaskClass("ModernBertForQuestionAnswering", partial(_modernbert, False), MODERNBERT_NAMES),
         },

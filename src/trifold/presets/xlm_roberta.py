@@ -6,7 +6,7 @@ Its sizes are BERT's.
 from dataclasses import replace
 
 from trifold.presets import roberta
-from trifold.presets.task_class import encoder_classes, pooler
+from trifold.presets.task_class import choice_class, encoder_classes, pooler
 
 __all__ = ["PRESET"]
 
@@ -22,6 +22,6 @@ PRESET = replace(
     },
     classes=encoder_classes(
         "XLMRoberta", "roberta.", {"dense": "classifier.dense", "output": "classifier.out_proj"}, dropout_first=True,
-        spare=pooler("roberta."),
+        choices=choice_class("XLMRoberta", "roberta."), spare=pooler("roberta."),
     ),
 )  # fmt: skip

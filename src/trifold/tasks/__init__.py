@@ -9,6 +9,7 @@ from trifold.tasks.finetune import FineTuneResult, finetune
 from trifold.tasks.generation import Generation
 from trifold.tasks.judge import compare, judge
 from trifold.tasks.loaded import LoadedModel, load
+from trifold.tasks.multiple_choice import MultipleChoice
 from trifold.tasks.record import Record
 from trifold.tasks.regression import Regression
 from trifold.tasks.span_qa import SpanQA
@@ -25,6 +26,7 @@ __all__ = [
     "LabelledData",
     "LoadedModel",
     "LowRank",
+    "MultipleChoice",
     "Prediction",
     "Record",
     "Regression",

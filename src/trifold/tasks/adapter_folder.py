@@ -192,8 +192,9 @@ def _part(layer: str, model: Transformer) -> str:
 
 
 def _task_type(model: Transformer) -> str | None:
+    """The name that peft has for the task; None for multiple choice, which has none there."""
     if model.outputs is not None:
-        return {kind: name for name, kind in KINDS.items()}[model.outputs.kind]
+        return {kind: name for name, kind in KINDS.items()}.get(model.outputs.kind)
     if model.reads_only:
         return "FEATURE_EXTRACTION"
     return None if model.decoder is None else "CAUSAL_LM" if model.encoder is None else "SEQ_2_SEQ_LM"

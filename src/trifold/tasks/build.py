@@ -38,6 +38,8 @@ __all__ = [
 FILE = "task.json"
 OUTPUTS = ("kind", "labels", "pairs", "match", "multi_label", "ngrams")
 """What a head's outputs and parts depend on."""
+ONCE_APART = ("multiple_choice",)
+"""Tasks whose heads stand apart from the model in runs of earlier versions, which knew no class for them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,9 +107,14 @@ def open_task(folder: Path) -> tuple[Transformer, Tokenizer, Task]:
     saved = _saved_task(folder)
     wanted = _task_of(model, tokenizer, folder) if saved is None else saved.opened(model, tokenizer, folder)
     task = build_task(wanted, tokenizer, model.config)
-    equip(model, task)
+    equip(model, task, apart=_stands_apart(model, saved))
     _load_heads(model, folder, task)
     return model.eval(), tokenizer, task
+
+
+def _stands_apart(model: Transformer, saved: TaskConfig | None) -> bool:
+    """Whether a run, as it was opened, holds a head of a task that is saved in a class only now."""
+    return saved is not None and saved.kind in ONCE_APART and model.task_class is None
 
 
 def _load_heads(model: Transformer, folder: Path, task: Task, *, adapters: bool = True) -> None:
@@ -171,13 +178,16 @@ def put_on(model: Transformer, task: Task, start: str | None) -> tuple[str, ...]
         ModelFileError: the head's file is damaged, or holds another head.
     """
     had = model.outputs
-    kept = equip(model, task)
     folder = None if start is None else resolve(find_folder(start))
     before = None if folder is None else _saved_task(folder)
+    apart = _stands_apart(model, before)
+    kept = equip(model, task)
     if before is None or folder is None or task.head is None:
         return () if kept else None if had is None else _differing(had, task)
     now = task.config
     differing = tuple(name for name in OUTPUTS if getattr(before, name, None) != getattr(now, name, None))
+    if apart and model.task_class is not None:
+        differing = (*differing, "head")
     if kept or differing:
         return () if kept else differing
     _load_heads(model, folder, task, adapters=False)  # those of a run are merged; new ones begin

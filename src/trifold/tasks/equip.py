@@ -24,8 +24,13 @@ def portability(model: Transformer, wanted: HeadWanted | None) -> tuple[str, ...
     return (*wanted.apart, *(["task.pooling"] if other else []))
 
 
-def equip(model: Transformer, task: Task) -> bool:
+def equip(model: Transformer, task: Task, *, apart: bool = False) -> bool:
     """Put on a model what a task needs on top of it, and take off what it does not.
+
+    Args:
+        model: gets it.
+        task: needs it.
+        apart: give it a head of our own, even where its family has a class for the task.
 
     Returns:
         Whether the head was there already: the model was tuned for the same task with the same outputs.
@@ -33,7 +38,7 @@ def equip(model: Transformer, task: Task) -> bool:
     wanted = task.head
     if task.frame.reads == "encoder":
         model.drop_decoder()
-    if wanted is None or not wanted.labels or portability(model, wanted):
+    if wanted is None or not wanted.labels or apart or portability(model, wanted):
         kept = False
         model.take_off()
         if wanted is not None and wanted.labels:
