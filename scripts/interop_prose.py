@@ -106,6 +106,11 @@ is not the family's (the mean on BERT), classification, tagging and span answers
 so at its start, `trifold.json` holds `"portable": false` with the reasons, and `trifold convert` refuses by name rather
 than drop a head.
 
+Multiple choice: runs on `bert`, `roberta`, `xlm-roberta`, `distilbert`, `electra`, `albert` and `modernbert` are folders of
+`...ForMultipleChoice`, which `AutoModelForMultipleChoice` opens with the same scores within 1e-5. transformers has neither
+such a class for the other families nor a pipeline for the task: on the others a run is not portable, its head stands in
+`extra.safetensors`, and only Trifold opens it.
+
 Adapters: a run with `--lora` is saved with its adapters merged, so every tool above opens it; `lora.keep=adapter` keeps the
 adapter as a folder of peft too.
 
@@ -115,6 +120,10 @@ Folders that transformers writes, with random weights and a tokenizer that the `
 them as they are (`trifold classify`, `ask`, `generate`, and `finetune --model FOLDER`).
 
 {in}
+
+Folders of `...ForMultipleChoice`, of the families named above, open as models that choose (`trifold classify`), with the same
+scores within 1e-5, and are written back with the same weights. Of ELECTRA's, those with another `summary_type`,
+`summary_use_proj` or `summary_activation` than the usual are refused by name.
 
 A folder of a body without a head opens as a model to train from. One of sentence-transformers embeds as it is
 (`trifold index build --embedder FOLDER`), with its pooling (`cls`, `mean`, `lasttoken`), prompts and length; further
@@ -158,6 +167,10 @@ pipeline 用 `aggregation_strategy="first"` 合并单词，用 `"simple"` 合并
 以及 `vaswani` 上的分类、标注与片段问答。用了其中之一的训练在开始时就会说明，`trifold.json` 写有
 `"portable": false` 与原因，`trifold convert` 点名拒绝，而不会丢掉任务头。
 
+选择题（`multiple_choice`）：在 `bert`、`roberta`、`xlm-roberta`、`distilbert`、`electra`、`albert`、`modernbert` 上训练的结果就是
+`...ForMultipleChoice` 类的文件夹，`AutoModelForMultipleChoice` 可直接打开，分数之差不超过 1e-5。其他家族在 transformers
+中没有这样的类，这项任务也没有 pipeline；在其他家族上，训练结果不可移植，任务头存于 `extra.safetensors`，只有 Trifold 能打开。
+
 适配器：`--lora` 的训练在保存时合并适配器，因此上面的工具都能打开；`lora.keep=adapter` 还把适配器另存为 peft 的文件夹。
 
 ## 读入别人的模型
@@ -166,6 +179,9 @@ transformers 写出的文件夹，权重随机，分词器由 `tokenizers` 库�
 （`trifold classify`、`ask`、`generate`，以及 `finetune --model FOLDER`）。
 
 {in}
+
+上述家族的 `...ForMultipleChoice` 文件夹可作为选择题模型打开（`trifold classify`），分数之差不超过 1e-5，写回时权重不变。
+ELECTRA 的 `summary_type`、`summary_use_proj`、`summary_activation` 若不是默认值，则点名拒绝。
 
 没有任务头的主体可以作为继续训练的起点。sentence-transformers 的文件夹可直接用于嵌入
 （`trifold index build --embedder 文件夹`），沿用其池化方式（`cls`、`mean`、`lasttoken`）、提示与长度；Dense 等

@@ -187,7 +187,7 @@ def put_on(model: Transformer, task: Task, start: str | None) -> tuple[str, ...]
     now = task.config
     differing = tuple(name for name in OUTPUTS if getattr(before, name, None) != getattr(now, name, None))
     if apart and model.task_class is not None:
-        differing = (*differing, "head")
+        differing = (*differing, "class")
     if kept or differing:
         return () if kept else differing
     _load_heads(model, folder, task, adapters=False)  # those of a run are merged; new ones begin
