@@ -121,8 +121,8 @@ them as they are (`trifold classify`, `ask`, `generate`, and `finetune --model F
 
 {in}
 
-Folders of `...ForMultipleChoice`, of the families named above, open as models that choose (`trifold classify`), with the same
-scores within 1e-5, and are written back with the same weights. Of ELECTRA's, those with another `summary_type`,
+Folders of `...ForMultipleChoice`, of the families named above, open as models that choose (`trifold classify`), with the
+same scores within 1e-5, and are written back with the same weights. Of ELECTRA's, those with another `summary_type`,
 `summary_use_proj` or `summary_activation` than the usual are refused by name.
 
 A folder of a body without a head opens as a model to train from. One of sentence-transformers embeds as it is
@@ -167,9 +167,10 @@ pipeline 用 `aggregation_strategy="first"` 合并单词，用 `"simple"` 合并
 以及 `vaswani` 上的分类、标注与片段问答。用了其中之一的训练在开始时就会说明，`trifold.json` 写有
 `"portable": false` 与原因，`trifold convert` 点名拒绝，而不会丢掉任务头。
 
-选择题（`multiple_choice`）：在 `bert`、`roberta`、`xlm-roberta`、`distilbert`、`electra`、`albert`、`modernbert` 上训练的结果就是
-`...ForMultipleChoice` 类的文件夹，`AutoModelForMultipleChoice` 可直接打开，分数之差不超过 1e-5。其他家族在 transformers
-中没有这样的类，这项任务也没有 pipeline；在其他家族上，训练结果不可移植，任务头存于 `extra.safetensors`，只有 Trifold 能打开。
+选择题（`multiple_choice`）：在 `bert`、`roberta`、`xlm-roberta`、`distilbert`、`electra`、`albert`、`modernbert` 上
+训练的结果就是 `...ForMultipleChoice` 类的文件夹，`AutoModelForMultipleChoice` 可直接打开，分数之差不超过 1e-5。
+其他家族在 transformers 中没有这样的类，这项任务也没有 pipeline；在其他家族上，训练结果不可移植，任务头存于
+`extra.safetensors`，只有 Trifold 能打开。
 
 适配器：`--lora` 的训练在保存时合并适配器，因此上面的工具都能打开；`lora.keep=adapter` 还把适配器另存为 peft 的文件夹。
 

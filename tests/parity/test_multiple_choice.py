@@ -12,6 +12,7 @@ from tests.parity.test_task_classes import SHAPES, their_model
 from trifold.errors import ConfigError
 from trifold.presets.classes import classes_of
 from trifold.presets.pretrained import Transformer
+from trifold.presets.task_head import TaskHead
 from trifold.tasks import LoadedModel, MultipleChoice
 from trifold.tasks.build import put_on, save_task
 from trifold.tasks.equip import equip, portability
@@ -71,6 +72,29 @@ def test_a_folder_of_the_class_opens_as_a_model_that_chooses(tmp_path: Path, fam
     assert tuned.require().config.kind == "multiple_choice"
     wanted = their_scores(tmp_path)
     assert torch.allclose(our_scores(tuned), wanted, rtol=1e-5, atol=1e-5) and wanted.std() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("family", "field", "part"),
+    [
+        ("bert", "classifier_dropout", "dropout"),
+        ("roberta", "hidden_dropout_prob", "dropout"),
+        ("xlm-roberta", "hidden_dropout_prob", "dropout"),
+        ("electra", "summary_last_dropout", "sequence_summary.last_dropout"),
+        ("albert", "classifier_dropout_prob", "dropout"),
+        ("distilbert", "seq_classif_dropout", "dropout"),
+        ("modernbert", "classifier_dropout", "drop"),
+    ],
+)
+def test_the_dropout_of_the_head_is_that_of_the_class(tmp_path: Path, family: str, field: str, part: str) -> None:
+    theirs: Any = their_model(family, "multiple_choice", tmp_path / "theirs", **{field: 0.45})
+    ours = Transformer.from_pretrained(tmp_path / "theirs")
+    head = ours.heads["task"]
+    assert isinstance(head, TaskHead)
+    ours.save_pretrained(tmp_path / "ours")
+    again = type(theirs).from_pretrained(tmp_path / "ours")
+    found = [theirs.get_submodule(part).p, head.shape.dropout, again.get_submodule(part).p]
+    assert found == [0.45] * 3
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -25,7 +25,7 @@ MODERNBERT_LIKE: dict[str, Any] = {
 }  # fmt: skip
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", BERT_LIKE), "roberta": ("Roberta", {**BERT_LIKE, "type_vocab_size": 1, "pad_token_id": 1}),
-    "electra": ("Electra", {**BERT_LIKE, "embedding_size": 20}),
+    "electra": ("Electra", {**BERT_LIKE, "embedding_size": 20, "summary_last_dropout": 0.3}),
     "albert": ("Albert", {**ALBERT_LIKE, "classifier_dropout_prob": 0.2}),
     "distilbert": ("DistilBert", {**DISTILBERT_LIKE, "seq_classif_dropout": 0.3, "qa_dropout": 0.4}),
     "xlm-roberta": ("XLMRoberta", {**BERT_LIKE, "type_vocab_size": 1}),
