@@ -72,7 +72,7 @@ def test_a_folder_of_the_class_opens_as_a_model_that_chooses(tmp_path: Path, fam
     assert tuned.require().config.kind == "multiple_choice"
     wanted = their_scores(tmp_path)
     assert torch.allclose(our_scores(tuned), wanted, rtol=1e-5, atol=1e-5) and wanted.std() > 0.01
-    assert put_on(Transformer.from_pretrained(tmp_path), tuned.require(), str(tmp_path)) == ()  # tuned further with its head
+    assert put_on(Transformer.from_pretrained(tmp_path), tuned.require(), str(tmp_path)) == ()  # its head is kept
 
 
 @pytest.mark.parametrize(
