@@ -57,6 +57,8 @@ class MultipleChoice(WholeTextConfig):
     Attributes:
         first_number: what a label that is a number calls the first candidate; None: found in the training data.
         match: as in classification.
+        label_as: whether a label is the text of a candidate or says its place, by name, letter or number; `auto`: what fits
+            all training rows.
         pooling: as in classification.
         ngrams: as in classification.
         token_dropout: as in classification.
@@ -72,6 +74,7 @@ class MultipleChoice(WholeTextConfig):
 
     kind: Literal["multiple_choice"] = "multiple_choice"
     first_number: Annotated[int, Interval(ge=0, le=1)] | None = None
+    label_as: Literal["auto", "text", "place"] = "auto"
     match: bool = False
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
     ngrams: Annotated[int, Interval(ge=0, le=8)] = 0
@@ -88,11 +91,17 @@ class MultipleChoice(WholeTextConfig):
         return dict(zip(("question", "choices", "label"), parts, strict=True)) if len(parts) == 3 else None
 
     def complete(self, rows: Sequence[Placed]) -> "tuple[MultipleChoice, list[float] | None]":
-        """With what labels that are numbers count from: 1, where none is 0."""
-        if self.first_number is not None:
-            return self, None
+        """With what labels that are numbers count from: 1, where none is 0; and with how labels name candidates.
+
+        Raises:
+            DataError: all labels are texts of candidates and places of others at once.
+        """
         found = {label_of(row.values.get(columns["label"])) for row, columns in rows}
-        return replace(self, first_number=int("0" not in found and any(map(_is_number, found)))), None
+        first = (
+            int("0" not in found and any(map(_is_number, found))) if self.first_number is None else self.first_number
+        )
+        label_as = _reading_of(rows, first) if self.label_as == "auto" else self.label_as
+        return replace(self, first_number=first, label_as=label_as), None
 
     @classmethod
     def found_in(cls, folder: Folder) -> "MultipleChoice | None":
@@ -110,6 +119,39 @@ class MultipleChoice(WholeTextConfig):
 
 def _is_number(label: str | None) -> bool:
     return label is not None and label.isdecimal()
+
+
+def _place_of(label: str, names: Mapping[str, int], first: int) -> int:
+    """The place that a label says, by name, letter or number; -1 where it says none."""
+    if label in names:
+        return names[label]
+    letter = LETTER.fullmatch(label)
+    return ord(letter[1].upper()) - ord("A") if letter else int(label) - first if _is_number(label) else -1
+
+
+def _reading_of(rows: Sequence[Placed], first: int) -> Literal["auto", "text", "place"]:
+    """How the labels of all rows are to be read; `auto` where no one way fits all of them.
+
+    Raises:
+        DataError: both ways do, and they disagree.
+    """
+    readings = []
+    for row, columns in rows:
+        label = label_of(row.values.get(columns["label"]))
+        try:
+            names, choices = _choices_in(row, columns["choices"])
+        except DataError:  # the row is refused or left out later
+            continue
+        if label is not None:
+            written = isinstance(row.values.get(columns["label"]), str)  # a number that is no text is a place
+            text = label if written and label in choices.values() else None
+            readings.append((row, text, choices.get(_place_of(label, names, first))))
+    as_text = all(text is not None for _, text, _ in readings)
+    as_place = all(named is not None for _, _, named in readings)
+    apart = next((row for row, text, named in readings if text != named), None)
+    if as_text and as_place and apart is not None:
+        raise DataError("task.two_readings", origin=apart.origin)
+    return "text" if as_text and not as_place else "place" if as_place else "auto"
 
 
 class MultipleChoiceTask(WholeTexts[MultipleChoice]):
@@ -143,13 +185,10 @@ class MultipleChoiceTask(WholeTexts[MultipleChoice]):
         label = label_of(row.values.get(column))
         if label is None:
             raise MissingValueError("task.missing_value", origin=row.origin, name=column)
-        if label in names:
-            return choices[names[label]]
-        letter, first = LETTER.fullmatch(label), self.config.first_number or 0
-        number = ord(letter[1].upper()) - ord("A") if letter else int(label) - first if _is_number(label) else -1
-        if number in choices:
-            return choices[number]
-        if label in choices.values():
+        place = None if self.config.label_as == "text" else _place_of(label, names, self.config.first_number or 0)
+        if place in choices:
+            return choices[place]
+        if label in choices.values() and self.config.label_as != "place":
             return label
         raise DataError(
             "task.unknown_choice",

@@ -243,3 +243,25 @@ def test_a_small_model_learns_which_candidate_the_question_names():
     found = judge(task, records, task.predict(model, records), train=records)
     reached, beside = found["metrics"]["accuracy"]["value"], found["baselines"]["majority_place"]["accuracy"]["value"]
     assert reached > 0.9 and beside < 0.5
+
+
+def placed(rows):
+    return [(Row(row, f"a.csv:{number}"), {name: name for name in row}) for number, row in enumerate(rows, 2)]
+
+
+def test_labels_are_texts_where_all_of_them_are_and_not_all_are_places():
+    rows = [{"question": "q", "choices": ["2", "3", "4"], "label": label} for label in ("2", "4")]
+    config, _ = MultipleChoice().complete(placed(rows))
+    assert config.label_as == "text"
+    chooser = config.build(TOKENIZER, made("gpt2").config)
+    assert [chooser.record(*one).gold for one in placed(rows)] == ["2", "4"]
+
+
+def test_labels_that_are_texts_and_places_of_others_are_refused_until_it_is_said_which():
+    rows = placed([{"question": "q", "choices": ["b", "a"], "label": label} for label in "ab"])
+    with pytest.raises(DataError, match="label_as"):
+        MultipleChoice().complete(rows)
+    for said, wanted in (("text", ["a", "b"]), ("place", ["b", "a"])):
+        config, _ = MultipleChoice(label_as=said).complete(rows)
+        chooser = config.build(TOKENIZER, made("gpt2").config)
+        assert [chooser.record(*one).gold for one in rows] == wanted
