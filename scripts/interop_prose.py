@@ -54,7 +54,7 @@ REASONS: Mapping[str, Mapping[str, str]] = {
         "zh": "它要求调用者以前缀给出起始词元；束搜索的结果为何随之不同，原因未明",
     },
     "ctranslate2 beams t5": {
-        "en": "two sentences end otherwise in its search; why is not known",
+        "en": "one or two sentences end otherwise in its search; why is not known",
         "zh": "有两句在它的搜索中结果不同，原因未明",
     },
     'pipeline("token-classification") bytes': {
