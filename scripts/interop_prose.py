@@ -55,7 +55,7 @@ REASONS: Mapping[str, Mapping[str, str]] = {
     },
     "ctranslate2 beams t5": {
         "en": "one or two sentences end otherwise in its search; why is not known",
-        "zh": "有两句在它的搜索中结果不同，原因未明",
+        "zh": "有一两句在它的搜索中结果不同，原因未明",
     },
     'pipeline("token-classification") bytes': {
         "en": "transformers takes a token that is only a space for a word of its own; taggers train a WordPiece "
