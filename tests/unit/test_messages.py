@@ -13,7 +13,7 @@ from trifold.errors import DataError
 from trifold.locale import catalogue, languages, message, on_command_line
 from trifold.locale.option import in_python
 from trifold.retrieval import KnowledgeBase
-from trifold.tasks import Generation, Tagging
+from trifold.task_kinds import config_classes
 from trifold.training import Experiment, TokenizerChoice
 
 NOT_OF_PYTHON = ("cli", "benchmark", "doctor")
@@ -21,7 +21,7 @@ NOT_OF_PYTHON = ("cli", "benchmark", "doctor")
 CALLS = (trifold.pretrain, trifold.finetune, trifold.load, trifold.evaluate, trifold.train_tokenizer, KnowledgeBase.build,
          trifold.Transformer.from_pretrained)  # fmt: skip
 CONFIGS = {"training": trifold.Training, "data": trifold.training.DataChoice, "model": trifold.training.ModelChoice,
-           "tokenizer": TokenizerChoice, "task": (Tagging, Generation), "sampling": trifold.Sampling}  # fmt: skip
+           "tokenizer": TokenizerChoice, "task": tuple(config_classes()), "sampling": trifold.Sampling}  # fmt: skip
 
 
 def allowed() -> set[str]:

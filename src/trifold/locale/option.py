@@ -27,7 +27,7 @@ PYTHON = {
     "--test": "data.test",
 }
 """What Python calls otherwise: the other options keep their name, with underlines."""
-VALUES = r" (?:skip|replace|true|fsdp|go_on|left|right|float32|byte_bpe|text|place|\{name\})(?![\w-])"
+VALUES = r" (?:skip|replace|true|fsdp|go_on|left|right|float32|byte_bpe|\{name\})(?![\w-])"
 OPTION = re.compile(
     r"(?P<command>trifold [a-z][^;；。`]*)"
     + "|".join(["", *(f"(?:{re.escape(known)}(?![a-z_-]))(?!{VALUES})" for known in sorted(PYTHON, reverse=True))])

@@ -185,7 +185,7 @@ class MultipleChoiceTask(WholeTexts[MultipleChoice]):
         label = label_of(row.values.get(column))
         if label is None:
             raise MissingValueError("task.missing_value", origin=row.origin, name=column)
-        place = None if self.config.label_as == "text" else _place_of(label, names, self.config.first_number or 0)
+        place = -1 if self.config.label_as == "text" else _place_of(label, names, self.config.first_number or 0)
         if place in choices:
             return choices[place]
         if label in choices.values() and self.config.label_as != "place":

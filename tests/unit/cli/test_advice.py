@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from trifold import task_kinds
 from trifold.cli import finetune, tuned
 from trifold.cli.console import Console
 from trifold.cli.experiment import build_experiment
@@ -28,7 +29,7 @@ WHERE = {
     "task.not_fine_tuned": ("finetune",), "task.several_labels": TUNING, "task.perhaps_several_labels": TUNING,
     "task.other_scheme": TUNING, "task.note_numbered_tags": TUNING, "task.texts_cut": TUNING, "task.vector_names": TUNING,
     "task.note_separator": TUNING, "task.note_vectors": TUNING, "task.scores_and_negatives": TUNING,
-    "task.one_score": TUNING, "task.no_scores": TUNING,
+    "task.two_readings": TUNING, "task.one_score": TUNING, "task.no_scores": TUNING,
     "training.cannot_halve": ("pretrain",), "training.not_in_parts": ("pretrain",),
     "training": ("pretrain", "finetune"), "checkpoint": ("pretrain", "finetune"), "evaluation": ("pretrain",),
     "objective": ("pretrain",), "retrieval.none": ("index build",), "retrieval.no_vectors": ("index build",),
@@ -54,13 +55,14 @@ GIVEN = {"finetune": ["KIND", "--model", "bert", "--train", "a.csv", "--out", "r
          "plan": ["--preset", "gpt2", "--data", "a.txt", "--steps", "1"], "tokenizer train": ["a.txt", "--out", "t"],
          "tokenizer report": ["a.txt", "--tokenizer", "t"], "evaluate": ["r", "--data", "a.csv"],
          "compare": ["r", "s", "--data", "a.csv"], "index build": ["a", "--out", "k"], "index add": ["k", "a"]}  # fmt: skip
-SAID = {"label_names": '["a", "b"]', "scheme": "bio", "chat_template": "default", "group": "text", "label_separator": ";",
+SAID = {"label_as": "text",
+        "label_names": '["a", "b"]', "scheme": "bio", "chat_template": "default", "group": "text", "label_separator": ";",
         "training.on_full_disk": "go_on", "training.dtype": "float32", "training.on_bad_step": "skip",
         "training.compile": "false", "training.tensorboard": "false", "training.gradient_checkpointing": "true",
         "training.spike": "3.0", "vocab-size": "400", "data.valid_fraction": "0.1", "encoding": "gbk"}  # fmt: skip
 """What to give the options and settings that do not take any value."""
 BESIDE = {"task.label_separator": ["task.multi_label=true"]}
-KINDS = ("classification", "tagging", "span_qa", "translation", "generation", "embedding", "regression")
+KINDS = tuple(task_kinds.KINDS)
 
 
 def advice(language: str) -> Iterator[tuple[str, str]]:
