@@ -56,11 +56,26 @@ def test_a_run_is_examined_on_its_own_text_and_drilled_on_a_copy(tmp_path, capsy
     code, out, err = call(capsys, "doctor", run, "--json")
     found = {one["name"]: one["passed"] for one in json.loads(out)["checks"]}
     assert found == {name: None if name == "template" or name.startswith("hf_") else True for name in found}, (out, err)
-    for drill in ("kill-resume", "disk-full", "bit-flip"):
+    for drill in ("disk-full", "bit-flip"):  # killed and gone on with it was just now, by the doctor
         code, out, err = call(capsys, "drill", drill, run, "--place", tmp_path)
         assert code == 0, (out, err)
     assert before == {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in run.rglob("*") if path.is_file()}
     assert not list(tmp_path.glob(".trifold-drill-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("drill", ["kill-resume", "disk-full", "bit-flip"])
+def test_a_fine_tuned_run_is_drilled_on_a_copy(drill, tmp_path, capsys):
+    rows = [
+        f"{word} film {number}\t{label}" for number in range(30) for word, label in (("good", "yes"), ("bad", "no"))
+    ]
+    (tmp_path / "rows.tsv").write_text("\n".join(["text\tlabel", *rows]), encoding="utf-8")
+    words = ("--model", "gpt2", "--overrides", "num_layers=1", "d_model=16", "num_heads=2", "--vocab-size", 300,
+             "--steps", 4, "--train", tmp_path / "rows.tsv", "training.checkpoint_every=2")  # fmt: skip
+    run = tmp_path / "run"
+    assert call(capsys, "finetune", "sentiment", *words, "--out", run)[0] == 0
+    code, out, err = call(capsys, "drill", drill, run, "--place", tmp_path)
+    assert code == 0, (out, err)
 
 
 def test_a_mask_that_is_missing_is_found(tmp_path, monkeypatch):
