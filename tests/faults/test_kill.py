@@ -10,7 +10,7 @@ def kill(kind, runs, folder):
     return fresh(main, kind, runs, folder, seconds=1500)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["gpt2", "t5", "lora", "translation"])
 def test_a1_killed_at_random_moments_it_ends_with_the_same_bits(kind, tmp_path):
     found = kill(kind, 2, tmp_path)
     assert not found["wrong"]
