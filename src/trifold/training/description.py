@@ -2,12 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from trifold.config import Config, from_json, to_json
+from trifold.config import Config, from_json, to_json, unknown_key
 from trifold.errors import ConfigError, ModelFileError
+from trifold.locale.option import name_option
 from trifold.training.experiment import Experiment
 
 __all__ = ["DESCRIPTION", "describe", "go_on_with", "read_description", "read_experiment", "write_json"]
@@ -41,6 +43,10 @@ FREE = frozenset(
     }
 )
 """Fields of the experiment that may change when a run goes on."""
+CIRCUMSTANCES = ("torch", "threads", "dtype", "device", "processes")
+"""What may change beside the experiment, where it is allowed by name."""
+STORE = re.compile(r"train(_\d+)?|valid|dev|test")
+"""Names of what is trained and judged on."""
 E = TypeVar("E", bound=Config)
 
 
@@ -96,9 +102,13 @@ def go_on_with(folder: Path, experiment: Config, allow: Sequence[str]) -> None:
 
     Raises:
         ModelFileError: the folder holds no run.
-        ConfigError: something else differs; names it.
+        ConfigError: something else differs, or a name in `allow` is of nothing that could; names it.
     """
     before = read_experiment(folder, type(experiment))
+    known = {*CIRCUMSTANCES, *_names(to_json(experiment)), *_names(to_json(before))}
+    for name in allow:
+        if name not in known and not STORE.fullmatch(name):
+            raise unknown_key(name_option("allow-change"), name, sorted(known))
     changed = _differences(to_json(before), to_json(experiment))
     refused = {name: change for name, change in changed.items() if not _is_allowed(name, allow)}
     if refused:
@@ -108,6 +118,13 @@ def go_on_with(folder: Path, experiment: Config, allow: Sequence[str]) -> None:
         earlier = read_description(folder).get("changes", [])
         changes = {"changes": [*earlier, dict(changed)]} if changed else {}
         describe(folder, {"experiment": to_json(experiment), **changes})
+
+
+def _names(data: Any, where: str = "") -> Iterator[str]:
+    """The fields of an experiment, and the sections that they stand in."""
+    for name, value in data.items() if isinstance(data, dict) else ():
+        yield f"{where}{name}"
+        yield from _names(value, f"{where}{name}.")
 
 
 def _is_allowed(name: str, allow: Sequence[str]) -> bool:

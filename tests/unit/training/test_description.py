@@ -48,3 +48,20 @@ def test_a_folder_without_a_description_holds_no_run(tmp_path, text):
     with pytest.raises(ModelFileError):
         read_experiment(tmp_path)
     assert (tmp_path / "trifold.json").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(
+    "name", ["threads", "torch", "train_0", "valid", "data", "training.optimizer.lr", "model.overrides"]
+)
+def test_what_can_change_can_be_allowed(tmp_path, name):
+    write(tmp_path, to_json(BEGUN))
+    go_on_with(tmp_path, BEGUN, (name,))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("thread", "threads"), ("training.optimiser", "training.optimizer"), ("x", "torch")]
+)
+def test_a_name_of_nothing_that_could_change_is_refused_by_name(tmp_path, name, meant):
+    write(tmp_path, to_json(BEGUN))
+    with pytest.raises(ConfigError, match=rf"(?s){name}.*{meant}"):
+        go_on_with(tmp_path, BEGUN, (name,))
