@@ -4,6 +4,7 @@ from trifold.checkpoint.key_map import Entry, KeyMap, numbered, paired
 from trifold.checkpoint.lock import locked
 from trifold.checkpoint.store import (
     checkpoints,
+    discard,
     folder_size,
     name_of,
     newest,
@@ -20,6 +21,7 @@ __all__ = [
     "Entry",
     "KeyMap",
     "checkpoints",
+    "discard",
     "folder_size",
     "locked",
     "name_of",

@@ -26,6 +26,7 @@ from trifold.plain_file import sha256
 __all__ = [
     "MANIFEST",
     "checkpoints",
+    "discard",
     "folder_size",
     "name_of",
     "newest",
@@ -301,9 +302,23 @@ def retain(root: Path, keep: int, *, every: int = 0, best: bool = False, spare: 
     lowest = min(losses, key=lambda folder: (losses[folder], place_of(folder))) if best and losses else None
     for folder in old:
         if folder != lowest and facts[folder].get("run", run) == run:  # those of another run are not ours to delete
-            going = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-            folder.rename(going)  # so that a crash leaves no half of a checkpoint under its name
-            shutil.rmtree(going)
+            discard(folder)
+
+
+def discard(folder: Path) -> None:
+    """Delete a published folder, so that a crash leaves no half of it under its name; `recover` clears away the rest.
+
+    Example:
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp()) / "step-00000001"
+        >>> place.mkdir()
+        >>> discard(place)
+        >>> place.exists()
+        False
+    """
+    going = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    folder.rename(going)
+    shutil.rmtree(going)
 
 
 def _is_kept(folder: Path, every: int) -> bool:

@@ -14,15 +14,15 @@ __all__ = ["COMMAND"]
 def run(request: Request) -> dict[str, Any]:
     """Show the numbers."""
     from trifold.evaluation.forecast import forecast
-    from trifold.evaluation.language_model import describe_run
     from trifold.text import Tokenizer
     from trifold.training import read_experiment
+    from trifold.training.description import read_description
 
     done: dict[str, Any] = {}
     tokenizer = None
     if request.values.run is not None:
         experiment = read_experiment(request.values.run)
-        done = describe_run(Path(request.values.run)).get("result") or {}
+        done = read_description(Path(request.values.run)).get("result") or {}
         tokenizer = Tokenizer.from_pretrained(request.values.run)
     else:
         experiment = build_experiment(request)

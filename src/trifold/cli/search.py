@@ -23,8 +23,8 @@ KINDS = {"encoder": "bert", "decoder": "gpt2", "encoder-decoder": "vaswani"}
 def run_sweep(request: Request) -> dict[str, Any]:
     """Try settings; show each, then the best."""
     from trifold.config import to_json
-    from trifold.evaluation.language_model import describe_run
     from trifold.tasks.sweep import sweep
+    from trifold.training.description import read_description
 
     values, console = request.values, request.console
     experiment = tuning.build(request)
@@ -42,7 +42,7 @@ def run_sweep(request: Request) -> dict[str, Any]:
     found = {"lr": best.training.optimizer.lr, "batch_size": best.training.batch_size, "epochs": best.epochs}
     console.say(message("cli.best_trial", **found))
     first = Path(values.out) / "trial-0"
-    account = describe_run(first)["account"] if (first / "trifold.json").is_file() else {}
+    account = read_description(first)["account"] if (first / "trifold.json").is_file() else {}
     return {"best": found, "account": account, "trials": [asdict(one) for one in trials], "experiment": to_json(best)}
 
 

@@ -16,7 +16,6 @@ from trifold.training import Evaluation, evaluate_loss, read_experiment
 
 __all__ = [
     "Score",
-    "describe_run",
     "evaluate_examples",
     "evaluate_text",
     "load_run",
@@ -68,15 +67,8 @@ def objective_of(path: str | Path, model: Transformer) -> config.ObjectiveConfig
     try:
         return read_experiment(path).objective
     except ModelFileError:
-        kinds = {
-            "causal": config.Causal(),
-            "masked": config.Masked(),
-            "denoising": config.Denoising(),
-            "infilling": config.Infilling(),
-            "sequence_to_sequence": config.SequenceToSequence(),
-        }
         if model.preset is not None:
-            return kinds[model.preset.objective]
+            return config.PUBLISHED[model.preset.objective]
         own = (model.config.encoder is not None, model.config.decoder is not None)
         return {(False, True): config.Causal(), (True, False): config.Masked(), (True, True): config.Denoising()}[own]
 
@@ -211,13 +203,3 @@ def _documents(store: TokenStore, end: int) -> Iterator:
     import numpy as np
 
     return (np.append(store.document(index), end) for index in range(store.num_documents))
-
-
-def describe_run(path: str | Path) -> dict:
-    """The description of a run, `trifold.json`, as data."""
-    import json
-
-    try:
-        return json.loads((Path(path) / "trifold.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelFileError("training.no_run", path=path, problem=str(error)[:200]) from None

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from trifold.evaluation.chart import Chart, Curve, draw_chart
-from trifold.evaluation.language_model import describe_run
 from trifold.locale import language, message
+from trifold.training.description import read_description
 from trifold.training.log import read_metrics
 
 __all__ = [
@@ -67,7 +67,7 @@ def write_report(folder: Path, runs: Sequence[RunPage], *, title: str, extra: Se
     Raises:
         ModelFileError: a run has no `trifold.json`.
     """
-    facts = [(run, describe_run(run.folder)) for run in runs]
+    facts = [(run, read_description(run.folder)) for run in runs]
     table = _table(facts)
     parts = [
         f"<h1>{html.escape(title)}</h1>",

@@ -1,5 +1,6 @@
 """The pre-training objectives, as frozen values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -7,7 +8,17 @@ from annotated_types import Interval
 
 from trifold.config import TAGGED, Config, Fraction, require
 
-__all__ = ["Causal", "Denoising", "Infilling", "Masked", "Mixture", "ObjectiveConfig", "Prefix", "SequenceToSequence"]
+__all__ = [
+    "PUBLISHED",
+    "Causal",
+    "Denoising",
+    "Infilling",
+    "Masked",
+    "Mixture",
+    "ObjectiveConfig",
+    "Prefix",
+    "SequenceToSequence",
+]
 
 Rate = Annotated[float, Interval(gt=0, lt=1)]
 
@@ -140,4 +151,8 @@ class Mixture(Config):
         require(fits, where="mixture.weights", given=self.weights, allowed="one number above 0 for each part")
 
 
+PUBLISHED: Mapping[str, Causal | Masked | Denoising | Infilling | SequenceToSequence] = {
+    one.kind: one for one in (Causal(), Masked(), Denoising(), Infilling(), SequenceToSequence())
+}
+"""The objectives that families were published with, by their kind, with their usual settings."""
 ObjectiveConfig = Annotated[Causal | Masked | Denoising | Infilling | SequenceToSequence | Prefix | Mixture, TAGGED]

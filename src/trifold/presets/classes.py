@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trifold.presets import PRESETS
-from trifold.presets.task_class import CLASSES, FamilyClasses, Kind, TaskClass
+from trifold.presets.task_class import FamilyClasses, Kind, TaskClass
 
 __all__ = ["classes_of", "find_class"]
 
@@ -16,8 +16,8 @@ def classes_of(model_type: object) -> FamilyClasses | None:
         >>> classes_of("gpt2").body
         'GPT2Model'
     """
-    own = (one.classes for one in PRESETS.values() if one.model_type == model_type and one.classes is not None)
-    return next(own, CLASSES.get(str(model_type)))
+    own = (one.task_classes for one in PRESETS.values() if one.model_type == model_type)
+    return next(own, None)
 
 
 def find_class(data: Mapping[str, Any]) -> tuple[Kind, TaskClass] | None:

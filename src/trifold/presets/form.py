@@ -16,7 +16,7 @@ from trifold.model.initialization import initialize
 from trifold.presets.class_names import read_names, write_names
 from trifold.presets.inputs import CheckedTransformer
 from trifold.presets.preset import Preset
-from trifold.presets.task_class import CLASSES, FamilyClasses, Outputs, TaskClass
+from trifold.presets.task_class import FamilyClasses, Outputs, TaskClass
 from trifold.presets.task_head import HeadShape, TaskHead
 
 __all__ = ["REST", "Form", "NoHead"]
@@ -98,7 +98,7 @@ class Form(CheckedTransformer):
     @property
     def classes(self) -> FamilyClasses | None:
         """Hugging Face's classes of its family; None without a family."""
-        return (self.preset.classes or CLASSES.get(self.preset.model_type)) if self.preset else None
+        return self.preset.task_classes if self.preset else None
 
     def put_on(self, task_class: TaskClass, outputs: Outputs, shape: HeadShape) -> None:
         """Become a model of one of Hugging Face's classes for tasks.

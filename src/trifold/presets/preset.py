@@ -13,7 +13,7 @@ from trifold.errors import ConfigError
 from trifold.locale import name_option
 from trifold.model import config
 from trifold.presets.field import Fields
-from trifold.presets.task_class import FamilyClasses
+from trifold.presets.task_class import CLASSES, FamilyClasses
 
 __all__ = ["Preset", "modern_names"]
 
@@ -77,6 +77,11 @@ class Preset:
     small: Mapping[str, Any] = field(default_factory=dict)
     classes: FamilyClasses | None = None
     rebuilt: bool = False
+
+    @property
+    def task_classes(self) -> FamilyClasses | None:
+        """Hugging Face's classes beside that with the language-model head, wherever they stand; None where it has none."""
+        return self.classes or CLASSES.get(self.model_type)
 
     def __deepcopy__(self, memo: object) -> "Preset":
         """Itself: nothing of it changes, and a copy of a model is of the same family."""

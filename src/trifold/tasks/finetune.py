@@ -22,7 +22,7 @@ from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import pack
 from trifold.tasks.given import Given, choose_experiment, rows_of
 from trifold.tasks.outcome import publish
-from trifold.tasks.preparation import Ready, hashes_of, prepare
+from trifold.tasks.preparation import Ready, prepare
 from trifold.tasks.record import Record
 from trifold.tasks.task import Task, TaskConfig
 from trifold.training import Trainer, Training, evaluate_loss
@@ -110,7 +110,7 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
         run.train(
             trainer,
             ready.tokenizer,
-            data=hashes_of(experiment),
+            data=ready.hashes,
             evaluate=_evaluation(trainer, ready),
             choice=ready.choice,
         )

@@ -12,7 +12,7 @@ from trifold.tasks.build import save_task
 from trifold.tasks.equip import portability
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.judge import judge
-from trifold.tasks.preparation import Ready, hashes_of, say
+from trifold.tasks.preparation import Ready, say
 from trifold.tasks.record import Record
 from trifold.tasks.report import write_task_report
 from trifold.tasks.task import Prediction, Task
@@ -45,8 +45,9 @@ def publish(run: Run, ready: Ready, model: nn.Module, facts: dict[str, Any]) -> 
     run.listen(Event("evaluate"))
     judgement = _judge(run, ready, model)
     because = portability(model, task.head)
-    hashes = hashes_of(experiment)
-    data = {name: {"file": ", ".join(found), "sha256": hashes[name]} for name, found in experiment.data.files.items()}
+    data = {
+        name: {"file": ", ".join(found), "sha256": ready.hashes[name]} for name, found in experiment.data.files.items()
+    }
     run.describe(
         {
             "experiment": to_json(experiment),

@@ -27,7 +27,7 @@ from trifold.training.loop import Event, Listener
 from trifold.training.prepare import choose_model, learn_tokenizer, save_whole
 from trifold.training.run import Run
 
-__all__ = ["Ready", "hashes_of", "prepare", "say"]
+__all__ = ["Ready", "prepare", "say"]
 
 FEW = 20
 """Fewer examples than this judge nothing well."""
@@ -40,6 +40,7 @@ class Ready:
     Attributes:
         before: what the model said of the judged records before it was tuned, where it can say anything.
         training: with its length in steps.
+        hashes: of the files of each split.
     """
 
     task: Task
@@ -51,6 +52,7 @@ class Ready:
     loader: ExampleLoader
     training: Training
     choice: Choice
+    hashes: dict[str, object]
 
 
 def prepare(experiment: FineTuning, run: Run) -> Ready:
@@ -79,7 +81,7 @@ def prepare(experiment: FineTuning, run: Run) -> Ready:
     loader, training = _load(experiment, task, splits)
     data.account.cut["train"] = task.frame.take_cut()
     say(run.listen, data.account.cut_lines())
-    return Ready(task, tokenizer, model, splits, data.account, before, loader, training, choice)
+    return Ready(task, tokenizer, model, splits, data.account, before, loader, training, choice, _hashes(experiment))
 
 
 def _tell(listen: Listener, account: Account, splits: Splits | None = None) -> None:
@@ -100,8 +102,7 @@ def say(listen: Listener, lines: Sequence[str]) -> None:
         listen(Event("account", details={"line": line}))
 
 
-def hashes_of(experiment: FineTuning) -> dict[str, object]:
-    """Hashes of the files of each split."""
+def _hashes(experiment: FineTuning) -> dict[str, object]:
     return {name: ", ".join(map(file_digest, found)) for name, found in experiment.data.files.items()}
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from trifold.evaluation.chart import Chart, Curve, draw_chart
-from trifold.evaluation.language_model import describe_run
 from trifold.evaluation.report import environment, html_page, html_table
 from trifold.locale import message
 from trifold.native import cores
+from trifold.training.description import read_description
 from trifold.training.log import read_metrics
 
 __all__ = ["result_table", "write_task_report"]
@@ -25,7 +25,7 @@ def write_task_report(folder: Path) -> Path:
     Raises:
         ModelFileError: the folder holds no run.
     """
-    known = describe_run(folder)
+    known = read_description(folder)
     found, title = known["judgement"], f"{folder.name}: {known['judgement']['task']}"
     results, facts = result_table(found), _facts(known)
     parts = [f"<h1>{html.escape(title)}</h1>", html_table(results)]

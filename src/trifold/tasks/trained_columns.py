@@ -8,11 +8,11 @@ from typing import Any
 from trifold.config import require
 from trifold.data.rows import Row
 from trifold.errors import UsageError
-from trifold.evaluation.language_model import describe_run
 from trifold.locale import message
 from trifold.tasks.account import Account
 from trifold.tasks.record import Placed, Record, check_roles, choose_column, file_of, place_rows
 from trifold.tasks.task import Task
+from trifold.training.description import read_description
 
 __all__ = ["Input", "labelled_records", "listed", "place_as_trained", "place_inputs", "trained_columns"]
 
@@ -39,7 +39,7 @@ def listed(inputs: Iterable[Any], name: str) -> list[Any]:
 
 def trained_columns(folder: Path) -> dict[str, list[str]]:
     """The columns that a run was trained with, by role: as they were asked for, then as they were found."""
-    known = describe_run(folder) if (folder / "trifold.json").is_file() else {}
+    known = read_description(folder) if (folder / "trifold.json").is_file() else {}
     asked = known.get("experiment", {}).get("data", {}).get("columns", {})
     read = [asked, *(file["columns"] for file in known.get("account", {}).get("files", {}).values())]
     found: dict[str, list[str]] = {}
@@ -105,9 +105,8 @@ def place_inputs(task: Task, trained: Mapping[str, Sequence[str]], inputs: Seque
     for number, one in enumerate(inputs, 1):
         if isinstance(one, bytes) or not isinstance(one, Iterable | Record):
             raise UsageError("task.no_input", number=number, given=repr(one)[:60])
-    rows = [Row(dict(one), f"input:{number}") for number, one in enumerate(inputs, 1) if isinstance(one, Mapping)]
     account = Account()
-    placed = iter(place_as_trained(task, trained, rows, {}, labelled=False, account=account))
+    placed = iter(place_as_trained(task, trained, _rows(inputs), {}, labelled=False, account=account))
     unread = [name for names in account.unread.values() for name in names]
     if unread:
         warnings.warn(message("task.inputs_unread", columns=", ".join(unread)[:300]), stacklevel=4)
@@ -120,6 +119,10 @@ def place_inputs(task: Task, trained: Mapping[str, Sequence[str]], inputs: Seque
     ]
 
 
+def _rows(inputs: Sequence[Input]) -> list[Row]:
+    return [Row(dict(one), f"input:{number}") for number, one in enumerate(inputs, 1) if isinstance(one, Mapping)]
+
+
 def labelled_records(task: Task, trained: Mapping[str, Sequence[str]], inputs: Sequence[Input]) -> list[Record]:
     """Records of rows that hold their labels; records that have gold answers stay as they are.
 
@@ -130,6 +133,5 @@ def labelled_records(task: Task, trained: Mapping[str, Sequence[str]], inputs: S
     for number, one in enumerate(inputs, 1):
         if not isinstance(one, Mapping | Record):
             raise UsageError("task.text_without_label", number=number, given=str(one)[:60])
-    rows = [Row(dict(one), f"input:{number}") for number, one in enumerate(inputs, 1) if isinstance(one, Mapping)]
-    placed = iter(place_as_trained(task, trained, rows, {}))
+    placed = iter(place_as_trained(task, trained, _rows(inputs), {}))
     return [one if isinstance(one, Record) else task.record(*next(placed)) for one in inputs]

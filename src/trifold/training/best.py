@@ -1,7 +1,6 @@
 """The best weights of a run, by what was measured on held-out data; and whether it is worth going on."""
 
 import math
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from trifold.checkpoint import checkpoints, name_of, place_of, read_manifest, recover
+from trifold.checkpoint import checkpoints, discard, name_of, place_of, read_manifest, recover
 from trifold.errors import ModelFileError
 from trifold.training.held_out import Evaluation
 from trifold.training.save import Saver
@@ -129,12 +128,10 @@ def _step_of(path: Path) -> int:
 
 
 def _delete(path: Path) -> None:
-    if not path.is_dir():
+    if path.is_dir():
+        discard(path)
+    else:
         path.unlink()
-        return
-    going = path.with_name(f".{path.name}.tmp")
-    path.rename(going)  # so that a crash leaves no half of it under its name
-    shutil.rmtree(going)
 
 
 def _read_numbers(path: Path) -> tuple[float, float]:

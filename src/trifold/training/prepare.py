@@ -16,8 +16,7 @@ from trifold.errors import ConfigError
 from trifold.locale import message
 from trifold.model import config as model_config
 from trifold.objective import Objective, build_objective
-from trifold.objective import config as objectives
-from trifold.objective.config import ObjectiveConfig
+from trifold.objective.config import PUBLISHED, ObjectiveConfig
 from trifold.presets import PRESETS, find_preset
 from trifold.presets.preset import Preset
 from trifold.presets.pretrained import Transformer
@@ -252,10 +251,11 @@ def usual_objective(choice: ModelChoice, *, paired: bool = False) -> ObjectiveCo
     """
     preset = find_preset(choice.preset) if choice.preset else Transformer.from_pretrained(str(choice.start)).preset
     kind = preset.objective if preset is not None else "causal"
-    if paired and kind in ("denoising", "infilling", "sequence_to_sequence"):
-        return objectives.SequenceToSequence()
-    alone = {"causal": objectives.Causal(), "masked": objectives.Masked(), "infilling": objectives.Infilling()}
-    return alone.get(kind, objectives.Denoising())
+    if paired and kind in ("denoising", "infilling"):
+        kind = "sequence_to_sequence"
+    elif kind == "sequence_to_sequence" and not paired:
+        kind = "denoising"
+    return PUBLISHED[kind]
 
 
 def _model(experiment: Experiment, tokenizer: Tokenizer) -> Transformer:
