@@ -1,6 +1,7 @@
 """The demo, made short: less text, few functions and hardly any training, but every part of it."""
 
 import json
+import sys
 from pydoc_data import topics
 
 import pytest
@@ -8,6 +9,10 @@ import pytest
 from tests.applications.test_runs import call
 from trifold.cli import applications, corpus, demo
 from trifold.cli.console import Console
+from trifold.cli.main import main
+from trifold.errors import MissingExtraError
+from trifold.tasks import finetune
+from trifold.training import Training
 
 
 @pytest.fixture
@@ -48,3 +53,17 @@ def test_a_demo_begins_again_where_one_has_been(tmp_path, capsys):
     demo._claim(tmp_path, Console())
     assert [path.name for path in tmp_path.iterdir()] == [demo.OWN]
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_what_the_demo_needs_at_its_end_is_asked_for_at_its_beginning(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 2
+    assert "trifold[eval]" in capsys.readouterr().err and not (tmp_path / "demo").exists()
+
+
+def test_translations_that_could_not_be_judged_are_not_trained(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
+    pairs = [(f"{number} a", f"b {number}") for number in range(30)]
+    with pytest.raises(MissingExtraError, match="sacrebleu"):
+        finetune("vaswani", tmp_path / "run", train=pairs, task="translation", training=Training(steps=1))
+    assert not (tmp_path / "run").exists()

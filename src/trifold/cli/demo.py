@@ -24,6 +24,9 @@ CORRUPTED = "Return the number of <extra_id_0> in the list. Raises <extra_id_1> 
 
 def run(request: Request) -> dict[str, Any]:
     """Tokenizer, one model of each family, what they can do, and a page about it."""
+    from trifold.evaluation.metric import require_sacrebleu
+
+    require_sacrebleu()  # the demo translates too, at its end
     start = time.perf_counter()
     out, console = Path(request.values.out), request.console
     _claim(out, console)

@@ -31,6 +31,7 @@ __all__ = [
     "multi_label_f1",
     "ndcg",
     "reciprocal_rank",
+    "require_sacrebleu",
     "ter",
 ]
 
@@ -219,6 +220,18 @@ def _entity_rows(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str
     _check_pairs(gold, predicted)
     pairs = [(entities(told, scheme), entities(said, scheme)) for told, said in zip(gold, predicted, strict=True)]
     return np.array([(len(told & said), len(told), len(said)) for told, said in pairs], np.float64).reshape(-1, 3)
+
+
+def require_sacrebleu() -> None:
+    """Make sure, before any work is done, that translations can be judged.
+
+    Raises:
+        MissingExtraError: sacrebleu is not installed.
+
+    Example:
+        >>> require_sacrebleu()
+    """
+    _sacrebleu("bleu")
 
 
 def _sacrebleu(module: str) -> Any:

@@ -9,7 +9,7 @@ from annotated_types import Interval
 from trifold.batch import Batch, Loss
 from trifold.config import Count, Natural
 from trifold.data.rows import Row
-from trifold.evaluation.metric import Tally, bleu, chrf
+from trifold.evaluation.metric import Tally, bleu, chrf, require_sacrebleu
 from trifold.example import TrainingExample
 from trifold.generation import Sampling
 from trifold.generation.rules import RANDOM, read_rules
@@ -19,7 +19,7 @@ from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.baseline import nearest_translation
 from trifold.tasks.frame import Frame
-from trifold.tasks.record import Record, Role, text_of
+from trifold.tasks.record import Placed, Record, Role, text_of
 from trifold.tasks.task import Folder, Prediction, Task, TaskConfig
 from trifold.tasks.writing import prompt_ids, write_answers, written_example
 from trifold.text import Tokenizer
@@ -65,6 +65,16 @@ class Translation(TaskConfig):
     max_length: Count = 128
     max_tokens: Count | None = None
     target_language: str = "auto"
+
+    def complete(self, rows: Sequence[Placed]) -> "tuple[Translation, list[float] | None]":
+        """As it is; before anything is trained, it is made sure that the result can be judged.
+
+        Raises:
+            MissingExtraError: sacrebleu is not installed.
+        """
+        del rows
+        require_sacrebleu()
+        return self, None
 
     @classmethod
     def found_in(cls, folder: Folder) -> "Translation | None":
