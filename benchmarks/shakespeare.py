@@ -51,7 +51,7 @@ def run_trifold(work: Work) -> Measured:
         experiment = Experiment(
             model=ModelChoice(preset="llama", size=size, overrides={**shape, "max_length": 256, "dropout": 0.1}),
             tokenizer=TokenizerChoice(kind="character", vocab_size=256),
-            data=DataChoice(paths=(str(path),), valid_fraction=0.1),
+            data=DataChoice(paths=(str(path),), valid_fraction=0.1, held_out="end"),
             training=Training(
                 steps=work.pick(full=1300, smoke=2),
                 length=256,

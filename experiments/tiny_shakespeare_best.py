@@ -27,7 +27,7 @@ def experiment() -> Experiment:
     return Experiment(
         model=ModelChoice(preset="llama", size="mini", overrides=overrides),
         tokenizer=TokenizerChoice(kind="character", vocab_size=256),
-        data=DataChoice(paths=(TEXT,), valid_fraction=0.1),
+        data=DataChoice(paths=(TEXT,), valid_fraction=0.1, held_out="end"),
         training=Training(
             minutes=16,
             length=256,

@@ -26,7 +26,7 @@ def experiment() -> Experiment:
     return Experiment(
         model=ModelChoice(preset="llama", size="tiny", overrides={"num_kv_heads": 4, "d_ff": 344, "max_length": 64}),
         tokenizer=TokenizerChoice(kind="character", vocab_size=256),
-        data=DataChoice(paths=(TEXT,), valid_fraction=0.1),
+        data=DataChoice(paths=(TEXT,), valid_fraction=0.1, held_out="end"),
         training=Training(
             steps=200,
             length=64,

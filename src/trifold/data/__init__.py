@@ -3,6 +3,7 @@
 from trifold.data.loader import Loader
 from trifold.data.packing import Room
 from trifold.data.source import Example, ReadReport, SourceOptions, read
-from trifold.data.store import TokenStore, build_stores
+from trifold.data.split import build_stores
+from trifold.data.store import TokenStore
 
 __all__ = ["Example", "Loader", "ReadReport", "Room", "SourceOptions", "TokenStore", "build_stores", "read"]

@@ -8,8 +8,8 @@ pairs, `target_tokens.bin` and `target_offsets.bin`. It is written beside its pl
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -24,11 +24,28 @@ from trifold.example import Piece
 from trifold.plain_file import sha256
 from trifold.text import Tokenizer
 
-__all__ = ["Corpus", "StoreWriter", "TokenStore", "build_stores"]
+__all__ = ["Corpus", "StoreWriter", "Stretch", "TokenStore"]
 
 FORMAT = 1
 BUFFERED_CHARACTERS = 2**20
 """Text waiting to be tokenized: bounds the memory of building, whatever the size of the corpus."""
+COPIED = 2**22
+"""Bytes that are moved at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Tokens that follow one another.
+
+    Attributes:
+        ids: the tokens.
+        num_bytes: of the text that they stand for.
+        starts: which of them begin a word; None where that is not kept.
+    """
+
+    ids: NDArray[np.int64]
+    num_bytes: int
+    starts: NDArray[np.bool_] | None
 
 
 @runtime_checkable
@@ -237,38 +254,52 @@ class StoreWriter:
         for file in self.files.values():
             file.close()
 
-    def take_tail(self, fraction: float) -> tuple[NDArray[np.int64], int]:
-        """Remove the last `fraction` of the tokens of the last document; give them and the bytes they stand for."""
+    def take_out(self, stretches: Sequence[tuple[int, int]]) -> list[Stretch]:
+        """Remove stretches of tokens, given by their borders in rising order; what is left around one is two documents."""
         self.flush()
-        before = self.num_bytes
-        tokens, offsets = self.files["tokens.bin"], self.files["offsets.bin"]
-        offsets.flush()
-        marks = np.fromfile(offsets.name, dtype=np.uint64)
-        first, last = map(int, marks[-2:])
-        keep = last - int((last - first) * fraction)
-        tokens.flush()
-        tail = np.fromfile(tokens.name, dtype=self.dtype, offset=keep * self.dtype.itemsize).astype(np.int64)
-        ratio = self.num_bytes / max(self.spelled, 1)
-        self._count(tail, -1)
-        self.num_bytes = round(self.spelled * ratio)
-        tokens.truncate(keep * self.dtype.itemsize)
-        offsets.truncate((len(marks) - 1) * 8)
-        offsets.seek(0, os.SEEK_END)
-        self._mark("offsets.bin", keep)
-        if "words.bin" in self.files:
-            self.files["words.bin"].truncate(keep)
-            self.files["words.bin"].seek(0, os.SEEK_END)
-        tokens.seek(0, os.SEEK_END)
-        self.counts["tokens.bin"] = keep
-        return tail, before - self.num_bytes
+        total, ratio = self.counts["tokens.bin"], self.num_bytes / max(self.spelled, 1)
+        taken = [self._stretch(start, end, ratio) for start, end in stretches]
+        for name in ("tokens.bin", "words.bin"):
+            if name in self.files:
+                _close_gaps(self.files[name], stretches, total, self.dtype.itemsize if name == "tokens.bin" else 1)
+        self.counts["tokens.bin"] = total - sum(end - start for start, end in stretches)
+        for stretch in taken:
+            self._count(stretch.ids, -1)
+        self.num_bytes -= sum(stretch.num_bytes for stretch in taken)
+        self._write_borders(_borders_without(self.borders(), stretches))
+        return taken
 
-    def add_tokens(self, ids: NDArray[np.int64], num_bytes: int, starts: NDArray[np.bool_] | None = None) -> None:
+    def borders(self) -> NDArray[np.int64]:
+        """Where each document begins, and where the last one ends."""
+        self.flush()
+        self.files["offsets.bin"].flush()
+        return np.fromfile(self.files["offsets.bin"].name, dtype=np.uint64).astype(np.int64)
+
+    def _stretch(self, start: int, end: int, ratio: float) -> Stretch:
+        """Tokens that were written, and the bytes of text that they stand for."""
+        read: dict[str, NDArray] = {}
+        for name, dtype in (("tokens.bin", self.dtype), ("words.bin", np.dtype(np.bool_))):
+            if name in self.files:
+                self.files[name].flush()
+                read[name] = np.fromfile(self.files[name].name, dtype, end - start, offset=start * dtype.itemsize)
+        ids = read["tokens.bin"].astype(np.int64)
+        return Stretch(ids, round(int(self.token_bytes[ids].sum()) * ratio), read.get("words.bin"))
+
+    def _write_borders(self, borders: NDArray[np.int64]) -> None:
+        file = self.files["offsets.bin"]
+        file.seek(0)
+        file.truncate()
+        file.write(borders.astype(np.uint64).tobytes())
+        self.num_documents = len(borders) - 1
+
+    def add_stretch(self, stretch: Stretch) -> None:
         """Add one document that is tokenized already."""
-        self._append("tokens.bin", ids)
+        self._append("tokens.bin", stretch.ids)
         if "words.bin" in self.files:
-            self.files["words.bin"].write((np.ones(len(ids), np.bool_) if starts is None else starts).tobytes())
-        self._count(ids)
-        self.num_bytes += num_bytes
+            starts = np.ones(len(stretch.ids), np.bool_) if stretch.starts is None else stretch.starts
+            self.files["words.bin"].write(starts.tobytes())
+        self._count(stretch.ids)
+        self.num_bytes += stretch.num_bytes
         self.num_documents += 1
         self._mark("offsets.bin", self.counts["tokens.bin"])
 
@@ -310,73 +341,31 @@ class StoreWriter:
         self.files[name].write(np.uint64(place).tobytes())
 
 
-def build_stores(
-    examples: Iterable[Example],
-    tokenizer: Tokenizer,
-    folder: Path,
-    *,
-    words: bool = False,
-    pairs: bool = False,
-    hold_out: float = 0.0,
-    name: str = "",
-    details: Mapping[str, object] | None = None,
-) -> None:
-    """Tokenize documents into `folder/train` and, where `hold_out` is above 0, `folder/valid`.
-
-    Every n-th document is held out, n = 1 / `hold_out`; of a corpus with fewer than n documents, the tail of the last.
-
-    Raises:
-        DataError: there is no text at all.
-        OSError: the disk is full or fails; nothing is left behind.
-    """
-    working = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(working, ignore_errors=True)
-    every = round(1 / hold_out) if hold_out else 0
-    writer = _Split(working, tokenizer, words=words, pairs=pairs, every=every)
-    try:
-        writer.write(examples)
-        if writer.train.num_documents + writer.held == 0 or writer.train.counts["tokens.bin"] == 0:
-            raise DataError("data.corpus_empty", path=name or folder)
-        writer.finish(hold_out, details or {})
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        working.rename(folder)
-    finally:
-        writer.close()
-        shutil.rmtree(working, ignore_errors=True)
+def _close_gaps(file: BinaryIO, stretches: Sequence[tuple[int, int]], total: int, size: int) -> None:
+    """Move what follows each stretch of elements of `size` bytes to where it began; a piece at a time."""
+    file.flush()
+    place = stretches[0][0] * size
+    ends = [*(start for start, _ in stretches[1:]), total]
+    for (_, start), end in zip(stretches, ends, strict=True):
+        for here in range(start * size, end * size, COPIED):
+            file.seek(here)
+            moved = file.read(min(COPIED, end * size - here))
+            file.seek(place)
+            place += file.write(moved)
+    file.truncate(place)
+    file.seek(place)
 
 
-class _Split:
-    """The two writers of one build."""
-
-    def __init__(self, folder: Path, tokenizer: Tokenizer, *, words: bool, pairs: bool, every: int) -> None:
-        self.train = StoreWriter(folder / "train", tokenizer, words=words, pairs=pairs)
-        self.valid = StoreWriter(folder / "valid", tokenizer, words=words, pairs=pairs) if every else None
-        self.every, self.pairs, self.held = every, pairs, 0
-
-    def write(self, examples: Iterable[Example]) -> None:
-        number = 0
-        for example in examples:
-            held = self.valid is not None and number % self.every == self.every - 1
-            (self.valid if held and self.valid is not None else self.train).add(example)
-            self.held += held and example.complete
-            number += example.complete
-        self.train.flush()
-
-    def finish(self, fraction: float, details: Mapping[str, object]) -> None:
-        if self.valid is not None and not self.held and not self.pairs:
-            tail, num_bytes = self.train.take_tail(fraction)
-            if len(tail):
-                self.valid.add_tokens(tail, num_bytes)
-        for one in self._both():
-            one.finish(details)
-
-    def close(self) -> None:
-        for one in self._both():
-            one.close()
-
-    def _both(self) -> list[StoreWriter]:
-        return [self.train, *([self.valid] if self.valid else [])]
+def _borders_without(borders: NDArray[np.int64], stretches: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """The borders of documents after stretches were taken out, whose own borders are some too."""
+    starts, ends = (np.array(side, dtype=np.int64) for side in zip(*stretches, strict=True))
+    before = np.concatenate([[0], np.cumsum(ends - starts)])  # tokens taken before the first stretch, the second ...
+    places = np.unique(np.concatenate([borders, starts, ends]))
+    number = np.searchsorted(ends, places, side="right")
+    inside = np.zeros(len(places), np.int64)
+    open_ = number < len(starts)
+    inside[open_] = np.maximum(places[open_] - starts[number[open_]], 0)
+    return np.unique(places - before[number] - inside)
 
 
 def _read_index(folder: Path) -> dict:

@@ -138,7 +138,8 @@ def evaluate_examples(
     """
     aim, counted = build_objective(objective, tokenizer, model.config), _Words(examples)
     with tempfile.TemporaryDirectory() as folder:
-        build_stores(counted, tokenizer, Path(folder) / "text", words=aim.needs_words, pairs=pairs, name=name)
+        options = {"words": aim.needs_words, "pairs": pairs, "details": {"paths": [name]}}
+        build_stores(counted, tokenizer, Path(folder) / "text", **options)
         store = TokenStore(Path(folder) / "text" / "train", tokenizer)
         target = aim.target_length(length) or length
         room = Room(source=length if model.config.encoder else 0, target=target if model.config.decoder else 0)

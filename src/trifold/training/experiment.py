@@ -91,8 +91,9 @@ class DataChoice(Config):
     Attributes:
         paths: files, folders, `-` or hub names; empty where `pretrain` is given the texts themselves.
         weights: how often to draw from each path, relative to the others; empty to read all text as one corpus.
-        valid: held-out files; empty to hold out every n-th document (the tail of a single one).
+        valid: held-out files; empty to hold out every n-th document, or of fewer than n, stretches of the text.
         valid_fraction: how much to hold out when `valid` is empty; 0 for nothing.
+        held_out: where such stretches lie: spread over all of the text, or the end of the last document.
         text_field: column or key that holds the text, in jsonl, csv, tsv and parquet; `a|b` for the first that is there.
         source_field, target_field: columns of pairs, for sequence-to-sequence; None for plain text.
         document: what one document of a plain-text file is.
@@ -108,6 +109,7 @@ class DataChoice(Config):
     weights: tuple[float, ...] = ()
     valid: tuple[PathText, ...] = ()
     valid_fraction: Chance = 0.02
+    held_out: Literal["spread", "end"] = "spread"
     text_field: str = "text"
     source_field: str | None = None
     target_field: str | None = None

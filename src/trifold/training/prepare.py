@@ -313,6 +313,8 @@ def _build(
     read_as = [list(options.fields), options.document, options.on_error, words, hold_out]
     if options.encoding != "utf-8":
         read_as.append(options.encoding)
+    if hold_out and data.held_out != "spread":
+        read_as.append(data.held_out)
     details = {"paths": list(paths), "content": fingerprint(paths), "options": read_as}
     if TokenStore.describes(place / "train", tokenizer, details):
         return
@@ -323,6 +325,6 @@ def _build(
         words=words,
         pairs=len(options.fields) == 2,
         hold_out=hold_out,
-        name=", ".join(paths),
+        place=data.held_out,
         details=details,
     )

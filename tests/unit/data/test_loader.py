@@ -192,6 +192,42 @@ def test_a_held_out_tail_takes_its_word_starts_along(tmp_path, tokenizer):
     assert len(valid.piece(0, 10_000, shift=0, suffix=()).word_starts) == valid.num_tokens
 
 
+@pytest.mark.parametrize("sizes", [[40_000], [9_000, 400, 30_000, 50, 5_000], [30_000, 1, 9_000]])
+def test_held_out_stretches_are_spread_over_the_text_and_nothing_is_lost(tmp_path, tokenizer, sizes):
+    dice = np.random.default_rng(0)
+    texts = ["".join(dice.choice(list(LETTERS), size)) for size in sizes]
+    whole = [tokenizer.encode(text).ids for text in texts]
+    build_stores([Example((text,)) for text in texts], tokenizer, tmp_path / "one", hold_out=0.1, words=True)
+    train, valid = (TokenStore(tmp_path / "one" / name, tokenizer) for name in ("train", "valid"))
+    total = sum(map(len, whole))
+    assert 0.05 * total < valid.num_tokens <= 0.1 * total and 2 <= valid.num_documents <= 16
+    assert train.num_bytes + valid.num_bytes == sum(sizes)
+    stream = np.concatenate(whole)
+    kept, places = [train.document(n) for n in range(train.num_documents)], []
+    for number in range(valid.num_documents):
+        ids = valid.document(number)
+        place = next(at for at in range(len(stream)) if np.array_equal(stream[at : at + len(ids)], ids))
+        places.append((place, place + len(ids)))
+    gaps = [end for _, end in [(0, 0), *places]], [start for start, _ in [*places, (total, total)]]
+    left = [stream[start:end] for start, end in zip(*gaps, strict=True)]
+    assert np.array_equal(np.concatenate(kept), np.concatenate(left))
+    middles = np.array([(start + end) / 2 for start, end in places])
+    assert middles[0] < total / valid.num_documents and middles[-1] > total * (1 - 1 / valid.num_documents)
+    ends = np.cumsum([len(ids) for ids in whole])
+    assert all(np.searchsorted(ends, start, side="right") == np.searchsorted(ends, end - 1, side="right")
+               for start, end in places), "a stretch crosses from one document to the next"  # fmt: skip
+    starts = np.concatenate([tokenizer.word_starts(text, tokenizer.encode(text)) for text in texts])
+    read = [valid.piece(n, 10**6, shift=0, suffix=()).word_starts for n in range(valid.num_documents)]
+    assert np.array_equal(np.concatenate(read), np.concatenate([starts[start:end] for start, end in places]))
+
+
+def test_the_end_of_the_last_text_is_held_out_where_that_is_asked_for(tmp_path, tokenizer):
+    texts = ["x" * 5_000, "y" * 9_000 + "z" * 1_000]
+    build_stores([Example((text,)) for text in texts], tokenizer, tmp_path / "one", hold_out=0.1, place="end")
+    valid = TokenStore(tmp_path / "one" / "valid", tokenizer)
+    assert [tokenizer.decode(valid.document(n)) for n in range(valid.num_documents)] == ["z" * 1_000]
+
+
 def test_a_text_too_short_to_part_holds_nothing_out(tmp_path, tokenizer):
     build_stores([Example(("a",))], tokenizer, tmp_path / "one", hold_out=0.1)
     assert TokenStore(tmp_path / "one" / "train", tokenizer).num_tokens == 1
@@ -207,7 +243,7 @@ def test_a_document_that_comes_in_parts_is_one_document(tmp_path, tokenizer):
 
 def test_text_without_a_token_is_refused_and_leaves_nothing(tmp_path, tokenizer):
     with pytest.raises(DataError, match="my notes"):
-        build_stores([], tokenizer, tmp_path / "store", name="my notes")
+        build_stores([], tokenizer, tmp_path / "store", details={"paths": ["my notes"]})
     assert list(tmp_path.iterdir()) == []
 
 
