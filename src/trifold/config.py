@@ -83,12 +83,12 @@ class Config:
     def __post_init__(self) -> None:
         """Check the types and ranges of all fields; a class with rules of its own calls this first."""
         for name, field in _fields(type(self)).items():
-            given = getattr(self, name)
+            raw = getattr(self, name)
             try:
-                value = field.validate_python(tuple(given) if isinstance(given, list) else given)
+                value = field.validate_python(tuple(raw) if isinstance(raw, list) else raw)
             except ValidationError as error:
                 raise _explain(type(self), error, name, (name,)) from None
-            if value is not given:
+            if value is not raw:
                 object.__setattr__(self, name, value)
 
 
@@ -182,22 +182,22 @@ def _problem(cls: type[Config], finding: Any, path: list[str]) -> str:
     return finding["msg"]
 
 
-def unknown_key(where: str, given: str, allowed: list[str]) -> ConfigError:
+def unknown_key(where: str, key: str, allowed: list[str]) -> ConfigError:
     """The error for a key that nobody knows, with the nearest known name."""
-    near = difflib.get_close_matches(given, allowed, n=1)
+    near = difflib.get_close_matches(key, allowed, n=1)
     hint = message("config.hint", nearest=near[0]) if near else ""
-    return ConfigError("config.unknown_key", where=where, given=given, allowed=", ".join(allowed), hint=hint)
+    return ConfigError("config.unknown_key", where=where, given=key, allowed=", ".join(allowed), hint=hint)
 
 
 def _field_names(cls: type, path: list[str]) -> set[str]:
     """Names of the fields of the dataclass found by walking `path` from `cls` (indices and tags are passed over)."""
     names: set[str] = set()
     current: list[type] = [cls]
-    for part in path:
+    for key in path:
         following: list[type] = []
         for owner in current:
             hints = typing.get_type_hints(owner)
-            following += _dataclasses_in(hints[part]) if part in hints else []
+            following += _dataclasses_in(hints[key]) if key in hints else []
         current = following or current
     for owner in current:
         names |= {field.name for field in dataclasses.fields(owner)}
@@ -232,12 +232,12 @@ def override(config: C, changes: Mapping[str, object], *, where: str = "configur
     for path, value in changes.items():
         *parents, last = path.split(".")
         owner: Any = data
-        for depth, part in enumerate(parents):
-            if not isinstance(owner, dict) or part not in owner:
-                raise unknown_key(".".join([where, *parents[:depth]]), part, _keys(owner))
-            if owner[part] is None and _holds_fields(type(config), parents[: depth + 1]):
-                owner[part] = {}
-            owner = owner[part]
+        for depth, key in enumerate(parents):
+            if not isinstance(owner, dict) or key not in owner:
+                raise unknown_key(".".join([where, *parents[:depth]]), key, _keys(owner))
+            if owner[key] is None and _holds_fields(type(config), parents[: depth + 1]):
+                owner[key] = {}
+            owner = owner[key]
         if not isinstance(owner, dict) or (last not in owner and not _is_open(type(config), parents, last)):
             raise unknown_key(".".join([where, *parents]), last, _keys(owner))
         texts = dict[str, str] in _types_at(

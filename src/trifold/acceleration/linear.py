@@ -51,10 +51,10 @@ def add_product(
     if weights and native.load_products() is not None and (residual is None or residual.dtype == x.dtype):
         return native.multiply(x, weights, activation=activation, residual=residual)[0]
     if weights and activation == "gelu_tanh":
-        made = native.multiply(x, weights, activation=activation)[0]
+        product = native.multiply(x, weights, activation=activation)[0]
     else:
-        made = linear(native.activate(activation)(x))
-    return made if residual is None else residual + made
+        product = linear(native.activate(activation)(x))
+    return product if residual is None else residual + product
 
 
 def project(x: Float[Tensor, "*places inputs"], *linears: nn.Module) -> tuple[Float[Tensor, "*places outputs"], ...]:

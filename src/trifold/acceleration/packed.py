@@ -72,12 +72,12 @@ def _attend(
     scale: float | None,
 ) -> Tensor:
     rows, length = parts[0].shape[0], parts[0].shape[2]
-    flat = [part.transpose(1, 2).flatten(0, 1) for part in parts]  # B*S H K
+    flat = [tensor.transpose(1, 2).flatten(0, 1) for tensor in parts]  # B*S H K
     reach = -1 if visibility.window is None else visibility.window
-    made = varlen(
+    output = varlen(
         *flat, bounds, bounds, length, length, scale=scale, window_size=(reach, 0 if visibility.causal else reach)
     )
-    return made.unflatten(0, (rows, length)).transpose(1, 2)
+    return output.unflatten(0, (rows, length)).transpose(1, 2)
 
 
 def _bounds(visibility: Visibility) -> Tensor | None:

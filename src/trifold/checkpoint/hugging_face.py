@@ -133,14 +133,14 @@ def stored_dtype(folder: Path) -> torch.dtype:
     Raises:
         ModelFileError: a file is missing or damaged.
     """
-    found: set[str] = set()
+    dtypes: set[str] = set()
     for name in _shards(folder):
         try:
             with safe_open(folder / name, framework="pt") as file:
-                found |= {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118 - no mapping
+                dtypes |= {file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118 - no mapping
         except (SafetensorError, OSError, ValueError, RuntimeError) as error:
             raise ModelFileError("checkpoint.bad_file", path=folder / name, problem=str(error)[:200]) from None
-    types = [TYPES[one] for one in sorted(found) if one in TYPES]
+    types = [TYPES[dtype] for dtype in sorted(dtypes) if dtype in TYPES]
     return functools.reduce(torch.promote_types, types) if types else torch.float32
 
 

@@ -115,24 +115,24 @@ class KeyMap:
 
     @staticmethod
     def _part(entry: Entry, whole: Tensor, shapes: Mapping[str, torch.Size], loaded: "Loaded") -> None:
-        found = tuple(whole.shape)
+        stored_shape = tuple(whole.shape)
         if entry.change == "unsqueeze" and whole.ndim > 1 and len(whole) == 1:
             whole = whole[0]
         whole = whole.t() if entry.transpose and whole.ndim == 2 else whole
         wanted = [shapes[name] for name in entry.ours]
         rows = sum(shape[0] for shape in wanted)
         if tuple(whole.shape) != (rows, *wanted[0][1:]):
-            loaded.misshapen.append(f"{entry.theirs} {found}, {(rows, *wanted[0][1:])} wanted")
+            loaded.misshapen.append(f"{entry.theirs} {stored_shape}, {(rows, *wanted[0][1:])} wanted")
             return
         if not whole.is_floating_point():
             loaded.misshapen.append(f"{entry.theirs} {whole.dtype}, floating point wanted")
             return
-        for name, part in zip(entry.ours, whole.split([shape[0] for shape in wanted]), strict=True):
+        for name, weight in zip(entry.ours, whole.split([shape[0] for shape in wanted]), strict=True):
             if entry.optional and name in loaded.weights:
-                if not torch.equal(part, loaded.weights[name].to(part.dtype)):
+                if not torch.equal(weight, loaded.weights[name].to(weight.dtype)):
                     loaded.differing.append(entry.theirs)
                 continue
-            loaded.weights[name] = part.contiguous()  # kernels read memory row by row
+            loaded.weights[name] = weight.contiguous()  # kernels read memory row by row
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,14 +84,14 @@ def check_archive(path: Path) -> None:
     size = path.stat().st_size
     problems = {
         "entries": len(entries) > MOST_ENTRIES,
-        "compressed": any(one.compress_type != zipfile.ZIP_STORED for one in entries),
-        "flags": any(one.flag_bits & 0x41 for one in entries),
-        "sizes": sum(one.file_size for one in entries) > size
-        or any(one.file_size != one.compress_size for one in entries),
-        "names": any(one.filename.startswith("/") or ".." in Path(one.filename).parts for one in entries),
+        "compressed": any(entry.compress_type != zipfile.ZIP_STORED for entry in entries),
+        "flags": any(entry.flag_bits & 0x41 for entry in entries),
+        "sizes": sum(entry.file_size for entry in entries) > size
+        or any(entry.file_size != entry.compress_size for entry in entries),
+        "names": any(entry.filename.startswith("/") or ".." in Path(entry.filename).parts for entry in entries),
         "size": size > LARGEST,
     }
-    wrong = [name for name, found in problems.items() if found]
+    wrong = [name for name, applies in problems.items() if applies]
     if wrong:
         raise ModelFileError("checkpoint.archive", path=path, problem=", ".join(wrong))
 

@@ -41,11 +41,11 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 def convert(source: str, target: str) -> None:
     """Read with torch's reader of plain tensors; write those under their names."""
-    found = torch.load(source, map_location="cpu", weights_only=True)
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+    content = torch.load(source, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise TypeError("it holds no mapping of names to weights")
     weights = {
-        name: value.detach().clone().contiguous() for name, value in found.items() if isinstance(value, torch.Tensor)
+        name: value.detach().clone().contiguous() for name, value in content.items() if isinstance(value, torch.Tensor)
     }
     if not weights:
         raise TypeError("it holds no weights")

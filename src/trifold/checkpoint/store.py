@@ -206,15 +206,15 @@ def verify(folder: Path) -> dict[str, Any]:
             "checkpoint.other_format", path=folder, given=made_by, known=FORMAT, version=manifest.get("version", "?")
         )
     try:
-        known = {str(name): (one["size"], one["sha256"]) for name, one in manifest["files"].items()}
+        known = {str(name): (entry["size"], entry["sha256"]) for name, entry in manifest["files"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelFileError("checkpoint.no_manifest", path=folder / MANIFEST, problem=repr(error)[:200]) from None
-    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if not stat.S_ISDIR(path.lstat().st_mode)}
-    for name in sorted(found - known.keys() - {MANIFEST, SEAL}):
+    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if not stat.S_ISDIR(path.lstat().st_mode)}
+    for name in sorted(present - known.keys() - {MANIFEST, SEAL}):
         raise ModelFileError("checkpoint.damaged", path=folder / name, problem=message("checkpoint.not_listed"))
     for name, (size, digest) in known.items():
         path = folder / name
-        if name not in found or not stat.S_ISREG(path.lstat().st_mode):
+        if name not in present or not stat.S_ISREG(path.lstat().st_mode):
             raise ModelFileError("checkpoint.damaged", path=path, problem=message("checkpoint.missing"))
         if path.stat().st_size != size or sha256(path) != digest:
             raise ModelFileError("checkpoint.damaged", path=path, problem=message("checkpoint.altered"))
@@ -292,13 +292,13 @@ def retain(root: Path, keep: int, *, every: int = 0, best: bool = False, spare: 
         best: also keep the one with the lowest `valid_loss` in its manifest.
         spare: never delete these.
     """
-    found = checkpoints(root)
-    if len(found) <= keep:
+    folders = checkpoints(root)
+    if len(folders) <= keep:
         return
-    run = verify(found[-1]).get("run")
-    old = [folder for folder in found[:-keep] if folder not in spare and not _is_kept(folder, every)]
-    facts = {folder: _facts(folder) for folder in found}
-    losses = {folder: one["valid_loss"] for folder, one in facts.items() if one.get("valid_loss") is not None}
+    run = verify(folders[-1]).get("run")
+    old = [folder for folder in folders[:-keep] if folder not in spare and not _is_kept(folder, every)]
+    facts = {folder: _facts(folder) for folder in folders}
+    losses = {folder: values["valid_loss"] for folder, values in facts.items() if values.get("valid_loss") is not None}
     lowest = min(losses, key=lambda folder: (losses[folder], place_of(folder))) if best and losses else None
     for folder in old:
         if folder != lowest and facts[folder].get("run", run) == run:  # those of another run are not ours to delete

@@ -63,9 +63,9 @@ def _tune(name: str, out: Path, request: Request, experiment: Any) -> tuple[Any,
     folder = out / name
     keep_memory_of_training()
     with Progress(request.console, name, every=5.0) as progress:
-        found = finetune(experiment, folder, listen=lambda event: show(event, progress))
-    say_judgement(found.judgement, request.console)
-    return load(folder), found.judgement
+        result = finetune(experiment, folder, listen=lambda event: show(event, progress))
+    say_judgement(result.judgement, request.console)
+    return load(folder), result.judgement
 
 
 def _experiment(model: Any, task: Any, data: Any, minutes: float, **training: Any) -> Any:
@@ -190,17 +190,17 @@ def hash_of(text: str) -> int:
 def _functions() -> Iterator[tuple[str, str, str]]:
     """Name, documentation and its first sentence, of public functions with a docstring, evenly from all modules."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    found = []
+    functions = []
     for path in module_files():
         module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
         try:
             tree = ast.parse(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, SyntaxError):
             continue
-        found += [(f"{module}.{node.name}", *_documented(module, node)) for node in tree.body if _is_public(node)]
-    step = max(1, -(-len(found) // MOST_FUNCTIONS))
+        functions += [(f"{module}.{node.name}", *_documented(module, node)) for node in tree.body if _is_public(node)]
+    step = max(1, -(-len(functions) // MOST_FUNCTIONS))
     distinct = {
-        name: (name, text, answer) for name, text, answer in found[::step] if answer and text.count(answer) == 1
+        name: (name, text, answer) for name, text, answer in functions[::step] if answer and text.count(answer) == 1
     }
     yield from distinct.values()
 

@@ -16,12 +16,12 @@ def run(request: Request) -> dict[str, Any]:
     from trifold.tasks import compare, load
 
     values, console = request.values, request.console
-    one, other = load(values.first), load(values.second)
-    kinds = [tuned.require().config.kind for tuned in (one, other)]
+    first, second = load(values.first), load(values.second)
+    kinds = [tuned.require().config.kind for tuned in (first, second)]
     if kinds[0] != kinds[1]:
         raise UsageError("cli.other_task", path=values.second, given=kinds[1], wanted=kinds[0])
     reading, sides = reading_of(request), []
-    for tuned in (one, other):
+    for tuned in (first, second):
         records, account = labelled_records(tuned, [values.data], reading)
         sides.append({record.origin: record for record in records})
         for line in account.lines():
@@ -30,14 +30,14 @@ def run(request: Request) -> dict[str, Any]:
     if not both:
         raise DataError("task.nothing_left", split=values.data, count=len(sides[0]), reasons="-")
     told = [[side[origin] for origin in both] for side in sides]
-    said = [tuned.predict(records) for tuned, records in zip((one, other), told, strict=True)]
-    found = {**compare(one.require(), told[0], *said), "account": account.to_json()}
-    for name, line in found["differences"].items():
+    said = [tuned.predict(records) for tuned, records in zip((first, second), told, strict=True)]
+    comparison = {**compare(first.require(), told[0], *said), "account": account.to_json()}
+    for name, line in comparison["differences"].items():
         text = f"{line['first']:.4f} - {line['second']:.4f} = {line['value']:+.4f}"
         console.say(f"{name:<20} {text}  [{line['low']:+.4f}, {line['high']:+.4f}]  p = {line['p']:.4f}")
-    if "mcnemar" in found:
-        console.say(message("cli.mcnemar", **{**found["mcnemar"], "p": f"{found['mcnemar']['p']:.4g}"}))
-    return found
+    if "mcnemar" in comparison:
+        console.say(message("cli.mcnemar", **{**comparison["mcnemar"], "p": f"{comparison['mcnemar']['p']:.4g}"}))
+    return comparison
 
 
 COMMAND = Command(

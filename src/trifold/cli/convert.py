@@ -49,17 +49,17 @@ def run(request: Request) -> dict[str, Any]:
     from trifold.checkpoint.hugging_face import find_folder
     from trifold.checkpoint.pickled import is_pickled, rewrite
 
-    given, target = find_folder(request.values.source), Path(request.values.target)
+    source, target = find_folder(request.values.source), Path(request.values.target)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError("cli.folder_exists", path=target)
-    if not is_pickled(given):
-        return _convert(given, given, target, request)
+    if not is_pickled(source):
+        return _convert(source, source, target, request)
     with tempfile.TemporaryDirectory(prefix="trifold-convert-") as place:
-        rewrite(given, Path(place))
-        return _convert(given, Path(place), target, request)
+        rewrite(source, Path(place))
+        return _convert(source, Path(place), target, request)
 
 
-def _convert(given: Path, folder: Path, target: Path, request: Request) -> dict[str, Any]:
+def _convert(original: Path, folder: Path, target: Path, request: Request) -> dict[str, Any]:
     from trifold.adapter_base import find_base, is_adapter
     from trifold.checkpoint.hugging_face import WANTED, read_extra, stored_dtype
     from trifold.presets.pretrained import Transformer, resolve
@@ -68,7 +68,7 @@ def _convert(given: Path, folder: Path, target: Path, request: Request) -> dict[
     source = resolve(folder)
     extra = sorted(read_extra(source))
     if extra:
-        raise UsageError("cli.cannot_convert", path=given, names=", ".join(extra[:20]))
+        raise UsageError("cli.cannot_convert", path=original, names=", ".join(extra[:20]))
     base = resolve(find_base(source, WANTED)) if is_adapter(source) else source
     model = Transformer.from_pretrained(source, dtype=stored_dtype(base))
     left: list[str] = []
@@ -83,10 +83,10 @@ def _convert(given: Path, folder: Path, target: Path, request: Request) -> dict[
             raise ModelFileError("checkpoint.damaged", path=target, problem=message("cli.copy_differs"))
         read = frozenset(model.preset.fields.defaults if model.preset else ())
         left += _left_out(source, place, read)
-    request.console.say(message("cli.converted", source=given, path=target, count=f"{model.num_parameters():,}"))
+    request.console.say(message("cli.converted", source=original, path=target, count=f"{model.num_parameters():,}"))
     if left:
         request.console.say(message("cli.not_kept", names=", ".join(left)))
-    return {"source": str(given), "folder": str(target), "parameters": model.num_parameters(), "left_out": left}
+    return {"source": str(original), "folder": str(target), "parameters": model.num_parameters(), "left_out": left}
 
 
 @contextmanager

@@ -56,10 +56,10 @@ def _documents() -> Iterator[list[str]]:
     for path in module_files():
         try:
             source = path.read_text(encoding="utf-8")
-            found = "\n\n".join(_docstrings(ast.parse(source)))
+            docstrings = "\n\n".join(_docstrings(ast.parse(source)))
         except (OSError, ValueError, SyntaxError):
             continue
-        yield [text for text in (found, source) if len(text) > 200]
+        yield [text for text in (docstrings, source) if len(text) > 200]
 
 
 def module_files() -> list[Path]:

@@ -41,12 +41,14 @@ def run(request: Request) -> dict[str, Any]:
     shown = run_applications(out, request, minutes=0.8 * request.values.minutes)
     from trifold.evaluation.report import write_report
 
-    extra = [part for one in shown for part in _application(one)]
+    extra = [section for application in shown for section in _application(application)]
     page = write_report(out, pages, title=message("cli.demo_title"), extra=extra)
     seconds = time.perf_counter() - start
     _say_table(pages, data, console)
     console.say(message("cli.demo_done", page=page, time=duration(seconds)))
-    applications = {one.name: {"judgement": one.judgement, "samples": one.samples} for one in shown}
+    applications = {
+        application.name: {"judgement": application.judgement, "samples": application.samples} for application in shown
+    }
     return {
         "page": str(page),
         "seconds": seconds,
@@ -146,16 +148,19 @@ def _samples(family: str, folder: Path) -> list[Any]:
     if family == "bert":
         model, tokenizer = load_run(folder)
         text = MASKED.format(mask=tokenizer.roles["mask"])
-        found = fill_mask(model, tokenizer, text, top_k=5)
-        lists = [", ".join(f"{one.token.strip()} {one.probability:.0%}" for one in part) for part in found]
+        masks = fill_mask(model, tokenizer, text, top_k=5)
+        lists = [
+            ", ".join(f"{candidate.token.strip()} {candidate.probability:.0%}" for candidate in candidates)
+            for candidates in masks
+        ]
         return [Sample(f"{text}\n", f"{number}: {line}") for number, line in enumerate(lists, start=1)]
     generator = Generator.from_pretrained(folder)
     if family == "t5":
-        found = restore_spans(generator, CORRUPTED, Sampling(temperature=0.0, max_tokens=40))
-        return [Sample(f"{CORRUPTED}\n", found.text)]
+        restored = restore_spans(generator, CORRUPTED, Sampling(temperature=0.0, max_tokens=40))
+        return [Sample(f"{CORRUPTED}\n", restored.text)]
     options = Sampling(temperature=0.7, top_p=0.9, max_tokens=60, seed=1)
-    made = generator.generate(list(PROMPTS), options)
-    return [Sample(prompt, one.text) for prompt, one in zip(PROMPTS, made, strict=True)]
+    generations = generator.generate(list(PROMPTS), options)
+    return [Sample(prompt, generation.text) for prompt, generation in zip(PROMPTS, generations, strict=True)]
 
 
 def _say_table(pages: list[Any], data: dict[str, Any], console: Console) -> None:

@@ -85,11 +85,11 @@ def rehearse(request: Request) -> dict[str, Any]:
     run = Path(values.run)
     console.say(message(f"doctor.{values.drill}"))
     with tempfile.TemporaryDirectory(prefix=".trifold-drill-", dir=values.place or tempfile.gettempdir()) as place:
-        found = drill(values.drill, run, Path(place))
-    if not found.passed:
-        raise CheckFailedError("doctor.drill_failed", name=values.drill, detail=found.detail)
-    console.say(message("doctor.drilled", name=values.drill, detail=found.detail))
-    return {"drill": values.drill, "run": str(run), "passed": True, "detail": found.detail}
+        finding = drill(values.drill, run, Path(place))
+    if not finding.passed:
+        raise CheckFailedError("doctor.drill_failed", name=values.drill, detail=finding.detail)
+    console.say(message("doctor.drilled", name=values.drill, detail=finding.detail))
+    return {"drill": values.drill, "run": str(run), "passed": True, "detail": finding.detail}
 
 
 DOCTOR = Command(

@@ -52,11 +52,11 @@ def _judge(request: Request) -> dict[str, Any]:
     for line in account.lines():
         request.console.note(line)
     if request.values.kb is not None:
-        found = _judge_base(request, tuned, records)
+        judgement = _judge_base(request, tuned, records)
     else:
-        found = judge(task, records, tuned.predict(records))
-    say_judgement(found, request.console)
-    return {**found, "account": account.to_json()}
+        judgement = judge(task, records, tuned.predict(records))
+    say_judgement(judgement, request.console)
+    return {**judgement, "account": account.to_json()}
 
 
 def _judge_base(request: Request, tuned: Any, records: list[Any]) -> dict[str, Any]:

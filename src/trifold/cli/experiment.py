@@ -114,21 +114,21 @@ def experiment_in(path: Path, kind: type) -> Any:
     if not path.is_file():
         raise UsageError("cli.no_experiment", path=path)
     make = runpy.run_path(str(path)).get("experiment")
-    made = make() if callable(make) else None
-    if not isinstance(made, kind):
+    experiment = make() if callable(make) else None
+    if not isinstance(experiment, kind):
         raise UsageError("cli.no_experiment", path=path)
-    return made
+    return experiment
 
 
 def _with_options(request: Request, before: dict[str, Any]) -> dict[str, Any]:
     """What an experiment file says, if there is one, with what the configuration file and the options say instead."""
-    values, given = request.values, request.given
-    replaced = _replaced(given, before)
+    values, options = request.values, request.given
+    replaced = _replaced(options, before)
     data = {
         name: {**({} if name in replaced else before.get(name, {})), **request.sections.get(name, {})}
         for name in SECTIONS
     }
-    if LENGTHS & given:
+    if LENGTHS & options:
         data["training"] |= dict.fromkeys(LENGTHS)
     place_options(request, PLACES, data)
     if values.overrides:
@@ -148,11 +148,11 @@ def place_options(request: Request, places: Mapping[str, str], data: dict[str, A
             data[section] = {**(data.get(section) or {}), name: getattr(request.values, option)}
 
 
-def _replaced(given: frozenset[str], before: dict[str, Any]) -> set[str]:
+def _replaced(options: frozenset[str], before: dict[str, Any]) -> set[str]:
     """The sections that another model replaces: a run comes with its tokenizer, a family takes the place of a start."""
-    if "from" in given:
+    if "from" in options:
         return {"model", "tokenizer"}
-    return {"model"} if "preset" in given and before.get("model", {}).get("start") else set()
+    return {"model"} if "preset" in options and before.get("model", {}).get("start") else set()
 
 
 def _require_data_and_model(data: dict[str, dict[str, Any]]) -> None:

@@ -12,11 +12,11 @@ def run(request: Request) -> dict[str, Any]:
     """Show the likeliest tokens for each mask."""
     from trifold.tasks import load
 
-    found = load(request.values.run).fill_mask(request.values.text, top_k=request.values.top_k)
-    for number, candidates in enumerate(found, start=1):
-        for one in candidates:
-            request.console.say(f"{number}  {one.probability:7.2%}  {one.token}")
-    return {"masks": [[asdict(one) for one in candidates] for candidates in found]}
+    masks = load(request.values.run).fill_mask(request.values.text, top_k=request.values.top_k)
+    for number, candidates in enumerate(masks, start=1):
+        for candidate in candidates:
+            request.console.say(f"{number}  {candidate.probability:7.2%}  {candidate.token}")
+    return {"masks": [[asdict(candidate) for candidate in candidates] for candidates in masks]}
 
 
 COMMAND = Command(

@@ -84,19 +84,19 @@ def _run_seeds(request: Request, experiment: Any, out: Path) -> dict[str, Any]:
     from trifold.tasks import finetune
 
     console = request.console
-    found, account = [], {}
+    judgements, account = [], {}
     for number in range(request.values.seeds):
         seeded = replace(experiment, training=replace(experiment.training, seed=experiment.training.seed + number))
         with Progress(console, f"{out.name}/{number}", every=5.0) as progress:
             result = finetune(seeded, out / f"seed-{number}", listen=lambda event, p=progress: show(event, p))
-        found.append(result.judgement)
+        judgements.append(result.judgement)
         account = result.account
     summary = {}
-    for name in found[0]["metrics"]:
-        over = seed_interval([one["metrics"][name]["value"] for one in found])
+    for name in judgements[0]["metrics"]:
+        over = seed_interval([judgement["metrics"][name]["value"] for judgement in judgements])
         summary[name] = {"mean": over.value, "low": over.low, "high": over.high, "seeds": over.n}
         console.say(f"{name:<24} {over.value:.4f}  [{over.low:.4f}, {over.high:.4f}]  n = {over.n}")
-    return {"folder": str(out), "seeds": summary, "account": account, "runs": found}
+    return {"folder": str(out), "seeds": summary, "account": account, "runs": judgements}
 
 
 def build(request: Request, *, resume: bool = False) -> Any:
@@ -127,7 +127,7 @@ def build(request: Request, *, resume: bool = False) -> Any:
 
 def _apply(request: Request, data: dict[str, Any]) -> None:
     """Put the options that were given into the experiment's JSON."""
-    values, given = request.values, request.given
+    values, options = request.values, request.given
     if values.task is not None:
         data["task"] = _task(values.task, data.get("task", {}))
     if values.model is not None:
@@ -137,12 +137,12 @@ def _apply(request: Request, data: dict[str, Any]) -> None:
     place_options(request, PLACES, data)
     columns = _columns(data["task"]["kind"], request)
     data["data"]["columns"] = {**data["data"].get("columns", {}), **columns}
-    if {"epochs", "steps", "minutes"} & given:
+    if {"epochs", "steps", "minutes"} & options:
         steps = values.steps if values.minutes is not None else values.steps or 1
         data["training"] |= {"steps": steps, "tokens": None, "minutes": values.minutes}
         data["epochs"] = values.epochs
     if values.label_names is not None:
-        data["task"]["label_names"] = [name for given in values.label_names for name in given.split(",")]
+        data["task"]["label_names"] = [name for names in values.label_names for name in names.split(",")]
     if values.metric is not None:
         data["metric"] = values.metric
     if values.lr is not None:
@@ -175,15 +175,15 @@ def _model(values: Any, before: dict[str, Any]) -> dict[str, Any]:
 def _columns(kind: str, request: Request) -> dict[str, str]:
     """Columns by role, from the options that name them."""
     known = {role.name for role in config_class(kind).roles}
-    found = {}
+    columns = {}
     for option, roles in ROLE_OPTIONS.items():
         if option in request.given:
             role = next(iter(sorted(roles & known)), None)
             if role is None:
                 name = f"--{option.replace('_', '-')}"
                 raise UsageError("cli.no_such_option", given=name, command=f"finetune {kind}", hint="")
-            found[role] = getattr(request.values, option)
-    return found
+            columns[role] = getattr(request.values, option)
+    return columns
 
 
 def show(event: "Event", progress: Progress) -> None:
@@ -202,23 +202,23 @@ def show(event: "Event", progress: Progress) -> None:
         progress.note(message(f"cli.stage_{event.stage}", **event.details))
 
 
-def say_judgement(found: dict[str, Any], console: Console) -> None:
+def say_judgement(judgement: dict[str, Any], console: Console) -> None:
     """Metrics with their intervals, baselines beside them, and what else a person should know."""
-    rows = {"": found["metrics"], **found.get("baselines", {})}
-    console.say(message("cli.judged", n=found["n"], split=found.get("split", "-")))
+    rows = {"": judgement["metrics"], **judgement.get("baselines", {})}
+    console.say(message("cli.judged", n=judgement["n"], split=judgement.get("split", "-")))
     for who, metrics in rows.items():
-        for name, one in metrics.items():
+        for name, score in metrics.items():
             label = who or message("cli.this_model")
-            console.say(f"  {label:<28} {name:<18} {one['value']:8.4f}  [{one['low']:.4f}, {one['high']:.4f}]")
-    if "contamination" in found:
-        known = found["contamination"]
+            console.say(f"  {label:<28} {name:<18} {score['value']:8.4f}  [{score['low']:.4f}, {score['high']:.4f}]")
+    if "contamination" in judgement:
+        known = judgement["contamination"]
         console.say(message("cli.contamination", exact=known["exact"], near=known["near"]))
-        for name, one in known.get("without", {}).items():
+        for name, score in known.get("without", {}).items():
             label = message("cli.without_known")
-            console.say(f"  {label:<28} {name:<18} {one['value']:8.4f}  [{one['low']:.4f}, {one['high']:.4f}]")
-    warn_unknown(found.get("unknown_tokens", 0.0), console)
-    if "calibration" in found:
-        calibration = found["calibration"]
+            console.say(f"  {label:<28} {name:<18} {score['value']:8.4f}  [{score['low']:.4f}, {score['high']:.4f}]")
+    warn_unknown(judgement.get("unknown_tokens", 0.0), console)
+    if "calibration" in judgement:
+        calibration = judgement["calibration"]
         console.say(
             message(
                 "cli.calibration",

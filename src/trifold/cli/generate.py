@@ -125,15 +125,15 @@ def _answer(request: Request, tuned: Any, texts: Sequence[str]) -> dict[str, Any
         return list(zip(*rounds, strict=True))
 
     said = []
-    for one in answer_lines(request, tuned, texts, write):
-        if one.said is None:
+    for answered in answer_lines(request, tuned, texts, write):
+        if answered.said is None:
             request.console.say()
             said.append({"prompt": "", "seed": None, "text": None})
             continue
-        _say_chat_cut(one.said[0].details.get("prompt_cut", 0), request.console)
-        for seed, answer in zip(seeds, one.said, strict=True):
+        _say_chat_cut(answered.said[0].details.get("prompt_cut", 0), request.console)
+        for seed, answer in zip(seeds, answered.said, strict=True):
             say_answer(request, texts, answer.answer)
-            prompt = one.values.get("text") or one.record.inputs[0]
+            prompt = answered.values.get("text") or answered.record.inputs[0]
             said.append({"prompt": prompt, "seed": seed, "text": answer.answer, **answer.details})
     return {"generations": said}
 

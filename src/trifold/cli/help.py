@@ -46,11 +46,11 @@ def command_help(command: Command) -> str:
 
 
 def _groups(options: tuple[Option, ...]) -> dict[str, list[Option]]:
-    found: dict[str, list[Option]] = {}
+    groups: dict[str, list[Option]] = {}
     for option in options:
         name = "arguments" if option.positional else option.group or "options"
-        found.setdefault(name, []).append(option)
-    return found
+        groups.setdefault(name, []).append(option)
+    return groups
 
 
 def _place(option: Option) -> str:

@@ -30,12 +30,12 @@ def say_answer(request: Request, texts: Sequence[str], answer: str, *beside: str
 
     Where a file or standard input gives them, all on one line, with line breaks written as `\n`: one line in, one line out.
     """
-    parts = [answer, *(part for part in beside if part)]
+    fields = [answer, *(field for field in beside if field)]
     if request.values.input is None and texts and list(texts) != ["-"]:
-        for part in parts:
-            request.console.say(part)
+        for field in fields:
+            request.console.say(field)
     else:
-        request.console.say("\t".join(parts).replace("\r", "").replace("\n", "\\n"))
+        request.console.say("\t".join(fields).replace("\r", "").replace("\n", "\\n"))
 
 
 def answer_lines(
@@ -56,12 +56,12 @@ def answer_lines(
     reading, account, count = reading_of(request), Account(), Count()
     rows = given_rows(request, texts, keep_blank=True)
     placed = place_as_trained(tuned.task, tuned.trained_columns, rows, reading.columns, labelled=False, account=account)
-    made = [make_records([one], tuned.task.question, on_error=reading.on_error, count=count) for one in placed]
-    records = [record for some in made for record in some]
+    by_row = [make_records([row], tuned.task.question, on_error=reading.on_error, count=count) for row in placed]
+    records = [record for some in by_row for record in some]
     if request.values.input is not None:
         account.splits[str(request.values.input)] = count
         for line in account.lines():
             request.console.note(line)
-    said = iter((predict or (lambda given: tuned.task.predict(tuned.model, given)))(records))
-    for row, some in zip(rows, made, strict=True):
+    said = iter((predict or (lambda inputs: tuned.task.predict(tuned.model, inputs)))(records))
+    for row, some in zip(rows, by_row, strict=True):
         yield Answered(row.values, some[0], next(said)) if some else Answered(row.values, None, None)

@@ -189,11 +189,11 @@ def label(option: Option) -> str:
     return option.name if option.positional else f"--{option.name}"
 
 
-def near_name(given: str, known: Sequence[str]) -> str:
+def near_name(name: str, known: Sequence[str]) -> str:
     """A sentence with the nearest known name, empty where none is near."""
     import difflib
 
     from trifold.locale import message
 
-    near = difflib.get_close_matches(given, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1)
     return message("cli.did_you_mean", nearest=near[0]) if near else ""

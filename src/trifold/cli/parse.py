@@ -67,13 +67,13 @@ def parse(command: Command, words: list[str], console: "Console") -> Request:
     if rest:
         names = [label(option) for option in options if not option.positional]
         raise UsageError("cli.no_such_option", given=rest[0], command=command.name, hint=near_name(rest[0], names))
-    given = {option.field: check_value(option, value) for option, value in _present(options, namespace)}
-    filed, sections = _read_file(command, given["config"]) if "config" in given else ({}, {})
-    values = {option.field: option.default for option in options} | filed | given
+    explicit = {option.field: check_value(option, value) for option, value in _present(options, namespace)}
+    filed, sections = _read_file(command, explicit["config"]) if "config" in explicit else ({}, {})
+    values = {option.field: option.default for option in options} | filed | explicit
     missing = [label(option) for option in options if option.required and values[option.field] in (None, [])]
     if missing:
         raise UsageError("cli.missing_option", missing=", ".join(missing), command=command.name)
-    fields = frozenset(given) | frozenset(filed)
+    fields = frozenset(explicit) | frozenset(filed)
     return Request(
         values=argparse.Namespace(**values),
         given=fields,
@@ -106,7 +106,7 @@ def _present(options: tuple[Option, ...], namespace: argparse.Namespace) -> list
 def _take_overrides(command: Command, words: list[str]) -> tuple[list[str], dict[str, str]]:
     """Split `--training.seed 3`, `--training.seed=3`, `training.seed=3` and `patience=3` from the other words."""
     rest: list[str] = []
-    found: dict[str, str] = {}
+    overrides: dict[str, str] = {}
     place = 0
     while place < len(words):
         word = words[place]
@@ -119,13 +119,13 @@ def _take_overrides(command: Command, words: list[str]) -> tuple[list[str], dict
         if _is_option(command, match[1]):
             rest += [f"--{match[1].replace('_', '-')}", match[2]]
         elif match[2] is not None:
-            found[match[1]] = match[2]
+            overrides[match[1]] = match[2]
         elif place < len(words):
-            found[match[1]] = words[place]
+            overrides[match[1]] = words[place]
             place += 1
         else:
             raise UsageError("cli.no_value", option=word, command=command.name)
-    return rest, found
+    return rest, overrides
 
 
 def _is_setting(command: Command, match: re.Match[str]) -> bool:

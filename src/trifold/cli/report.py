@@ -18,16 +18,16 @@ def run(request: Request) -> dict[str, Any]:
 
     runs = [Path(path) for path in request.values.runs]
     if all(is_fine_tuned(path) for path in runs):
-        made = [write_task_report(path) for path in runs]
-        for path in made:
+        paths = [write_task_report(path) for path in runs]
+        for path in paths:
             request.console.say(str(path))
-        return {"pages": list(map(str, made))}
+        return {"pages": list(map(str, paths))}
     pages = [RunPage(folder=path, baselines=run_baselines(path)) for path in runs]
     out = Path(request.values.out) if request.values.out else runs[0]
     out.mkdir(parents=True, exist_ok=True)
     page = write_report(out, pages, title=message("cli.report_title"))
     request.console.say(str(page))
-    return {"page": str(page), "baselines": {str(one.folder): dict(one.baselines) for one in pages}}
+    return {"page": str(page), "baselines": {str(run_page.folder): dict(run_page.baselines) for run_page in pages}}
 
 
 COMMAND = Command(

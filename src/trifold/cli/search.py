@@ -39,11 +39,16 @@ def run_sweep(request: Request) -> dict[str, Any]:
         best, trials = sweep(
             experiment, values.out, trials=values.trials, done=show, listen=lambda event: tuning.show(event, progress)
         )
-    found = {"lr": best.training.optimizer.lr, "batch_size": best.training.batch_size, "epochs": best.epochs}
-    console.say(message("cli.best_trial", **found))
+    settings = {"lr": best.training.optimizer.lr, "batch_size": best.training.batch_size, "epochs": best.epochs}
+    console.say(message("cli.best_trial", **settings))
     first = Path(values.out) / "trial-0"
     account = read_description(first)["account"] if (first / "trifold.json").is_file() else {}
-    return {"best": found, "account": account, "trials": [asdict(one) for one in trials], "experiment": to_json(best)}
+    return {
+        "best": settings,
+        "account": account,
+        "trials": [asdict(trial) for trial in trials],
+        "experiment": to_json(best),
+    }
 
 
 def run_families(request: Request) -> dict[str, Any]:
@@ -66,25 +71,25 @@ def run_families(request: Request) -> dict[str, Any]:
         asked = Namespace(**defaults | vars(values) | {"model": preset, "minutes": minutes})
         experiment = tuning.build(replace(request, values=asked, given=request.given | {"minutes"}))
         with Progress(console, family, every=5.0) as progress:
-            made = finetune(experiment, out / family, listen=lambda event, p=progress: tuning.show(event, p))
-        judged[family], account = made.judgement, made.account
-    rows = {family: one["metrics"] for family, one in judged.items()} | judged["encoder"]["baselines"]
+            result = finetune(experiment, out / family, listen=lambda event, p=progress: tuning.show(event, p))
+        judged[family], account = result.judgement, result.account
+    rows = {family: judgement["metrics"] for family, judgement in judged.items()} | judged["encoder"]["baselines"]
     for who, metrics in rows.items():
-        for name, one in metrics.items():
+        for name, score in metrics.items():
             console.say(
-                f"{who:<28} {name:<14} {one['value']:8.4f}  [{one['low']:.4f}, {one['high']:.4f}]  n = {one['n']}"
+                f"{who:<28} {name:<14} {score['value']:8.4f}  [{score['low']:.4f}, {score['high']:.4f}]  n = {score['n']}"
             )
     first = next(iter(judged["encoder"]["metrics"]))
     best = max(judged, key=lambda family: judged[family]["metrics"][first]["value"])
     tuned = {family: load(out / family) for family in KINDS}
     records = split_records(experiment, tuned[best].require())
-    said = {family: one.predict(records) for family, one in tuned.items()}
+    said = {family: model.predict(records) for family, model in tuned.items()}
     pairs = {}
     for family in (family for family in KINDS if family != best):
-        found = compare(tuned[best].require(), records, said[best], said[family])["differences"][first]
-        pairs[family] = found
-        difference = f"{found['value']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
-        facts = {"best": best, "other": family, "metric": first, "difference": difference, "p": f"{found['p']:.4f}"}
+        pair = compare(tuned[best].require(), records, said[best], said[family])["differences"][first]
+        pairs[family] = pair
+        difference = f"{pair['value']:+.4f} [{pair['low']:+.4f}, {pair['high']:+.4f}]"
+        facts = {"best": best, "other": family, "metric": first, "difference": difference, "p": f"{pair['p']:.4f}"}
         console.say(message("cli.family_pair", **facts))
     return {"families": judged, "account": account, "best": best, "against": pairs}
 

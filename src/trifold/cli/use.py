@@ -20,12 +20,12 @@ def classify(request: Request) -> dict[str, Any]:
     """The label of each text, or of each of its words."""
     tuned = tuned_for(request.values.run, *classifying_kinds(), precision=request.values.precision)
     answers = []
-    for one in answer_lines(request, tuned, request.values.text or ()):
-        if one.said is None:
+    for answered in answer_lines(request, tuned, request.values.text or ()):
+        if answered.said is None:
             request.console.say()
             answers.append({"inputs": [], "answer": None, "confidence": None})
             continue
-        inputs, said = list(one.record.inputs), one.said
+        inputs, said = list(answered.record.inputs), answered.said
         say_answer(request, request.values.text or (), "\t".join([*_shown(said), " ".join(inputs), *_entities(said)]))
         answers.append({"inputs": inputs, "answer": said.answer, "confidence": said.confidence, **said.details})
     return {"answers": answers}
@@ -49,12 +49,12 @@ def translate(request: Request) -> dict[str, Any]:
     left_out = tuned.task.left_out(tuned.model)
     if left_out:
         request.console.warn(message("generation.folder_left_out", names=", ".join(left_out)))
-    found = []
-    for one in answer_lines(request, tuned, request.values.text or ()):
-        say_answer(request, request.values.text or (), "" if one.said is None else one.said.answer)
-        source, target = ("", None) if one.said is None else (one.record.inputs[0], one.said.answer)
-        found.append({"source": source, "target": target})
-    return {"translations": found}
+    translations = []
+    for answered in answer_lines(request, tuned, request.values.text or ()):
+        say_answer(request, request.values.text or (), "" if answered.said is None else answered.said.answer)
+        source, target = ("", None) if answered.said is None else (answered.record.inputs[0], answered.said.answer)
+        translations.append({"source": source, "target": target})
+    return {"translations": translations}
 
 
 def ask(request: Request) -> dict[str, Any]:
@@ -84,18 +84,23 @@ def _from_context(request: Request, tuned: Any) -> Callable[[str], dict[str, Any
 
     from trifold.data.reading import ReadReport, Source
 
-    given = request.values.context
-    place = Path(given)
-    file = len(given) < 256 and place.is_file()
-    context = "".join(Source(place, row_options(request), ReadReport()).blocks()) if file else given
+    text = request.values.context
+    place = Path(text)
+    file = len(text) < 256 and place.is_file()
+    context = "".join(Source(place, row_options(request), ReadReport()).blocks()) if file else text
 
     if request.values.threshold is not None:
         tuned.task.config = replace(tuned.task.config, threshold=request.values.threshold)
 
     def answer(question: str) -> dict[str, Any]:
-        (found,) = tuned.predict([(question, context)])
-        say_answer(request, request.values.question or (), found.answer or message("cli.do_not_know"))
-        return {"question": question, "answer": found.answer or None, "confidence": found.confidence, **found.details}
+        (prediction,) = tuned.predict([(question, context)])
+        say_answer(request, request.values.question or (), prediction.answer or message("cli.do_not_know"))
+        return {
+            "question": question,
+            "answer": prediction.answer or None,
+            "confidence": prediction.confidence,
+            **prediction.details,
+        }
 
     return answer
 
@@ -110,13 +115,13 @@ def _from_base(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
     base, embedder = KnowledgeBase(values.kb), embedder_in(values.embedder)
 
     def answer(question: str) -> dict[str, Any]:
-        found = tuned.ask(question, kb=base, embedder=embedder, k=values.k, threshold=values.threshold)
+        reply = tuned.ask(question, kb=base, embedder=embedder, k=values.k, threshold=values.threshold)
         source = ""
-        if found.text:
-            place = f"{found.document}:{found.start}-{found.end}" if found.start >= 0 else found.document
-            source = message("cli.found_in", place=place, passage=found.passage, score=f"{found.score:.3f}")
-        say_answer(request, values.question or (), found.text or message("cli.do_not_know"), source)
-        return {"question": question, **asdict(found), "text": found.text or None}
+        if reply.text:
+            place = f"{reply.document}:{reply.start}-{reply.end}" if reply.start >= 0 else reply.document
+            source = message("cli.found_in", place=place, passage=reply.passage, score=f"{reply.score:.3f}")
+        say_answer(request, values.question or (), reply.text or message("cli.do_not_know"), source)
+        return {"question": question, **asdict(reply), "text": reply.text or None}
 
     return answer
 

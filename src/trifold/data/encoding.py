@@ -127,13 +127,13 @@ def _decode(sample: bytes, name: str) -> str:
 def _share(sample: bytes, name: str) -> float:
     """How much of what is not ASCII is frequent in the languages of an encoding."""
     text = _decode(sample, name)
-    foreign = [one for one in text if ord(one) >= 0x80]
+    foreign = [letter for letter in text if ord(letter) >= 0x80]
     if not foreign:
         return 0.0
     if name in SCRIPTS:
         return len(SCRIPTS[name].findall(text)) / len(foreign)
     usual = USUAL[name]
-    return sum(usual.fullmatch(one.encode(name)) is not None for one in foreign[:20_000]) / len(foreign[:20_000])
+    return sum(usual.fullmatch(letter.encode(name)) is not None for letter in foreign[:20_000]) / len(foreign[:20_000])
 
 
 def _is_western(sample: bytes) -> bool:

@@ -89,7 +89,7 @@ def format_of(path: str | Path) -> Format:
     Raises:
         DataError: it is unknown; says which are known.
     """
-    found = find_format(path)
-    if found is None:
+    form = find_format(path)
+    if form is None:
         raise DataError("data.unknown_format", path=path, known=KNOWN)
-    return found
+    return form

@@ -133,11 +133,11 @@ class Loader:
         while total < limit:
             examples = self._draw(first + len(samples))
             samples.append(examples)
-            total += sum(_length(one, self.room) for one in examples)
+            total += sum(_length(example, self.room) for example in examples)
             if total == 0 and len(samples) > 2 * sum(self.sizes):
                 raise DataError("data.no_piece", path=", ".join(corpus.name for corpus in self.corpora))
         while True:
-            flat = [one for examples in samples for one in examples]
+            flat = [example for examples in samples for example in examples]
             rows = fill_rows(flat, self.rows_at_once, self.room)
             if rows is not None:
                 empty: list[list[TrainingExample]] = [[] for _ in range(-len(rows) % self.batch_size)]

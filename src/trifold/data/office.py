@@ -78,11 +78,11 @@ def read_workbook(source: Source) -> Iterator[Row]:
 
 def _choose_sheet(source: Source, sheets: list[Any]) -> Any:
     filled = [sheet for sheet in sheets if any(cell.value is not None for row in sheet.iter_rows() for cell in row)]
-    wanted = [sheet for sheet in filled if (sheet.title == source.part if source.part else True)]
-    if source.part and not wanted:
+    wanted = [sheet for sheet in filled if (sheet.title == source.sheet if source.sheet else True)]
+    if source.sheet and not wanted:
         raise DataError("data.no_sheet", path=source.origin, known=", ".join(sheet.title for sheet in filled))
     wanted = [sheet for sheet in wanted if sheet.sheet_state == "visible"] or wanted
-    if not source.part:
+    if not source.sheet:
         source.report.sheets += [f"{source.origin}:{sheet.title}" for sheet in filled if sheet is not wanted[0]]
     return wanted[0] if wanted else None
 
@@ -142,12 +142,12 @@ def read_word(source: Source) -> Iterator[str]:
         import docx
         from docx.table import Table
 
-        for part in docx.Document(source.content()).iter_inner_content():
-            if isinstance(part, Table):
-                yield from ("\t".join(cell.text for cell in row.cells) + "\n" for row in part.rows)
+        for block in docx.Document(source.content()).iter_inner_content():
+            if isinstance(block, Table):
+                yield from ("\t".join(cell.text for cell in row.cells) + "\n" for row in block.rows)
                 yield "\n"
             else:
-                yield part.text + "\n\n" if part.text.strip() else ""
+                yield block.text + "\n\n" if block.text.strip() else ""
 
 
 def read_pdf(source: Source) -> Iterator[str]:

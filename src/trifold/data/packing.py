@@ -105,15 +105,15 @@ def assemble(rows: Sequence[Sequence[TrainingExample]], room: Room, *, pad: int)
     )
 
 
-def _extras(given: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, torch.Tensor]:
+def _extras(extras: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, torch.Tensor]:
     """The extras of all examples as one tensor a name, the shorter rows filled with IGNORED."""
-    assert all(one.keys() == given[0].keys() for one in given), "all examples of a batch have the same extras"
-    found = {}
-    for name in given[0] if given else ():
-        values = [one[name] for one in given]
+    assert all(extra.keys() == extras[0].keys() for extra in extras), "all examples of a batch have the same extras"
+    tensors = {}
+    for name in extras[0] if extras else ():
+        values = [extra[name] for extra in extras]
         width = max(map(len, values))
-        found[name] = torch.tensor([[*value, *[IGNORED] * (width - len(value))] for value in values])
-    return found
+        tensors[name] = torch.tensor([[*value, *[IGNORED] * (width - len(value))] for value in values])
+    return tensors
 
 
 def _side(rows: list[list[Ids | None]], width: int, pad: int) -> tuple[torch.Tensor, Layout]:

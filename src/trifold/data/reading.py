@@ -95,7 +95,7 @@ class Source:
         options: how to read.
         report: is told what was left out.
         origin: its name, for messages; None for that of the file.
-        part: what of the file is to be read, such as a sheet; all or the first where it is empty.
+        sheet: the sheet of a workbook that is to be read; all or the first where it is empty.
 
     Attributes:
         sample: the first bytes, once it is open.
@@ -114,11 +114,11 @@ class Source:
         report: ReadReport,
         *,
         origin: str | None = None,
-        part: str = "",
+        sheet: str = "",
     ) -> None:
         self.path, self.options, self.report = path, options, report
         self.origin = origin or ("-" if path is None else str(path))
-        self.part = part
+        self.sheet = sheet
         self.sample = b""
         self.lost: DataError | None = None
         self.in_items = self._recoded = self._looked = False

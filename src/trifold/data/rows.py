@@ -82,7 +82,7 @@ def find_sources(path: str, options: SourceOptions, report: ReadReport) -> Itera
     elif place.is_file():
         yield Source(place, options, report), format_of(place)
     elif (book := _sheet_of(path)) is not None:
-        yield Source(book[0], options, report, origin=path, part=book[1]), format_of(book[0])
+        yield Source(book[0], options, report, origin=path, sheet=book[1]), format_of(book[0])
     elif _is_hub_name(path):
         yield Source(place, options, report, origin=path), HUB
     else:
@@ -97,16 +97,16 @@ def _sheet_of(path: str) -> tuple[Path, str] | None:
 
 def list_files(path: Path, report: ReadReport | None = None) -> list[Path]:
     """The readable files of a folder and those below it, sorted; hidden ones and unknown endings are left out."""
-    found = []
+    files = []
     for file in sorted(path.rglob("*")):
-        hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
+        hidden = any(name.startswith(".") for name in file.relative_to(path).parts)
         if file.is_file() and not hidden:
             form = find_format(file) if file.suffix else None
             if form is not None and form.is_installed:
-                found.append(file)
+                files.append(file)
             elif report is not None:
                 report.ignored[str(file)] = _why_ignored(file, form)
-    return found
+    return files
 
 
 def _why_ignored(file: Path, form: Format | None) -> str:

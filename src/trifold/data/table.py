@@ -80,13 +80,15 @@ def choose_dialect(sample: Sequence[str], usual: str = ",") -> Dialect:
         False
     """
     header = next((line for line in sample if line.strip()), "")
-    ordered = sorted(SEPARATORS, key=lambda one: one != usual)
-    separators = [one for one in ordered if one in header] or [usual]
+    ordered = sorted(SEPARATORS, key=lambda separator: separator != usual)
+    separators = [separator for separator in ordered if separator in header] or [usual]
     writings = (False, True) if any('\\"' in line for line in sample) else (False,)
     choices = [
-        Dialect(one, escaped=escaped, spaced=_is_spaced(header, one)) for one in separators for escaped in writings
+        Dialect(separator, escaped=escaped, spaced=_is_spaced(header, separator))
+        for separator in separators
+        for escaped in writings
     ]
-    best = min(choices, key=lambda one: _oddities(sample, one))
+    best = min(choices, key=lambda dialect: _oddities(sample, dialect))
     if best.separator == "\t" and not _is_quoted(sample, best):
         return Dialect("\t", quoting=False)
     return best

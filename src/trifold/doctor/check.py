@@ -69,15 +69,15 @@ def examine(subject: Subject, names: Sequence[str] = ()) -> Iterator[Verdict]:
     for name in names or CHECKS:
         start = time.perf_counter()
         try:
-            found = CHECKS[name](subject)
+            finding = CHECKS[name](subject)
         except Exception as error:  # noqa: BLE001 - a check that breaks down has found something, and the others go on
-            found = Finding(passed=False, detail=f"{type(error).__name__}: {error}"[:300])
+            finding = Finding(passed=False, detail=f"{type(error).__name__}: {error}"[:300])
         claim, advice = message(f"doctor.{name}_claim"), message(f"doctor.{name}_advice")
         yield Verdict(
             name,
-            found.passed,
+            finding.passed,
             claim,
-            found.detail,
-            "" if found.passed is not False else advice,
+            finding.detail,
+            "" if finding.passed is not False else advice,
             time.perf_counter() - start,
         )

@@ -170,18 +170,18 @@ def _values(field: str, base: Any) -> list[Any]:
         kinds = ("full_attention", "sliding_attention")
         both = [dict.fromkeys(kinds, rope) for rope in ROPES] + [{kinds[0]: rope} for rope in ROPES]
         return [*(both if kinds[0] in base else ROPES), None, "text"]
-    found: list[Any] = list(MORE.get(field, ()))
+    values: list[Any] = list(MORE.get(field, ()))
     if isinstance(base, bool):
-        found.append(not base)
+        values.append(not base)
     elif isinstance(base, int):
-        found += [base // 2, base * 2]
+        values += [base // 2, base * 2]
     elif isinstance(base, float):
-        found += [base / 2, base * 2]
+        values += [base / 2, base * 2]
     elif isinstance(base, str) and base in ACT2FN:
-        found += list(ACT2FN)
-    elif base is None and not found:
-        found += [1, "text"]
-    return [value for value in [*found, None] if type(value) is not type(base) or value != base]
+        values += list(ACT2FN)
+    elif base is None and not values:
+        values += [1, "text"]
+    return [value for value in [*values, None] if type(value) is not type(base) or value != base]
 
 
 class _Examination:
@@ -282,17 +282,17 @@ def _tokens() -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _their_logits(model: Any) -> Tensor:
-    one, two = _tokens()
+    source, target = _tokens()
     if model.config.is_encoder_decoder and hasattr(model, "get_decoder"):
-        return model(input_ids=one, decoder_input_ids=two, use_cache=False).logits
-    return model(input_ids=one, attention_mask=torch.ones_like(one)).logits
+        return model(input_ids=source, decoder_input_ids=target, use_cache=False).logits
+    return model(input_ids=source, attention_mask=torch.ones_like(source)).logits
 
 
 @torch.no_grad()
 def _our_logits(model: Transformer) -> Tensor:
-    one, two = _tokens()
+    source, target = _tokens()
     if model.config.decoder is None:
-        return model.head(model.encode(one))
+        return model.head(model.encode(source))
     if model.config.encoder is None:
-        return model.head(model.decode(one))
-    return model.head(model.decode(two, memory=model.encode(one)))
+        return model.head(model.decode(source))
+    return model.head(model.decode(target, memory=model.encode(source)))

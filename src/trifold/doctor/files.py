@@ -69,7 +69,7 @@ def _ours(subject: Subject, ids: Tensor) -> Tensor:
 
 
 def _theirs(model: Any, ids: Tensor, subject: Subject) -> Tensor:
-    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if subject.model.config.encoder is not None and subject.model.config.decoder is not None:
-        given["decoder_input_ids"] = ids
-    return model(**given, use_cache=False).logits if subject.model.config.decoder else model(**given).logits
+        inputs["decoder_input_ids"] = ids
+    return model(**inputs, use_cache=False).logits if subject.model.config.decoder else model(**inputs).logits

@@ -32,7 +32,7 @@ def not_for(reason: str, **values: object) -> Finding:
     return Finding(None, message(f"doctor.{reason}", **values))
 
 
-def difference(one: Tensor, other: Tensor) -> float:
+def difference(actual: Tensor, expected: Tensor) -> float:
     """The largest difference, relative to the largest number (at least 1); infinite where one is no number.
 
     Example:
@@ -40,8 +40,8 @@ def difference(one: Tensor, other: Tensor) -> float:
         >>> difference(torch.tensor([4.0, 2.0]), torch.tensor([4.0, 1.0]))
         0.25
     """
-    if one.shape != other.shape or not (one.isfinite().all() and other.isfinite().all()):
+    if actual.shape != expected.shape or not (actual.isfinite().all() and expected.isfinite().all()):
         return float("inf")
-    if not one.numel():
+    if not actual.numel():
         return 0.0
-    return float((one - other).abs().max() / other.abs().max().clamp(min=1.0))
+    return float((actual - expected).abs().max() / expected.abs().max().clamp(min=1.0))

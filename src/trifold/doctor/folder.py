@@ -109,10 +109,10 @@ def _our_numbers(model: Transformer, ids: Tensor) -> Tensor:
 
 
 def _their_numbers(model: Any, ids: Tensor, ours: Transformer) -> Tensor:
-    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     if ours.config.encoder is not None and ours.config.decoder is not None:
-        given["decoder_input_ids"] = ids
-    return model(**given)[0]
+        inputs["decoder_input_ids"] = ids
+    return model(**inputs)[0]
 
 
 def hf_text(subject: Subject) -> Finding:
@@ -151,14 +151,14 @@ def hf_text(subject: Subject) -> Finding:
 def _continued(generator: Generator, theirs: Any, ids: Tensor, room: int) -> tuple[list[int], list[int]]:
     """The tokens that both write after a prompt, as the folder's generation settings want it."""
     wanted = generator.rules.sampling_with({"temperature": 0.0, "max_tokens": room, "beams": 1})
-    (made,) = generator.generate([ids[0].tolist()], Sampling(**wanted))
+    (generation,) = generator.generate([ids[0].tolist()], Sampling(**wanted))
     alone = generator.model.config.encoder is None
     with torch.no_grad():
-        found = theirs.generate(
+        output = theirs.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=1, max_new_tokens=room + 1
         )
     before = ids.shape[1] if alone else 1 + len(generator.rules.forced)  # the last token may be an end that is forced
-    return list(made.ids), found[0, before : before + room].tolist()
+    return list(generation.ids), output[0, before : before + room].tolist()
 
 
 def _parting(generator: Generator, prompt: Tensor, ours: Sequence[int], theirs: Sequence[int]) -> int | None:
@@ -189,14 +189,14 @@ def hf_task(subject: Subject) -> Finding:
         return Finding(False, not_for("keys", keys=keys).detail)
     plain = MIXED[:-2]  # no token is spelled out in them: whoever asks a model for a label has none
     for texts in [*((text,) for text in plain), *pairwise(plain)]:
-        given = dict(tokenizer(*texts, return_tensors="pt"))
-        if given["input_ids"].shape[1] > tuned.require().frame.limit:
+        inputs = dict(tokenizer(*texts, return_tensors="pt"))
+        if inputs["input_ids"].shape[1] > tuned.require().frame.limit:
             continue
         with torch.no_grad():
-            said = theirs(**(_as_choice(given) if tuned.require().config.kind == "multiple_choice" else given))
+            said = theirs(**(_as_choice(inputs) if tuned.require().config.kind == "multiple_choice" else inputs))
         logits = torch.stack([said.start_logits, said.end_logits], -1) if "start_logits" in said else said.logits
         worst = max(
-            worst, difference(_task_logits(tuned, given["input_ids"][0].numpy()), logits.reshape(-1, logits.shape[-1]))
+            worst, difference(_task_logits(tuned, inputs["input_ids"][0].numpy()), logits.reshape(-1, logits.shape[-1]))
         )
     return measured(worst, BOUND)
 

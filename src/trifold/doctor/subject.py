@@ -153,16 +153,18 @@ def _trainable(folder: Path | None, place: Path) -> str | None:
     """
     if folder is None or (folder / "trifold.json").is_file():
         return None
-    found = Tokenizer.from_pretrained(folder)
+    tokenizer = Tokenizer.from_pretrained(folder)
     roles = {
-        role: text for role, text in found.roles.items() if role != "pad" or found.special.pad != found.special.eos
+        role: text
+        for role, text in tokenizer.roles.items()
+        if role != "pad" or tokenizer.special.pad != tokenizer.special.eos
     }
     if Transformer.from_pretrained(folder).config.decoder is None and roles:
-        needed = [role for role in ("mask", "cls", "sep") if getattr(found.special, role) is None]
+        needed = [role for role in ("mask", "cls", "sep") if getattr(tokenizer.special, role) is None]
         roles |= dict.fromkeys(needed, next(iter(roles.values())))
-    if roles == found.roles:
+    if roles == tokenizer.roles:
         return None
-    found.changed(roles=roles).save_pretrained(place / "tokenizer")
+    tokenizer.changed(roles=roles).save_pretrained(place / "tokenizer")
     return str(place / "tokenizer")
 
 
@@ -215,14 +217,14 @@ def _own_text(folder: Path) -> list[str]:
     if not (store_folder / "index.json").is_file():
         return []
     tokenizer = Tokenizer.from_pretrained(folder)
-    store, found, size = TokenStore(store_folder, tokenizer), [], 0
+    store, lines, size = TokenStore(store_folder, tokenizer), [], 0
     for index in range(store.num_documents):
         line = " ".join(tokenizer.decode(store.document(index)[:400]).split())
-        found.append(line)
+        lines.append(line)
         size += len(line)
         if size > OWN_CHARACTERS:
             break
-    return [line for line in found if line]
+    return [line for line in lines if line]
 
 
 def without_dropout(model: nn.Module) -> nn.Module:
@@ -232,9 +234,9 @@ def without_dropout(model: nn.Module) -> nn.Module:
         >>> without_dropout(nn.Sequential(nn.Dropout(0.5)))[0].p
         0.0
     """
-    for part in model.modules():
-        if isinstance(part, nn.Dropout):
-            part.p = 0.0
-        if isinstance(part, Attention):
-            part.config = replace(part.config, dropout=0.0)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(module, Attention):
+            module.config = replace(module.config, dropout=0.0)
     return model

@@ -51,12 +51,12 @@ def reliability(confidence: Numbers, correct: NDArray[np.bool_], *, bins: int = 
         raise ConfigError("config.out_of_range", where="bins", given=bins, allowed="1 or more")
     _check_pairs(confidence, correct)
     place = np.clip((np.asarray(confidence) * bins).astype(np.int64), 0, bins - 1)
-    found = []
+    filled = []
     for number in range(bins):
         here = place == number
         if here.any():
-            found.append(Bin(float(confidence[here].mean()), float(correct[here].mean()), int(here.sum())))
-    return found
+            filled.append(Bin(float(confidence[here].mean()), float(correct[here].mean()), int(here.sum())))
+    return filled
 
 
 def _check_pairs(one: NDArray, other: NDArray) -> None:

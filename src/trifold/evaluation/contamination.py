@@ -71,14 +71,14 @@ def find_overlap(
         >>> find_overlap(["A good film."], ["a good film", "a bad film"])
         Contamination(exact=(0,), near=(0,), shares=(0.0, 0.0))
     """
-    for where, given, fits in (
+    for where, value, fits in (
         ("order", order, order >= 1),
         ("han_order", han_order, han_order >= 1),
         ("share", share, 0 < share <= 1),
     ):
         if not fits:
             allowed = "above 0, at most 1" if where == "share" else "1 or more"
-            raise ConfigError("config.out_of_range", where=where, given=given, allowed=allowed)
+            raise ConfigError("config.out_of_range", where=where, given=value, allowed=allowed)
     words = [_words(text) for text in test]
     number = {word: place for place, word in enumerate(dict.fromkeys(word for row in words for word in row))}
     rows = [tuple(number[word] for word in row) for row in words]
@@ -88,9 +88,9 @@ def find_overlap(
         length: np.unique(np.concatenate([row for row, own in zip(keys, orders, strict=True) if own == length]))
         for length in set(orders)
     }
-    found, whole = _search(train, number, wanted, set(rows))
+    seen, whole = _search(train, number, wanted, set(rows))
     shares = tuple(
-        float(found[length][_places(wanted[length], row)].mean()) if len(row) else 0.0
+        float(seen[length][_places(wanted[length], row)].mean()) if len(row) else 0.0
         for row, length in zip(keys, orders, strict=True)
     )
     exact = tuple(place for place, row in enumerate(rows) if row and row in whole)

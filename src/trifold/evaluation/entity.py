@@ -119,7 +119,7 @@ def _parted(tag: str, *, suffix: bool, strict: bool) -> tuple[str, str]:
 
 
 def _lenient(parts: Sequence[tuple[str, str]]) -> set[Entity]:
-    found: set[Entity] = set()
+    spans: set[Entity] = set()
     start, before, kind = 0, OUTSIDE, ""
     for place, (mark, here) in enumerate(parts):
         differs = kind != here
@@ -128,7 +128,7 @@ def _lenient(parts: Sequence[tuple[str, str]]) -> set[Entity]:
             or (before in ("B", "I") and mark in ("B", "S", "O"))
             or (before not in ("O", ".") and differs)
         ):
-            found.add((kind, start, place - 1))
+            spans.add((kind, start, place - 1))
         if (
             mark in ("B", "S")
             or (before in ("E", "S", "O") and mark in ("E", "I"))
@@ -136,12 +136,12 @@ def _lenient(parts: Sequence[tuple[str, str]]) -> set[Entity]:
         ):
             start = place
         before, kind = mark, here
-    return found
+    return spans
 
 
 def _strict(parts: Sequence[tuple[str, str]], rules: tuple[str, str, str]) -> set[Entity]:
     begins, goes_on, ends = (rule.split() for rule in rules)
-    found: set[Entity] = set()
+    spans: set[Entity] = set()
     place, before = 0, (OUTSIDE, "_")
     while place < len(parts):
         first = place
@@ -150,9 +150,9 @@ def _strict(parts: Sequence[tuple[str, str]], rules: tuple[str, str, str]) -> se
             while place < len(parts) and _fits(goes_on, parts[place - 1], parts[place]):
                 place += 1
             if place < len(parts) and _fits(ends, parts[place - 1], parts[place]):
-                found.add((parts[first][1], first, place - 1))
+                spans.add((parts[first][1], first, place - 1))
         before = parts[place - 1]
-    return found
+    return spans
 
 
 def _fits(rules: Sequence[str], before: tuple[str, str], here: tuple[str, str]) -> bool:

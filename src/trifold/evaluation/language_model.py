@@ -145,8 +145,8 @@ def evaluate_examples(
         room = Room(source=length if model.config.encoder else 0, target=target if model.config.decoder else 0)
         pad, token_bytes = tokenizer.special.pad or 0, tokenizer.token_bytes()
         loader = Loader([store], aim, room, batch_size=batch_size, pad=pad, token_bytes=token_bytes)
-        found = evaluate_loss(model, aim, loader.epoch())
-    return _score(objective.kind, found, counted.words, unknown=store.unknown_share)
+        evaluation = evaluate_loss(model, aim, loader.epoch())
+    return _score(objective.kind, evaluation, counted.words, unknown=store.unknown_share)
 
 
 def trained_length(path: str | Path, model: Transformer) -> int:
@@ -157,16 +157,16 @@ def trained_length(path: str | Path, model: Transformer) -> int:
         return min(model.config.max_length or LONGEST, LONGEST)
 
 
-def _score(kind: str, found: Evaluation, words: int, *, unknown: float) -> Score:
-    whole = found.loss * found.tokens / max(words, 1)
+def _score(kind: str, evaluation: Evaluation, words: int, *, unknown: float) -> Score:
+    whole = evaluation.loss * evaluation.tokens / max(words, 1)
     return Score(
         objective=kind,
-        loss=found.loss,
-        bits_per_byte=found.bits_per_byte,
-        perplexity=_exp(found.loss),
+        loss=evaluation.loss,
+        bits_per_byte=evaluation.bits_per_byte,
+        perplexity=_exp(evaluation.loss),
         word_perplexity=_exp(whole) if kind == "causal" else None,
-        tokens=int(found.tokens),
-        num_bytes=found.num_bytes,
+        tokens=int(evaluation.tokens),
+        num_bytes=evaluation.num_bytes,
         words=words,
         unknown_tokens=unknown,
     )

@@ -119,11 +119,11 @@ def _f1_of(gold: Numbers, said: Numbers, average: str) -> Tally:
     rows = np.concatenate([gold * said, gold, said], axis=1)  # N 3L: right, gold, said
 
     def value(total: Any) -> Any:
-        right, told, given = total[..., :labels], total[..., labels : 2 * labels], total[..., 2 * labels :]
+        right, told, predictions = total[..., :labels], total[..., labels : 2 * labels], total[..., 2 * labels :]
         if average == "micro":
-            return _ratio(2 * right.sum(-1), (told + given).sum(-1))
-        occurs = (told + given) > 0
-        return _ratio((_ratio(2 * right, told + given) * occurs).sum(-1), occurs.sum(-1).astype(np.float64))
+            return _ratio(2 * right.sum(-1), (told + predictions).sum(-1))
+        occurs = (told + predictions) > 0
+        return _ratio((_ratio(2 * right, told + predictions) * occurs).sum(-1), occurs.sum(-1).astype(np.float64))
 
     return Tally(rows, value)
 
@@ -142,10 +142,10 @@ def matthews(gold: NDArray, predicted: NDArray, num_labels: int) -> Tally:
     rows = np.concatenate([(told * said).sum(1, keepdims=True), told, said], axis=1)
 
     def value(total: Any) -> Any:
-        right, golds, given = total[..., 0], total[..., 1 : 1 + num_labels], total[..., 1 + num_labels :]
+        right, golds, predictions = total[..., 0], total[..., 1 : 1 + num_labels], total[..., 1 + num_labels :]
         count = golds.sum(-1)
-        covariance = right * count - (golds * given).sum(-1)
-        spread = (count**2 - (given**2).sum(-1)) * (count**2 - (golds**2).sum(-1))
+        covariance = right * count - (golds * predictions).sum(-1)
+        spread = (count**2 - (predictions**2).sum(-1)) * (count**2 - (golds**2).sum(-1))
         return _ratio(covariance, np.sqrt(spread))
 
     return Tally(rows, value)

@@ -104,11 +104,11 @@ def _longest_run(said: list[str], gold: list[str]) -> float:
     if not said or not gold:
         return float(said == gold)
     longest, row = 0, [0] * (len(gold) + 1)
-    for one in said:
+    for word in said:
         above = row
         row = [0] * (len(gold) + 1)
         for place, other in enumerate(gold, start=1):
-            if one == other:
+            if word == other:
                 row[place] = above[place - 1] + 1
                 longest = max(longest, row[place])
     return 2 * longest / (len(said) + len(gold))

@@ -62,14 +62,14 @@ def _sums(rows: NDArray[np.float64], count: int, seed: int) -> NDArray[np.float6
     if n > CHUNK:
         return np.stack([_sum_of_one(rows, chance) for _ in range(count)])
     size = CHUNK // n
-    found = []
+    sums = []
     for start in range(0, count, size):
         few = min(size, count - start)
         drawn = chance.integers(0, n, size=(few, n))
         drawn += np.arange(few)[:, None] * n  # one range of numbers for each resample
         weights = np.bincount(drawn.ravel(), minlength=few * n).reshape(few, n)
-        found.append(weights.astype(np.float64) @ rows)
-    return np.concatenate(found)
+        sums.append(weights.astype(np.float64) @ rows)
+    return np.concatenate(sums)
 
 
 def _sum_of_one(rows: NDArray[np.float64], chance: np.random.Generator) -> NDArray[np.float64]:
@@ -117,7 +117,7 @@ def bootstrap(tally: Tally, *, resamples: int = 2000, level: float = 0.95, seed:
 
 
 def paired_bootstrap(
-    one: Tally, other: Tally, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+    first: Tally, second: Tally, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
 ) -> Comparison:
     """The difference of two systems on the same examples (Koehn 2004).
 
@@ -133,19 +133,20 @@ def paired_bootstrap(
         1.0
     """
     _check(resamples, level)
-    n = len(one.rows)
-    if n != len(other.rows):
-        raise UsageError("metric.unpaired", first=n, second=len(other.rows))
+    n = len(first.rows)
+    if n != len(second.rows):
+        raise UsageError("metric.unpaired", first=n, second=len(second.rows))
     if n == 0:
         return Comparison(Interval(math.nan, math.nan, math.nan, 0), 1.0)
-    found = one.score - other.score
-    values = one.value(_sums(one.rows, resamples, seed)) - other.value(_sums(other.rows, resamples, seed))  # same draws
+    difference = first.score - second.score
+    drawn = [tally.value(_sums(tally.rows, resamples, seed)) for tally in (first, second)]  # same draws
+    values = drawn[0] - drawn[1]
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    extreme = int((np.abs(values - found) >= abs(found) - 1e-12).sum())
-    return Comparison(Interval(found, float(low), float(high), n), (extreme + 1) / (resamples + 1))
+    extreme = int((np.abs(values - difference) >= abs(difference) - 1e-12).sum())
+    return Comparison(Interval(difference, float(low), float(high), n), (extreme + 1) / (resamples + 1))
 
 
-def mcnemar(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int, float]:
+def mcnemar(first_right: NDArray[np.bool_], second_right: NDArray[np.bool_]) -> tuple[int, int, float]:
     """McNemar's test on right and wrong answers: how often only the first, only the second was right, and p.
 
     Exact (binomial, two-sided) up to 1,000 disagreements, else the chi-square approximation with continuity correction.
@@ -157,18 +158,18 @@ def mcnemar(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, int,
         >>> mcnemar(np.array([True] * 9 + [False]), np.array([False] * 9 + [True]))
         (9, 1, 0.021484375)
     """
-    if len(one) != len(other):
-        raise UsageError("metric.unpaired", first=len(one), second=len(other))
-    first, second = int((one & ~other).sum()), int((other & ~one).sum())
-    total = first + second
+    if len(first_right) != len(second_right):
+        raise UsageError("metric.unpaired", first=len(first_right), second=len(second_right))
+    only_first, only_second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
+    total = only_first + only_second
     if total == 0:
-        return first, second, 1.0
+        return only_first, only_second, 1.0
     if total <= EXACT:
-        few = min(first, second)
+        few = min(only_first, only_second)
         tail = sum(math.comb(total, k) for k in range(few + 1)) / 2**total
-        return first, second, min(1.0, 2 * tail)
-    statistic = max(abs(first - second) - 1, 0) ** 2 / total
-    return first, second, math.erfc(math.sqrt(statistic / 2))
+        return only_first, only_second, min(1.0, 2 * tail)
+    statistic = max(abs(only_first - only_second) - 1, 0) ** 2 / total
+    return only_first, only_second, math.erfc(math.sqrt(statistic / 2))
 
 
 def seed_interval(values: Sequence[float], *, level: float = 0.95) -> Interval:

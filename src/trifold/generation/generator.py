@@ -194,15 +194,18 @@ class Generator:
         limits = [self._limit(row, options) for row in rows]
         seeds = self._seeds(options, seeds, len(rows))
         order = sorted(range(len(rows)), key=lambda number: len(rows[number]))  # alike lengths need little padding
-        made: dict[int, Generation] = {}
+        generations: dict[int, Generation] = {}
         while order:
             tokens = [(len(rows[number]) + limits[number]) * options.beams for number in order[:TOGETHER]]
             size = self._at_once(tokens) if batch_size is None else batch_size
             chosen, order = order[:size], order[size:]
-            part = [rows[n] for n in chosen], [limits[n] for n in chosen], [seeds[n] for n in chosen]
-            made |= zip(chosen, self._batch(*part, options), strict=True)
+            batch = [rows[n] for n in chosen], [limits[n] for n in chosen], [seeds[n] for n in chosen]
+            generations |= zip(chosen, self._batch(*batch, options), strict=True)
         cuts = [len(before) - len(row) for before, row in zip(whole, rows, strict=True)]
-        return [replace(made[number], prompt_cut=cut) if cut else made[number] for number, cut in enumerate(cuts)]
+        return [
+            replace(generations[number], prompt_cut=cut) if cut else generations[number]
+            for number, cut in enumerate(cuts)
+        ]
 
     def _at_once(self, tokens: Sequence[int]) -> int:
         """How many of these rows can be worked on together, whose keys and values are those of so many tokens."""
@@ -310,15 +313,17 @@ class Generator:
         with evaluating(self.model):
             decoding, alpha = self._decoding(rows), options.length_penalty
             rules = {"no_repeat_ngram": options.no_repeat_ngram, "early_stopping": options.early_stopping}
-            found = search(decoding, beams=options.beams, limits=limits, ends=self.ends, alpha=alpha, wanted=1, **rules)
-        made = []
-        for row, limit, (best, *_) in zip(rows, limits, found, strict=True):
+            hypotheses = search(
+                decoding, beams=options.beams, limits=limits, ends=self.ends, alpha=alpha, wanted=1, **rules
+            )
+        generations = []
+        for row, limit, (best, *_) in zip(rows, limits, hypotheses, strict=True):
             text = self._growing(row, limit, options)
             for token, logprob in zip(best.ids, best.logprobs, strict=True):
                 if text.finish_reason is None:
                     text.push(token, logprob)
-            made.append(text.result())
-        return made
+            generations.append(text.result())
+        return generations
 
     def _decoding(self, rows: list[list[int]]) -> Decoding:
         known, never = self.tokenizer.vocab_size, self.rules.suppressed

@@ -51,13 +51,13 @@ class Kernel:
     ) -> Float[Tensor, "rows outputs"]:
         """`x weight^T + bias`, summed in float32; all in float32 or all in bfloat16, contiguous, on the CPU."""
         (rows, inputs), outputs = x.shape, len(weight)
-        made, pointers = x.new_empty(rows, outputs), (x.data_ptr(), weight.data_ptr(), _address(bias))
+        product, pointers = x.new_empty(rows, outputs), (x.data_ptr(), weight.data_ptr(), _address(bias))
         if x.dtype == torch.float32:
-            self._float(rows, inputs, outputs, *pointers, made.data_ptr())
+            self._float(rows, inputs, outputs, *pointers, product.data_ptr())
         else:
             room = torch.empty(rows * inputs, dtype=torch.float32)
-            self._half(rows, inputs, outputs, *pointers, room.data_ptr(), made.data_ptr())
-        return made
+            self._half(rows, inputs, outputs, *pointers, room.data_ptr(), product.data_ptr())
+        return product
 
     def linear_int8(
         self,
@@ -68,7 +68,7 @@ class Kernel:
         """`x (weight * scale)^T + bias`; at most `MOST_INPUTS` inputs, all contiguous, on the CPU."""
         whole, scale = weight
         (rows, inputs), outputs = x.shape, len(whole)
-        room, made = torch.empty((rows + 1) * (inputs + 1), dtype=torch.float32), x.new_empty(rows, outputs)
+        room, product = torch.empty((rows + 1) * (inputs + 1), dtype=torch.float32), x.new_empty(rows, outputs)
         self._byte(
             rows,
             inputs,
@@ -78,9 +78,9 @@ class Kernel:
             scale.data_ptr(),
             _address(bias),
             room.data_ptr(),
-            made.data_ptr(),
+            product.data_ptr(),
         )
-        return made
+        return product
 
     def product_int8(
         self,
@@ -117,12 +117,13 @@ class Kernel:
             length: places already full.
             rotation: cosines and sines of the token's position, contiguous float32; None for a block that rotates nothing.
         """
-        made, work = torch.empty_like(x), torch.empty(self._room(ctypes.byref(structure), length), dtype=torch.float32)
+        output = torch.empty_like(x)
+        work = torch.empty(self._room(ctypes.byref(structure), length), dtype=torch.float32)
         turns = (None, None) if rotation is None else (rotation[0].data_ptr(), rotation[1].data_ptr())
         self._block(
             ctypes.byref(structure),
             x.data_ptr(),
-            made.data_ptr(),
+            output.data_ptr(),
             kept[0].data_ptr(),
             kept[1].data_ptr(),
             kept[0].shape[2],
@@ -130,7 +131,7 @@ class Kernel:
             *turns,
             work.data_ptr(),
         )
-        return made
+        return output
 
 
 def _address(bias: Tensor | None) -> int | None:

@@ -69,10 +69,10 @@ class StopFilter:
         if self.stopped:
             return ""
         held = self.held + piece
-        found = [(held.find(stop) + len(stop), held.find(stop)) for stop in self.stops if stop in held]
-        if found:  # the one that is complete first, however the pieces were cut
+        matches = [(held.find(stop) + len(stop), held.find(stop)) for stop in self.stops if stop in held]
+        if matches:  # the one that is complete first, however the pieces were cut
             self.stopped, self.held = True, ""
-            return held[: min(found)[1]]
+            return held[: min(matches)[1]]
         size = max((self._overlap(held, stop) for stop in self.stops), default=0)
         self.held = held[len(held) - size :]
         return held[: len(held) - size]

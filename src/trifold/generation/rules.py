@@ -121,21 +121,23 @@ def read_rules(data: Mapping[str, Any]) -> Rules:
 
 def _sampling(data: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Values of `Sampling`, and the names of what could not be one."""
-    found = {ours: data[name] for name, ours in NAMES.items() if isinstance(data.get(name), int | float)}
-    beams = found.get("beams", 1)
+    settings = {ours: data[name] for name, ours in NAMES.items() if isinstance(data.get(name), int | float)}
+    beams = settings.get("beams", 1)
     if beams > 1:
         drawn = RANDOM if data.get("do_sample") else ("repetition_penalty",)
-        left_out = [name for name in drawn if found.get(name, 1) not in (0, 1)]
-        found = {name: value for name, value in found.items() if name not in RANDOM}
-        return {**found, "length_penalty": max(float(found.get("length_penalty", 1.0)), 0.0)}, left_out
-    found = {name: value for name, value in found.items() if name not in BEAMS}
+        left_out = [name for name in drawn if settings.get(name, 1) not in (0, 1)]
+        settings = {name: value for name, value in settings.items() if name not in RANDOM}
+        return {**settings, "length_penalty": max(float(settings.get("length_penalty", 1.0)), 0.0)}, left_out
+    settings = {name: value for name, value in settings.items() if name not in BEAMS}
     if data.get("do_sample") is False:
-        found = {name: value for name, value in found.items() if name not in ("temperature", "top_k", "top_p", "min_p")}
-        found["temperature"] = 0.0
-    return found, []
+        settings = {
+            name: value for name, value in settings.items() if name not in ("temperature", "top_k", "top_p", "min_p")
+        }
+        settings["temperature"] = 0.0
+    return settings, []
 
 
-def _ids(given: object) -> tuple[int, ...]:
-    if isinstance(given, Sequence) and not isinstance(given, str):
-        return tuple(one for one in given if isinstance(one, int))
-    return (given,) if isinstance(given, int) else ()
+def _ids(value: object) -> tuple[int, ...]:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(number for number in value if isinstance(number, int))
+    return (value,) if isinstance(value, int) else ()

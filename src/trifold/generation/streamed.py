@@ -75,10 +75,10 @@ class StreamedBlock(Block):
             if self._following != (id(slot), slot.length) and self._sight() != self._seen:
                 self._look()
             if self._structure is not None and not any(self._hooks) and _fits(self._structure, x, slot, place):
-                made = kernel.block(self._structure, x.contiguous(), slot.own, slot.length, place)
+                output = kernel.block(self._structure, x.contiguous(), slot.own, slot.length, place)
                 slot.length += 1
                 self._following = id(slot), slot.length
-                return made
+                return output
         self._following = None  # a prompt, or something else that is not the next token of the same text
         return super().forward(x, visibility, place, memory, slot)
 

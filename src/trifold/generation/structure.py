@@ -72,7 +72,7 @@ def describe(block: Block) -> BlockStructure | None:
     linear = [getattr(residual.branch, name) for residual, names in _branches(block) for name in names]
     norms = [[residual.pre_norm, residual.branch_norm, residual.post_norm] for residual, _ in _branches(block)]
     heads = [getattr(block.attention.branch, name) for name in ("q_norm", "k_norm")]
-    known = all(type(norm) in NORMS for part in [*norms, heads] for norm in part)
+    known = all(type(norm) in NORMS for group in [*norms, heads] for norm in group)
     if not (own and known and all(map(_is_readable, linear))):
         return None
     formats = {x.dtype for x in block.parameters()}
@@ -80,7 +80,7 @@ def describe(block: Block) -> BlockStructure | None:
         return None
     shape = attention.num_heads, attention.num_kv_heads, attention.head_size
     scale = attention.head_size**-0.5 if attention.scale is None else attention.scale
-    parts = [*(_Norms(*map(_norm, part)) for part in norms), *map(_norm, heads), *map(_product, linear)]
+    parts = [*(_Norms(*map(_norm, group)) for group in norms), *map(_norm, heads), *map(_product, linear)]
     half, width = formats == {torch.bfloat16}, linear[0].in_features
     return BlockStructure(half, width, *shape, ACTIVATIONS.index(activation), scale, *parts)
 

@@ -84,9 +84,9 @@ def in_python(text: str) -> str:
     return OPTION.sub(_rewrite, text)
 
 
-def _rewrite(found: re.Match[str]) -> str:
-    if found["command"] or not found["name"]:
-        return found["command"] or PYTHON[found[0]]
-    name = PYTHON.get(f"--{found['name']}", found["name"].replace("-", "_"))
-    value = (found["value"] or "").strip()
+def _rewrite(match: re.Match[str]) -> str:
+    if match["command"] or not match["name"]:
+        return match["command"] or PYTHON[match[0]]
+    name = PYTHON.get(f"--{match['name']}", match["name"].replace("-", "_"))
+    value = (match["value"] or "").strip()
     return f"{name}={'True' if value == 'true' else chr(34) + value + chr(34)}" if value else name

@@ -33,7 +33,7 @@ BLOCK = 256
 SCORES = 2**23
 """Scores at once, in numbers: what large caches hold, and memory that the allocator keeps."""
 
-Part = tuple[slice, slice, slice]
+Block = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def _mix_densely(query: Tensor, key: Tensor, value: Tensor, rule: Rule, bias: Te
 
 
 class _Blocks:
-    """How the work is cut, and what the compiled passes need to know of each part."""
+    """How the work is cut, and what the compiled passes need to know of each block."""
 
     def __init__(self, query: Tensor, key: Tensor, rule: Rule) -> None:
         self.rule, self.heads = rule, query.shape[1]
@@ -145,16 +145,16 @@ class _Blocks:
         """Whether the weights are kept for the backward pass."""
         return len(self.spans) == 1 and not self.rule.dropout
 
-    def parts(self) -> Iterator[Part]:
+    def slices(self) -> Iterator[Block]:
         """Groups, queries and keys; groups of whole rows, so that a bias shared by the rows can be summed."""
         rows = max(SCORES // (self.heads * min(BLOCK, self.queries) * self.keys), 1)
         for start in range(0, self.groups, rows * self.heads):
             for queries, keys in self.spans:
                 yield slice(start, min(start + rows * self.heads, self.groups)), queries, keys
 
-    def view(self, part: Part, bias: Tensor | None) -> View:
-        """A part for the compiled passes."""
-        groups, queries, keys = part
+    def view(self, block: Block, bias: Tensor | None) -> View:
+        """A block for the compiled passes."""
+        groups, queries, keys = block
         view = View(
             groups=groups.stop - groups.start,
             heads=self.heads,
@@ -177,14 +177,14 @@ class _Blocks:
 
 
 def _place(x: Tensor, row: int, queries: slice, keys: slice) -> tuple[int, tuple[int, int, int]]:
-    """Where the passes find what holds for a part, and its steps from row to row, head to head, query to query."""
+    """Where the passes find what holds for a block, and its steps from row to row, head to head, query to query."""
     shared, (row_step, head_step, step, _) = len(x) == 1, x.stride()
     return x[0 if shared else row, 0, queries, keys].data_ptr(), (0 if shared else row_step, head_step, step)
 
 
-def _weigh(query: Tensor, key: Tensor, view: View, part: Part, *, drop: bool) -> Tensor:
-    """The weights of a part; with `drop` as they are after dropout."""
-    groups, queries, keys = part
+def _weigh(query: Tensor, key: Tensor, view: View, block: Block, *, drop: bool) -> Tensor:
+    """The weights of a block; with `drop` as they are after dropout."""
+    groups, queries, keys = block
     weights = torch.bmm(query[groups, queries], key[groups, keys].transpose(1, 2))
     get_passes().attention_weights(view, weights, drop=drop)
     return weights
@@ -192,14 +192,14 @@ def _weigh(query: Tensor, key: Tensor, view: View, part: Part, *, drop: bool) ->
 
 class _Mixed(Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, *given: Any) -> Tensor:  # type: ignore[override]
-        query, key, value, bias, blocks = given
+    def forward(ctx: FunctionCtx, *inputs: Any) -> Tensor:  # type: ignore[override]
+        query, key, value, bias, blocks = inputs
         shape, kept = query.shape, []
         query, key, value = (x.reshape(-1, *x.shape[2:]) for x in (query, key, value))  # G Q K
         mixed = torch.empty_like(query)
-        for part in blocks.parts():
-            weights = _weigh(query, key, blocks.view(part, bias), part, drop=blocks.rule.dropout > 0.0)
-            _add_product(mixed[part[0], part[1]], weights, value[part[0], part[2]])
+        for block in blocks.slices():
+            weights = _weigh(query, key, blocks.view(block, bias), block, drop=blocks.rule.dropout > 0.0)
+            _add_product(mixed[block[0], block[1]], weights, value[block[0], block[2]])
             if blocks.keeps and any(ctx.needs_input_grad):  # type: ignore[attr-defined]
                 kept.append(weights)
         ctx.save_for_backward(query, key, value, bias, *kept)  # type: ignore[arg-type] - None may be saved
@@ -215,16 +215,16 @@ class _Mixed(Function):
         make, dtype = (torch.empty_like, None) if len(blocks.spans) == 1 else (torch.zeros_like, torch.float32)
         to_query, to_key, to_value = (make(x, dtype=dtype) for x in (query, key, value))
         to_bias = torch.zeros_like(bias, dtype=torch.float32) if ctx.needs_input_grad[3] else None  # type: ignore[attr-defined]
-        for number, part in enumerate(blocks.parts()):
-            (groups, queries, keys), view = part, blocks.view(part, bias)
-            weights = kept[number] if kept else _weigh(query, key, view, part, drop=False)
+        for number, block in enumerate(blocks.slices()):
+            (groups, queries, keys), view = block, blocks.view(block, bias)
+            weights = kept[number] if kept else _weigh(query, key, view, block, drop=False)
             step = torch.bmm(grad[groups, queries], value[groups, keys].transpose(1, 2))
             get_passes().attention_gradient(view, weights, step)
             _add_product(to_value[groups, keys], weights.transpose(1, 2), grad[groups, queries])
             _add_product(to_query[groups, queries], step, key[groups, keys])
             _add_product(to_key[groups, keys], step.transpose(1, 2), query[groups, queries])
             if to_bias is not None:
-                _add_bias(to_bias, step, blocks, part)
+                _add_bias(to_bias, step, blocks, block)
         grads = (x.to(torch.bfloat16).unflatten(0, (-1, blocks.heads)) for x in (to_query, to_key, to_value))
         return (*grads, None if to_bias is None else to_bias.to(torch.bfloat16), None)
 
@@ -237,9 +237,9 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total += torch.bmm(left, right)
 
 
-def _add_bias(total: Tensor, step: Tensor, blocks: _Blocks, part: Part) -> None:
-    """Add the gradient of a part's scores to that of the bias; of all its rows, where they share it."""
-    (groups, queries, keys), heads = part, blocks.heads
+def _add_bias(total: Tensor, step: Tensor, blocks: _Blocks, block: Block) -> None:
+    """Add the gradient of a block's scores to that of the bias; of all its rows, where they share it."""
+    (groups, queries, keys), heads = block, blocks.heads
     rows = step.unflatten(0, (-1, heads)).float() / blocks.rule.scale  # B H Q T
     if len(total) == 1:
         total[0, :, queries, keys] += rows.sum(0)

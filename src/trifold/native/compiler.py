@@ -92,10 +92,10 @@ def _folder() -> Iterator[Path]:
 def _is_ours(place: Path) -> bool:
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = place.stat()
+        status = place.stat()
     except OSError:
         return False
-    return found.st_uid == os.getuid() and not found.st_mode & 0o022 and os.access(place, os.W_OK)
+    return status.st_uid == os.getuid() and not status.st_mode & 0o022 and os.access(place, os.W_OK)
 
 
 def trusted(kernel: Kernel | None, is_right: Callable[[Kernel], bool], name: str) -> Kernel | None:

@@ -42,17 +42,17 @@ def multiply(
 
 class _Products(Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, *given: Any) -> tuple[Tensor, ...]:  # type: ignore[override]
-        x, residual, activation, *parts = given
+    def forward(ctx: FunctionCtx, *inputs: Any) -> tuple[Tensor, ...]:  # type: ignore[override]
+        x, residual, activation, *parts = inputs
         rows, weights = _rows(x), [weight.contiguous() for weight in parts[::2]]
         residual = None if residual is None else _rows(residual)
         ctx.save_for_backward(rows, *weights)
         ctx.shape, ctx.activation = x.shape, activation  # type: ignore[attr-defined]
-        made = (
+        products = (
             _multiply(rows, weight, bias, residual, activation)
             for weight, bias in zip(weights, parts[1::2], strict=True)
         )
-        return tuple(one.view(*x.shape[:-1], one.shape[-1]) for one in made)
+        return tuple(product.view(*x.shape[:-1], product.shape[-1]) for product in products)
 
     @staticmethod
     @once_differentiable

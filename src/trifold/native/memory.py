@@ -121,15 +121,15 @@ def enlarge_pages(tensors: Iterable[Tensor]) -> None:
         >>> bool((x == torch.arange(2**14)).all())
         True
     """
-    moved = [one for one in dict.fromkeys(tensors) if one.nbytes >= LEAST and one.is_contiguous()]
-    room = [-(-one.nbytes // LINE) * LINE for one in moved]
+    moved = [tensor for tensor in dict.fromkeys(tensors) if tensor.nbytes >= LEAST and tensor.is_contiguous()]
+    room = [-(-tensor.nbytes // LINE) * LINE for tensor in moved]
     if not moved or not hasattr(mmap, "MADV_HUGEPAGE"):
         return
     block = mmap.mmap(-1, sum(room), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with contextlib.suppress(OSError):  # a system without them
         block.madvise(mmap.MADV_HUGEPAGE)
     start = 0
-    for one, size in zip(moved, room, strict=True):
-        place = torch.frombuffer(block, dtype=one.dtype, count=one.numel(), offset=start).view(one.shape)
-        one.data = place.copy_(one.detach())
+    for tensor, size in zip(moved, room, strict=True):
+        place = torch.frombuffer(block, dtype=tensor.dtype, count=tensor.numel(), offset=start).view(tensor.shape)
+        tensor.data = place.copy_(tensor.detach())
         start += size

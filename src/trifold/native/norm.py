@@ -27,15 +27,15 @@ class _Norm(Function):
         ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, kind: tuple[float, bool]
     ) -> Tensor:
         x, (eps, centered) = x.contiguous(), kind
-        made, moments = get_passes().norm(x, weight, bias, eps=eps, centered=centered)
+        output, moments = get_passes().norm(x, weight, bias, eps=eps, centered=centered)
         ctx.save_for_backward(x, weight, moments)
         ctx.centered = centered  # type: ignore[attr-defined]
-        return made
+        return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, weight, moments = ctx.saved_tensors  # type: ignore[attr-defined]
-        made, sums = get_passes().norm_gradient(x, weight, moments, grad.contiguous(), centered=ctx.centered)  # type: ignore[attr-defined]
+        to_x, sums = get_passes().norm_gradient(x, weight, moments, grad.contiguous(), centered=ctx.centered)  # type: ignore[attr-defined]
         to_weight, to_bias = sums.sum(0).to(weight.dtype)
-        return made, to_weight, to_bias if ctx.needs_input_grad[2] else None, None  # type: ignore[attr-defined]
+        return to_x, to_weight, to_bias if ctx.needs_input_grad[2] else None, None  # type: ignore[attr-defined]

@@ -62,25 +62,25 @@ class Passes:
         self, x: BFloat16[Tensor, "*places"], grad: BFloat16[Tensor, "*places"] | None = None
     ) -> BFloat16[Tensor, "*places"]:
         """GELU with tanh; with the gradient of the result, that of `x`."""
-        made = torch.empty_like(x)
-        self._library.gelu(x.numel(), x.data_ptr(), None if grad is None else grad.data_ptr(), made.data_ptr(), None)
-        return made
+        output = torch.empty_like(x)
+        self._library.gelu(x.numel(), x.data_ptr(), None if grad is None else grad.data_ptr(), output.data_ptr(), None)
+        return output
 
     def gelu_again(
         self, x: BFloat16[Tensor, "*places"], grad: BFloat16[Tensor, "*places"]
     ) -> BFloat16[Tensor, "*places"]:
         """GELU with tanh; the gradient of the result becomes that of `x`, in place."""
-        made = torch.empty_like(x)
-        self._library.gelu(x.numel(), x.data_ptr(), grad.data_ptr(), grad.data_ptr(), made.data_ptr())
-        return made
+        output = torch.empty_like(x)
+        self._library.gelu(x.numel(), x.data_ptr(), grad.data_ptr(), grad.data_ptr(), output.data_ptr())
+        return output
 
     def gate(
         self, x: BFloat16[Tensor, "*places"], up: BFloat16[Tensor, "*places"], *, tanh: bool
     ) -> BFloat16[Tensor, "*places"]:
         """`activation(x) * up`: SiLU, or with `tanh` GELU with tanh."""
-        made = torch.empty_like(x)
-        self._library.gate(x.numel(), tanh, x.data_ptr(), up.data_ptr(), made.data_ptr())
-        return made
+        output = torch.empty_like(x)
+        self._library.gate(x.numel(), tanh, x.data_ptr(), up.data_ptr(), output.data_ptr())
+        return output
 
     def gate_gradient(
         self,
@@ -106,12 +106,12 @@ class Passes:
         back: bool = False,
     ) -> BFloat16[Tensor, "rows heads seq size"]:
         """Queries or keys turned by their places, or with `back` turned back; numbers of a head lie side by side."""
-        made, (rows, heads, seq, size) = torch.empty_like(x), x.shape
+        turned, (rows, heads, seq, size) = torch.empty_like(x), x.shape
         angle_row = 0 if len(cos) == 1 else seq * size
-        steps = (x.stride(0), x.stride(2), x.stride(1), made.stride(0), made.stride(2), made.stride(1), angle_row)
+        steps = (x.stride(0), x.stride(2), x.stride(1), turned.stride(0), turned.stride(2), turned.stride(1), angle_row)
         rotation = Turn(rows, seq, heads, size, *steps, -1.0 if back else 1.0)
-        self._library.rotate(ctypes.byref(rotation), x.data_ptr(), cos.data_ptr(), sin.data_ptr(), made.data_ptr())
-        return made
+        self._library.rotate(ctypes.byref(rotation), x.data_ptr(), cos.data_ptr(), sin.data_ptr(), turned.data_ptr())
+        return turned
 
     def dropout(
         self,
@@ -122,11 +122,11 @@ class Passes:
         chance: float,
     ) -> BFloat16[Tensor, "*places"]:
         """What is left of `x`, added to `more`; the same for the same seed."""
-        made = torch.empty_like(x)
+        output = torch.empty_like(x)
         self._library.dropout(
-            x.numel(), seed, chance, x.data_ptr(), None if more is None else more.data_ptr(), made.data_ptr()
+            x.numel(), seed, chance, x.data_ptr(), None if more is None else more.data_ptr(), output.data_ptr()
         )
-        return made
+        return output
 
     def attention_weights(self, view: View, scores: BFloat16[Tensor, "groups queries keys"], *, drop: bool) -> None:
         """Scores become weights, in place; with `drop` as they are after dropout."""
@@ -201,7 +201,7 @@ class Passes:
         centered: bool,
     ) -> tuple[BFloat16[Tensor, "*places width"], Float32[Tensor, "rows 2"]]:
         """Layer norm, or without `centered` RMS norm; and of each row its mean and the inverse of its deviation."""
-        made, rows = torch.empty_like(x), x.numel() // len(weight)
+        output, rows = torch.empty_like(x), x.numel() // len(weight)
         moments = torch.empty(rows, 2, dtype=torch.float32)
         self._library.norm(
             rows,
@@ -211,10 +211,10 @@ class Passes:
             x.data_ptr(),
             weight.data_ptr(),
             None if bias is None else bias.data_ptr(),
-            made.data_ptr(),
+            output.data_ptr(),
             moments.data_ptr(),
         )
-        return made, moments
+        return output, moments
 
     def norm_gradient(
         self,
@@ -226,7 +226,7 @@ class Passes:
         centered: bool,
     ) -> tuple[BFloat16[Tensor, "*places width"], Float32[Tensor, "pieces 2 width"]]:
         """The gradient of `x`, and in pieces that of weight and bias; the pieces do not depend on the number of threads."""
-        made, sums = torch.empty_like(x), torch.empty(min(len(moments), PIECES), 2, len(weight), dtype=torch.float32)
+        to_x, sums = torch.empty_like(x), torch.empty(min(len(moments), PIECES), 2, len(weight), dtype=torch.float32)
         self._library.norm_gradient(
             len(moments),
             len(weight),
@@ -236,10 +236,10 @@ class Passes:
             weight.data_ptr(),
             moments.data_ptr(),
             grad.data_ptr(),
-            made.data_ptr(),
+            to_x.data_ptr(),
             sums.data_ptr(),
         )
-        return made, sums
+        return to_x, sums
 
 
 def get_passes() -> Passes:

@@ -32,10 +32,10 @@ INSTRUCTION_SETS = {
 
 def _instruction_set() -> str | None:
     """The instruction set that the kernels are to keep to; None for all that the processor has."""
-    given = os.environ.get("TRIFOLD_ISA") or None
-    if given is not None and given not in INSTRUCTION_SETS:
-        raise ConfigError("native.instruction_set", given=given, allowed=", ".join(INSTRUCTION_SETS))
-    return given
+    name = os.environ.get("TRIFOLD_ISA") or None
+    if name is not None and name not in INSTRUCTION_SETS:
+        raise ConfigError("native.instruction_set", given=name, allowed=", ".join(INSTRUCTION_SETS))
+    return name
 
 
 def compiler_flags() -> tuple[str, ...]:

@@ -86,7 +86,7 @@ class Products:
         out: BFloat16[Tensor, "rows outputs"] | None = None,
     ) -> BFloat16[Tensor, "rows outputs"]:
         """`activation(x) weight^T + bias + more`."""
-        made = x.new_empty(len(x), len(weight)) if out is None else out
+        product = x.new_empty(len(x), len(weight)) if out is None else out
         self._run(
             rows=len(x),
             columns=len(weight),
@@ -94,12 +94,12 @@ class Products:
             right_turned=1,
             left=x,
             right=weight,
-            made=made,
+            made=product,
             bias=bias,
             more=more,
             left_bend=ACTIVATIONS.index(activation),
         )
-        return made
+        return product
 
     def backward(
         self,
@@ -112,7 +112,7 @@ class Products:
         out: BFloat16[Tensor, "rows inputs"] | None = None,
     ) -> BFloat16[Tensor, "rows inputs"]:
         """The gradient of x, which is asked for where it was bent, plus `more`, which may be `out`."""
-        made = grad.new_empty(len(grad), weight.shape[1]) if out is None else out
+        to_x = grad.new_empty(len(grad), weight.shape[1]) if out is None else out
         slope = None if activation == "identity" else x
         self._run(
             rows=len(grad),
@@ -120,12 +120,12 @@ class Products:
             depth=len(weight),
             left=grad,
             right=weight,
-            made=made,
+            made=to_x,
             more=more,
             slope=slope,
             slope_bend=ACTIVATIONS.index(activation),
         )
-        return made
+        return to_x
 
     def weight_gradient(
         self,
@@ -145,7 +145,7 @@ class Products:
             sums: to which the sums of the columns of `grad` are added, the gradient of the bias.
             total: to which the gradient is added, not rounded; None is returned.
         """
-        made = None if total is not None else grad.new_empty(grad.shape[1], x.shape[1])
+        to_weight = None if total is not None else grad.new_empty(grad.shape[1], x.shape[1])
         turned = grad.shape[1] > x.shape[1]  # the wider side is read row by row, and each thread has its own part of it
         left, right = (x, grad) if turned else (grad, x)
         beside = (
@@ -161,18 +161,18 @@ class Products:
             made_turned=turned,
             left=left,
             right=right,
-            made=made,
+            made=to_weight,
             total=total,
             **beside,
         )
-        return made
+        return to_weight
 
     def pack_mask(self, mask: Bool[Tensor, "rows 1 query key"]) -> Int32[Tensor, "rows key blocks"]:
         """Of each key, a bit for each query that sees it."""
         rows, _, queries, keys = mask.shape
-        made = torch.empty(rows, keys, -(-queries // 32), dtype=torch.int32)
-        self._library.pack_mask(rows, queries, keys, mask.data_ptr(), mask.stride(0), mask.stride(2), made.data_ptr())
-        return made
+        packed = torch.empty(rows, keys, -(-queries // 32), dtype=torch.int32)
+        self._library.pack_mask(rows, queries, keys, mask.data_ptr(), mask.stride(0), mask.stride(2), packed.data_ptr())
+        return packed
 
     def mix(self, heads: ctypes.Structure, *, back: bool) -> None:
         """Attention of some heads, or its gradients (see `heads`)."""
@@ -225,16 +225,20 @@ def _is_right(products: Products) -> bool:
     }
     pairs: list[tuple[Tensor | None, Tensor]] = []
     for activation, function in functions.items():
-        made = F.linear(function(wide), exact, bias.float()) + grad.float()
-        to_x, to_weight = torch.autograd.grad(made, (wide, exact), grad.float())
+        output = F.linear(function(wide), exact, bias.float()) + grad.float()
+        to_x, to_weight = torch.autograd.grad(output, (wide, exact), grad.float())
         sums, total = torch.zeros(45, dtype=torch.float32), torch.zeros(45, 83, dtype=torch.float32)
         products.weight_gradient(grad, x, activation=activation, total=total)
         pairs += [
-            (products.forward(x, weight, bias, grad, activation=activation), made),
+            (products.forward(x, weight, bias, grad, activation=activation), output),
             (products.backward(grad, weight, x, x, activation=activation), to_x + wide),
             (products.weight_gradient(grad, x, activation=activation, sums=sums), to_weight),
             (products.weight_gradient(x, grad), wide.T @ grad.float()),
             (total, to_weight),
             (sums, grad.float().sum(0)),
         ]
-    return all(torch.allclose(one.float(), other, rtol=0.02, atol=0.2) for one, other in pairs if one is not None)
+    return all(
+        torch.allclose(actual.float(), expected, rtol=0.02, atol=0.2)
+        for actual, expected in pairs
+        if actual is not None
+    )

@@ -89,12 +89,12 @@ def token_cross_entropy(
     losses = [hidden.new_zeros(0, dtype=torch.float32)]
     size = _rows(CHUNK_ELEMENTS, head.output.out_features)
 
-    def lose(part: Tensor, wanted: Tensor) -> Tensor:
-        return -_log_softmax(head.output(part)).gather(1, wanted[:, None])[:, 0]
+    def lose(states: Tensor, wanted: Tensor) -> Tensor:
+        return -_log_softmax(head.output(states)).gather(1, wanted[:, None])[:, 0]
 
-    for part, wanted in zip(head.transform(chosen).split(size), targets.split(size), strict=True):
+    for states, wanted in zip(head.transform(chosen).split(size), targets.split(size), strict=True):
         again = torch.is_grad_enabled()
-        losses.append(checkpoint(lose, part, wanted, use_reentrant=False) if again else lose(part, wanted))
+        losses.append(checkpoint(lose, states, wanted, use_reentrant=False) if again else lose(states, wanted))
     return torch.cat(losses)
 
 
@@ -182,23 +182,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, wish: _Wish
     ) -> Tensor:
         exact = torch.promote_types(x.dtype, torch.float32)
-        wants = [part is not None and part.requires_grad for part in (x, weight, bias)]
+        wants = [tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)]
         count, x = len(x), _fill(x)
         grads = [
-            torch.zeros_like(part, dtype=dtype) if wanted and part is not None else None
-            for part, wanted, dtype in zip((x, weight, bias), wants, (x.dtype, exact, exact), strict=True)
+            torch.zeros_like(tensor, dtype=dtype) if wanted and tensor is not None else None
+            for tensor, wanted, dtype in zip((x, weight, bias), wants, (x.dtype, exact, exact), strict=True)
         ]
         elements, rows = (SPAN_ELEMENTS, SPAN_ROWS) if x.device.type == "cpu" else (DEVICE_ELEMENTS, DEVICE_ROWS)
         size = min(max(_rows(elements, len(weight)) // GRAIN, 1) * GRAIN, rows, len(x))
         room = _room(x, size, len(weight))
         loss = _Loss(room, wish.smoothing)
         for start in range(0, len(x), size):
-            part, wanted = x[start : start + size], wish.labels[start : start + size]
-            logits = room[: len(part)]
-            _multiply(part, weight, bias, logits)
+            span, wanted = x[start : start + size], wish.labels[start : start + size]
+            logits = room[: len(span)]
+            _multiply(span, weight, bias, logits)
             loss.add(logits[: len(wanted)], wanted, differentiate=any(wants))
             logits[len(wanted) :] = 0.0
-            _accumulate(grads, logits, part, weight, start)
+            _accumulate(grads, logits, span, weight, start)
         grads[0] = None if grads[0] is None else grads[0][:count]
         if grads[1] is not None and wish.silent is not None:
             grads[1][wish.silent] = 0.0
@@ -224,10 +224,10 @@ def _room(x: Tensor, rows: int, words: int) -> Tensor:
 
 def _scaled(exact: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:
     """`exact * factor`, rounded part by part: torch makes all of the product first."""
-    made = torch.empty_like(exact, dtype=dtype)
-    for part, lean in zip(exact.split(WORDS), made.split(WORDS), strict=True):
-        torch.mul(part, factor, out=lean)
-    return made
+    scaled = torch.empty_like(exact, dtype=dtype)
+    for span, lean in zip(exact.split(WORDS), scaled.split(WORDS), strict=True):
+        torch.mul(span, factor, out=lean)
+    return scaled
 
 
 def _fill(x: Tensor) -> Tensor:

@@ -135,20 +135,20 @@ class Sentences:
 
 def _spelled(tokenizer: Tokenizer, texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     """The tokens of each text, by their spellings joined; what the tokenizer cannot read is left out."""
-    found = {}
+    spelled = {}
     for text in texts:
         ids = [
             number for number in tokenizer.encode(text).ids.tolist() if str(tokenizer.id_to_token(number)) not in SPACES
         ]
         if ids and tokenizer.special.unk not in ids:
-            found["".join(str(tokenizer.id_to_token(number)) for number in ids).lstrip(SPACES)] = tuple(ids)
-    return found
+            spelled["".join(str(tokenizer.id_to_token(number)) for number in ids).lstrip(SPACES)] = tuple(ids)
+    return spelled
 
 
 def _ends(token: str, marks: dict[str, tuple[int, ...]], closers: dict[str, tuple[int, ...]]) -> bool:
     """Whether a token ends with a mark and perhaps with what closes after it."""
-    closed = next((one for one in closers if token.endswith(one) and len(token) > len(one)), None)
+    closed = next((closer for closer in closers if token.endswith(closer) and len(token) > len(closer)), None)
     while closed is not None:
         token = token.removesuffix(closed)
-        closed = next((one for one in closers if token.endswith(one) and len(token) > len(one)), None)
+        closed = next((closer for closer in closers if token.endswith(closer) and len(token) > len(closer)), None)
     return token.endswith(tuple(marks))

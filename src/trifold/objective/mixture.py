@@ -28,10 +28,10 @@ class Mixture:
     def __init__(self, parts: list[Objective], weights: tuple[float, ...]) -> None:
         self.parts = parts
         self.chances = np.array(weights) / sum(weights)
-        self.needs_words = any(part.needs_words for part in parts)
+        self.needs_words = any(objective.needs_words for objective in parts)
         self.suffix = parts[0].suffix
-        if any(part.suffix != self.suffix for part in parts):
-            raise ConfigError("objective.mixed_ends", given=", ".join(part.kind for part in parts))
+        if any(objective.suffix != self.suffix for objective in parts):
+            raise ConfigError("objective.mixed_ends", given=", ".join(objective.kind for objective in parts))
 
     def piece_length(self, length: int) -> int:
         """The least that any part can take."""

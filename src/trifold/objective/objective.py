@@ -79,17 +79,17 @@ class Specials:
 
     def get(self, name: str) -> int:
         """The id of `bos`, `eos`, `pad`, `mask`, `cls` or `sep`."""
-        found = getattr(self.tokenizer.special, name)
-        if found is None:
+        token_id = getattr(self.tokenizer.special, name)
+        if token_id is None:
             raise ConfigError("objective.no_special", objective=self.objective, name=name)
-        return found
+        return token_id
 
     def sentinels(self, least: int) -> tuple[int, ...]:
         """All sentinels; at least `least` of them."""
-        found = self.tokenizer.special.sentinels
-        if len(found) < least:
-            raise ConfigError("objective.few_sentinels", given=len(found), least=least)
-        return found
+        sentinels = self.tokenizer.special.sentinels
+        if len(sentinels) < least:
+            raise ConfigError("objective.few_sentinels", given=len(sentinels), least=least)
+        return sentinels
 
     def check_model(self, model: model_config.Transformer, *, encoder: bool, decoder: bool) -> None:
         """Refuse a model without the needed stacks, with a smaller vocabulary, or padding that equals the end."""

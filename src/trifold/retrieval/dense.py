@@ -88,11 +88,11 @@ class VectorFile:
         Raises:
             DataError: they are not what was written.
         """
-        found = 0
+        checksum = 0
         table = self._table()
         for start in range(0, self.count, BLOCK):
-            found = zlib.crc32(table[start : start + BLOCK].tobytes(), found)
-        if found != self.checksum:
+            checksum = zlib.crc32(table[start : start + BLOCK].tobytes(), checksum)
+        if checksum != self.checksum:
             raise DataError("retrieval.damaged_vectors", path=self.path)
 
     def nearest(self, query: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[tuple[int, float]]:
@@ -104,13 +104,15 @@ class VectorFile:
             alive: [N].
         """
         table = self._table()
-        found: list[tuple[int, float]] = []
+        candidates: list[tuple[int, float]] = []
         for start in range(0, self.count, BLOCK):
             scores = table[start : start + BLOCK] @ query
             scores[~alive[start : start + BLOCK]] = -np.inf
             best = np.argpartition(-scores, min(k, len(scores)) - 1)[:k]
-            found += [(start + int(number), float(scores[number])) for number in best if np.isfinite(scores[number])]
-        return sorted(found, key=lambda one: (-one[1], one[0]))[:k]
+            candidates += [
+                (start + int(number), float(scores[number])) for number in best if np.isfinite(scores[number])
+            ]
+        return sorted(candidates, key=lambda candidate: (-candidate[1], candidate[0]))[:k]
 
     def _table(self) -> NDArray[np.float32]:
         if not self.count:

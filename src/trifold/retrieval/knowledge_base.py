@@ -352,13 +352,13 @@ class KnowledgeBase:
 
     def subjects(self, names: Iterable[str]) -> Mapping[str, list[str]]:
         """Subjects of triples by those of the names that they are called by."""
-        found: dict[str, list[str]] = {}
+        subjects: dict[str, list[str]] = {}
         with self._store.reading():
             for name in names:
                 rows = self._base.execute("SELECT subject FROM names WHERE name = ?", (name,)).fetchall()
                 if rows:
-                    found[name] = [subject for (subject,) in rows]
-        return found
+                    subjects[name] = [subject for (subject,) in rows]
+        return subjects
 
     def triples(self, subject: str) -> list[tuple[str, str]]:
         """Relations and objects of a subject."""

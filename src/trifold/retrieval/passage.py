@@ -38,15 +38,15 @@ def terms_of(text: str) -> list[str]:
         ['etoile', '红楼', '楼梦']
     """
     plain = unicodedata.normalize("NFKD", fold(text))
-    plain = "".join(one for one in plain if not unicodedata.combining(one))
-    found: list[str] = []
+    plain = "".join(character for character in plain if not unicodedata.combining(character))
+    terms: list[str] = []
     for run in RUN.finditer(plain):
         if run["han"]:
             letters = run["han"]
-            found += [letters[n : n + 2] for n in range(len(letters) - 1)] or [letters]
+            terms += [letters[n : n + 2] for n in range(len(letters) - 1)] or [letters]
         else:
-            found.append(_stem(run["word"]))
-    return found
+            terms.append(_stem(run["word"]))
+    return terms
 
 
 def _stem(word: str) -> str:
@@ -95,22 +95,22 @@ def split_passages(text: str, *, target: int = TARGET) -> list[Passage]:
     Three Han characters count as a word. Nothing but white space lies between passages.
 
     Example:
-        >>> [one.text for one in split_passages("One two. Three four.", target=2)]
+        >>> [passage.text for passage in split_passages("One two. Three four.", target=2)]
         ['One two.', 'Three four.']
     """
-    found: list[Passage] = []
+    passages: list[Passage] = []
     start = end = -1
     size = 0
     for first, last in _pieces(text, target):
         weight = max(_size(text, first, last), 1)
         if size and size + weight > target:
-            found.append(Passage(text[start:end], start, end))
+            passages.append(Passage(text[start:end], start, end))
             size = 0
         start = first if not size else start
         end, size = last, size + weight
     if size:
-        found.append(Passage(text[start:end], start, end))
-    return found
+        passages.append(Passage(text[start:end], start, end))
+    return passages
 
 
 def _pieces(text: str, target: int) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ def documents_of(texts: Iterable[str | Mapping[str, str]]) -> Iterator[Document]
 
     Example:
         >>> pages = [{"text": "The Nile.", "source": "rivers"}, {"text": "The Rhine.", "source": "rivers"}, "The Po."]
-        >>> [one.name for one in documents_of(pages)]
+        >>> [document.name for document in documents_of(pages)]
         ['rivers', 'rivers:2', 'text-d4d9e1f3']
     """
     if isinstance(texts, str):
@@ -33,10 +33,10 @@ def documents_of(texts: Iterable[str | Mapping[str, str]]) -> Iterator[Document]
     listed = isinstance(texts, Iterable) and not isinstance(texts, bytes | Mapping)
     require(listed, where="texts", given=type(texts).__name__, allowed="a list of texts, or another iterable")
     counts: Counter[str] = Counter()
-    for number, one in enumerate(texts, start=1):
-        fits = isinstance(one, str | Mapping)
-        require(fits, where=f"texts[{number - 1}]", given=type(one).__name__, allowed="a str, or a mapping with text")
-        fields = {"text": one} if isinstance(one, str) else dict(one)
+    for number, entry in enumerate(texts, start=1):
+        fits = isinstance(entry, str | Mapping)
+        require(fits, where=f"texts[{number - 1}]", given=type(entry).__name__, allowed="a str, or a mapping with text")
+        fields = {"text": entry} if isinstance(entry, str) else dict(entry)
         unknown = fields.keys() - set(KEYS)
         if unknown:
             raise UsageError(

@@ -59,7 +59,7 @@ def answer_from_triples(
     asked = fold(question)[:LONGEST_QUESTION]
     known = base.subjects(sorted(_stretches(asked)))
     longest = max(map(len, known), default=0)
-    found: list[TripleAnswer] = []
+    answers: list[TripleAnswer] = []
     for name, subjects in known.items():
         if len(name) * 2 < longest:  # a name inside another is rarely the one that is meant
             continue
@@ -67,11 +67,11 @@ def answer_from_triples(
         for subject in subjects:
             triples = base.triples(subject)
             scores = (scorer or lexical_scores)(rest, [relation for relation, _ in triples])
-            found += [
+            answers += [
                 TripleAnswer(subject, relation, value, float(score) + len(name) / max(len(asked), 1))
                 for (relation, value), score in zip(triples, scores, strict=True)
             ]
-    return sorted(found, key=lambda one: -one.score)[:k]
+    return sorted(answers, key=lambda answer: -answer.score)[:k]
 
 
 def _stretches(text: str) -> set[str]:
@@ -83,11 +83,11 @@ def _stretches(text: str) -> set[str]:
 
 def _whole(text: str, start: int, stop: int) -> bool:
     """Whether a stretch neither begins nor ends within a Latin word."""
-    part = text[start:stop]
-    if part != part.strip():
+    stretch = text[start:stop]
+    if stretch != stretch.strip():
         return False
     before, after = text[max(start - 1, 0) : start], text[stop : stop + 1]
-    inside = (before and _latin(before) and _latin(part[0])) or (after and _latin(after) and _latin(part[-1]))
+    inside = (before and _latin(before) and _latin(stretch[0])) or (after and _latin(after) and _latin(stretch[-1]))
     return not inside
 
 

@@ -67,15 +67,15 @@ class Writer:
         self._table: int | None = None
         """The table whose triples are being written; None for one that did not change."""
 
-    def add(self, found: Iterable[Found]) -> None:
+    def add(self, entries: Iterable[Found]) -> None:
         """Write documents, and tables with their triples."""
-        for one in found:
-            match one:
+        for entry in entries:
+            match entry:
                 case Document():
-                    self._add_document(one)
+                    self._add_document(entry)
                 case Table():
                     self._end_table()
-                    self._begin_table(one)
+                    self._begin_table(entry)
                 case (subject, relation, value) if self._table is not None:
                     self._add_triple(subject, relation, value)
         self._end_table()
@@ -137,12 +137,12 @@ class Writer:
         number = self.base.execute(
             "INSERT INTO documents (name, source, title, digest) VALUES (?, ?, ?, ?)", values
         ).lastrowid
-        for part in split_passages(document.text):
-            row = (number, part.start, part.end, part.text)
+        for passage in split_passages(document.text):
+            row = (number, passage.start, passage.end, passage.text)
             place = self.base.execute(
                 "INSERT INTO passages (document, start, stop, text) VALUES (?, ?, ?, ?)", row
             ).lastrowid
-            values = (place, _body(document.title, part.text))
+            values = (place, _body(document.title, passage.text))
             self.base.execute("INSERT INTO terms (rowid, body) VALUES (?, ?)", values)
 
     def _find(self, document: Document) -> tuple[int | None, str, str]:

@@ -67,19 +67,19 @@ def add_adapters(model: nn.Module, names: Sequence[str], *, rank: int, alpha: fl
         ConfigError: no Linear has one of the names.
     """
     model.requires_grad_(False)
-    found = [
+    paths = [
         path
         for path, module in model.named_modules()
         if isinstance(module, nn.Linear) and path.rpartition(".")[2] in names and ".blocks." in path
     ]
-    if not found:
+    if not paths:
         raise ConfigError("training.no_target", given=", ".join(names))
-    for path in found:
+    for path in paths:
         parent, _, name = path.rpartition(".")
         linear = model.get_submodule(path)
         assert isinstance(linear, nn.Linear)
         setattr(model.get_submodule(parent), name, LowRankLinear(linear, rank=rank, alpha=alpha, dropout=dropout))
-    return found
+    return paths
 
 
 def merge_adapters(model: nn.Module) -> None:

@@ -35,13 +35,13 @@ class BadSteps:
 
     def is_good(self, *, loss: float, norm: float) -> bool:
         """Whether loss and norm of the gradient are numbers, and no spikes where spikes are looked for."""
-        found = {"loss": loss, "norm": norm}
-        good = all(map(math.isfinite, found.values()))
+        values = {"loss": loss, "norm": norm}
+        good = all(map(math.isfinite, values.values()))
         if good and self.spike is not None and len(self._recent["loss"]) >= FEWEST:
             limit = self.spike
-            good = all(value <= limit * statistics.median(self._recent[name]) for name, value in found.items())
+            good = all(value <= limit * statistics.median(self._recent[name]) for name, value in values.items())
         self.in_a_row = 0 if good else self.in_a_row + 1
-        for name, value in found.items() if good else ():
+        for name, value in values.items() if good else ():
             self._recent[name].append(value)
         return good
 

@@ -74,16 +74,16 @@ class Best:
             if _step_of(path) > step:
                 _delete(path)
 
-    def consider(self, found: Evaluation) -> Evaluation:
+    def consider(self, evaluation: Evaluation) -> Evaluation:
         """Keep the weights if this evaluation is the best so far; the evaluation says whether it is enough."""
-        metric = found.loss if found.metric is None else found.metric
+        metric = evaluation.loss if evaluation.metric is None else evaluation.metric
         better = metric > self.metric if self.choice.higher else metric < self.metric
-        better |= metric == self.metric and found.loss < self.loss
+        better |= metric == self.metric and evaluation.loss < self.loss
         self.since = 0 if better else self.since + 1
         if better:
-            self.metric, self.loss = metric, found.loss
+            self.metric, self.loss = metric, evaluation.loss
             self._keep()
-        return replace(found, enough=bool(self.choice.patience) and self.since >= self.choice.patience)
+        return replace(evaluation, enough=bool(self.choice.patience) and self.since >= self.choice.patience)
 
     def _keep(self) -> None:
         step = self.saver.trainer.step

@@ -133,10 +133,10 @@ def _information(pairs: Float[Tensor, "vocab vocab"]) -> Float[Tensor, "vocab vo
     chance = (smoothed / smoothed.sum().clamp(min=1e-30)).clamp(min=1e-30).log()
     values = (pairs.values() / pairs.values().sum()).log() - chance[first] - chance[second]
     kept = values > 0
-    found = sparse(pairs.indices()[:, kept], values[kept], pairs.shape).coalesce()
+    information = sparse(pairs.indices()[:, kept], values[kept], pairs.shape).coalesce()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch calls the format a beta; its product is five times as fast
-        return found.to_sparse_csr()
+        return information.to_sparse_csr()
 
 
 @torch.no_grad()

@@ -57,11 +57,11 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         ModelFileError: the folder holds no run.
     """
     try:
-        found = json.loads((Path(folder) / DESCRIPTION).read_text(encoding="utf-8"))
-        found["experiment"]
+        description = json.loads((Path(folder) / DESCRIPTION).read_text(encoding="utf-8"))
+        description["experiment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelFileError("training.no_run", path=folder, problem=str(error)[:200]) from None
-    return {**found, "experiment": _as_named_now(found["experiment"])}
+    return {**description, "experiment": _as_named_now(description["experiment"])}
 
 
 def _as_named_now(experiment: Any) -> Any:

@@ -215,10 +215,10 @@ class Together(Alone):
 
     def _gather(self, values: Sequence[float], doing: str) -> list[list[float]]:
         own = torch.tensor(values, dtype=torch.float64)
-        found = [torch.empty_like(own) for _ in range(self.size)]
+        gathered = [torch.empty_like(own) for _ in range(self.size)]
         with self.meeting(doing):
-            dist.all_gather(found, own)
-        return [one.tolist() for one in found]
+            dist.all_gather(gathered, own)
+        return [numbers.tolist() for numbers in gathered]
 
     def exchange(self, losses: list[Sums], seconds: float) -> list[Sums]:
         """The losses of all passes of a step, in their order; `seconds` is what this process's own took."""
@@ -378,9 +378,9 @@ def _flat(facts: object, where: str = "") -> dict[str, str]:
     return functools.reduce(lambda one, other: {**one, **other}, parts, {})
 
 
-def _differences(found: Sequence[Mapping[str, str]]) -> str:
+def _differences(facts: Sequence[Mapping[str, str]]) -> str:
     """Which facts differ, and what each process has."""
-    names = sorted({name for one in found for name in one if len({other.get(name) for other in found}) > 1})
+    names = sorted({name for own in facts for name in own if len({other.get(name) for other in facts}) > 1})
     return "; ".join(
-        f"{name}: " + ", ".join(f"rank {rank} {one.get(name, '-')}" for rank, one in enumerate(found)) for name in names
+        f"{name}: " + ", ".join(f"rank {rank} {own.get(name, '-')}" for rank, own in enumerate(facts)) for name in names
     )

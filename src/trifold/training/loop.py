@@ -66,13 +66,13 @@ def train(trainer: Trainer, saver: Saver, *, log: MetricLog, listen: Listener, e
         try:
             for step in _steps(trainer, saver, log):
                 listen(Event("train", step=step))
-                found = _evaluate_if_due(step, trainer, evaluate, stop)
-                valid = valid if found is None else found.loss
-                _tell(step, found, log, listen, every=training.log_every)
+                evaluation = _evaluate_if_due(step, trainer, evaluate, stop)
+                valid = valid if evaluation is None else evaluation.loss
+                _tell(step, evaluation, log, listen, every=training.log_every)
                 saver.check()
                 if training.checkpoint_every and step.step % training.checkpoint_every == 0:
                     saver.save(valid)
-                if found is not None and found.enough:
+                if evaluation is not None and evaluation.enough:
                     break
                 if stop.hear(trainer.group.largest(stop.number)):
                     raise stop.error(step.step)
@@ -140,22 +140,22 @@ def _keep_suspect(out: Path, trainer: Trainer, error: NonFiniteError) -> None:
 
 
 def _parts(batch: Batch) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name in PER_ROW:
         value = getattr(batch, name)
         if isinstance(value, Layout):
-            parts = {f"{name}.{part}": getattr(value, part) for part in value.__slots__}
-            found |= {part: one for part, one in parts.items() if one is not None}
+            parts = {f"{name}.{slot}": getattr(value, slot) for slot in value.__slots__}
+            tensors |= {path: tensor for path, tensor in parts.items() if tensor is not None}
         elif value is not None:
-            found[name] = value
-    return found | {f"extras.{name}": value for name, value in batch.extras.items()}
+            tensors[name] = value
+    return tensors | {f"extras.{name}": value for name, value in batch.extras.items()}
 
 
-def _tell(step: Step, found: Evaluation | None, log: MetricLog, listen: Listener, *, every: int) -> None:
-    if found is not None:
-        listen(Event("evaluate", evaluation=found))
-    if found is not None or step.step % every == 0 or step.progress >= 1:
-        log.write({**_logged(step), **measures(found)})
+def _tell(step: Step, evaluation: Evaluation | None, log: MetricLog, listen: Listener, *, every: int) -> None:
+    if evaluation is not None:
+        listen(Event("evaluate", evaluation=evaluation))
+    if evaluation is not None or step.step % every == 0 or step.progress >= 1:
+        log.write({**_logged(step), **measures(evaluation)})
 
 
 def _logged(step: Step) -> dict[str, float]:
@@ -163,10 +163,10 @@ def _logged(step: Step) -> dict[str, float]:
     return {name: getattr(step, name) for name in names}
 
 
-def measures(found: Evaluation | None) -> dict[str, float]:
+def measures(evaluation: Evaluation | None) -> dict[str, float]:
     """An evaluation as columns of the log."""
-    if found is None:
+    if evaluation is None:
         return {}
-    bits = {} if found.bits_per_byte is None else {"valid_bits_per_byte": found.bits_per_byte}
-    metric = {} if found.metric is None else {"valid_metric": found.metric}
-    return {"valid_loss": found.loss, **bits, **metric}
+    bits = {} if evaluation.bits_per_byte is None else {"valid_bits_per_byte": evaluation.bits_per_byte}
+    metric = {} if evaluation.metric is None else {"valid_metric": evaluation.metric}
+    return {"valid_loss": evaluation.loss, **bits, **metric}

@@ -35,10 +35,10 @@ def orthogonalize(matrices: Float[Tensor, "n rows cols"], dtype: torch.dtype) ->
     tall = matrices.shape[1] > matrices.shape[2]
     x = (matrices.transpose(1, 2) if tall else matrices).to(dtype)  # N R C, R <= C
     x = x / torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp(min=1e-7)
-    one, three, five = COEFFICIENTS
+    linear, cubic, quintic = COEFFICIENTS
     for _ in range(ITERATIONS):
         square = x @ x.transpose(1, 2)  # N R R
-        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=three, alpha=five), x, beta=one)
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=cubic, alpha=quintic), x, beta=linear)
     return (x.transpose(1, 2) if tall else x).to(matrices.dtype)
 
 

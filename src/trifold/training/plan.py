@@ -218,11 +218,11 @@ def _residual(residual: config.Residual, width: int) -> int:
     return sum(_norm(norm, width) for norm in (residual.pre_norm, residual.branch_norm, residual.post_norm))
 
 
-def _attention(part: config.Attention, width: int) -> int:
-    queries, keys = part.num_heads * part.head_size, part.num_kv_heads * part.head_size
-    projections = _linear(width, queries, bias=part.qkv_bias) + 2 * _linear(width, keys, bias=part.qkv_bias)
-    norms = 2 * _norm(part.head_norm, part.head_size) + _residual(part.residual, width)
-    return projections + _linear(queries, width, bias=part.output_bias) + norms
+def _attention(attention: config.Attention, width: int) -> int:
+    queries, keys = attention.num_heads * attention.head_size, attention.num_kv_heads * attention.head_size
+    projections = _linear(width, queries, bias=attention.qkv_bias) + 2 * _linear(width, keys, bias=attention.qkv_bias)
+    norms = 2 * _norm(attention.head_norm, attention.head_size) + _residual(attention.residual, width)
+    return projections + _linear(queries, width, bias=attention.output_bias) + norms
 
 
 def _feed_forward(part: config.FeedForward, width: int) -> int:
@@ -265,12 +265,12 @@ def _products(block: config.Block, width: int) -> int:
     return total
 
 
-def _visible(part: config.Attention, keys: int) -> float:
+def _visible(attention: config.Attention, keys: int) -> float:
     """Keys that a query sees, on average."""
-    if part.causal:
-        reach = keys if part.window is None else min(keys, part.window + 1)
+    if attention.causal:
+        reach = keys if attention.window is None else min(keys, attention.window + 1)
         return reach - reach * (reach - 1) / (2 * keys) if keys else 0.0
-    return keys if part.window is None else min(keys, 2 * part.window + 1)
+    return keys if attention.window is None else min(keys, 2 * attention.window + 1)
 
 
 def _block_flops(block: config.Block, width: int, length: int, memory: int) -> float:

@@ -35,7 +35,7 @@ def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return find_device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
-def find_device(given: torch.device | str) -> torch.device:
+def find_device(name: torch.device | str) -> torch.device:
     """The device that is meant.
 
     Raises:
@@ -47,10 +47,10 @@ def find_device(given: torch.device | str) -> torch.device:
     """
     allowed = "cpu, or cuda where torch finds a GPU"
     try:
-        device = torch.device(given)
+        device = torch.device(name)
     except (RuntimeError, TypeError):
-        raise ConfigError("config.out_of_range", where="device", given=given, allowed=allowed) from None
-    require(device.type != "cuda" or torch.cuda.is_available(), where="device", given=given, allowed=allowed)
+        raise ConfigError("config.out_of_range", where="device", given=name, allowed=allowed) from None
+    require(device.type != "cuda" or torch.cuda.is_available(), where="device", given=name, allowed=allowed)
     return device
 
 
@@ -139,12 +139,12 @@ class Weights:
             The norm before, and the factor, which the gradients of `followed` weights still have to be multiplied by.
         """
         norm = self.norm()
-        found = norm.item()
-        if limit is None or not found > limit:
-            return found, 1.0
+        norm_value = norm.item()
+        if limit is None or not norm_value > limit:
+            return norm_value, 1.0
         others = [exact for name, exact in self.exact.items() if name not in self.followed]
         torch.nn.utils.clip_grads_with_norm_(others, limit, norm)
-        return found, limit / (found + 1e-6)
+        return norm_value, limit / (norm_value + 1e-6)
 
     def drop_gradients(self) -> None:
         """Forget the gradients of a pass that failed."""

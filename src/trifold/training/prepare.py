@@ -159,14 +159,14 @@ def _load(
 def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
     """The one that is named, that of the model to start from, that of an earlier try, or a new one."""
     choice, start = experiment.tokenizer, experiment.model.start
-    made = out / "tokenizer"
+    folder = out / "tokenizer"
     if choice.path is not None or start is not None:
         return Tokenizer.from_pretrained(choice.path or str(start))
-    if made.is_dir():
-        return Tokenizer.from_pretrained(made)
+    if folder.is_dir():
+        return Tokenizer.from_pretrained(folder)
     tell("tokenizer", {"kind": str(choice.kind), "vocab_size": choice.vocab_size})
     texts = (text for example in _examples(experiment.data, experiment.data.paths) for text in example)
-    return save_whole(learn_tokenizer(texts, choice, experiment.model), made)
+    return save_whole(learn_tokenizer(texts, choice, experiment.model), folder)
 
 
 def save_whole(tokenizer: Tokenizer, folder: Path) -> Tokenizer:

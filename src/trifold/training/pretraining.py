@@ -71,8 +71,8 @@ def pretrain(
         PreemptedError: a signal stopped the run, which is saved.
         DistributedError: one of several processes failed, fell silent or was started with other settings.
     """
-    given = texts is not None or (resume and given_path(out, "texts").is_file())
-    experiment = _chosen(experiment, out, given=given, training=training)
+    with_texts = texts is not None or (resume and given_path(out, "texts").is_file())
+    experiment = _chosen(experiment, out, with_texts=with_texts, training=training)
     with begin(experiment, out, experiment.training, resume=resume, strict=strict, allow=allow, listen=listen) as run:
         if texts is not None:
             run.keep("texts", _documents(texts))
@@ -83,7 +83,9 @@ def pretrain(
         return _finish(run, trainer, prepared, valid)
 
 
-def _chosen(chosen: Experiment | str | Path, out: str | Path, *, given: bool, training: Training | None) -> Experiment:
+def _chosen(
+    chosen: Experiment | str | Path, out: str | Path, *, with_texts: bool, training: Training | None
+) -> Experiment:
     """The experiment, with the texts that are given in place of files, and its training."""
     if not isinstance(chosen, Experiment):
         model = choose_start(str(chosen))
@@ -92,7 +94,7 @@ def _chosen(chosen: Experiment | str | Path, out: str | Path, *, given: bool, tr
         chosen = Experiment(model=model, training=training, objective=usual_objective(model))
     elif training is not None:
         chosen = replace(chosen, training=training)
-    if given:
+    if with_texts:
         paths = (str(given_path(out, "texts")),)
         require(
             chosen.data.paths in ((), paths), where="texts", given="texts beside data.paths", allowed="one of the two"

@@ -63,15 +63,15 @@ def versions() -> dict[str, str]:
 
 def environment(trainer: Trainer) -> dict[str, object]:
     """What the bits of a run depend on beside its experiment."""
-    found: dict[str, object] = {
+    facts: dict[str, object] = {
         "torch": torch.__version__.partition("+")[0],
         "threads": torch.get_num_threads(),
         "dtype": str(trainer.dtype).removeprefix("torch."),
         "device": trainer.device.type,
     }
     if trainer.group.size > 1 and not trainer.training.deterministic:
-        found["processes"] = trainer.group.size
-    return found
+        facts["processes"] = trainer.group.size
+    return facts
 
 
 class Saver:

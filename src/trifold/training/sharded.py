@@ -96,11 +96,11 @@ def _shard(model: nn.Module, mesh: DeviceMesh, lean: torch.dtype | None) -> None
         param_dtype=lean, reduce_dtype=torch.float32 if lean else None, cast_forward_inputs=False
     )
     blocks = [block for name, stack in model.named_modules() if name.endswith(".blocks") for block in stack.children()]
-    for part in (*blocks, model):
-        fully_shard(part, mesh=mesh, mp_policy=policy)
-        assert isinstance(part, FSDPModule)
-        part.set_gradient_divide_factor(1.0)
-        part.set_force_sum_reduction_for_comms(True)  # the one kind of sum that gloo knows
+    for module in (*blocks, model):
+        fully_shard(module, mesh=mesh, mp_policy=policy)
+        assert isinstance(module, FSDPModule)
+        module.set_gradient_divide_factor(1.0)
+        module.set_force_sum_reduction_for_comms(True)  # the one kind of sum that gloo knows
 
 
 def _whole(held: Tensor) -> Tensor:

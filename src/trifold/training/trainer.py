@@ -166,14 +166,14 @@ class Trainer:
 
     def _refuse(self, micro_batches: list[Batch], total: float, norm: float) -> None:
         """Leave a bad step out, where that is wanted and has not been done too often in a row."""
-        found = {"step": self.step + 1, "loss": total, "norm": norm, "place": self._place}
+        facts = {"step": self.step + 1, "loss": total, "norm": norm, "place": self._place}
         if self.training.on_bad_step == "skip" and not self.bad_steps.too_many:
             if self.group.is_first:
-                warnings.warn(message("training.skipped", **found), stacklevel=2)
+                warnings.warn(message("training.skipped", **facts), stacklevel=2)
             return
         self.suspect = micro_batches
         code = "training.non_finite" if not math.isfinite(total + norm) else "training.spiked"
-        raise NonFiniteError(code, **found)
+        raise NonFiniteError(code, **facts)
 
     def _backward(self, micro_batches: list[Batch]) -> Sums:
         """The gradients of all passes, at the exact weights, and what their losses add up to."""

@@ -102,11 +102,11 @@ class Watch:
     def explain(self, error: Exception) -> DistributedError:
         """Why a meeting with the others failed: what they say, or who of them is silent or late."""
         self.at_risk = False
-        found: list[dict[str, Any]] = []
-        asking = threading.Thread(target=lambda: found.append(self._ask(error)), name="watch", daemon=True)
+        answers: list[dict[str, Any]] = []
+        asking = threading.Thread(target=lambda: answers.append(self._ask(error)), name="watch", daemon=True)
         asking.start()
         asking.join(LOOK + 2 * GRACE)  # where the machine with the store cannot be reached, no answer comes at all
-        self._end = self._failure(found[0] if found else self._unreachable())
+        self._end = self._failure(answers[0] if answers else self._unreachable())
         return self._end
 
     def _ask(self, error: Exception) -> dict[str, Any]:
