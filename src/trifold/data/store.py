@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
@@ -24,28 +23,11 @@ from trifold.example import Piece
 from trifold.plain_file import sha256
 from trifold.text import Tokenizer
 
-__all__ = ["Corpus", "StoreWriter", "Stretch", "TokenStore"]
+__all__ = ["Corpus", "StoreWriter", "TokenStore"]
 
 FORMAT = 1
 BUFFERED_CHARACTERS = 2**20
 """Text waiting to be tokenized: bounds the memory of building, whatever the size of the corpus."""
-COPIED = 2**22
-"""Bytes that are moved at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """Tokens that follow one another.
-
-    Attributes:
-        ids: the tokens.
-        num_bytes: of the text that they stand for.
-        starts: which of them begin a word; None where that is not kept.
-    """
-
-    ids: NDArray[np.int64]
-    num_bytes: int
-    starts: NDArray[np.bool_] | None
 
 
 @runtime_checkable
@@ -254,55 +236,6 @@ class StoreWriter:
         for file in self.files.values():
             file.close()
 
-    def take_out(self, stretches: Sequence[tuple[int, int]]) -> list[Stretch]:
-        """Remove stretches of tokens, given by their borders in rising order; what is left around one is two documents."""
-        self.flush()
-        total, ratio = self.counts["tokens.bin"], self.num_bytes / max(self.spelled, 1)
-        taken = [self._stretch(start, end, ratio) for start, end in stretches]
-        for name in ("tokens.bin", "words.bin"):
-            if name in self.files:
-                _close_gaps(self.files[name], stretches, total, self.dtype.itemsize if name == "tokens.bin" else 1)
-        self.counts["tokens.bin"] = total - sum(end - start for start, end in stretches)
-        for stretch in taken:
-            self._count(stretch.ids, -1)
-        self.num_bytes -= sum(stretch.num_bytes for stretch in taken)
-        self._write_borders(_borders_without(self.borders(), stretches))
-        return taken
-
-    def borders(self) -> NDArray[np.int64]:
-        """Where each document begins, and where the last one ends."""
-        self.flush()
-        self.files["offsets.bin"].flush()
-        return np.fromfile(self.files["offsets.bin"].name, dtype=np.uint64).astype(np.int64)
-
-    def _stretch(self, start: int, end: int, ratio: float) -> Stretch:
-        """Tokens that were written, and the bytes of text that they stand for."""
-        read: dict[str, NDArray] = {}
-        for name, dtype in (("tokens.bin", self.dtype), ("words.bin", np.dtype(np.bool_))):
-            if name in self.files:
-                self.files[name].flush()
-                read[name] = np.fromfile(self.files[name].name, dtype, end - start, offset=start * dtype.itemsize)
-        ids = read["tokens.bin"].astype(np.int64)
-        return Stretch(ids, round(int(self.token_bytes[ids].sum()) * ratio), read.get("words.bin"))
-
-    def _write_borders(self, borders: NDArray[np.int64]) -> None:
-        file = self.files["offsets.bin"]
-        file.seek(0)
-        file.truncate()
-        file.write(borders.astype(np.uint64).tobytes())
-        self.num_documents = len(borders) - 1
-
-    def add_stretch(self, stretch: Stretch) -> None:
-        """Add one document that is tokenized already."""
-        self._append("tokens.bin", stretch.ids)
-        if "words.bin" in self.files:
-            starts = np.ones(len(stretch.ids), np.bool_) if stretch.starts is None else stretch.starts
-            self.files["words.bin"].write(starts.tobytes())
-        self._count(stretch.ids)
-        self.num_bytes += stretch.num_bytes
-        self.num_documents += 1
-        self._mark("offsets.bin", self.counts["tokens.bin"])
-
     def flush(self) -> None:
         """Tokenize and write what waits."""
         waiting, self._waiting, self._characters = self._waiting, [], 0
@@ -339,33 +272,6 @@ class StoreWriter:
 
     def _mark(self, name: str, place: int) -> None:
         self.files[name].write(np.uint64(place).tobytes())
-
-
-def _close_gaps(file: BinaryIO, stretches: Sequence[tuple[int, int]], total: int, size: int) -> None:
-    """Move what follows each stretch of elements of `size` bytes to where it began; a piece at a time."""
-    file.flush()
-    place = stretches[0][0] * size
-    ends = [*(start for start, _ in stretches[1:]), total]
-    for (_, start), end in zip(stretches, ends, strict=True):
-        for here in range(start * size, end * size, COPIED):
-            file.seek(here)
-            moved = file.read(min(COPIED, end * size - here))
-            file.seek(place)
-            place += file.write(moved)
-    file.truncate(place)
-    file.seek(place)
-
-
-def _borders_without(borders: NDArray[np.int64], stretches: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    """The borders of documents after stretches were taken out, whose own borders are some too."""
-    starts, ends = (np.array(side, dtype=np.int64) for side in zip(*stretches, strict=True))
-    before = np.concatenate([[0], np.cumsum(ends - starts)])  # tokens taken before the first stretch, the second ...
-    places = np.unique(np.concatenate([borders, starts, ends]))
-    number = np.searchsorted(ends, places, side="right")
-    inside = np.zeros(len(places), np.int64)
-    open_ = number < len(starts)
-    inside[open_] = np.maximum(places[open_] - starts[number[open_]], 0)
-    return np.unique(places - before[number] - inside)
 
 
 def _read_index(folder: Path) -> dict:

@@ -3,14 +3,14 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from trifold.config import Config
-from trifold.data import Loader, ReadReport, Room, SourceOptions, TokenStore, build_stores, read
+from trifold.data import Loader, ReadReport, Room, SourceOptions, Split, TokenStore, build_stores, plan_split, read
 from trifold.data.source import fingerprint
 from trifold.errors import ConfigError
 from trifold.locale import message
@@ -165,7 +165,13 @@ def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
     if folder.is_dir():
         return Tokenizer.from_pretrained(folder)
     tell("tokenizer", {"kind": str(choice.kind), "vocab_size": choice.vocab_size})
-    texts = (text for example in _examples(experiment.data, experiment.data.paths) for text in example)
+    data = experiment.data
+    texts = (
+        text
+        for paths in _groups(data)
+        for example in _split(data, paths).train(read(paths, _options(data)))
+        for text in example.texts
+    )
     return save_whole(learn_tokenizer(texts, choice, experiment.model), folder)
 
 
@@ -206,8 +212,17 @@ def learn_tokenizer(texts: Iterable[str], choice: TokenizerChoice, model: ModelC
     )
 
 
-def _examples(data: DataChoice, paths: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    return (example.texts for example in read(paths, _options(data)))
+def _groups(data: DataChoice) -> list[tuple[str, ...]]:
+    """The paths that make a store: all together, or each its own where they have weights."""
+    return [(path,) for path in data.paths] if data.weights else [data.paths]
+
+
+def _split(data: DataChoice, paths: tuple[str, ...]) -> Split:
+    """What is held out of the text of these paths."""
+    if data.valid:
+        return Split()
+    examples, pairs = read(paths, _options(data)), data.source_field is not None
+    return plan_split(examples, data.valid_fraction, data.held_out, pairs=pairs)
 
 
 def _options(data: DataChoice) -> SourceOptions:
@@ -283,33 +298,25 @@ def build_corpora(data: DataChoice, tokenizer: Tokenizer, folder: Path, *, words
     One store for all paths together, or one for each where they have weights; held-out text from `data.valid`, else a
     part of each store's own.
     """
-    groups = [(path,) for path in data.paths] if data.weights else [data.paths]
-    hold_out = 0.0 if data.valid else data.valid_fraction
     trains, valids, report = [], [], ReadReport()
-    for number, paths in enumerate(groups):
+    for number, paths in enumerate(_groups(data)):
         place = folder / f"{number}"
-        _build(data, paths, tokenizer, place, report, words=words, hold_out=hold_out)
+        _build(data, paths, tokenizer, place, report, words=words)
         trains.append(TokenStore(place / "train", tokenizer))
-        if hold_out and (place / "valid").is_dir():
+        if (place / "valid").is_dir():
             valids.append(TokenStore(place / "valid", tokenizer))
     if data.valid:
-        _build(data, data.valid, tokenizer, folder / "valid", report, words=words, hold_out=0.0)
+        whole = replace(data, valid=(), valid_fraction=0.0)
+        _build(whole, data.valid, tokenizer, folder / "valid", report, words=words)
         valids = [TokenStore(folder / "valid" / "train", tokenizer)]
     held = [store for store in valids if store.num_tokens]
     return Corpora(trains, held[0] if held else None, report)
 
 
 def _build(
-    data: DataChoice,
-    paths: tuple[str, ...],
-    tokenizer: Tokenizer,
-    place: Path,
-    report: ReadReport,
-    *,
-    words: bool,
-    hold_out: float,
+    data: DataChoice, paths: tuple[str, ...], tokenizer: Tokenizer, place: Path, report: ReadReport, *, words: bool
 ) -> None:
-    options = _options(data)
+    options, hold_out = _options(data), 0.0 if data.valid else data.valid_fraction
     read_as = [list(options.fields), options.document, options.on_error, words, hold_out]
     if options.encoding != "utf-8":
         read_as.append(options.encoding)
@@ -323,8 +330,7 @@ def _build(
         tokenizer,
         place,
         words=words,
-        pairs=len(options.fields) == 2,
-        hold_out=hold_out,
-        place=data.held_out,
+        pairs=data.source_field is not None,
+        split=_split(data, paths),
         details=details,
     )

@@ -1,6 +1,7 @@
 """Every token once an epoch, the same order for the same seed, and any place found again."""
 
 import hashlib
+import itertools
 import json
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from trifold.batch import IGNORED, Batch
-from trifold.data import Example, Loader, Room, TokenStore, build_stores
+from trifold.data import Example, Loader, Room, Split, TokenStore, build_stores, plan_split, read
 from trifold.data import store as store_module
 from trifold.data.packing import assemble, fill_rows
 from trifold.data.permutation import permute
@@ -169,69 +170,72 @@ def test_the_shuffled_order_is_a_bijection(size):
         assert sorted(permute(place, size, key) for place in range(size)) == list(range(size))
 
 
-def test_held_out_text_is_every_nth_document_or_the_tail_of_the_only_one(tmp_path, tokenizer):
+def split_stores(folder: Path, tokenizer: Tokenizer, texts: list[str], fraction: float, **more) -> list[TokenStore]:
+    examples = [Example((text,)) for text in texts]
+    split = plan_split(examples, fraction, more.pop("place", "spread"))
+    build_stores(examples, tokenizer, folder, split=split, **more)
+    return [TokenStore(folder / name, tokenizer) for name in ("train", "valid")]
+
+
+def written(store: TokenStore, tokenizer: Tokenizer) -> list[str]:
+    return [tokenizer.decode(store.document(number)) for number in range(store.num_documents)]
+
+
+def test_held_out_text_is_every_nth_document_or_the_end_of_one(tmp_path, tokenizer):
     texts = make_texts(100)
-    build_stores((Example((text,)) for text in texts), tokenizer, tmp_path / "many", hold_out=0.1)
-    valid = TokenStore(tmp_path / "many" / "valid", tokenizer)
-    assert [tokenizer.decode(valid.document(n)) for n in range(10)] == texts[9::10]
-    build_stores([Example(("x" * 900 + "y" * 100,))], tokenizer, tmp_path / "one", hold_out=0.1)
-    train, valid = (TokenStore(tmp_path / "one" / name, tokenizer) for name in ("train", "valid"))
-    assert tokenizer.decode(train.document(0)) == "x" * 900 and train.num_bytes == 900
-    assert tokenizer.decode(valid.document(0)) == "y" * 100 and valid.num_bytes == 100
+    train, valid = split_stores(tmp_path / "many", tokenizer, texts, 0.1)
+    assert written(valid, tokenizer) == texts[9::10]
+    assert written(train, tokenizer) == [text for number, text in enumerate(texts, 1) if number % 10]
+    train, valid = split_stores(tmp_path / "one", tokenizer, ["x" * 900 + "y" * 100], 0.1)
+    assert written(train, tokenizer) == ["x" * 900] and train.num_bytes == 900
+    assert written(valid, tokenizer) == ["y" * 100] and valid.num_bytes == 100
+    two = ["x" * 5_000, "y" * 9_000 + "z" * 1_000]
+    train, valid = split_stores(tmp_path / "two", tokenizer, two, 0.1, place="end")
+    assert written(valid, tokenizer) == ["z" * 1_000]
 
 
-def test_a_held_out_tail_takes_its_word_starts_along(tmp_path, tokenizer):
-    text = "some words " * 50
-    build_stores([Example((text,))], tokenizer, tmp_path / "one", hold_out=0.2, words=True)
-    train = TokenStore(tmp_path / "one" / "train", tokenizer)
-    piece = train.piece(0, 10_000, shift=0, suffix=())
-    kept = tokenizer.decode(piece.ids)
-    assert kept == text[: len(kept)] and len(kept) == len(text) * 8 // 10
-    assert piece.word_starts.tolist() == tokenizer.word_starts(kept, tokenizer.encode(kept)).tolist()
-    valid = TokenStore(tmp_path / "one" / "valid", tokenizer)
-    assert len(valid.piece(0, 10_000, shift=0, suffix=()).word_starts) == valid.num_tokens
-
-
-@pytest.mark.parametrize("sizes", [[40_000], [9_000, 400, 30_000, 50, 5_000], [30_000, 1, 9_000]])
-def test_held_out_stretches_are_spread_over_the_text_and_nothing_is_lost(tmp_path, tokenizer, sizes):
+@pytest.mark.parametrize("line", [0, 70], ids=["no lines", "lines"])
+@pytest.mark.parametrize("sizes", [[40_000], [9_000, 400, 30_000, 50, 5_000], [30_000, 1, 9_000], [190_000, 70_000]])
+def test_held_out_stretches_are_spread_over_the_text_and_nothing_is_lost(tmp_path, tokenizer, sizes, line):
     dice = np.random.default_rng(0)
     texts = ["".join(dice.choice(list(LETTERS), size)) for size in sizes]
-    whole = [tokenizer.encode(text).ids for text in texts]
-    build_stores([Example((text,)) for text in texts], tokenizer, tmp_path / "one", hold_out=0.1, words=True)
-    train, valid = (TokenStore(tmp_path / "one" / name, tokenizer) for name in ("train", "valid"))
-    total = sum(map(len, whole))
-    assert 0.05 * total < valid.num_tokens <= 0.1 * total and 2 <= valid.num_documents <= 16
-    assert train.num_bytes + valid.num_bytes == sum(sizes)
-    stream = np.concatenate(whole)
-    kept, places = [train.document(n) for n in range(train.num_documents)], []
-    for number in range(valid.num_documents):
-        ids = valid.document(number)
-        place = next(at for at in range(len(stream)) if np.array_equal(stream[at : at + len(ids)], ids))
-        places.append((place, place + len(ids)))
-    gaps = [end for _, end in [(0, 0), *places]], [start for start, _ in [*places, (total, total)]]
-    left = [stream[start:end] for start, end in zip(*gaps, strict=True)]
-    assert np.array_equal(np.concatenate(kept), np.concatenate(left))
-    middles = np.array([(start + end) / 2 for start, end in places])
-    assert middles[0] < total / valid.num_documents and middles[-1] > total * (1 - 1 / valid.num_documents)
-    ends = np.cumsum([len(ids) for ids in whole])
-    assert all(np.searchsorted(ends, start, side="right") == np.searchsorted(ends, end - 1, side="right")
-               for start, end in places), "a stretch crosses from one document to the next"  # fmt: skip
-    starts = np.concatenate([tokenizer.word_starts(text, tokenizer.encode(text)) for text in texts])
-    read = [valid.piece(n, 10**6, shift=0, suffix=()).word_starts for n in range(valid.num_documents)]
-    assert np.array_equal(np.concatenate(read), np.concatenate([starts[start:end] for start, end in places]))
+    if line:
+        texts = ["\n".join(text[n : n + line] for n in range(0, len(text), line)) for text in texts]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    examples = list(read([str(tmp_path / "texts.jsonl")]))  # long ones in parts
+    split = plan_split(examples, 0.1)
+    sides = [(held, example) for held, example in split.sides(examples)]
+    assert "".join(example.texts[0] for _, example in sides) == "".join(texts)
+    held, begun = [], False
+    for is_held, example in sides:
+        if is_held and begun:
+            held[-1] += example.texts[0]
+        elif is_held:
+            held.append(example.texts[0])
+        begun = is_held and not example.complete
+    total = sum(map(len, texts))
+    assert 0.08 * total < sum(map(len, held)) < 0.12 * total and len(held) == len(split.stretches) >= 2
+    assert all(any(part in text for text in texts) for part in held), "a stretch crosses from one document to the next"
+    places = [start for start, _ in split.stretches]
+    assert places[0] < total / len(held) and places[-1] > total * (1 - 1 / len(held))
+    assert not line or all(part.endswith("\n") or any(text.endswith(part) for text in texts) for part in held)
+    train, valid = split_stores(tmp_path / "two", tokenizer, texts, 0.1, words=True)
+    assert written(valid, tokenizer) == [tokenizer.decode(tokenizer.encode(part).ids) for part in held]
+    assert train.num_bytes + valid.num_bytes == sum(len(text.encode()) for text in texts)
 
 
-def test_the_end_of_the_last_text_is_held_out_where_that_is_asked_for(tmp_path, tokenizer):
-    texts = ["x" * 5_000, "y" * 9_000 + "z" * 1_000]
-    build_stores([Example((text,)) for text in texts], tokenizer, tmp_path / "one", hold_out=0.1, place="end")
-    valid = TokenStore(tmp_path / "one" / "valid", tokenizer)
-    assert [tokenizer.decode(valid.document(n)) for n in range(valid.num_documents)] == ["z" * 1_000]
+def test_a_split_that_is_known_needs_no_more_documents_than_it_takes():
+    numbers = (Example((str(number),)) for number in itertools.count())
+    assert plan_split(numbers, 0.02) == Split(every=50)
+    assert next(numbers).texts == ("50",)
 
 
 def test_a_text_too_short_to_part_holds_nothing_out(tmp_path, tokenizer):
-    build_stores([Example(("a",))], tokenizer, tmp_path / "one", hold_out=0.1)
+    examples = [Example(("a",))]
+    assert plan_split(examples, 0.1) == plan_split([], 0.1) == Split()
+    build_stores(examples, tokenizer, tmp_path / "one", split=plan_split(examples, 0.1))
     assert TokenStore(tmp_path / "one" / "train", tokenizer).num_tokens == 1
-    assert TokenStore(tmp_path / "one" / "valid", tokenizer).num_documents == 0
+    assert not (tmp_path / "one" / "valid").exists()
 
 
 def test_a_document_that_comes_in_parts_is_one_document(tmp_path, tokenizer):
@@ -281,7 +285,7 @@ def test_an_example_longer_than_a_row_is_refused_with_both_lengths(tmp_path, tok
 
 def test_corpora_without_a_piece_are_refused(tmp_path, tokenizer):
     pairs = [Example(("a", "b"))] * 3  # fewer than the ten of which one is held out
-    build_stores(pairs, tokenizer, tmp_path / "store", pairs=True, hold_out=0.1)
+    build_stores(pairs, tokenizer, tmp_path / "store", pairs=True, split=Split(every=10))
     empty = TokenStore(tmp_path / "store" / "valid", tokenizer)
     with pytest.raises(DataError):
         Loader([empty], Odd(), Room(source=8, target=8), batch_size=2, pad=0)
