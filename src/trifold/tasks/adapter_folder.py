@@ -70,37 +70,37 @@ def require_expressible(experiment: FineTuning, model: Transformer) -> None:
         return
     assert experiment.model.start is not None, "the experiment says so"
     start = find_folder(experiment.model.start)
-    given = [f"model.start = {start} (an adapter itself)"] if is_adapter(start) else []
+    reasons = [f"model.start = {start} (an adapter itself)"] if is_adapter(start) else []
     if model.preset is None:
-        given.append("an own composition")
-    elif not given:
+        reasons.append("an own composition")
+    elif not reasons:
         known = {name for entry in model.written_map().entries for name in entry.ours}
-        given += [name for name in learned(model).whole if name not in known]
-        given += _changed(read_config(resolve(start)), model)
-    if given:
-        raise ConfigError("task.no_adapter", given=", ".join(given[:20]))
+        reasons += [name for name in learned(model).whole if name not in known]
+        reasons += _changed(read_config(resolve(start)), model)
+    if reasons:
+        raise ConfigError("task.no_adapter", given=", ".join(reasons[:20]))
 
 
 def _changed(base: dict[str, Any], model: Transformer) -> list[str]:
     """What the model's configuration says otherwise than its start's."""
-    found = [] if base.get("vocab_size") == model.config.vocab_size else ["new tokens (task.chat_template)"]
+    changes = [] if base.get("vocab_size") == model.config.vocab_size else ["new tokens (task.chat_template)"]
     head = model.heads["task"] if model.task_class else None
     if model.task_class and isinstance(head, TaskHead) and model.task_class.poolings:
         pooling = model.task_class.poolings[head.shape.pooling]
         usual = base.get("classifier_pooling", "cls")
-        ours = next((one for one, theirs in model.task_class.poolings.items() if theirs == usual), usual)
-        found += [] if pooling == usual else [f"task.pooling = {head.shape.pooling} (use task.pooling={ours})"]
-    return found
+        ours = next((name for name, theirs in model.task_class.poolings.items() if theirs == usual), usual)
+        changes += [] if pooling == usual else [f"task.pooling = {head.shape.pooling} (use task.pooling={ours})"]
+    return changes
 
 
-def write_adapter(out: Path, experiment: FineTuning, model: Transformer, found: Learned) -> None:
+def write_adapter(out: Path, experiment: FineTuning, model: Transformer, trained: Learned) -> None:
     """Write `adapter/` into a finished run that is to keep its adapter.
 
     Args:
         out: the run, its model written already.
         experiment: what was done.
         model: the finished model, its adapters merged.
-        found: what it had learned before that.
+        trained: what it had learned before that.
     """
     if not _wanted(experiment):
         return
@@ -111,10 +111,10 @@ def write_adapter(out: Path, experiment: FineTuning, model: Transformer, found: 
     for entry in entries:
         layer = entry.theirs.rpartition(".")[0]
         modules |= {layer} if own[entry.ours[0]].ndim == 2 else set()
-        if any(name in found.low for name in entry.ours):
-            first, second, scales[layer] = _together([(own[name], found.low.get(name)) for name in entry.ours])
+        if any(name in trained.low for name in entry.ours):
+            first, second, scales[layer] = _together([(own[name], trained.low.get(name)) for name in entry.ours])
             tensors |= {f"{layer}.lora_A.weight": first, f"{layer}.lora_B.weight": second}
-        elif entry.ours[0] in found.whole:
+        elif entry.ours[0] in trained.whole:
             tensors[entry.theirs] = own[entry.ours[0]]
             saved.add(_part(layer, model))
     ranks = {layer: len(tensors[f"{layer}.lora_A.weight"]) for layer in scales}
@@ -173,11 +173,11 @@ def _settings(
 
 def _short(layers: set[str], modules: set[str]) -> list[str]:
     """Names of layers within their block, where they mean the same layers of every block; else their whole names."""
-    found = set[str]()
+    names = set[str]()
     for layer in layers:
         name = re.sub(r"^.*\.\d+\.(?=\D)", "", layer)
-        found.add(name if {one for one in modules if _ends(one, name)} <= layers else layer)
-    return sorted(found)
+        names.add(name if {module for module in modules if _ends(module, name)} <= layers else layer)
+    return sorted(names)
 
 
 def _ends(layer: str, name: str) -> bool:

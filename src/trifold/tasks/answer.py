@@ -39,29 +39,30 @@ def read_answers(
         (('Li Na', 0),)
     """
     impossible = "impossible" in columns and label_of(value_of(row, columns["impossible"])) in ("true", "1")
-    given = opened(row.values.get(columns["answers"], value_of(row, columns["answers"])))
-    if is_missing(given) and not isinstance(given, str):
+    cell = opened(row.values.get(columns["answers"], value_of(row, columns["answers"])))
+    if is_missing(cell) and not isinstance(cell, str):
         if impossible:
             return ()
         raise MissingValueError("task.missing_value", origin=row.origin, name=columns["answers"])
     starts = value_of(row, columns["start"]) if "start" in columns else None
-    pairs = [(text, start) for text, start in _pairs(row, columns["answers"], given, opened(starts)) if text.strip()]
+    pairs = [(text, start) for text, start in _pairs(row, columns["answers"], cell, opened(starts)) if text.strip()]
     if pairs and impossible:
         raise DataError("task.impossible_answer", origin=row.origin, answer=pairs[0][0][:80])
-    found = tuple(_placed(context, text, start, guessed) for text, start in pairs)
-    if found and all(start < 0 for _, start in found):  # to take it for unanswerable would teach the model to be silent
-        raise DataError("task.answer_elsewhere", origin=row.origin, answer=found[0][0][:80])
-    return found
+    answers = tuple(_placed(context, text, start, guessed) for text, start in pairs)
+    # to take it for unanswerable would teach the model to be silent
+    if answers and all(start < 0 for _, start in answers):
+        raise DataError("task.answer_elsewhere", origin=row.origin, answer=answers[0][0][:80])
+    return answers
 
 
-def _pairs(row: Row, column: str, given: Any, starts: Any) -> list[tuple[str, int | None]]:
+def _pairs(row: Row, column: str, cell: Any, starts: Any) -> list[tuple[str, int | None]]:
     """Text and start of each answer."""
-    if isinstance(given, Mapping):
-        own = next((given[name] for name in STARTS if name in given), starts)
-        return _zipped(row, column, next((given[name] for name in TEXTS if name in given), None), own)
-    if isinstance(given, list | tuple) and any(isinstance(one, Mapping) for one in given):
-        return [pair for one in given for pair in _pairs(row, column, one, None)]
-    return _zipped(row, column, given, starts)
+    if isinstance(cell, Mapping):
+        own = next((cell[name] for name in STARTS if name in cell), starts)
+        return _zipped(row, column, next((cell[name] for name in TEXTS if name in cell), None), own)
+    if isinstance(cell, list | tuple) and any(isinstance(entry, Mapping) for entry in cell):
+        return [pair for entry in cell for pair in _pairs(row, column, entry, None)]
+    return _zipped(row, column, cell, starts)
 
 
 def _zipped(row: Row, column: str, texts: Any, starts: Any) -> list[tuple[str, int | None]]:

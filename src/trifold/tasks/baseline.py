@@ -160,12 +160,12 @@ def nearest_translation(train: Sequence[Record], test: Sequence[Record]) -> dict
     chosen = _spread(train)
     vectorizer = _vectorizer()
     known = vectorizer.fit_transform([record.inputs[0] for record in chosen])
-    made: list[Prediction] = []
+    predictions: list[Prediction] = []
     for start in range(0, len(test), 256):
         asked = vectorizer.transform([record.inputs[0] for record in test[start : start + 256]])
         nearest = np.asarray((asked @ known.T).argmax(axis=1)).ravel()
-        made += [Prediction(chosen[int(number)].gold) for number in nearest]
-    return {"nearest_neighbour": made}
+        predictions += [Prediction(chosen[int(number)].gold) for number in nearest]
+    return {"nearest_neighbour": predictions}
 
 
 def tfidf_vectors(train: Sequence[Record], test: Sequence[Record]) -> dict[str, list[Prediction]]:
@@ -191,13 +191,13 @@ def sliding_window(record: Record) -> Prediction:
     question, context = record.inputs
     asked = {word.lower() for word in WORD.findall(question)}
     counts = Counter(word.lower() for word in WORD.findall(context))
-    best, found = -1.0, (0, 0)
+    best, span = -1.0, (0, 0)
     for sentence in SENTENCE.finditer(context):
         words = {word.lower() for word in WORD.findall(sentence[0])}
         score = sum(1 / (1 + counts[word]) for word in words & asked)
         if score > best:
-            best, found = score, sentence.span()
-    start, end = _longest_gap(context, found, asked)
+            best, span = score, sentence.span()
+    start, end = _longest_gap(context, span, asked)
     return Prediction(context[start:end], details={"start": start, "end": end})
 
 

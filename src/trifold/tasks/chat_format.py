@@ -102,15 +102,15 @@ class ChatFormat:
     @cached_property
     def ends(self) -> frozenset[int]:
         """The tokens that end an answer: the tokenizer's own, and what the template puts behind one."""
-        found = set() if self.tokenizer.special.eos is None else {self.tokenizer.special.eos}
+        tokens = set() if self.tokenizer.special.eos is None else {self.tokenizer.special.eos}
         asked = [Turn("user", "a"), Turn("assistant", "b")]
         for turns in (asked, [*asked, asked[0]]):
             (rendered,) = self.template.render_many([[turn.message() for turn in turns]])
             place = rendered.text.rfind("b")
             end = self._end_behind(rendered.text, place + 1) if place >= 0 else None
             token = None if end is None else self.tokenizer.token_to_id(end[0])
-            found |= set() if token is None else {token}
-        return frozenset(found)
+            tokens |= set() if token is None else {token}
+        return frozenset(tokens)
 
     def _end_behind(self, text: str, place: int) -> re.Match[str] | None:
         """The special token that stands at a place, or behind blanks there."""
@@ -123,26 +123,26 @@ class ChatFormat:
         begin, end, plain, other = _free_marks(contents)
         tagged = GENERATION.search(self.template.source) is not None
 
-        def marked(turn: Turn) -> dict[str, str]:
-            text = self._special.sub(lambda found: f"{plain}{found[0]}{other}", turn.content)
+        def with_marks(turn: Turn) -> dict[str, str]:
+            text = self._special.sub(lambda match: f"{plain}{match[0]}{other}", turn.content)
             if turn.role == "assistant" and not tagged:
                 bare = text.strip()
                 at = text.find(bare)
                 text = f"{text[:at]}{begin}{bare}{end}{text[at + len(bare) :]}"
             return {"role": turn.role, "content": text}
 
-        given = [[turn.message() for turn in turns] for turns in conversations]
-        wanted = self.template.render_many(given, answer=answer)
-        seen = [[marked(turn) for turn in turns] for turns in conversations]
-        if seen == given and not tagged:
-            return [_Marked(_checked(one), [], []) for one in wanted]
-        found = self.template.render_many(seen, answer=answer, marks=(begin, end))
-        parts = [_unmark(_checked(one), (begin, end, plain, other)) for one in found]
-        for turns, one, part in zip(conversations, wanted, parts, strict=True):
+        messages = [[turn.message() for turn in turns] for turns in conversations]
+        wanted = self.template.render_many(messages, answer=answer)
+        seen = [[with_marks(turn) for turn in turns] for turns in conversations]
+        if seen == messages and not tagged:
+            return [_Marked(_checked(rendering), [], []) for rendering in wanted]
+        renderings = self.template.render_many(seen, answer=answer, marks=(begin, end))
+        texts = [_unmark(_checked(rendering), (begin, end, plain, other)) for rendering in renderings]
+        for turns, rendering, marked in zip(conversations, wanted, texts, strict=True):
             count = sum(turn.role == "assistant" for turn in turns)
-            if part.text != _checked(one) or (not answer and len(part.answers) != count):
+            if marked.text != _checked(rendering) or (not answer and len(marked.answers) != count):
                 raise ModelFileError("text.template_answers", problem=turns[-1].content[:80])
-        return [self._from_prompt(turns, part) for turns, part in zip(conversations, parts, strict=True)]
+        return [self._from_prompt(turns, marked) for turns, marked in zip(conversations, texts, strict=True)]
 
     def _from_prompt(self, turns: Sequence[Turn], marked: _Marked) -> _Marked:
         """With each answer from where the prompt before it ends, up to the token that ends it."""
@@ -163,11 +163,11 @@ class ChatFormat:
         ids: list[int] = []
         answers: list[NDArray[np.int64]] = []
         for start, stop, plain in _pieces(len(marked.text), marked.plain):
-            found, offsets = self._piece(marked.text[start:stop], plain=plain, first=not start)
-            number = np.full(len(found), -1, dtype=np.int64)
+            piece_ids, offsets = self._piece(marked.text[start:stop], plain=plain, first=not start)
+            number = np.full(len(piece_ids), -1, dtype=np.int64)
             for which, (low, high) in enumerate(marked.answers):
                 number[(offsets[:, 1] + start > low) & (offsets[:, 0] + start < high)] = which
-            ids += found
+            ids += piece_ids
             answers.append(number)
         which = np.concatenate(answers) if answers else np.zeros(0, dtype=np.int64)
         laid = Laid(np.array(ids, dtype=np.int64), which)
@@ -184,13 +184,13 @@ class ChatFormat:
     def _piece(self, text: str, *, plain: bool, first: bool) -> tuple[list[int], NDArray[np.int64]]:
         """Ids and places of a piece; one behind others is read behind a line break, so that no word's start is put in."""
         lead = "" if first else "\n"
-        found, before = self.tokenizer.encode_batch([lead + text, lead], plain=plain)
+        encoding, before = self.tokenizer.encode_batch([lead + text, lead], plain=plain)
         skip = len(before.ids)
-        if not lead or found.ids[:skip].tolist() != before.ids.tolist():
+        if not lead or encoding.ids[:skip].tolist() != before.ids.tolist():
             skip = 0
-            (found,) = self.tokenizer.encode_batch([text], plain=plain)
+            (encoding,) = self.tokenizer.encode_batch([text], plain=plain)
             lead = ""
-        return found.ids[skip:].tolist(), found.offsets[skip:] - len(lead)
+        return encoding.ids[skip:].tolist(), encoding.offsets[skip:] - len(lead)
 
     def shorten(self, turns: Sequence[Turn], room: int) -> tuple[list[Turn], bool]:
         """Turns whose prompt has at most so many tokens, and whether anything was left off.
@@ -223,14 +223,14 @@ class ChatFormat:
 
     def _middle_out(self, text: str, excess: int) -> str | None:
         """A text without so many tokens in its middle; None where nothing can be left out."""
-        (found,) = self.tokenizer.encode_batch([text], plain=True)
+        (encoding,) = self.tokenizer.encode_batch([text], plain=True)
         (gap,) = self.tokenizer.encode_batch([GAP], plain=True)
-        count = len(found.ids)
+        count = len(encoding.ids)
         kept = max(count - excess - len(gap.ids) - SPARE, LEAST)
         if count <= kept:
             return None
         head = kept // 2
-        shorter = text[: found.offsets[head - 1, 1]] + GAP + text[found.offsets[count - (kept - head), 0] :]
+        shorter = text[: encoding.offsets[head - 1, 1]] + GAP + text[encoding.offsets[count - (kept - head), 0] :]
         return shorter if len(shorter) < len(text) else None
 
 
@@ -253,15 +253,15 @@ def _unmark(text: str, marks: tuple[str, str, str, str]) -> _Marked:
     """The text without marks, and where they stood."""
     begin, end, plain, other = marks
     parts, places, opened, size = [], {begin: [], plain: []}, {begin: 0, plain: 0}, 0
-    for part in re.split(f"([{''.join(marks)}])", text):
-        if part in opened:
-            opened[part] = size
-        elif part in (end, other):
-            kind = begin if part == end else plain
+    for piece in re.split(f"([{''.join(marks)}])", text):
+        if piece in opened:
+            opened[piece] = size
+        elif piece in (end, other):
+            kind = begin if piece == end else plain
             places[kind].append((opened[kind], size))
         else:
-            parts.append(part)
-            size += len(part)
+            parts.append(piece)
+            size += len(piece)
     return _Marked("".join(parts), places[begin], places[plain])
 
 

@@ -17,7 +17,7 @@ SPELLED = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>\s]{1,40}｜>|<(?:start|e
 """What templates write special tokens as."""
 
 
-def template_source(given: str, tokenizer: Tokenizer) -> str:
+def template_source(setting: str, tokenizer: Tokenizer) -> str:
     """The template that `task.chat_template` asks for.
 
     Raises:
@@ -29,20 +29,20 @@ def template_source(given: str, tokenizer: Tokenizer) -> str:
         >>> template_source("auto", tokenizer) == DEFAULT
         True
     """
-    if given == "auto":
+    if setting == "auto":
         return tokenizer.chat_template or DEFAULT
-    if given in NAMED:
-        return NAMED[given]
-    if "{{" in given or "{%" in given:
-        return given
+    if setting in NAMED:
+        return NAMED[setting]
+    if "{{" in setting or "{%" in setting:
+        return setting
     try:
-        return Path(given).read_text(encoding="utf-8")
+        return Path(setting).read_text(encoding="utf-8")
     except (OSError, ValueError):
         allowed = ", ".join(("auto", *NAMED, "FILE.jinja"))
-        raise ConfigError("config.out_of_range", where="task.chat_template", given=given, allowed=allowed) from None
+        raise ConfigError("config.out_of_range", where="task.chat_template", given=setting, allowed=allowed) from None
 
 
-def settle_template(given: str, tokenizer: Tokenizer, model: Transformer) -> tuple[str, Transformer, list[str]]:
+def settle_template(setting: str, tokenizer: Tokenizer, model: Transformer) -> tuple[str, Transformer, list[str]]:
     """Give the template of `task.chat_template` to the tokenizer, which is saved with it, and both to the model.
 
     Returns:
@@ -51,7 +51,7 @@ def settle_template(given: str, tokenizer: Tokenizer, model: Transformer) -> tup
     Raises:
         ConfigError: there is no such template.
     """
-    source = template_source(given, tokenizer)
+    source = template_source(setting, tokenizer)
     if source == PLAIN:
         tokenizer.chat_template = None
         return "none", model, []

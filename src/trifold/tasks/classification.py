@@ -206,16 +206,16 @@ class ClassificationTask(WholeTexts[Classification]):
         return Record(texts_in(row, columns), gold, row.origin)
 
     def _gold(self, row: Row, column: str) -> Any:
-        found = self.format.read(several_in(row.values, column), row.origin, column)
-        if found is None:
+        labels = self.format.read(several_in(row.values, column), row.origin, column)
+        if labels is None:
             raise MissingValueError("task.missing_value", origin=row.origin, name=column)
         if self.config.multi_label:
-            found = [part for label in found for part in self._parts(label)]
-        for label in found:
+            labels = [part for label in labels for part in self._parts(label)]
+        for label in labels:
             if label not in self.keys:
                 known = ", ".join(self.config.labels)[:300]
                 raise DataError("task.unknown_label", origin=row.origin, given=label, known=known)
-        gold = tuple(self.config.labels[number] for number in sorted({self.keys[label] for label in found}))
+        gold = tuple(self.config.labels[number] for number in sorted({self.keys[label] for label in labels}))
         return gold if self.config.multi_label else gold[0]
 
     def _parts(self, label: str) -> Sequence[str]:
@@ -315,13 +315,13 @@ def labels_in(config: Classification, rows: Sequence[Placed]) -> list[tuple[str,
         form = _format(config, cells)
     except DataError:  # the run stops where its labels are found
         form = LabelFormat(config.multi_label)
-    found: list[tuple[str, ...] | None] = []
+    labels: list[tuple[str, ...] | None] = []
     for cell, origin in cells:
         try:
-            found.append(form.read(cell, origin, "label"))
+            labels.append(form.read(cell, origin, "label"))
         except DataError:
-            found.append(None)
-    return found
+            labels.append(None)
+    return labels
 
 
 def _cells(rows: Sequence[Placed]) -> list[tuple[Any, str]]:
@@ -372,11 +372,11 @@ def _marked_columns(cells: Sequence[tuple[Any, str]]) -> tuple[str, ...]:
 
 def _weights(counts: Mapping[str, int], config: Classification) -> list[float]:
     """The weight of each class as if all were equally frequent."""
-    keys, found = label_keys(config.labels, config.label_names), Counter()
+    keys, class_counts = label_keys(config.labels, config.label_names), Counter()
     for label, count in counts.items():
-        found[keys.get(label, -1)] += count
+        class_counts[keys.get(label, -1)] += count
     total, kinds = sum(counts.values()), len(config.labels)
-    return [total / (kinds * max(found[number], 1)) for number in range(kinds)]
+    return [total / (kinds * max(class_counts[number], 1)) for number in range(kinds)]
 
 
 def notes_on(wanted: Classification, filled: Classification) -> list[str]:

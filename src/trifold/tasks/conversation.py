@@ -87,12 +87,12 @@ def read_messages(value: Any, origin: str, name: str) -> list[Turn]:
         >>> [turn.role for turn in read_messages([{"from": "human", "value": "hello"}], "a.jsonl:1", "conversations")]
         ['user']
     """
-    found = _parsed(value) if isinstance(value, str) else value
-    if not isinstance(found, list):
-        raise DataError("task.bad_messages", origin=origin, name=name, given=type(found).__name__)
-    if not found:
+    messages = _parsed(value) if isinstance(value, str) else value
+    if not isinstance(messages, list):
+        raise DataError("task.bad_messages", origin=origin, name=name, given=type(messages).__name__)
+    if not messages:
         raise MissingValueError("task.missing_value", origin=origin, name=name)
-    return [_turn(message, origin, name) for message in found]
+    return [_turn(message, origin, name) for message in messages]
 
 
 def read_history(value: Any, origin: str, name: str) -> list[Turn]:
@@ -106,13 +106,15 @@ def read_history(value: Any, origin: str, name: str) -> list[Turn]:
         >>> [turn.content for turn in read_history([["hello", "good day"]], "a.jsonl:1", "history")]
         ['hello', 'good day']
     """
-    found = _parsed(value) if isinstance(value, str) else value
-    if is_conversation(found):
-        return read_messages(found, origin, name)
-    if not isinstance(found, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in found):
-        raise DataError("task.bad_history", origin=origin, name=name, given=json.dumps(found, ensure_ascii=False)[:80])
+    history = _parsed(value) if isinstance(value, str) else value
+    if is_conversation(history):
+        return read_messages(history, origin, name)
+    if not isinstance(history, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in history):
+        raise DataError(
+            "task.bad_history", origin=origin, name=name, given=json.dumps(history, ensure_ascii=False)[:80]
+        )
     turns = []
-    for question, answer in found:
+    for question, answer in history:
         turns += [Turn("user", _text(question, origin, name)), Turn("assistant", _text(answer, origin, name))]
     return turns
 
@@ -169,12 +171,12 @@ def _parsed(text: str) -> Any:
 def _turn(message: Any, origin: str, name: str) -> Turn:
     if not isinstance(message, dict):
         raise DataError("task.bad_messages", origin=origin, name=name, given=type(message).__name__)
-    given = next((message[key] for key in ("role", "from", "speaker") if key in message), None)
-    if given in TOOLS or message.get("tool_calls") or message.get("function_call"):
-        raise DataError("task.tool_turn", origin=origin, name=name, given=given)
-    role = SPEAKERS.get(given.strip().lower()) if isinstance(given, str) else None
+    speaker = next((message[key] for key in ("role", "from", "speaker") if key in message), None)
+    if speaker in TOOLS or message.get("tool_calls") or message.get("function_call"):
+        raise DataError("task.tool_turn", origin=origin, name=name, given=speaker)
+    role = SPEAKERS.get(speaker.strip().lower()) if isinstance(speaker, str) else None
     if role is None:
-        raise DataError("task.unknown_role", origin=origin, name=name, given=given)
+        raise DataError("task.unknown_role", origin=origin, name=name, given=speaker)
     content = next((message[key] for key in ("content", "value", "text") if key in message), None)
     return Turn(role, _text(content, origin, name), learned=message.get("weight") != 0)
 
@@ -182,7 +184,7 @@ def _turn(message: Any, origin: str, name: str) -> Turn:
 def _text(content: Any, origin: str, name: str) -> str:
     """A text, or the texts of the parts that a message is made of."""
     if isinstance(content, list):
-        content = "".join(_part(part, origin, name) for part in content)
+        content = "".join(_part(block, origin, name) for block in content)
     if content is None or (isinstance(content, str) and not content.strip()):
         raise MissingValueError("task.empty_turn", origin=origin, name=name)
     if not isinstance(content, str):
@@ -190,9 +192,9 @@ def _text(content: Any, origin: str, name: str) -> str:
     return content
 
 
-def _part(part: Any, origin: str, name: str) -> str:
-    text = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else part
+def _part(block: Any, origin: str, name: str) -> str:
+    text = block.get("text") if isinstance(block, dict) and block.get("type", "text") == "text" else block
     if not isinstance(text, str):
-        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+        kind = block.get("type") if isinstance(block, dict) else type(block).__name__
         raise DataError("task.message_part", origin=origin, name=name, given=kind)
     return text

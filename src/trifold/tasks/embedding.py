@@ -283,16 +283,20 @@ class EmbeddingTask(Task[Embedding]):
 
 def _places(records: Sequence[Record], predictions: Sequence[Prediction]) -> NDArray[np.float64]:
     """The rank of the nearest positive of each query among the texts that do not belong to it."""
-    texts = list(dict.fromkeys(text for one in records for text in (*one.gold.positives, *one.gold.negatives)))
+    texts = list(dict.fromkeys(text for record in records for text in (*record.gold.positives, *record.gold.negatives)))
     at = {text: number for number, text in enumerate(texts)}
     wanted: dict[str, set[int]] = {}
     for record in records:
         wanted.setdefault(record.inputs[0], set()).update(at[text] for text in record.gold.positives)
-    known = {text: vector for one in predictions for text, vector in one.details["texts"].items()} if records else {}
+    known = (
+        {text: vector for prediction in predictions for text, vector in prediction.details["texts"].items()}
+        if records
+        else {}
+    )
     table = np.stack([known[text] for text in texts])
     ranks = []
-    for record, one in zip(records, predictions, strict=True):
-        scores = table @ one.answer
+    for record, prediction in zip(records, predictions, strict=True):
+        scores = table @ prediction.answer
         own = scores[[at[text] for text in record.gold.positives]].max()
         scores[list(wanted[record.inputs[0]])] = -np.inf
         ranks.append(int((scores > own).sum()) + 1)

@@ -95,7 +95,7 @@ def suited(tokenizer: Tokenizer, task: Task) -> Tokenizer:
         roles["pad"] = text
     if task.head.labels and not task.head.each:
         settings["model_max_length"] = task.frame.limit
-    made = tokenizer.changed(roles=roles, settings=settings)
+    tokenizer = tokenizer.changed(roles=roles, settings=settings)
     if not task.head.each:
-        return made
-    return made.framed(task.frame.framing, typed=task.frame.num_segments > 1, trims=True)
+        return tokenizer
+    return tokenizer.framed(task.frame.framing, typed=task.frame.num_segments > 1, trims=True)

@@ -51,8 +51,8 @@ def evaluate(
         >>> model = Transformer.from_preset("gpt2", size="tiny", vocab_size=tokenizer.vocab_size)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     model.save_pretrained(folder, tokenizer=tokenizer)
-        ...     found = evaluate(folder, ["to be or not to be"])
-        >>> found["objective"], found["words"]
+        ...     scores = evaluate(folder, ["to be or not to be"])
+        >>> scores["objective"], scores["words"]
         ('causal', 6)
     """
     loaded = model if isinstance(model, LoadedModel) else load(model)
@@ -60,18 +60,18 @@ def evaluate(
         loaded.require(ALIASES.get(task, task))
     if loaded.task is not None:
         return loaded.evaluate(inputs, labels, train=train, train_labels=train_labels)
-    given = listed(inputs, "inputs")
-    texts = [one for one in given if isinstance(one, str)]
-    if labels is not None or len(texts) < len(given):
+    entries = listed(inputs, "inputs")
+    texts = [text for text in entries if isinstance(text, str)]
+    if labels is not None or len(texts) < len(entries):
         raise UsageError("task.texts_alone", path=loaded.folder)
     if not any(text.strip() for text in texts):
         raise DataError("task.no_inputs")
     examples = [Example((text,), f"input:{number}") for number, text in enumerate(texts, 1)]
-    found = evaluate_examples(
+    evaluation = evaluate_examples(
         loaded.model,
         loaded.tokenizer,
         examples,
         objective=objective_of(loaded.folder, loaded.model),
         length=trained_length(loaded.folder, loaded.model),
     )
-    return asdict(found)
+    return asdict(evaluation)

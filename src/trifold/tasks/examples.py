@@ -54,13 +54,13 @@ class Examples:
         Raises:
             DataError: a row is damaged and that is not forgiven, or a split has nothing left.
         """
-        made = {}
+        records = {}
         for name, placed in self.rows.items():
             count = self.account.splits[name] = Count()
-            made[name] = make_records(placed, task.record, on_error=self.experiment.data.on_error, count=count)
-            if placed and not made[name]:
+            records[name] = make_records(placed, task.record, on_error=self.experiment.data.on_error, count=count)
+            if placed and not records[name]:
                 raise DataError("task.nothing_left", split=name, count=count.rows, reasons=count.reasons)
-        splits = Splits(made["train"], made.get("dev", []), made.get("test", []))
+        splits = Splits(records["train"], records.get("dev", []), records.get("test", []))
         if not splits.train:
             raise DataError("task.no_rows")
         if not splits.judged:
@@ -91,15 +91,15 @@ def read_examples(experiment: FineTuning) -> Examples:
         if name not in placed
     }
     every = placed["train"]
-    found = experiment.task.labels_in(every)
-    keys, labels = _keys(experiment, every, found), [one or () for one in found]
+    row_labels = experiment.task.labels_in(every)
+    keys, labels = _keys(experiment, every, row_labels), [names or () for names in row_labels]
     sides = split_units(keys, labels, fractions)
     if fractions and set(sides) == {"train"}:  # too few texts differ: the same text may then be on both sides
         sides = split_units(numbered(keys), labels, fractions)
     placed = {name: placed.get(name, []) for name in ("train", "dev", "test")}
-    placed["train"] = [one for one, side in zip(every, sides, strict=True) if side == "train"]
+    placed["train"] = [row for row, side in zip(every, sides, strict=True) if side == "train"]
     for name in fractions:
-        placed[name] = [one for one, side in zip(every, sides, strict=True) if side == name]
+        placed[name] = [row for row, side in zip(every, sides, strict=True) if side == name]
     if not placed["dev"] and not placed["test"]:
         raise DataError("task.too_few", count=len(every))
     return Examples(experiment, {name: rows for name, rows in placed.items() if rows}, account)

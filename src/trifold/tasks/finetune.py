@@ -95,13 +95,13 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
         ConfigError: there is nothing to train on, the folder exists, or the task does not suit the model.
         DataError: examples are missing or damaged.
     """
-    given = {"train": train, "dev": dev, "test": test}
-    kept = {name: () for name in given if resume and given_path(out, name).is_file()}
+    splits = {"train": train, "dev": dev, "test": test}
+    kept = {name: () for name in splits if resume and given_path(out, name).is_file()}
     lengths = {} if training is None else {"training": training, "epochs": None}
     changes = lengths | ({} if epochs is None else {"epochs": epochs})
-    experiment = choose_experiment(model, out, kept | _there(given), task=task, changes=changes)
+    experiment = choose_experiment(model, out, kept | _there(splits), task=task, changes=changes)
     with begin(experiment, out, experiment.training, resume=resume, strict=strict, allow=allow, listen=listen) as run:
-        for name, examples in _there(given).items():
+        for name, examples in _there(splits).items():
             run.keep(name, rows_of(examples, experiment.task.kind))
         ready = run.group.in_turn(lambda: prepare(experiment, run))
         trainer = Trainer(ready.model, ready.task, ready.loader, ready.training, group=run.group)
@@ -135,11 +135,11 @@ def _evaluation(trainer: Trainer, ready: Ready) -> Evaluate:
         if not chosen:
             return None
         with trainer.weights.computing():
-            found = evaluate_loss(trainer.model, ready.task, batches, group=trainer.group)
+            evaluation = evaluate_loss(trainer.model, ready.task, batches, group=trainer.group)
             if choice.name == "loss":
-                return replace(found, metric=found.loss)
+                return replace(evaluation, metric=evaluation.loss)
             model = trainer.weights.whole_model()
-            return replace(found, metric=trainer.group.decide(lambda: measure(model)))
+            return replace(evaluation, metric=trainer.group.decide(lambda: measure(model)))
 
     return evaluate
 

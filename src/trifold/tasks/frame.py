@@ -100,7 +100,7 @@ class Frame:
     def fit(self, parts: Sequence[Ids]) -> list[Ids]:
         """The parts cut so that they fit together: always the longest loses a token, at the side that the folder says."""
         room = self.room(len(parts))
-        sizes = [len(part) for part in parts]
+        sizes = [len(tokens) for tokens in parts]
         excess = sum(sizes) - room
         self.cut.count(longer=excess > 0)
         while excess > 0:
@@ -109,7 +109,7 @@ class Frame:
             cut = min(excess, max(sizes[at] - below, 1) if sizes.count(sizes[at]) == 1 else 1)
             sizes[at] -= cut
             excess -= cut
-        return [self.kept(part, size) for part, size in zip(parts, sizes, strict=True)]
+        return [self.kept(tokens, size) for tokens, size in zip(parts, sizes, strict=True)]
 
     def kept(self, ids: Ids, size: int) -> Ids:
         """At most so many tokens of a text, from the side that the folder does not cut."""
@@ -118,10 +118,10 @@ class Frame:
     def lay(self, parts: Sequence[Ids]) -> tuple[Ids, list[int]]:
         """The ids of all parts with the special tokens around them, and where each part begins."""
         ids, places = list(self.framing.first), []
-        for number, part in enumerate(parts):
+        for number, tokens in enumerate(parts):
             ids += self.framing.middle if number else ()
             places.append(len(ids))
-            ids += part.tolist()
+            ids += tokens.tolist()
         ids += self.framing.last
         return np.array(ids or [self.end], dtype=np.int64), places
 
@@ -193,16 +193,16 @@ def pack(examples: Sequence[TrainingExample], pad: int, *, wide: bool = False) -
     Example:
         >>> parts = [TrainingExample(labels=np.zeros(n, int), target=np.zeros(n, int)) for n in (5, 3, 8)]
         >>> batch, order = pack(parts, 0)
-        >>> batch.target.shape, [len(one.labels) for one in order]
+        >>> batch.target.shape, [len(example.labels) for example in order]
         (torch.Size([2, 8]), [8, 5, 3])
     """
     room = Room(
-        source=_width([one.source_length for one in examples], wide=wide),
-        target=_width([one.target_length for one in examples], wide=wide),
+        source=_width([example.source_length for example in examples], wide=wide),
+        target=_width([example.target_length for example in examples], wide=wide),
     )
     rows = fill_rows(examples, len(examples), room)
     assert rows is not None, "one row an example always suffices"
-    return assemble(rows, room, pad=pad), [one for row in rows for one in row]
+    return assemble(rows, room, pad=pad), [example for row in rows for example in row]
 
 
 def _width(lengths: Sequence[int], *, wide: bool) -> int:
@@ -214,8 +214,8 @@ def inference_batches(
     examples: Sequence[TrainingExample], pad: int, *, tokens: int = 4096
 ) -> Iterator[tuple[Batch, list[int]]]:
     """All examples, sorted by length and packed, about `tokens` places in a batch; with their numbers in reading order."""
-    sizes = [one.source_length + one.target_length for one in examples]
-    number_of = {id(one): number for number, one in enumerate(examples)}
+    sizes = [example.source_length + example.target_length for example in examples]
+    number_of = {id(example): number for number, example in enumerate(examples)}
     waiting: list[TrainingExample] = []
     total = 0
     for number in sorted(range(len(examples)), key=sizes.__getitem__):
@@ -223,8 +223,8 @@ def inference_batches(
         total += sizes[number]
         if total >= tokens:
             batch, order = pack(waiting, pad, wide=True)
-            yield batch, [number_of[id(one)] for one in order]
+            yield batch, [number_of[id(example)] for example in order]
             waiting, total = [], 0
     if waiting:
         batch, order = pack(waiting, pad, wide=True)
-        yield batch, [number_of[id(one)] for one in order]
+        yield batch, [number_of[id(example)] for example in order]

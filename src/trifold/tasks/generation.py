@@ -203,29 +203,29 @@ class GenerationTask(Task[Generation]):
         column = columns.get("prompt")
         if column is not None and is_conversation(asked := value_of(row, column)):
             return read_messages(asked, row.origin, column)
-        prompt, given = optional_text(row, column), optional_text(row, columns.get("input"))
-        if prompt or given:
-            return [self._question(prompt, given)]
+        prompt, input_text = optional_text(row, column), optional_text(row, columns.get("input"))
+        if prompt or input_text:
+            return [self._question(prompt, input_text)]
         if self._prompted(columns):
             name = column or columns.get("input") or columns.get("messages")
             raise MissingValueError("task.empty_value", origin=row.origin, name=name)
         return []
 
-    def _question(self, prompt: str, given: str) -> Turn:
-        if not prompt or not given:
-            return Turn("user", self.render(prompt or given))
-        content = self.render(prompt, given)
+    def _question(self, prompt: str, input_text: str) -> Turn:
+        if not prompt or not input_text:
+            return Turn("user", self.render(prompt or input_text))
+        content = self.render(prompt, input_text)
         before, slot, _ = self.config.template.partition("{input}")
         start = len(before.replace("{prompt}", prompt))
-        return Turn("user", content, (start, start + len(given)) if slot else None)
+        return Turn("user", content, (start, start + len(input_text)) if slot else None)
 
-    def render(self, prompt: str, given: str = "") -> str:
+    def render(self, prompt: str, input_text: str = "") -> str:
         """What is asked with an instruction and its input: the same in training and at inference."""
         if not prompt:
             return ""
-        template = self.config.template if given.strip() else self.config.template_without_input
-        parts = {"{input}": given, "{prompt}": prompt}  # put in at once: a text may itself speak of "{prompt}"
-        return SLOT.sub(lambda found: parts[found[0]], template)
+        template = self.config.template if input_text.strip() else self.config.template_without_input
+        parts = {"{input}": input_text, "{prompt}": prompt}  # put in at once: a text may itself speak of "{prompt}"
+        return SLOT.sub(lambda match: parts[match[0]], template)
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Each conversation as the family reads it: a decoder all of it, an encoder-decoder once for each answer."""
@@ -261,15 +261,15 @@ class GenerationTask(Task[Generation]):
         places = [place for place, turn in enumerate(turns) if turn.role == "assistant" and turn.learned]
         chosen = places if self.config.answers == "all" else places[-1:]
         answers = self.tokenizer.encode_ids([turns[place].content for place in chosen], plain=True)
-        found = []
+        examples = []
         for place, answer in zip(chosen, answers, strict=True):
             kept, cut = self.fit(turns[:place], self.frame.limit - 1)
             source = self.prompt(kept, self.frame.limit - 1)
             self.frame.cut.count(longer=cut or len(answer) >= self.frame.limit)
             labels = np.append(answer[: self.frame.limit - 1], self.frame.end)
             target = np.concatenate([[self.frame.start], labels[:-1]])
-            found.append(TrainingExample(labels=labels, source=np.array(source), target=target))
-        return tuple(found)
+            examples.append(TrainingExample(labels=labels, source=np.array(source), target=target))
+        return tuple(examples)
 
     def fit(self, turns: Sequence[Turn], room: int) -> tuple[list[Turn], bool]:
         """Turns that fit into so many tokens, and whether some of them was left off."""
@@ -294,17 +294,17 @@ class GenerationTask(Task[Generation]):
         """How well the model foresees each gold answer (nats and bytes); an answer of its own where there is none."""
         if any(record.gold is None for record in records):
             return self.write(model, records, Sampling(temperature=0.0))
-        parts, spelled = self.examples(records), self.tokenizer.token_bytes()
-        examples = [one for part in parts for one in part]
+        groups, spelled = self.examples(records), self.tokenizer.token_bytes()
+        examples = [example for group in groups for example in group]
 
         def read(hidden: Any, batch: Batch) -> Any:
             return token_cross_entropy(model.head, hidden, batch.labels)  # type: ignore[arg-type]
 
         losses = iter(run_places(model, examples, self.frame.pad, read))
         predictions = []
-        for part in parts:
-            nats = sum(float(next(losses).double().sum()) for _ in part)
-            size = sum(int(spelled[one.labels[one.labels >= 0]].sum()) for one in part)
+        for group in groups:
+            nats = sum(float(next(losses).double().sum()) for _ in group)
+            size = sum(int(spelled[example.labels[example.labels >= 0]].sum()) for example in group)
             predictions.append(Prediction("", details={"nats": nats, "bytes": size}))
         return predictions
 
@@ -385,10 +385,10 @@ def _answer(row: Row, column: str | None) -> list[Turn]:
     """The answer of a row, which may be messages too."""
     if column is None:
         return []
-    found = value_of(row, column)
-    if is_conversation(found):
-        return read_messages(found, row.origin, column)
-    if found is None:
+    cell = value_of(row, column)
+    if is_conversation(cell):
+        return read_messages(cell, row.origin, column)
+    if cell is None:
         raise MissingValueError("task.empty_value", origin=row.origin, name=column)
     text = optional_text(row, column)
     return [Turn("assistant", text)]

@@ -51,7 +51,7 @@ def rows_of(examples: Given, kind: str) -> Iterator[dict[str, Any]]:
 def choose_experiment(
     chosen: FineTuning | str | Path,
     out: str | Path,
-    given: Mapping[str, Given],
+    splits: Mapping[str, Given],
     *,
     task: TaskConfig | str | None,
     changes: Mapping[str, Any],
@@ -61,7 +61,7 @@ def choose_experiment(
     Args:
         chosen: the experiment, or only what to start from: a family by name, a run, a folder or a hub name.
         out: the run's folder.
-        given: examples by split.
+        splits: the examples of each split that was given.
         task: by itself or by its name, in place of the experiment's.
         changes: further parts in place of the experiment's.
 
@@ -72,7 +72,7 @@ def choose_experiment(
         model, data, begun = chosen.model, chosen.data, chosen
     else:
         model, data, begun = choose_start(str(chosen)), LabelledData(), None
-    files = {name: str(given_path(out, name)) for name in given}
+    files = {name: str(given_path(out, name)) for name in splits}
     before = {name: getattr(data, name) for name in files}
     both = all(there in (None, (), files[name]) for name, there in before.items())
     require(both, where="train, dev, test", given=f"examples beside {before}", allowed="one of the two")

@@ -38,17 +38,17 @@ def judge(
     if not records or any(record.gold is None for record in records):
         raise DataError("task.no_gold", given=sum(record.gold is None for record in records), count=len(records))
     measured = task.measure(records, predictions)
-    found: dict[str, Any] = {"task": task.config.kind, "n": len(records), "metrics": _intervals(measured)}
-    found["signatures"] = {name: tally.signature for name, tally in measured.items() if tally.signature}
-    found["baselines"] = {
+    judgement: dict[str, Any] = {"task": task.config.kind, "n": len(records), "metrics": _intervals(measured)}
+    judgement["signatures"] = {name: tally.signature for name, tally in measured.items() if tally.signature}
+    judgement["baselines"] = {
         name: _intervals(task.measure(records, list(said)))
         for name, said in _beside(task, train, records, others).items()
     }
     if train:
-        found["contamination"] = _contamination(task, train, records, predictions)
+        judgement["contamination"] = _contamination(task, train, records, predictions)
     more = task.judge(records, predictions)
     worst = more.pop("worst") if "worst" in more else surest_errors(records, predictions)
-    return {**found, **more, "worst": worst}
+    return {**judgement, **more, "worst": worst}
 
 
 def _beside(
@@ -76,26 +76,28 @@ def _contamination(
     task: Task, train: Sequence[Record], records: Sequence[Record], predictions: Sequence[Prediction]
 ) -> dict[str, Any]:
     """How many judged inputs stand in the training data, and the first metric without them."""
-    overlap = find_overlap((" ".join(one.inputs) for one in train), [" ".join(one.inputs) for one in records])
+    overlap = find_overlap(
+        (" ".join(record.inputs) for record in train), [" ".join(record.inputs) for record in records]
+    )
     known = set(overlap.near)
     kept = [number for number in range(len(records)) if number not in known]
-    found: dict[str, Any] = {"exact": len(overlap.exact), "near": len(overlap.near)}
+    contamination: dict[str, Any] = {"exact": len(overlap.exact), "near": len(overlap.near)}
     if known and kept:
         clean = task.measure([records[n] for n in kept], [predictions[n] for n in kept])
         name, tally = next(iter(clean.items()))
-        found["without"] = {name: _shown(bootstrap(tally))}
-    return found
+        contamination["without"] = {name: _shown(bootstrap(tally))}
+    return contamination
 
 
 def compare(
-    task: Task, records: Sequence[Record], one: Sequence[Prediction], other: Sequence[Prediction]
+    task: Task, records: Sequence[Record], predictions: Sequence[Prediction], other: Sequence[Prediction]
 ) -> dict[str, Any]:
     """Two systems on the same examples: paired bootstrap of every metric, and McNemar's test of right and wrong."""
-    first, second = task.measure(records, one), task.measure(records, other)
-    found: dict[str, Any] = {"n": len(records), "differences": {}}
+    first, second = task.measure(records, predictions), task.measure(records, other)
+    comparison: dict[str, Any] = {"n": len(records), "differences": {}}
     for name, tally in first.items():
         paired = paired_bootstrap(tally, second[name], resamples=200 if name in ("bleu", "chrf") else 2000)
-        found["differences"][name] = {
+        comparison["differences"][name] = {
             "first": tally.score,
             "second": second[name].score,
             **_shown(paired.difference),
@@ -104,5 +106,5 @@ def compare(
     if "accuracy" in first or "exact_match" in first:
         name = "accuracy" if "accuracy" in first else "exact_match"
         only_first, only_second, p = mcnemar(first[name].rows[:, 0] > 0, second[name].rows[:, 0] > 0)
-        found["mcnemar"] = {"only_first_right": only_first, "only_second_right": only_second, "p": p}
-    return found
+        comparison["mcnemar"] = {"only_first_right": only_first, "only_second_right": only_second, "p": p}
+    return comparison

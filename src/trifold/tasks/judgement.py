@@ -26,15 +26,15 @@ def about_labels(labels: Sequence[str], gold: NDArray[Any], logits: NDArray[Any]
         logits: scores of all labels, [records, labels].
 
     Example:
-        >>> found = about_labels(("no", "yes"), np.array([0, 1]), np.array([[1.0, 0.0], [0.0, 2.0]]))
-        >>> found["confusion"], found["area_under_curve"]
+        >>> report = about_labels(("no", "yes"), np.array([0, 1]), np.array([[1.0, 0.0], [0.0, 2.0]]))
+        >>> report["confusion"], report["area_under_curve"]
         ([[1, 0], [0, 1]], 1.0)
     """
     chances = np.exp(logits - logits.max(1, keepdims=True))
     chances /= chances.sum(1, keepdims=True)
     said, sure = chances.argmax(1), chances.max(1)
     right = said == gold
-    found = {
+    report = {
         "labels": list(labels),
         "confusion": confusion(gold, said, len(labels)).tolist(),
         "calibration": {
@@ -45,8 +45,8 @@ def about_labels(labels: Sequence[str], gold: NDArray[Any], logits: NDArray[Any]
         "risk_coverage": risk_at_coverage(sure, right),
     }
     if len(labels) == 2:
-        found["area_under_curve"] = round(area_under_curve(gold == 1, chances[:, 1]), 6)
-    return found
+        report["area_under_curve"] = round(area_under_curve(gold == 1, chances[:, 1]), 6)
+    return report
 
 
 def risk_at_coverage(sure: NDArray[Any], right: NDArray[Any], *, most: int = 100) -> dict[str, Any]:
@@ -102,13 +102,13 @@ def _described(record: Record, one: Prediction) -> dict[str, Any]:
     }
 
 
-def _right(record: Record, one: Prediction) -> bool:
+def _right(record: Record, prediction: Prediction) -> bool:
     gold = record.gold
-    if isinstance(one.answer, str) and isinstance(gold, tuple) and all(isinstance(part, tuple) for part in gold):
-        return one.answer in [text for text, _ in gold] or (not gold and not one.answer)
+    if isinstance(prediction.answer, str) and isinstance(gold, tuple) and all(isinstance(part, tuple) for part in gold):
+        return prediction.answer in [text for text, _ in gold] or (not gold and not prediction.answer)
     if isinstance(gold, tuple):
-        return list(gold) == list(one.answer)
-    return gold == one.answer
+        return list(gold) == list(prediction.answer)
+    return gold == prediction.answer
 
 
 def _plain(value: Any) -> Any:

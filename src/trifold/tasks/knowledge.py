@@ -89,12 +89,12 @@ def ask(
         return KnowledgeAnswer(best.object, best.subject, score=best.score, passage=told, evidence="triple")
     if reader is None:
         return KnowledgeAnswer("")
-    found = read_passages(reader, question, base.search(question, k, embedder=embedder))
+    answers = read_passages(reader, question, base.search(question, k, embedder=embedder))
     least = SpanQATask.of(reader.task).config.threshold if threshold is None else threshold
-    if not found or (least is not None and found[0].score < least):
-        score = found[0].score if found else float("-inf")
+    if not answers or (least is not None and answers[0].score < least):
+        score = answers[0].score if answers else float("-inf")
         return KnowledgeAnswer("", score=score)
-    return found[0]
+    return answers[0]
 
 
 def read_passages(reader: Reader, question: str, hits: Sequence[Hit]) -> list[KnowledgeAnswer]:
@@ -106,13 +106,13 @@ def read_passages(reader: Reader, question: str, hits: Sequence[Hit]) -> list[Kn
     task = SpanQATask.of(reader.task)
     records = [Record((question, hit.passage.text)) for hit in hits]
     answers = []
-    for rank, (hit, one) in enumerate(zip(hits, task.spans(reader.model, records), strict=True), start=1):
-        start = hit.passage.start + one.start
-        if one.text:
-            place = (hit.document, start, start + len(one.text))
-            found = KnowledgeAnswer(one.text, *place, one.margin, hit.passage.text)
-            answers.append((one.margin - RANK * math.log(rank), found))
-    return [found for _, found in sorted(answers, key=lambda pair: -pair[0])]
+    for rank, (hit, span) in enumerate(zip(hits, task.spans(reader.model, records), strict=True), start=1):
+        start = hit.passage.start + span.start
+        if span.text:
+            place = (hit.document, start, start + len(span.text))
+            answer = KnowledgeAnswer(span.text, *place, span.margin, hit.passage.text)
+            answers.append((span.margin - RANK * math.log(rank), answer))
+    return [answer for _, answer in sorted(answers, key=lambda pair: -pair[0])]
 
 
 def judge_knowledge(
@@ -144,15 +144,15 @@ def judge_knowledge(
         hits = base.search(record.inputs[0], max(k, *RECALL), embedder=embedder)
         right = [rank for rank, hit in enumerate(hits, start=1) if _same(hit.passage.text, record.inputs[1])]
         ranks.append(right[0] if right else math.inf)
-        found = read_passages(reader, record.inputs[0], hits[:k])
+        candidates = read_passages(reader, record.inputs[0], hits[:k])
         least = task.config.threshold
-        silent = not found or (least is not None and found[0].score < least)
-        margin = found[0].score if found else -math.inf
-        answers.append(Prediction("" if silent else found[0].text, details={"margin": margin}))
+        silent = not candidates or (least is not None and candidates[0].score < least)
+        margin = candidates[0].score if candidates else -math.inf
+        answers.append(Prediction("" if silent else candidates[0].text, details={"margin": margin}))
     tallies = {f"recall_at_{n}": mean([float(rank <= n) for rank in ranks]) for n in RECALL}
     tallies |= {"reciprocal_rank": mean([1 / rank for rank in ranks]), **task.measure(records, answers)}
     exact = tallies["exact_match"].rows[:, 0] > 0
-    curve, area = risk_coverage(np.array([one.details["margin"] for one in answers]), exact)
+    curve, area = risk_coverage(np.array([answer.details["margin"] for answer in answers]), exact)
     return {
         "task": "knowledge_base",
         "n": len(records),

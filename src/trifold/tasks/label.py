@@ -185,11 +185,11 @@ class LabelFormat:
             raise DataError("task.vector_length", origin=origin, name=name, given=len(cell), wanted=len(self.vector))
         return [label for label, mark in zip(self.vector, cell, strict=True) if _is_yes(mark, origin, name)]
 
-    def _checked(self, labels: Sequence[str], given: Any, origin: str) -> tuple[str, ...]:
-        found = tuple(dict.fromkeys(labels))
-        if not self.multi and len(found) != 1:
-            raise DataError("task.several_labels", origin=origin, given=str(given)[:100])
-        return found
+    def _checked(self, labels: Sequence[str], cell: Any, origin: str) -> tuple[str, ...]:
+        distinct = tuple(dict.fromkeys(labels))
+        if not self.multi and len(distinct) != 1:
+            raise DataError("task.several_labels", origin=origin, given=str(cell)[:100])
+        return distinct
 
 
 def find_format(
@@ -301,14 +301,14 @@ def _vector_width(lists: Sequence[Sequence[Any]]) -> int:
 
     Some may be damaged: most must be of this length.
     """
-    filled = [[label_of(part) for part in one] for one in lists if one]
-    marks = [one for one in filled if all(mark in (*YES, *NO) for mark in one)]
+    filled = [[label_of(mark) for mark in vector] for vector in lists if vector]
+    marks = [vector for vector in filled if all(mark in (*YES, *NO) for mark in vector)]
     width = Counter(map(len, marks)).most_common(1)[0][0] if marks else 0
-    alike = [one for one in marks if len(one) == width]
+    alike = [vector for vector in marks if len(vector) == width]
     if width < 2 or 2 * len(alike) < len(filled):
         return 0
-    repeated = any(len(set(one)) < width for one in alike)
-    both = len({one[0] for one in alike}) > 1  # [1, 0] beside [0, 1]: no sets of numbers, which would be in order
+    repeated = any(len(set(vector)) < width for vector in alike)
+    both = len({vector[0] for vector in alike}) > 1  # [1, 0] beside [0, 1]: no sets of numbers, which would be in order
     return width if repeated or both else 0
 
 

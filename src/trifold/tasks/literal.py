@@ -31,10 +31,10 @@ def opened(value: Any) -> Any:
     readers: tuple[Callable[[str], Any], ...] = (json.loads, _python, _with_arrays, _numbers)
     for read in readers:
         try:
-            found = read(text)
+            parsed = read(text)
         except (ValueError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
             continue
-        return found if isinstance(found, list | dict) else value
+        return parsed if isinstance(parsed, list | dict) else value
     return value
 
 
@@ -60,10 +60,10 @@ def _with_arrays(text: str) -> Any:
 def _divided(text: str) -> str:
     """The text with a comma between texts that follow each other, as numpy writes them: Python would read them as one."""
     lines = io.StringIO(text).readlines()
-    tokens = [one for one in tokenize.generate_tokens(iter(lines).__next__) if one.type != tokenize.NL]
-    for one, other in reversed(list(pairwise(tokens))):
-        if one.type == other.type == tokenize.STRING:
-            row, column = one.end
+    tokens = [token for token in tokenize.generate_tokens(iter(lines).__next__) if token.type != tokenize.NL]
+    for token, following in reversed(list(pairwise(tokens))):
+        if token.type == following.type == tokenize.STRING:
+            row, column = token.end
             lines[row - 1] = f"{lines[row - 1][:column]},{lines[row - 1][column:]}"
     return "".join(lines)
 

@@ -65,10 +65,10 @@ def load(path: str | Path, *, precision: Precision = "float32", device: torch.de
     """
     folder = resolve(find_folder(str(path)))
     tuned = is_fine_tuned(folder) or is_translator(folder)
-    made = LoadedModel(*(open_task(folder) if tuned else (*load_run(folder), None)), folder)
-    made.model.to(find_device(device))  # first: how weights are packed depends on where they lie
-    lower_precision(made.model, precision, decoding=made.task is None and made.model.config.decoder is not None)
-    return made
+    loaded = LoadedModel(*(open_task(folder) if tuned else (*load_run(folder), None)), folder)
+    loaded.model.to(find_device(device))  # first: how weights are packed depends on where they lie
+    lower_precision(loaded.model, precision, decoding=loaded.task is None and loaded.model.config.decoder is not None)
+    return loaded
 
 
 class LoadedModel:
@@ -361,16 +361,16 @@ class LoadedModel:
             raise UsageError("task.labels_for_inputs", inputs=len(inputs), labels=len(labels))
         placed = iter(place_inputs(task, self.trained_columns, inputs))
         if labels is None:
-            return [one if isinstance(one, Record) else task.question(*next(placed)) for one in inputs]
+            return [entry if isinstance(entry, Record) else task.question(*next(placed)) for entry in inputs]
         answer = next(role.name for role in task.roles if role.label)
-        made = []
-        for one, label in zip(inputs, labels, strict=True):
-            if isinstance(one, Record):
-                made.append(replace(one, gold=label))
+        records = []
+        for entry, label in zip(inputs, labels, strict=True):
+            if isinstance(entry, Record):
+                records.append(replace(entry, gold=label))
                 continue
             row, columns = next(placed)
-            made.append(task.record(Row({**row.values, answer: label}, row.origin), {**columns, answer: answer}))
-        return made
+            records.append(task.record(Row({**row.values, answer: label}, row.origin), {**columns, answer: answer}))
+        return records
 
     @cached_property
     def trained_columns(self) -> dict[str, list[str]]:

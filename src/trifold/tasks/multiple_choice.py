@@ -270,13 +270,13 @@ def _choices_in(row: Row, column: str) -> tuple[dict[str, int], dict[int, str]]:
     Raises:
         DataError: there are fewer than two.
     """
-    found = opened(several_in(row.values, column))
+    choices = opened(several_in(row.values, column))
     names: list[Any] = []
-    if isinstance(found, Mapping) and "text" in found:
-        names, found = list(found.get("label", ())), found["text"]
-    elif isinstance(found, Mapping):
-        names, found = list(found), list(found.values())
-    cells = list(found) if isinstance(found, list | tuple) else [found]
+    if isinstance(choices, Mapping) and "text" in choices:
+        names, choices = list(choices.get("label", ())), choices["text"]
+    elif isinstance(choices, Mapping):
+        names, choices = list(choices), list(choices.values())
+    cells = list(choices) if isinstance(choices, list | tuple) else [choices]
     there = [number for number, cell in enumerate(cells) if not is_missing(cell)]
     if len(there) < 2:
         raise DataError("task.few_choices", origin=row.origin, name=column, given=len(there))

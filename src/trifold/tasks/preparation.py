@@ -125,10 +125,10 @@ def _start(experiment: FineTuning, rows: Sequence[Row], out: Path) -> tuple[Tran
 
 def _texts_in(value: Any) -> list[str]:
     """The texts in a value: of a list of words together, of messages each."""
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
         return [" ".join(value)]
     if isinstance(value, list | dict):
-        return [text for one in (value.values() if isinstance(value, dict) else value) for text in _texts_in(one)]
+        return [text for entry in (value.values() if isinstance(value, dict) else value) for text in _texts_in(entry)]
     return [value] if isinstance(value, str) else []
 
 

@@ -175,14 +175,14 @@ def choose_column(wanted: str, header: Collection[str]) -> str | None:
     return "|".join(there) or None
 
 
-def check_roles(roles: Sequence[Role], given: Mapping[str, str]) -> None:
+def check_roles(roles: Sequence[Role], columns: Mapping[str, str]) -> None:
     """Refuse columns that are named for a role which the task does not have.
 
     Raises:
         ConfigError: there is such a role; says which there are.
     """
     known = [role.name for role in roles]
-    for name in given:
+    for name in columns:
         if name not in known:
             raise ConfigError("config.unknown_key", where="data.columns", given=name, allowed=", ".join(known), hint="")
 
@@ -190,7 +190,7 @@ def check_roles(roles: Sequence[Role], given: Mapping[str, str]) -> None:
 def find_columns(
     roles: Sequence[Role],
     header: Sequence[str],
-    given: Mapping[str, str],
+    requested: Mapping[str, str],
     origin: str,
     *,
     labelled: bool = True,
@@ -201,7 +201,7 @@ def find_columns(
     Args:
         roles: the parts.
         header: names of the columns.
-        given: columns by role, where the user said; an empty name for none.
+        requested: columns by role, where the user said; an empty name for none.
         origin: the file, for messages.
         labelled: whether roles that hold labels are needed.
         rows: of the file: columns that are empty in all of them count as missing, and those that are never filled at the
@@ -217,46 +217,46 @@ def find_columns(
         {'text': 'title+body'}
     """
     filled = [name for name in header if not rows or any(not is_missing(row.values.get(name)) for row in rows)]
-    found = _given_columns(roles, header, given, origin) | _columns_beside(roles, filled, given)
+    columns = _requested_columns(roles, header, requested, origin) | _columns_beside(roles, filled, requested)
     for role in roles:
-        if role.name in found:
+        if role.name in columns:
             continue
-        taken = {part for column in found.values() for part in columns_in(column, header)}
+        taken = {name for column in columns.values() for name in columns_in(column, header)}
         usual = [name for name in _usual(role, filled) if name not in taken]
         if not usual and role.needed:
             usual = [name for name in _usual(role, header) if name not in taken]
         if usual:
-            found[role.name] = _choose(role, usual, rows, origin)
+            columns[role.name] = _choose(role, usual, rows, origin)
         elif role.needed and (labelled or not role.label):
             if role.name == "label":
                 refuse_marks([name for name in filled if name not in taken], rows, origin)
             known = ", ".join(header)[:300]
             raise DataError("task.no_column", path=origin, role=role.name, usual=", ".join(role.names), known=known)
-    _refuse_unread_texts(roles, found, filled, rows, origin)
-    return {role.name: found[role.name] for role in roles if found.get(role.name)}
+    _refuse_unread_texts(roles, columns, filled, rows, origin)
+    return {role.name: columns[role.name] for role in roles if columns.get(role.name)}
 
 
-def _given_columns(
-    roles: Sequence[Role], header: Sequence[str], given: Mapping[str, str], origin: str
+def _requested_columns(
+    roles: Sequence[Role], header: Sequence[str], requested: Mapping[str, str], origin: str
 ) -> dict[str, str]:
-    found = {}
+    columns = {}
     for role in roles:
-        wanted = given.get(role.name)
+        wanted = requested.get(role.name)
         if wanted is None:
             continue
         chosen = choose_column(wanted, header) if wanted else ""
         if chosen is None or (role.needed and not chosen):
             known = ", ".join(header)[:300]
             raise DataError("task.no_such_column", path=origin, given=wanted, role=role.name, known=known)
-        found[role.name] = chosen
-    return found
+        columns[role.name] = chosen
+    return columns
 
 
-def _columns_beside(roles: Sequence[Role], header: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+def _columns_beside(roles: Sequence[Role], header: Sequence[str], requested: Mapping[str, str]) -> dict[str, str]:
     """Columns that play two roles together."""
     named = {_plain(name): name for name in reversed(header)}
     for before, role in pairwise(roles):
-        if not {before.name, role.name} & given.keys():
+        if not {before.name, role.name} & requested.keys():
             for first, second in role.beside:
                 if first in named and second in named:
                     return {before.name: named[first], role.name: named[second]}
@@ -293,15 +293,15 @@ def _has(row: Row, column: str) -> bool:
 
 
 def _refuse_unread_texts(
-    roles: Sequence[Role], found: Mapping[str, str], header: Sequence[str], rows: Sequence[Row], origin: str
+    roles: Sequence[Role], columns: Mapping[str, str], header: Sequence[str], rows: Sequence[Row], origin: str
 ) -> None:
     """Refuse a file where a role has no column and texts stand in columns that nobody reads.
 
     Raises:
         DataError: it is so; names the columns.
     """
-    read = {part for column in found.values() for part in columns_in(column, header)}
-    said = {_plain(column) for column in found.values()}
+    read = {name for column in columns.values() for name in columns_in(column, header)}
+    said = {_plain(column) for column in columns.values()}
     texts = [
         name
         for name in header
@@ -310,7 +310,7 @@ def _refuse_unread_texts(
         and any(isinstance(row.values.get(name), str | list) for row in rows)
     ]
     for role in roles:
-        if role.alone is not None and role.name not in found and texts and not said & set(role.alone):
+        if role.alone is not None and role.name not in columns and texts and not said & set(role.alone):
             known = {"usual": ", ".join(role.names), "given": ", ".join(texts), "one": texts[0]}
             raise DataError("task.unread_texts", path=origin, role=role.name, **known)
 
@@ -328,7 +328,7 @@ def file_of(row: Row) -> str:
 def place_rows(
     rows: Sequence[Row],
     roles: Sequence[Role],
-    given: Mapping[str, str],
+    requested: Mapping[str, str],
     *,
     labelled: bool = True,
     account: Account | None = None,
@@ -338,7 +338,7 @@ def place_rows(
     Args:
         rows: of one file or several.
         roles: the parts that the task knows.
-        given: columns by role, where the user said.
+        requested: columns by role, where the user said.
         labelled: whether each must have its label.
         account: is told the columns of each file.
 
@@ -354,9 +354,9 @@ def place_rows(
     for row in rows:
         files.setdefault(file_of(row), []).append(row)
     columns: dict[str, Columns] = {}
-    for file, part in files.items():
-        header = list(dict.fromkeys(name for row in part for name in row.values))
-        columns[file] = find_columns(roles, header, given, file, labelled=labelled, rows=part)
+    for file, file_rows in files.items():
+        header = list(dict.fromkeys(name for row in file_rows for name in row.values))
+        columns[file] = find_columns(roles, header, requested, file, labelled=labelled, rows=file_rows)
         if account is not None:
             read = {name for column in columns[file].values() for name in columns_in(column, header)}
             account.columns[file] = columns[file]

@@ -26,14 +26,14 @@ def write_task_report(folder: Path) -> Path:
         ModelFileError: the folder holds no run.
     """
     known = read_description(folder)
-    found, title = known["judgement"], f"{folder.name}: {known['judgement']['task']}"
-    results, facts = result_table(found), _facts(known)
+    judgement, title = known["judgement"], f"{folder.name}: {known['judgement']['task']}"
+    results, facts = result_table(judgement), _facts(known)
     parts = [f"<h1>{html.escape(title)}</h1>", html_table(results)]
-    parts.append(f"<p>{html.escape(_note(found))}</p>")
-    parts += _charts(folder, found)
-    parts += _confusion(found)
-    worst = "task.furthest" if any("distance" in one for one in found.get("worst", ())) else "task.worst"
-    examples = {worst: _worst(found.get("worst")), "task.samples": _samples(found.get("samples"))}
+    parts.append(f"<p>{html.escape(_note(judgement))}</p>")
+    parts += _charts(folder, judgement)
+    parts += _confusion(judgement)
+    worst = "task.furthest" if any("distance" in example for example in judgement.get("worst", ())) else "task.worst"
+    examples = {worst: _worst(judgement.get("worst")), "task.samples": _samples(judgement.get("samples"))}
     for key, rows in examples.items():
         parts += [_heading(key), html_table(rows)] if rows else []
     told = known.get("account", {}).get("lines", [])
@@ -41,7 +41,7 @@ def write_task_report(folder: Path) -> Path:
     parts += [_heading("task.facts"), html_table(facts)]
     (folder / "report.html").write_text(html_page(title, parts), encoding="utf-8")
     cost = message("task.facts")
-    lines = [f"# {title}", "", *_markdown(results), "", _note(found), ""]
+    lines = [f"# {title}", "", *_markdown(results), "", _note(judgement), ""]
     for key, rows in examples.items():
         lines += [f"## {message(key)}", "", *_markdown(rows), ""] if rows else []
     plain = [html.escape(line, quote=False).replace("|", "\\|") for line in told]
@@ -55,16 +55,16 @@ def _heading(key: str) -> str:
     return f"<h2>{html.escape(message(key))}</h2>"
 
 
-def result_table(found: Mapping[str, Any]) -> list[list[str]]:
+def result_table(judgement: Mapping[str, Any]) -> list[list[str]]:
     """One row a system, one column a metric.
 
     Example:
         >>> result_table({"metrics": {"f1": {"value": 0.5, "low": 0.4, "high": 0.6}}})[1][1]
         '0.5000 [0.4000, 0.6000]'
     """
-    names = list(found["metrics"])
-    systems = {message("cli.this_model"): found["metrics"], **found.get("baselines", {})}
-    without = found.get("contamination", {}).get("without")
+    names = list(judgement["metrics"])
+    systems = {message("cli.this_model"): judgement["metrics"], **judgement.get("baselines", {})}
+    without = judgement.get("contamination", {}).get("without")
     systems |= {message("cli.without_known"): without} if without else {}
     return [["", *names], *([who, *(_cell(metrics.get(name)) for name in names)] for who, metrics in systems.items())]
 
@@ -73,28 +73,28 @@ def _cell(one: Mapping[str, float] | None) -> str:
     return "-" if one is None else f"{one['value']:.4f} [{one['low']:.4f}, {one['high']:.4f}]"
 
 
-def _note(found: Mapping[str, Any]) -> str:
-    parts = [message("cli.judged", n=found["n"], split=found.get("split", "-")).rstrip(":：") + "."]
-    if "contamination" in found:
-        known = found["contamination"]
+def _note(judgement: Mapping[str, Any]) -> str:
+    parts = [message("cli.judged", n=judgement["n"], split=judgement.get("split", "-")).rstrip(":：") + "."]
+    if "contamination" in judgement:
+        known = judgement["contamination"]
         parts.append(message("cli.contamination", exact=known["exact"], near=known["near"]))
-    if "calibration" in found:
-        one = found["calibration"]
-        error = f"{one['expected_calibration_error']:.4f}"
-        parts.append(message("cli.calibration", error=error, temperature=one["temperature"]))
-    return " ".join([*parts, *found.get("signatures", {}).values()])
+    if "calibration" in judgement:
+        calibration = judgement["calibration"]
+        error = f"{calibration['expected_calibration_error']:.4f}"
+        parts.append(message("cli.calibration", error=error, temperature=calibration["temperature"]))
+    return " ".join([*parts, *judgement.get("signatures", {}).values()])
 
 
-def _charts(folder: Path, found: Mapping[str, Any]) -> list[str]:
+def _charts(folder: Path, judgement: Mapping[str, Any]) -> list[str]:
     charts = _run_charts(folder)
-    bins = found.get("calibration", {}).get("bins", [])
+    bins = judgement.get("calibration", {}).get("bins", [])
     if bins:
         measured = [(100 * one["confidence"], 100 * one["accuracy"]) for one in bins]
         ideal = [(100 * one["confidence"], 100 * one["confidence"]) for one in bins]
         curves = [Curve(message("task.reliability"), measured), Curve(message("task.ideal"), ideal)]
         charts.append(_chart("task.reliability_chart", "task.axis_confidence", "task.axis_accuracy", curves))
-    if "risk_coverage" in found:
-        risk = [(100 * covered, 100 * wrong) for covered, wrong in found["risk_coverage"]["curve"]]
+    if "risk_coverage" in judgement:
+        risk = [(100 * covered, 100 * wrong) for covered, wrong in judgement["risk_coverage"]["curve"]]
         curve = Curve(message("task.axis_risk"), risk)
         charts.append(_chart("task.risk_chart", "task.axis_coverage", "task.axis_risk", [curve]))
     return [draw_chart(chart) for chart in charts]
@@ -122,12 +122,12 @@ def _chart(title: str, x: str, y: str, curves: Sequence[Curve]) -> Chart:
     return Chart(title=message(title), x=message(x), y=message(y), curves=curves)
 
 
-def _confusion(found: Mapping[str, Any]) -> list[str]:
-    labels = found.get("labels", [])
-    if not 2 <= len(labels) <= LARGEST_CONFUSION or "confusion" not in found:
+def _confusion(judgement: Mapping[str, Any]) -> list[str]:
+    labels = judgement.get("labels", [])
+    if not 2 <= len(labels) <= LARGEST_CONFUSION or "confusion" not in judgement:
         return []
     rows = [[message("task.gold_and_said"), *labels]]
-    rows += [[label, *map(str, row)] for label, row in zip(labels, found["confusion"], strict=True)]
+    rows += [[label, *map(str, row)] for label, row in zip(labels, judgement["confusion"], strict=True)]
     return [_heading("task.confusion"), html_table(rows)]
 
 

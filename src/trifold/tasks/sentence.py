@@ -47,11 +47,11 @@ def words_in(row: Row, column: str, *, units: str, count: int | None = None) -> 
         >>> words_in(Row({"text": "我爱北京"}, "a:1"), "text", units="spaces", count=4)
         (('我', '爱', '北', '京'), '我爱北京')
     """
-    given = value_of(row, column)
-    value = _listed(given, row, column)
-    if isinstance(value, list) and (not isinstance(given, str) or count in (None, len(value))):
-        return tuple(_text(one, row, column) for one in value), ""
-    text = str(given)
+    cell = value_of(row, column)
+    value = _listed(cell, row, column)
+    if isinstance(value, list) and (not isinstance(cell, str) or count in (None, len(value))):
+        return tuple(_text(entry, row, column) for entry in value), ""
+    text = str(cell)
     ways = [cut(text, units)] if count is None else _ways(text)
     return next((words for words in ways if count in (None, len(words))), ways[0]), text
 
@@ -97,13 +97,13 @@ def _listed(value: Any, row: Row, column: str) -> Any:
     return value
 
 
-def _text(part: Any, row: Row, column: str) -> str:
+def _text(entry: Any, row: Row, column: str) -> str:
     """One word or tag; a number is written out, 1.0 as 1."""
-    if isinstance(part, float) and part.is_integer():
-        return str(int(part))
-    if part is None or not isinstance(part, str | int | float):
-        raise DataError("task.bad_value", origin=row.origin, name=column, given=type(part).__name__)
-    return str(part)
+    if isinstance(entry, float) and entry.is_integer():
+        return str(int(entry))
+    if entry is None or not isinstance(entry, str | int | float):
+        raise DataError("task.bad_value", origin=row.origin, name=column, given=type(entry).__name__)
+    return str(entry)
 
 
 def windows(sizes: Sequence[int], room: int, *, back: bool) -> list[tuple[int, int, int, int]]:
@@ -120,19 +120,19 @@ def windows(sizes: Sequence[int], room: int, *, back: bool) -> list[tuple[int, i
         >>> windows([1] * 4, 8, back=False), windows([2] * 6, 8, back=False)
         ([(0, 4, 0, 4)], [(0, 4, 0, 3), (3, 6, 3, 6)])
     """
-    found, start, own = [], 0, 0
+    spans, start, own = [], 0, 0
     while True:
         stop, total = start, 0
         while stop < len(sizes) and total + sizes[stop] <= room:
             total += sizes[stop]
             stop += 1
         if stop == len(sizes):
-            return [*found, (start, stop, own, stop)]
+            return [*spans, (start, stop, own, stop)]
         following, shared = stop, 0
         most = min(room // 4, room - sizes[stop])
         while shared + sizes[following - 1] <= most:
             following -= 1
             shared += sizes[following]
         edge = stop if back else (following + stop) // 2
-        found.append((start, stop, own, edge))
+        spans.append((start, stop, own, edge))
         start, own = following, edge

@@ -92,10 +92,10 @@ def _pooling(path: Path, *, prompted: bool) -> Any:
     data = _read(path)
     modes = data.get("pooling_mode", [theirs for name, theirs in OLD.items() if data.get(name) is True])
     modes = [modes] if isinstance(modes, str) else modes
-    found = [ours for ours, theirs in POOLINGS.items() if modes == [theirs]]
-    _require(bool(found), path, "pooling_mode", modes, ", ".join(POOLINGS.values()))
+    names = [ours for ours, theirs in POOLINGS.items() if modes == [theirs]]
+    _require(bool(names), path, "pooling_mode", modes, ", ".join(POOLINGS.values()))
     _require(data.get("include_prompt", True) or not prompted, path, "include_prompt", False, "true beside prompts")
-    return found[0]
+    return names[0]
 
 
 def _prompts(told: Mapping[str, Any]) -> tuple[str, str]:
@@ -111,7 +111,7 @@ def _longest(folder: Path) -> list[int]:
     Raises:
         ModelFileError: another setting of the first module asks for what is not computed here.
     """
-    found = []
+    lengths = []
     for path in sorted(folder.glob("sentence_*_config.json")):
         data = _read(path)
         for name, value in data.items():
@@ -120,8 +120,8 @@ def _longest(folder: Path) -> list[int]:
         text = dict(data.get("modality_config") or {}).get("text", TEXT)
         _require(text == TEXT, path, "modality_config.text", text, TEXT)
         longest = data.get("max_seq_length")
-        found += [longest] if isinstance(longest, int) and longest > 0 else []
-    return found
+        lengths += [longest] if isinstance(longest, int) and longest > 0 else []
+    return lengths
 
 
 def write_sentence_files(folder: Path, told: SentenceFiles, *, width: int) -> None:

@@ -237,11 +237,11 @@ class SpanQATask(Task[SpanQA]):
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """One example a window; the answer, or no answer where it stands elsewhere."""
-        made: list[list[TrainingExample]] = [[] for _ in records]
+        per_record: list[list[TrainingExample]] = [[] for _ in records]
         for window in self._windows(records):
             first, last = self._place(window, records[window.record].gold)
-            made[window.record].append(self._mark(window, {"span": [first, last]}))
-        return [(one,) for windows in made for one in windows]
+            per_record[window.record].append(self._mark(window, {"span": [first, last]}))
+        return [(example,) for examples in per_record for example in examples]
 
     def _place(self, window: Window, gold: Answers) -> tuple[int, int]:
         """Tokens of the first gold answer that stands whole in the window; (0, 0) for none."""
@@ -304,15 +304,15 @@ class SpanQATask(Task[SpanQA]):
             scores = self._scores(model, hidden, batch)
             rows, places = _marks(batch)
             reach = places[:, None] + torch.arange(width, device=places.device)
-            found = scores[rows[:, None], reach.clamp(max=scores.shape[1] - 1)]  # N S 2
-            return found.masked_fill((reach >= scores.shape[1])[..., None], -torch.inf)
+            pair_scores = scores[rows[:, None], reach.clamp(max=scores.shape[1] - 1)]  # N S 2
+            return pair_scores.masked_fill((reach >= scores.shape[1])[..., None], -torch.inf)
 
         examples = [self._mark(window) for window in windows]
         best = [(-np.inf, 0, 0)] * len(records)
-        found = run_places(model, examples, self.frame.pad, read, see=self._seen)
-        for window, scores in zip(windows, found, strict=True):
+        outputs = run_places(model, examples, self.frame.pad, read, see=self._seen)
+        for window, scores in zip(windows, outputs, strict=True):
             best[window.record] = max(best[window.record], self._best(window, scores[0].numpy()))
-        return [_span(record.inputs[1], *found) for record, found in zip(records, best, strict=True)]
+        return [_span(record.inputs[1], *span) for record, span in zip(records, best, strict=True)]
 
     def _best(self, window: Window, scores: np.ndarray) -> tuple[float, int, int]:
         """Margin over no answer and characters of the best span of a window."""

@@ -84,11 +84,11 @@ def _place(key: str) -> float:
 def _strata(units: Sequence[Unit]) -> list[list[Unit]]:
     """Units by the rarest of their labels, each in the order of their places."""
     often = Counter(label for unit in units for label in unit.labels)
-    found: dict[str, list[Unit]] = {}
-    for unit in sorted(units, key=lambda one: one.place):
+    strata: dict[str, list[Unit]] = {}
+    for unit in sorted(units, key=lambda unit: unit.place):
         rarest = min(unit.labels, key=lambda label: (often[label], label), default="")
-        found.setdefault(rarest, []).append(unit)
-    return [found[name] for name in sorted(found)]
+        strata.setdefault(rarest, []).append(unit)
+    return [strata[name] for name in sorted(strata)]
 
 
 def _hold_out(stratum: Sequence[Unit], fractions: Mapping[str, float]) -> None:
@@ -151,11 +151,11 @@ def numbered(keys: Sequence[str | None]) -> list[str | None]:
         ['a 0', None, 'a 1']
     """
     often: Counter[str] = Counter()
-    found: list[str | None] = []
+    distinct: list[str | None] = []
     for key in keys:
-        found.append(None if key is None else f"{key} {often[key]}")
+        distinct.append(None if key is None else f"{key} {often[key]}")
         often.update([] if key is None else [key])
-    return found
+    return distinct
 
 
 def group_of(placed: Placed, group: str, known: Sequence[str], roles: Sequence[Role]) -> str | None:

@@ -68,7 +68,7 @@ def sweep(
     sampler = optuna.samplers.TPESampler(seed=experiment.training.seed)
     study = optuna.create_study(direction="maximize" if higher else "minimize", pruner=pruner, sampler=sampler)
     untested = replace(experiment, data=replace(experiment.data, test=None))
-    found: list[Trial] = []
+    finished: list[Trial] = []
     for number in range(trials):
         trial = study.ask()
         values = _values(trial)
@@ -78,13 +78,13 @@ def sweep(
         study.tell(
             trial, metric if state == "complete" else None, state=states.get(state, optuna.trial.TrialState.FAIL)
         )
-        found.append(Trial(number, values, metric, state))
-        done(found[-1])
-    complete = [one for one in found if one.metric is not None]
+        finished.append(Trial(number, values, metric, state))
+        done(finished[-1])
+    complete = [trial for trial in finished if trial.metric is not None]
     if not complete:
-        return experiment, found
-    best = (max if higher else min)(complete, key=lambda one: one.metric or 0.0)
-    return _with(experiment, best.values), found
+        return experiment, finished
+    best = (max if higher else min)(complete, key=lambda trial: trial.metric or 0.0)
+    return _with(experiment, best.values), finished
 
 
 def _values(trial: Any) -> dict[str, float]:

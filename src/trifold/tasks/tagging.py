@@ -236,11 +236,11 @@ class TaggingTask(Task[Tagging]):
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """One example a window, with the tags of its words."""
-        made = []
+        examples = []
         for window in self._lay(records):
             tags = records[window.record].gold[slice(*window.words)]
-            made.append((self._label(window, [self.number[tag] for tag in tags]),))
-        return made
+            examples.append((self._label(window, [self.number[tag] for tag in tags]),))
+        return examples
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the tags."""
@@ -255,10 +255,10 @@ class TaggingTask(Task[Tagging]):
 
         laid = self._lay(records)
         examples = [self._label(window, [0] * len(window.places)) for window in laid]
-        found: list[list[Tensor]] = [[] for _ in records]
+        per_record: list[list[Tensor]] = [[] for _ in records]
         for window, chances in zip(laid, run_places(model, examples, self.frame.pad, read), strict=True):
-            found[window.record].append(chances)
-        return [self._prediction(record, torch.cat(parts)) for record, parts in zip(records, found, strict=True)]
+            per_record[window.record].append(chances)
+        return [self._prediction(record, torch.cat(parts)) for record, parts in zip(records, per_record, strict=True)]
 
     def _prediction(self, record: Record, chances: Tensor) -> Prediction:
         tags = [self.config.labels[number] for number in chances.argmax(-1).tolist()]
@@ -270,11 +270,11 @@ class TaggingTask(Task[Tagging]):
         """Kind, text, characters and mean probability of each entity, in reading order."""
         text = record.text or joined(record.inputs, self.units)
         spans = places(text, record.inputs)
-        found = []
+        rows = []
         for kind, first, last in sorted(entities(tags, self.scheme), key=lambda one: one[1:]):
             start, end = spans[first][0], spans[last][1]
             score = sum(sure[first : last + 1]) / (last + 1 - first)
-            found.append(
+            rows.append(
                 {
                     "type": kind.strip("-_") or kind,
                     "text": text[start:end],
@@ -283,7 +283,7 @@ class TaggingTask(Task[Tagging]):
                     "score": round(score, 6),
                 }
             )
-        return found
+        return rows
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """F1 of whole entities where the tags mark them, and the accuracy of single tags."""
@@ -310,12 +310,12 @@ def choose_scheme(config: Tagging) -> Scheme | None:
     Raises:
         ConfigError: the tags are not of the scheme that is asked for.
     """
-    found = find_scheme(config.labels)
+    scheme = find_scheme(config.labels)
     if config.scheme in ("auto", "none"):
-        return found if config.scheme == "auto" else None
-    wanted = Scheme(config.scheme, strict=True, suffix=found is not None and found.suffix)
+        return scheme if config.scheme == "auto" else None
+    wanted = Scheme(config.scheme, strict=True, suffix=scheme is not None and scheme.suffix)
     marks = {label[-1:] if wanted.suffix else label[:1] for label in config.labels}
-    if found is None or not marks <= {*wanted.marks, "O"}:
+    if scheme is None or not marks <= {*wanted.marks, "O"}:
         raise ConfigError("task.other_scheme", given=config.scheme, labels=", ".join(config.labels)[:300])
     return wanted
 
@@ -329,11 +329,11 @@ def find_tags(config: Tagging, rows: Sequence[Placed]) -> Tagging:
     tags, sentences, damaged = set(config.labels), [], []
     for row, columns in rows:
         try:
-            words, found, _ = read_sentence(row, columns, units="words")
+            words, row_tags, _ = read_sentence(row, columns, units="words")
         except DataError as error:  # such a row is left out, or stops the run where records are made
             damaged += [] if isinstance(error, MissingValueError) else [error]
             continue
-        tags.update(found or ())
+        tags.update(row_tags or ())
         sentences.append(words)
     labels = config.labels or named(config.label_names) or sort_labels(tags)
     if len(labels) < 2 and damaged:

@@ -363,12 +363,12 @@ def run_places(
         For each example a tensor whose first axis are its labelled places.
     """
     device = next(model.parameters()).device
-    sizes = [int((one.labels != IGNORED).sum()) for one in examples]
-    found: list[Tensor] = [torch.empty(0)] * len(examples)
+    sizes = [int((example.labels != IGNORED).sum()) for example in examples]
+    outputs: list[Tensor] = [torch.empty(0)] * len(examples)
     with evaluating(model), torch.inference_mode():
         for batch, numbers in inference_batches(examples, pad):
             there = see(batch.to(device))
             values = read(model(there), there).cpu()
-            for number, part in zip(numbers, values.split([sizes[number] for number in numbers]), strict=True):
-                found[number] = part
-    return found
+            for number, output in zip(numbers, values.split([sizes[number] for number in numbers]), strict=True):
+                outputs[number] = output
+    return outputs

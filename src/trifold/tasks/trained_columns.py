@@ -42,11 +42,11 @@ def trained_columns(folder: Path) -> dict[str, list[str]]:
     known = read_description(folder) if (folder / "trifold.json").is_file() else {}
     asked = known.get("experiment", {}).get("data", {}).get("columns", {})
     read = [asked, *(file["columns"] for file in known.get("account", {}).get("files", {}).values())]
-    found: dict[str, list[str]] = {}
+    by_role: dict[str, list[str]] = {}
     for columns in read:
         for role, column in columns.items():
-            found.setdefault(role, []).append(column)
-    return found
+            by_role.setdefault(role, []).append(column)
+    return by_role
 
 
 def place_as_trained(
@@ -79,17 +79,17 @@ def place_as_trained(
     for row in rows:
         files.setdefault(file_of(row), []).append(row)
     placed: dict[int, Placed] = {}
-    for part in files.values():
-        header = {name for row in part for name in row.values}
+    for file_rows in files.values():
+        header = {name for row in file_rows for name in row.values}
         fitting = {
-            role: next(filter(None, (choose_column(one, header) for one in some if one)), None)
+            role: next(filter(None, (choose_column(column, header) for column in some if column)), None)
             for role, some in trained.items()
         }
-        given = {role: column for role, column in fitting.items() if column is not None} | dict(columns)
+        role_columns = {role: column for role, column in fitting.items() if column is not None} | dict(columns)
         if header == {"text"} and not labelled and not columns:
-            given = {roles[0].name: "text"}
-        for one in place_rows(part, roles, given, labelled=labelled, account=account):
-            placed[id(one[0])] = one
+            role_columns = {roles[0].name: "text"}
+        for pair in place_rows(file_rows, roles, role_columns, labelled=labelled, account=account):
+            placed[id(pair[0])] = pair
     return [placed[id(row)] for row in rows]
 
 
@@ -102,9 +102,9 @@ def place_inputs(task: Task, trained: Mapping[str, Sequence[str]], inputs: Seque
         UsageError: there are more texts than the task reads.
         DataError: a row lacks a column.
     """
-    for number, one in enumerate(inputs, 1):
-        if isinstance(one, bytes) or not isinstance(one, Iterable | Record):
-            raise UsageError("task.no_input", number=number, given=repr(one)[:60])
+    for number, entry in enumerate(inputs, 1):
+        if isinstance(entry, bytes) or not isinstance(entry, Iterable | Record):
+            raise UsageError("task.no_input", number=number, given=repr(entry)[:60])
     account = Account()
     placed = iter(place_as_trained(task, trained, _rows(inputs), {}, labelled=False, account=account))
     unread = [name for names in account.unread.values() for name in names]
@@ -112,10 +112,10 @@ def place_inputs(task: Task, trained: Mapping[str, Sequence[str]], inputs: Seque
         warnings.warn(message("task.inputs_unread", columns=", ".join(unread)[:300]), stacklevel=4)
     return [
         next(placed)
-        if isinstance(one, Mapping)
-        else task.place([one] if isinstance(one, str) else list(one), f"input:{number}")
-        for number, one in enumerate(inputs, 1)
-        if not isinstance(one, Record)
+        if isinstance(entry, Mapping)
+        else task.place([entry] if isinstance(entry, str) else list(entry), f"input:{number}")
+        for number, entry in enumerate(inputs, 1)
+        if not isinstance(entry, Record)
     ]
 
 
@@ -130,8 +130,8 @@ def labelled_records(task: Task, trained: Mapping[str, Sequence[str]], inputs: S
         UsageError: an input is a text without a label.
         DataError: a row lacks a column, or its label is none of the model's.
     """
-    for number, one in enumerate(inputs, 1):
-        if not isinstance(one, Mapping | Record):
-            raise UsageError("task.text_without_label", number=number, given=str(one)[:60])
+    for number, entry in enumerate(inputs, 1):
+        if not isinstance(entry, Mapping | Record):
+            raise UsageError("task.text_without_label", number=number, given=str(entry)[:60])
     placed = iter(place_as_trained(task, trained, _rows(inputs), {}))
-    return [one if isinstance(one, Record) else task.record(*next(placed)) for one in inputs]
+    return [entry if isinstance(entry, Record) else task.record(*next(placed)) for entry in inputs]

@@ -46,19 +46,19 @@ def cut(text: str, units: str) -> tuple[str, ...]:
     if units == "characters":
         return tuple("".join(text.split()))
     classes = "".join(map(_class_of, text))
-    found = [text[one.start() : one.end()] for one in CLASSES.finditer(classes)]
+    words = [text[match.start() : match.end()] for match in CLASSES.finditer(classes)]
     if units == "segments":
         return tuple(_segmented(text, classes))
-    return tuple(part for word in found for part in _without_clitic(word)) if units == "treebank" else tuple(found)
+    return tuple(part for word in words for part in _without_clitic(word)) if units == "treebank" else tuple(words)
 
 
-def _class_of(one: str) -> str:
-    if one in FIXED:
-        return FIXED[one]
-    if HAN.match(one):
+def _class_of(character: str) -> str:
+    if character in FIXED:
+        return FIXED[character]
+    if HAN.match(character):
         return "h"
-    kind = unicodedata.category(one)
-    return "s" if one.isspace() else "d" if kind == "Nd" else "w" if kind[0] in "LMN" else "p"
+    kind = unicodedata.category(character)
+    return "s" if character.isspace() else "d" if kind == "Nd" else "w" if kind[0] in "LMN" else "p"
 
 
 def _without_clitic(word: str) -> list[str]:
@@ -70,11 +70,11 @@ def _segmented(text: str, classes: str) -> list[str]:
     """Words, those of Chinese by a dictionary."""
     import rjieba
 
-    found = []
+    words = []
     for run in re.finditer(r"h+|[^h]+", classes):
-        part = text[run.start() : run.end()]
-        found += rjieba.cut(part) if run[0][0] == "h" else cut(part, "words")
-    return found
+        piece = text[run.start() : run.end()]
+        words += rjieba.cut(piece) if run[0][0] == "h" else cut(piece, "words")
+    return words
 
 
 def find_units(sentences: Iterable[Sequence[str]]) -> str:
@@ -149,9 +149,9 @@ def places(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
         >>> places("in Berlin", ["in", "Berlin"])
         [(0, 2), (3, 9)]
     """
-    found, end = [], 0
+    spans, end = [], 0
     for word in words:
         start = text.index(word, end)
         end = start + len(word)
-        found.append((start, end))
-    return found
+        spans.append((start, end))
+    return spans

@@ -87,7 +87,7 @@ def write_answers(
         ends: tokens that end an answer beside the frame's.
     """
     generator = open_writer(model, tokenizer, frame, ends)
-    made: list[Generation | None] = [None] * len(rows)
+    answers: list[Generation | None] = [None] * len(rows)
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]
@@ -95,6 +95,6 @@ def write_answers(
         room = frame.limit if frame.encoder else frame.limit - longest
         limit = sampling.max_tokens or (room if frame.encoder else 2 * longest + 16)
         options = replace(sampling, max_tokens=max(min(limit, room), 1))
-        for number, one in zip(chosen, generator.generate([list(rows[n]) for n in chosen], options), strict=True):
-            made[number] = one
-    return [one for one in made if one is not None]
+        for number, answer in zip(chosen, generator.generate([list(rows[n]) for n in chosen], options), strict=True):
+            answers[number] = answer
+    return [answer for answer in answers if answer is not None]

@@ -81,21 +81,21 @@ def _of(data: Mapping[str, Any]) -> Framing | None:
 
 
 def _of_template(data: Mapping[str, Any]) -> Framing:
-    ids = {name: tuple(one["ids"]) for name, one in data["special_tokens"].items()}
+    ids = {name: tuple(token["ids"]) for name, token in data["special_tokens"].items()}
 
     def parts(pieces: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> list[tuple[int, ...]]:
         """The ids before, between and after the texts of a template."""
-        found: list[tuple[int, ...]] = [()]
+        runs: list[tuple[int, ...]] = [()]
         names = []
         for piece in pieces:
             if "Sequence" in piece:
                 names.append(piece["Sequence"]["id"])
-                found.append(())
+                runs.append(())
             else:
-                found[-1] += ids[piece["SpecialToken"]["id"]]
+                runs[-1] += ids[piece["SpecialToken"]["id"]]
         if names != list(texts):
             raise ValueError("a post-processor that moves texts or leaves some out")
-        return found
+        return runs
 
     first, last = parts(data["single"], ["A"])
     around = parts(data["pair"], ["A", "B"])
@@ -140,11 +140,11 @@ def _without_tokens(backend: Backend) -> processors.ByteLevel | None:
     if backend.post_processor is None:
         return None
     data = json.loads(backend.post_processor.__getstate__())
-    for part in data.get("processors", [data]):
-        if part["type"] == "ByteLevel":
+    for processor in data.get("processors", [data]):
+        if processor["type"] == "ByteLevel":
             return processors.ByteLevel(
-                add_prefix_space=part["add_prefix_space"],
-                trim_offsets=part["trim_offsets"],
-                use_regex=part["use_regex"],
+                add_prefix_space=processor["add_prefix_space"],
+                trim_offsets=processor["trim_offsets"],
+                use_regex=processor["use_regex"],
             )
     return None

@@ -170,11 +170,11 @@ def _chat_template(settings: dict[str, Any], folder: Path) -> str | None:
     """The template of a folder: in a file of its own, or in the settings, alone or as the default of several."""
     if is_plain_file(folder, CHAT_TEMPLATE) and (folder / CHAT_TEMPLATE).stat().st_size <= LARGEST_FILE:
         return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
-    found = settings.get("chat_template")
-    if isinstance(found, list):
-        by_name = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
-        found = by_name.get("default") or next(iter(by_name.values()), None)
-    return found if isinstance(found, str) else None
+    template = settings.get("chat_template")
+    if isinstance(template, list):
+        by_name = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
+        template = by_name.get("default") or next(iter(by_name.values()), None)
+    return template if isinstance(template, str) else None
 
 
 def _added(backend: Backend) -> set[str]:
@@ -185,13 +185,13 @@ def _add_tokens(backend: Backend, settings: dict[str, Any], folder: Path) -> Non
     """The tokens that stand beside a vocabulary: in `tokenizer_config.json`, or in `added_tokens.json`."""
     tokens = {
         int(index): AddedToken(
-            one["content"],
-            lstrip=one.get("lstrip", False),
-            rstrip=one.get("rstrip", False),
-            normalized=one.get("normalized", True),
-            special=one.get("special", False),
+            entry["content"],
+            lstrip=entry.get("lstrip", False),
+            rstrip=entry.get("rstrip", False),
+            normalized=entry.get("normalized", True),
+            special=entry.get("special", False),
         )
-        for index, one in (settings.get("added_tokens_decoder") or {}).items()
+        for index, entry in (settings.get("added_tokens_decoder") or {}).items()
     }
     if not tokens and is_plain_file(folder, "added_tokens.json"):
         listed = json.loads((folder / "added_tokens.json").read_text(encoding="utf-8"))
@@ -299,13 +299,13 @@ def _load_pieces(path: Path, settings: dict[str, Any]) -> tuple[Backend, str]:
     family = _family(settings, path.parent, "", whole=False)
     if family in CODED:
         raise ValueError("it numbers these pieces anew: write a tokenizer.json with save_pretrained of transformers")
-    found = sentencepiece.parse(path.read_bytes())
+    model = sentencepiece.parse(path.read_bytes())
     if family in MOVED:
-        found = sentencepiece.moved_by_one(found)
-    _check_vocabulary([text for text, _, _ in found.pieces])
+        model = sentencepiece.moved_by_one(model)
+    _check_vocabulary([text for text, _, _ in model.pieces])
     lowercase, accents = settings.get("do_lower_case"), bool(settings.get("keep_accents"))
-    backend = sentencepiece.build(found, lowercase=lowercase, accents=accents)
-    return backend, "unigram" if found.kind == sentencepiece.UNIGRAM else "bpe"
+    backend = sentencepiece.build(model, lowercase=lowercase, accents=accents)
+    return backend, "unigram" if model.kind == sentencepiece.UNIGRAM else "bpe"
 
 
 def _load_word_pieces(path: Path, settings: dict[str, Any]) -> tuple[Backend, str]:

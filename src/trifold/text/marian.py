@@ -51,9 +51,9 @@ class Side:
         Raises:
             ValueError: the bytes are no SentencePiece model.
         """
-        found = sentencepiece.parse(data)
-        found.pieces = [(f"\0{text}" if kind in HIDDEN else text, score, kind) for text, score, kind in found.pieces]
-        return cls(data, sentencepiece.build(found))
+        model = sentencepiece.parse(data)
+        model.pieces = [(f"\0{text}" if kind in HIDDEN else text, score, kind) for text, score, kind in model.pieces]
+        return cls(data, sentencepiece.build(model))
 
 
 class MarianCodec:
@@ -103,24 +103,24 @@ class MarianCodec:
         special = [token.content for token in self.backend.get_added_tokens_decoder().values() if token.special]
         longest = sorted(map(re.escape, special), key=len, reverse=True)
         place = 0
-        for part in [text] if plain else re.split(f"({'|'.join(longest)})", text):
-            code = CODE.match(part)
-            if part in special and not plain:
-                yield place, part, self.backend.token_to_id(part)
+        for segment in [text] if plain else re.split(f"({'|'.join(longest)})", text):
+            code = CODE.match(segment)
+            if segment in special and not plain:
+                yield place, segment, self.backend.token_to_id(segment)
             elif code is not None:
                 yield place, code[0], self._id(code[0])
-                yield place + code.end(), part[code.end() :], None
+                yield place + code.end(), segment[code.end() :], None
             else:
-                yield place, part, None
-            place += len(part)
+                yield place, segment, None
+            place += len(segment)
 
     def _joined(self, parts: Sequence[tuple[int, str, int | None]], read: Iterator[Any]) -> Encoding:
         ids: list[int] = []
         places: list[tuple[int, int]] = []
-        for place, part, known in parts:
+        for place, segment, known in parts:
             if known is not None:
                 ids.append(known)
-                places.append((place, place + len(part)))
+                places.append((place, place + len(segment)))
                 continue
             pieces = next(read)
             ids += map(self._id, pieces.tokens)
@@ -128,10 +128,10 @@ class MarianCodec:
         return Encoding(np.array(ids, dtype=np.int64), np.array(places, dtype=np.int64).reshape(-1, 2))
 
     def _id(self, piece: str) -> int:
-        found = self.backend.token_to_id(piece)
-        found = self.backend.token_to_id(self.unknown) if found is None else found
-        assert found is not None, "the vocabulary has it"
-        return found
+        index = self.backend.token_to_id(piece)
+        index = self.backend.token_to_id(self.unknown) if index is None else index
+        assert index is not None, "the vocabulary has it"
+        return index
 
     def decode(self, ids: Iterable[int] | NDArray[np.int64], *, skip_special: bool) -> str:
         """The text of ids of either side; a special token that is not left out stands before a space."""

@@ -117,43 +117,43 @@ class Pieces:
         library = _load()
         if library is None:
             return [np.array(ids, dtype=np.int64) for ids in self.ask(list(texts))]
-        made: dict[int, NDArray[np.int64]] = {}
+        encoded: dict[int, NDArray[np.int64]] = {}
         waiting: dict[int, bytes] = {}
         with self.lock:
             try:
                 for number, text in enumerate(texts):
                     spelled = text.encode("utf-8", "surrogatepass")
-                    found = library.add_pieces(ctypes.byref(self.table), spelled, len(spelled), LONGEST)
-                    if found < 0:  # no room for more: use what there is, then begin anew
-                        made |= self._read(library, waiting)
+                    status = library.add_pieces(ctypes.byref(self.table), spelled, len(spelled), LONGEST)
+                    if status < 0:  # no room for more: use what there is, then begin anew
+                        encoded |= self._read(library, waiting)
                         waiting = {}
                         self._forget()
-                        found = library.add_pieces(ctypes.byref(self.table), spelled, len(spelled), LONGEST)
-                    if found > 0:
+                        status = library.add_pieces(ctypes.byref(self.table), spelled, len(spelled), LONGEST)
+                    if status > 0:
                         waiting[number] = spelled
-                made |= self._read(library, waiting)
+                encoded |= self._read(library, waiting)
             except BaseException:
                 self._forget()  # some pieces have no ids yet
                 raise
-        left = [number for number in range(len(texts)) if number not in made]
+        left = [number for number in range(len(texts)) if number not in encoded]
         whole = self.ask([texts[number] for number in left])
-        made |= {number: np.array(ids, dtype=np.int64) for number, ids in zip(left, whole, strict=True)}
-        return [made[number] for number in range(len(texts))]
+        encoded |= {number: np.array(ids, dtype=np.int64) for number, ids in zip(left, whole, strict=True)}
+        return [encoded[number] for number in range(len(texts))]
 
     def _read(self, library: ctypes.CDLL, waiting: dict[int, bytes]) -> dict[int, NDArray[np.int64]]:
         """The ids of texts whose pieces stand in the table; none, where they take too much room."""
         if not self._learn():
             self._forget()
             return {}
-        made = {}
+        encoded = {}
         for number, spelled in waiting.items():
             if len(spelled) > len(self.room):
                 self.room = np.empty(2 * len(spelled), np.int64)
             place = self.room.ctypes.data
             count = library.write_ids(ctypes.byref(self.table), spelled, len(spelled), len(self.room), place)
             if count >= 0:
-                made[number] = self.room[:count].copy()
-        return made
+                encoded[number] = self.room[:count].copy()
+        return encoded
 
     def _learn(self) -> bool:
         """Ask for the ids of the pieces that have none; whether there was room for them."""

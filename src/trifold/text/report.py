@@ -63,19 +63,19 @@ def compression_report(tokenizer: Tokenizer, texts: Iterable[str]) -> dict[str, 
         >>> report["han"].num_bytes, report["all"].characters
         (6, 6)
     """
-    found = {name: Compression() for name in ("han", "latin", "digits", "other", "all")}
+    by_script = {name: Compression() for name in ("han", "latin", "digits", "other", "all")}
     for text in texts:
         encoding = tokenizer.encode_batch([text], plain=True)[0]
         place = 0
         for index, (begin, end) in zip(encoding.ids.tolist(), encoding.offsets.tolist(), strict=True):
             piece = text[max(begin, place) : max(end, place)]
             place = max(end, place)
-            for part in (found[_script(text[begin:end])], found["all"]):
-                part.tokens += 1
-                part.characters += len(piece)
-                part.num_bytes += len(piece.encode("utf-8", "replace"))
-                part.unknown += index == tokenizer.special.unk
-    return found
+            for compression in (by_script[_script(text[begin:end])], by_script["all"]):
+                compression.tokens += 1
+                compression.characters += len(piece)
+                compression.num_bytes += len(piece.encode("utf-8", "replace"))
+                compression.unknown += index == tokenizer.special.unk
+    return by_script
 
 
 def _script(piece: str) -> str:

@@ -57,10 +57,10 @@ class Names(Namespace):
 
     def __init__(*args: Any, **values: Any) -> None:
         self, *rest = args
-        found = dict(*rest, **values)
-        for name in found:
+        attributes = dict(*rest, **values)
+        for name in attributes:
             _require_plain(name)
-        Namespace.__init__(self, found)
+        Namespace.__init__(self, attributes)
 
     def __setitem__(self, name: str, value: Any) -> None:
         _require_plain(name)
@@ -130,13 +130,13 @@ class Renderer:
         Raises:
             jinja2.TemplateError: the template refuses them, or writes too much.
         """
-        room, parts = LONGEST + 2 * len(str(values)), []
-        for part in self.template.generate(**values):
-            room -= len(part)
+        room, chunks = LONGEST + 2 * len(str(values)), []
+        for chunk in self.template.generate(**values):
+            room -= len(chunk)
             if room < 0:
                 raise Refused(f"more than {LONGEST} characters")
-            parts.append(part)
-        return "".join(parts)
+            chunks.append(chunk)
+        return "".join(chunks)
 
 
 Renderers = dict[tuple[str, tuple[str, str]], Renderer]

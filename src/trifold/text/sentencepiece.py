@@ -83,35 +83,35 @@ def parse(data: bytes) -> Pieces:
     Raises:
         ValueError: the bytes are no SentencePiece model.
     """
-    found = Pieces()
+    model = Pieces()
     for number, value in _fields(data):
         if number == 1 and isinstance(value, bytes):
-            found.pieces.append(_piece(value))
+            model.pieces.append(_piece(value))
         elif number == 2 and isinstance(value, bytes):
-            found.kind = next((int(one) for n, one in _fields(value) if n == 3 and isinstance(one, int)), UNIGRAM)
+            model.kind = next((int(kind) for n, kind in _fields(value) if n == 3 and isinstance(kind, int)), UNIGRAM)
         elif number == 3 and isinstance(value, bytes):
-            _read_normalizer(value, found)
-    if not found.pieces or found.kind not in (UNIGRAM, BPE):
+            _read_normalizer(value, model)
+    if not model.pieces or model.kind not in (UNIGRAM, BPE):
         raise ValueError("no pieces, or neither a Unigram nor a BPE model")
-    return found
+    return model
 
 
-def moved_by_one(found: Pieces) -> Pieces:
+def moved_by_one(model: Pieces) -> Pieces:
     """The model with ids as XLM-RoBERTa has them: `<s>`, `<pad>`, `</s>`, `<unk>`, each other piece one later, `<mask>`.
 
     Raises:
         ValueError: it does not begin with `<unk>`, `<s>`, `</s>`, is no Unigram model, or has pieces of another kind.
     """
-    begins = [text for text, _, _ in found.pieces[:3]] == ["<unk>", "<s>", "</s>"]
-    others = [text for text, _, kind in found.pieces[3:] if kind not in (NORMAL, UNUSED)]
-    if not begins or others or found.kind != UNIGRAM:
+    begins = [text for text, _, _ in model.pieces[:3]] == ["<unk>", "<s>", "</s>"]
+    others = [text for text, _, kind in model.pieces[3:] if kind not in (NORMAL, UNUSED)]
+    if not begins or others or model.kind != UNIGRAM:
         raise ValueError(
             "XLM-RoBERTa's ids need a Unigram model that begins with <unk>, <s>, </s> and has plain pieces after them, not "
-            f"{others[:3] or [text for text, _, _ in found.pieces[:3]]}; put the tokenizer.json of the same model beside it"
+            f"{others[:3] or [text for text, _, _ in model.pieces[:3]]}; put the tokenizer.json of the same model beside it"
         )
     special = [(text, 0.0, UNKNOWN if text == "<unk>" else CONTROL) for text in ("<s>", "<pad>", "</s>", "<unk>")]
-    moved = [*special, *found.pieces[3:], ("<mask>", 0.0, CONTROL)]
-    return replace(found, pieces=moved, split_first=True, remove_extra_whitespaces=False)
+    moved = [*special, *model.pieces[3:], ("<mask>", 0.0, CONTROL)]
+    return replace(model, pieces=moved, split_first=True, remove_extra_whitespaces=False)
 
 
 def _piece(data: bytes) -> tuple[str, float, int]:
@@ -126,58 +126,58 @@ def _piece(data: bytes) -> tuple[str, float, int]:
     return text, score, kind
 
 
-def _read_normalizer(data: bytes, found: Pieces) -> None:
+def _read_normalizer(data: bytes, model: Pieces) -> None:
     for number, value in _fields(data):
         if number == 2 and isinstance(value, bytes):
-            found.charsmap = value
+            model.charsmap = value
         elif number == 3:
-            found.add_dummy_prefix = bool(value)
+            model.add_dummy_prefix = bool(value)
         elif number == 4:
-            found.remove_extra_whitespaces = bool(value)
+            model.remove_extra_whitespaces = bool(value)
 
 
-def build(found: Pieces, *, lowercase: bool | None = None, accents: bool = False) -> Backend:
+def build(model: Pieces, *, lowercase: bool | None = None, accents: bool = False) -> Backend:
     """The same tokenizer on the `tokenizers` library.
 
     Models of ALBERT and XLNet (known by their `[CLS]` or `<cls>`) give the ids of transformers, which cleans their text
     first and cuts it at user-defined pieces; all others give those of SentencePiece itself.
 
     Args:
-        found: the model.
+        model: as `parse` reads it.
         lowercase: whether ALBERT's and XLNet's texts are lowercased; None: ALBERT's are.
         accents: whether they keep their accents.
     """
-    unknown = next((n for n, (_, _, kind) in enumerate(found.pieces) if kind == UNKNOWN), 0)
-    own = sorted((text for text, _, kind in found.pieces if kind == USER_DEFINED), key=len, reverse=True)
-    has_bytes = any(kind == BYTE for _, _, kind in found.pieces)
-    if found.kind == UNIGRAM:
-        scored = [(text, score) for text, score, _ in found.pieces]
+    unknown = next((n for n, (_, _, kind) in enumerate(model.pieces) if kind == UNKNOWN), 0)
+    own = sorted((text for text, _, kind in model.pieces if kind == USER_DEFINED), key=len, reverse=True)
+    has_bytes = any(kind == BYTE for _, _, kind in model.pieces)
+    if model.kind == UNIGRAM:
+        scored = [(text, score) for text, score, _ in model.pieces]
         backend = Backend(models.Unigram(scored, unknown, has_bytes))
     else:
-        vocabulary = {text: number for number, (text, _, _) in enumerate(found.pieces)}
-        unk = found.pieces[unknown][0]
-        merges, whole = _merges(found, vocabulary), bool(own)  # no merges lead to a user-defined piece
+        vocabulary = {text: number for number, (text, _, _) in enumerate(model.pieces)}
+        unk = model.pieces[unknown][0]
+        merges, whole = _merges(model, vocabulary), bool(own)  # no merges lead to a user-defined piece
         backend = Backend(
             models.BPE(vocabulary, merges, unk_token=unk, fuse_unk=True, byte_fallback=has_bytes, ignore_merges=whole)
         )
-    controls = {text for text, _, kind in found.pieces if kind == CONTROL}
+    controls = {text for text, _, kind in model.pieces if kind == CONTROL}
     cleaned = bool(controls & {"[CLS]", "<cls>"})
     lower = cleaned and ("[CLS]" in controls if lowercase is None else lowercase)
     steps = _cleaning(lower=lower, accents=accents) if cleaned else []
-    backend.normalizer = normalizers.Sequence([*steps, *_normalization(found, cleaned=cleaned)])
-    words = cleaned or found.split_first
+    backend.normalizer = normalizers.Sequence([*steps, *_normalization(model, cleaned=cleaned)])
+    words = cleaned or model.split_first
     scheme = "always" if words else "first"
-    scheme = scheme if found.add_dummy_prefix else "never"
+    scheme = scheme if model.add_dummy_prefix else "never"
     parts: list[pre_tokenizers.PreTokenizer] = [
-        pre_tokenizers.Metaspace(prepend_scheme=scheme, split=found.kind == UNIGRAM)
+        pre_tokenizers.Metaspace(prepend_scheme=scheme, split=model.kind == UNIGRAM)
     ]
     if words:
         parts.insert(0, pre_tokenizers.WhitespaceSplit())
     elif own:  # user-defined pieces are taken as they stand, wherever they stand
         parts.append(pre_tokenizers.Split(Regex("|".join(map(_escaped, own))), "isolated"))
     backend.pre_tokenizer = pre_tokenizers.Sequence(parts)
-    backend.decoder = decoders.Metaspace(prepend_scheme="always" if found.add_dummy_prefix else "never")
-    special = [text for text, _, kind in found.pieces if kind in (CONTROL, UNKNOWN)]
+    backend.decoder = decoders.Metaspace(prepend_scheme="always" if model.add_dummy_prefix else "never")
+    special = [text for text, _, kind in model.pieces if kind in (CONTROL, UNKNOWN)]
     backend.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in special])
     if cleaned:
         backend.add_tokens([AddedToken(text, normalized=False) for text in own])
@@ -192,14 +192,14 @@ def _cleaning(*, lower: bool, accents: bool) -> list[normalizers.Normalizer]:
     return [*steps, normalizers.Lowercase()] if lower else steps
 
 
-def _normalization(found: Pieces, *, cleaned: bool) -> list[normalizers.Normalizer]:
+def _normalization(model: Pieces, *, cleaned: bool) -> list[normalizers.Normalizer]:
     """The model's own normalisation."""
     steps: list[normalizers.Normalizer] = []
-    if found.charsmap:
-        steps.append(normalizers.Precompiled(found.charsmap))
-    if found.remove_extra_whitespaces:
+    if model.charsmap:
+        steps.append(normalizers.Precompiled(model.charsmap))
+    if model.remove_extra_whitespaces:
         # a space left in front becomes the prefix, which `Metaspace` does not put where something was taken away
-        steps += [] if cleaned else [normalizers.Strip(left=not found.add_dummy_prefix)]
+        steps += [] if cleaned else [normalizers.Strip(left=not model.add_dummy_prefix)]
         steps.append(normalizers.Replace(Regex(" {2,}"), " "))
     return steps
 
@@ -209,10 +209,10 @@ def _escaped(text: str) -> str:
     return "".join(letter if letter.isalnum() else f"\\x{{{ord(letter):x}}}" for letter in text)
 
 
-def _merges(found: Pieces, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
+def _merges(model: Pieces, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
     """All pairs of pieces that make a piece, best score first, as SentencePiece tries them."""
     pairs = []
-    for text, score, _ in found.pieces:
+    for text, score, _ in model.pieces:
         for cut in range(1, len(text)):
             left, right = text[:cut], text[cut:]
             if left in vocabulary and right in vocabulary:

@@ -94,35 +94,35 @@ class ChatTemplate:
         Raises:
             ModelFileError: the template refuses it, or goes beyond its limits.
         """
-        (found,) = self.render_many([messages], answer=answer)
-        if found.problem:
-            raise ModelFileError("text.template", problem=found.problem)
-        return found.text
+        (rendered,) = self.render_many([messages], answer=answer)
+        if rendered.problem:
+            raise ModelFileError("text.template", problem=rendered.problem)
+        return rendered.text
 
     def render_many(
         self, conversations: Sequence[Sequence[Message]], *, answer: bool = False, marks: tuple[str, str] = ("", "")
     ) -> list[Rendered]:
         """The texts of many, each with the problem that it met; `marks` are put around a template's generation blocks."""
         fixed = {**self.tokens, "tools": None, "documents": None, "add_generation_prompt": answer}
-        values = [{**fixed, "messages": [dict(one) for one in messages]} for messages in conversations]
+        values = [{**fixed, "messages": [dict(message) for message in messages]} for messages in conversations]
         if self.source in TRUSTED:
             from trifold.text.sandbox import Renderer
 
             renderer = self._own.get(marks) or self._own.setdefault(marks, Renderer(self.source, marks))
-            return [Rendered(renderer.render(one)) for one in values]
-        parts = (values[start : start + TOGETHER] for start in range(0, len(values), TOGETHER))
-        return [found for part in parts for found in self._ask(part, marks)]
+            return [Rendered(renderer.render(variables)) for variables in values]
+        batches = (values[start : start + TOGETHER] for start in range(0, len(values), TOGETHER))
+        return [rendered for batch in batches for rendered in self._ask(batch, marks)]
 
     def _ask(self, values: list[dict[str, Any]], marks: tuple[str, str]) -> Iterator[Rendered]:
         """Ask the child; alone, one after another, where it does not survive all of them together."""
         answers = self._child.ask({"source": self.source, "marks": marks, "values": values})
         if answers is not None:
-            yield from (Rendered(**one) for one in answers)
+            yield from (Rendered(**answer) for answer in answers)
         elif len(values) == 1:
             yield Rendered(problem="it takes too much time or memory")
         else:
-            for one in values:
-                yield from self._ask([one], marks)
+            for variables in values:
+                yield from self._ask([variables], marks)
 
 
 class _Child:

@@ -327,12 +327,12 @@ class Tokenizer:
         """
         from trifold.text.loading import load
 
-        found = load(str(path))
+        loaded = load(str(path))
         return cls(
-            found.backend,
-            kind=found.kind,
-            roles=found.roles,
-            chat_template=found.chat_template,
-            settings=found.settings,
-            codec=found.codec,
+            loaded.backend,
+            kind=loaded.kind,
+            roles=loaded.roles,
+            chat_template=loaded.chat_template,
+            settings=loaded.settings,
+            codec=loaded.codec,
         )
