@@ -320,3 +320,46 @@ def test_a_listener_that_fails_before_training_leaves_no_folder_and_one_that_fai
     with pytest.raises(ZeroDivisionError):
         pretrain(start, tmp_path / "run", texts=TEXTS, listen=fail_at("train"))
     assert pretrain(start, tmp_path / "run", texts=TEXTS, resume=True).steps == 3
+
+
+def test_a_run_ends_with_the_weights_that_did_best_on_held_out_text(tmp_path, text, capsys):
+    run = tmp_path / "run"
+    long = ("training.evaluate_every=10", "training.evaluate_rows=0", "--lr", 0.05)
+    code, out, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", text, "--out", run, "--document", "line",
+                          "--steps", 150, *SMALL, *long)  # fmt: skip
+    assert code == 0, err
+    facts = json.loads((run / "trifold.json").read_text())["result"]
+    losses = {record["step"]: record["valid_loss"] for record in read_metrics(run) if "valid_loss" in record}
+    best = min(losses, key=lambda step: losses[step])
+    assert facts["best_step"] == best < facts["steps"] == 150
+    assert facts["valid"]["loss"] == pytest.approx(losses[best], rel=1e-3)
+    assert f"weights of step {best}" in out and f"step {best}: held-out loss {losses[best]:.4f}" in out + err
+    kept = load_file(run / "best" / f"step-{best:08d}" / "model.safetensors")
+    assert all(torch.equal(kept[name], value) for name, value in load_file(run / "model.safetensors").items())
+    assert f"(step {best})" in report_of(capsys, run)
+
+
+def report_of(capsys, run: Path) -> str:
+    assert call(capsys, "report", run)[0] == 0
+    return (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_gains_nothing_more_stops_where_it_is_asked_to(tmp_path, text, capsys):
+    run = tmp_path / "run"
+    long = ("training.evaluate_every=10", "training.evaluate_rows=0", "--lr", 0.05, "--patience", 3)
+    code, out, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", text, "--out", run, "--document", "line",
+                          "--steps", 400, *SMALL, *long, "--json")  # fmt: skip
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["steps"] == result["best_step"] + 30 < 400
+
+
+def test_the_tokenizer_does_not_learn_from_held_out_text(tmp_path, capsys):
+    lines = ["the cat sat on the mat"] * 400
+    lines[9::10] = ["zyzzyvas zyzzyvas"] * 40
+    (tmp_path / "text.txt").write_text("\n".join(lines))
+    run = tmp_path / "run"
+    code, _, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", tmp_path / "text.txt", "--out", run,
+                        "--document", "line", "--steps", 2, *SMALL, "data.valid_fraction=0.1")  # fmt: skip
+    assert code == 0, err
+    assert "zyzzyvas" not in (run / "tokenizer.json").read_text()

@@ -282,14 +282,13 @@ def newest(root: Path, *, strict: bool = False) -> Path | None:
     return None
 
 
-def retain(root: Path, keep: int, *, every: int = 0, best: bool = False, spare: Collection[Path] = ()) -> None:
+def retain(root: Path, keep: int, *, every: int = 0, spare: Collection[Path] = ()) -> None:
     """Delete checkpoints that are no longer wanted, once the newest is known to be whole.
 
     Args:
         root: where they stand.
         keep: how many of the newest to keep.
         every: also keep those of whole steps that are multiples of this; 0 for none.
-        best: also keep the one with the lowest `valid_loss` in its manifest.
         spare: never delete these.
     """
     folders = checkpoints(root)
@@ -297,11 +296,8 @@ def retain(root: Path, keep: int, *, every: int = 0, best: bool = False, spare: 
         return
     run = verify(folders[-1]).get("run")
     old = [folder for folder in folders[:-keep] if folder not in spare and not _is_kept(folder, every)]
-    facts = {folder: _facts(folder) for folder in folders}
-    losses = {folder: values["valid_loss"] for folder, values in facts.items() if values.get("valid_loss") is not None}
-    lowest = min(losses, key=lambda folder: (losses[folder], place_of(folder))) if best and losses else None
     for folder in old:
-        if folder != lowest and facts[folder].get("run", run) == run:  # those of another run are not ours to delete
+        if _facts(folder).get("run", run) == run:  # those of another run are not ours to delete
             discard(folder)
 
 

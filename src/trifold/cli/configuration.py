@@ -19,4 +19,4 @@ def run(request: Request) -> dict[str, Any]:
     return data
 
 
-COMMAND = Command(name="config", options=EXPERIMENT_OPTIONS, run=run, sections=SECTIONS)
+COMMAND = Command(name="config", options=EXPERIMENT_OPTIONS, run=run, sections=(*SECTIONS, "patience"))

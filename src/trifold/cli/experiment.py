@@ -137,7 +137,8 @@ def _with_options(request: Request, before: dict[str, Any]) -> dict[str, Any]:
     if values.objective is not None and data["objective"].get("kind") != values.objective:
         data["objective"] = {"kind": values.objective}
     _require_data_and_model(data)
-    return {name: section for name, section in data.items() if section}
+    kept = {name: value for name, value in before.items() if name not in SECTIONS}
+    return kept | {name: section for name, section in data.items() if section}
 
 
 def place_options(request: Request, places: Mapping[str, str], data: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trifold.cli.console import Console, Progress, duration, warn_unknown
 from trifold.cli.experiment import PRESETS, RESUME_OPTIONS, SIZES, experiment_in, overrides_of, place_options
 from trifold.cli.option import READING, Command, Option, Request
-from trifold.cli.pretrain import show_step
+from trifold.cli.pretrain import show_evaluation, show_step
 from trifold.cli.process import keep_memory_of_training
 from trifold.cli.together import TOGETHER, deterministic, goes_on, train_together
 from trifold.errors import UsageError
@@ -191,9 +191,8 @@ def show(event: "Event", progress: Progress) -> None:
     if event.step is not None:
         show_step(event.step, progress)
     elif event.evaluation is not None:
-        found = event.evaluation
-        metric = "-" if found.metric is None else f"{found.metric:.4f}"
-        progress.note(message("cli.evaluated_task", loss=f"{found.loss:.4f}", metric=metric))
+        line = "cli.evaluated" if event.evaluation.metric_name == "loss" else "cli.evaluated_task"
+        show_evaluation(event.evaluation, progress, line)
     elif event.stage == "account" and event.details is not None:
         progress.note(str(event.details["line"]))
     elif event.stage == "few" and event.details is not None:

@@ -60,5 +60,5 @@ COMMAND = Command(
         Option(name="no-measure", kind="flag", default=False),
     ),
     run=run,
-    sections=SECTIONS,
+    sections=(*SECTIONS, "patience"),
 )

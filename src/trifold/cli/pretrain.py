@@ -12,9 +12,9 @@ from trifold.cli.together import TOGETHER, deterministic, goes_on, train_togethe
 from trifold.locale import message
 
 if TYPE_CHECKING:
-    from trifold.training import Event, Experiment, Result, Step
+    from trifold.training import Evaluation, Event, Experiment, Result, Step
 
-__all__ = ["COMMAND", "run_experiment", "show_step"]
+__all__ = ["COMMAND", "run_experiment", "show_evaluation", "show_step"]
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -67,6 +67,8 @@ def run_experiment(
     loss = "-" if valid is None else f"{valid.loss:.4f}"
     facts = {"steps": result.steps, "time": duration(result.seconds), "loss": loss, "bits": bits, "path": out}
     console.say(message("cli.trained", **facts))
+    if result.best_step != result.steps:
+        console.say(message("cli.best_kept", step=result.best_step))
     return result
 
 
@@ -76,13 +78,20 @@ def show_step(step: "Step", progress: Progress) -> None:
     progress.update(step.progress, message("cli.progress", **facts, left=duration(step.remaining)))
 
 
+def show_evaluation(evaluation: "Evaluation", progress: Progress, line: str) -> None:
+    """What was measured on held-out data, as a line that stays; `line` is its message."""
+    bits = "-" if evaluation.bits_per_byte is None else f"{evaluation.bits_per_byte:.3f}"
+    metric = "-" if evaluation.metric is None else f"{evaluation.metric:.4f}"
+    facts = {"step": evaluation.step, "loss": f"{evaluation.loss:.4f}", "bits": bits, "metric": metric}
+    best = message("cli.best_so_far") if evaluation.best else ""
+    progress.note(message(line, **facts, name=evaluation.metric_name, best=best))
+
+
 def _show(event: "Event", progress: Progress) -> None:
     if event.step is not None:
         show_step(event.step, progress)
     elif event.evaluation is not None:
-        found = event.evaluation
-        bits = "-" if found.bits_per_byte is None else f"{found.bits_per_byte:.3f}"
-        progress.note(message("cli.evaluated", loss=f"{found.loss:.4f}", bits=bits))
+        show_evaluation(event.evaluation, progress, "cli.evaluated")
     elif event.stage == "account" and event.details is not None:
         progress.note(str(event.details["line"]))
     elif event.stage == "unknown_tokens" and event.details is not None:
@@ -107,5 +116,5 @@ COMMAND = Command(
         *TOGETHER,
     ),
     run=run,
-    sections=SECTIONS,
+    sections=(*SECTIONS, "patience"),
 )

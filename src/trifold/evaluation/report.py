@@ -167,6 +167,9 @@ def loss_chart(folder: Path) -> Chart:
         Curve(message("evaluation.training"), _smooth([(r["tokens"], r["loss"]) for r in records if "loss" in r])),
         Curve(message("evaluation.held_out"), [(r["tokens"], r["valid_loss"]) for r in records if "valid_loss" in r]),
     ]
+    best = (read_description(folder).get("result") or {}).get("best_step")
+    kept = [(r["tokens"], r["valid_loss"]) for r in records if "valid_loss" in r and r["step"] == best]
+    curves.append(Curve(message("evaluation.kept", step=best), kept))
     title = f"{folder.name}: {message('evaluation.loss_chart')}"
     return Chart(title=title, x=message("evaluation.axis_tokens"), y=message("evaluation.axis_loss"), curves=curves)
 

@@ -112,7 +112,7 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
             ready.tokenizer,
             data=ready.hashes,
             evaluate=_evaluation(trainer, ready),
-            choice=ready.choice,
+            choice=ready.choice if ready.training.keep_best else None,
         )
         return _finish(run, trainer, ready, work)
 

@@ -83,7 +83,8 @@ class Best:
         if better:
             self.metric, self.loss = metric, evaluation.loss
             self._keep()
-        return replace(evaluation, enough=bool(self.choice.patience) and self.since >= self.choice.patience)
+        enough = bool(self.choice.patience) and self.since >= self.choice.patience
+        return replace(evaluation, enough=enough, best=better, metric_name=self.choice.name)
 
     def _keep(self) -> None:
         step = self.saver.trainer.step
@@ -95,6 +96,11 @@ class Best:
         oldest = place_of(kept[0])[0] if kept else step
         for path in [path for path in self._kept() if _step_of(path) <= oldest][:-1]:
             _delete(path)
+
+    @property
+    def step(self) -> int:
+        """Of the best weights so far; 0 where nothing was evaluated."""
+        return 0 if self.path is None else _step_of(self.path)
 
     def restore(self) -> None:
         """Put the best weights in place; leave all as it is where nothing was evaluated. All processes call it.

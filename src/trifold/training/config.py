@@ -90,7 +90,7 @@ class Training(Config):
         checkpoint_passes: save also inside a step, after every so many of its passes; 0 means never.
         keep_checkpoints: how many of the newest to keep.
         keep_every: also keep those whose step is a multiple of this; 0 means none.
-        keep_best: also keep the one with the lowest held-out loss.
+        keep_best: end with the weights that did best on held-out data, not with the last ones.
         save_in_background: copy the state and go on training while it is written.
         on_full_disk: whether a checkpoint that does not fit stops the run, or is left out.
         deterministic: add gradients in a fixed order, on one thread a process, so that 1, 2 or 4 processes give the same
@@ -130,7 +130,7 @@ class Training(Config):
     checkpoint_passes: Natural = 0
     keep_checkpoints: Count = 2
     keep_every: Natural = 0
-    keep_best: bool = False
+    keep_best: bool = True
     save_in_background: bool = True
     on_full_disk: Literal["stop", "go_on"] = "stop"
     tensorboard: bool = False

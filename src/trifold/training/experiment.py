@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from trifold.config import Chance, Config, PathText, require
+from trifold.config import Chance, Config, Natural, PathText, require
 from trifold.objective.config import Causal, ObjectiveConfig
 from trifold.text.training import Kind
 from trifold.training.config import Training
@@ -129,6 +129,9 @@ class DataChoice(Config):
 class Experiment(Config):
     """A whole run.
 
+    Attributes:
+        patience: after how many evaluations without a better one to stop; 0 for never.
+
     Example:
         >>> run = Experiment(model=ModelChoice(preset="gpt2"), data=DataChoice(paths=("a.txt",)),
         ...                  training=Training(steps=10))
@@ -141,6 +144,7 @@ class Experiment(Config):
     training: Training
     tokenizer: TokenizerChoice = TokenizerChoice()
     objective: ObjectiveConfig = Causal()  # noqa: RUF009 - frozen
+    patience: Natural = 0
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)

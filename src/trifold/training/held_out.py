@@ -26,7 +26,10 @@ class Evaluation:
         tokens: number of target tokens, or whatever else the losses give as their weight.
         num_bytes: those bytes.
         metric: what a task measured, where it is not the loss that counts; None otherwise.
+        step: after which it was made.
+        metric_name: what `metric` is called.
         enough: whether training should stop here, because it no longer helps.
+        best: whether none before was better.
         metrics: what else the losses say, each summed and divided by the summed weight.
     """
 
@@ -35,7 +38,10 @@ class Evaluation:
     tokens: float
     num_bytes: int
     metric: float | None = None
+    step: int = 0
+    metric_name: str = ""
     enough: bool = False
+    best: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from trifold.config import require, to_json
 from trifold.errors import DataError
 from trifold.presets.pretrained import Transformer
+from trifold.training.best import Choice
 from trifold.training.config import Training
 from trifold.training.experiment import Experiment
 from trifold.training.held_out import Evaluation, evaluate_loss
@@ -23,12 +24,13 @@ __all__ = ["Result", "pretrain"]
 class Result:
     """What came out of a run: its folder, its length and the loss on held-out text (None where none was held out).
 
-    `unknown_tokens` is the part of the text's tokens that the tokenizer does not know, `account` says what was read
-    to make the stores and what was left out.
+    `best_step` is the step whose weights the model has, `unknown_tokens` the part of the text's tokens that the tokenizer
+    does not know, `account` says what was read to make the stores and what was left out.
     """
 
     folder: Path
     steps: int
+    best_step: int
     tokens: int
     seconds: float
     num_parameters: int
@@ -79,8 +81,9 @@ def pretrain(
         prepared = run.group.in_turn(lambda: prepare(experiment, run.folder, run.tell))
         trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training, group=run.group)
         hashes, evaluate = prepared.corpora.hashes(), _evaluation(trainer, prepared)
-        valid = run.train(trainer, prepared.tokenizer, data=hashes, evaluate=evaluate)
-        return _finish(run, trainer, prepared, valid)
+        choice = Choice(patience=experiment.patience) if experiment.training.keep_best else None
+        best = run.train(trainer, prepared.tokenizer, data=hashes, evaluate=evaluate, choice=choice)
+        return _finish(run, trainer, prepared, best, evaluate(0))
 
 
 def _chosen(
@@ -130,12 +133,20 @@ def _evaluation(trainer: Trainer, prepared: Prepared) -> Evaluate:
     return evaluate
 
 
-def _finish(run: Run, trainer: Trainer, prepared: Prepared, valid: Evaluation | None) -> Result:
+def _finish(run: Run, trainer: Trainer, prepared: Prepared, best: int, valid: Evaluation | None) -> Result:
     """Save the model, and write down what came out."""
     corpora = prepared.corpora
     count, account = prepared.model.num_parameters(), corpora.report.to_json()
     result = Result(
-        run.folder, trainer.step, int(trainer.tokens), trainer.seconds, count, valid, corpora.unknown_share, account
+        run.folder,
+        trainer.step,
+        best,
+        int(trainer.tokens),
+        trainer.seconds,
+        count,
+        valid,
+        corpora.unknown_share,
+        account,
     )
     with trainer.weights.exact_model() as model:
         if run.group.is_first:

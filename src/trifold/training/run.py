@@ -16,6 +16,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ class Run:
         data: Mapping[str, object],
         evaluate: Evaluate,
         choice: Choice | None = None,
-    ) -> Evaluation | None:
+    ) -> int:
         """Train to the end: log, evaluate, save, stop when asked to, and go on where an earlier process stopped.
 
         Args:
@@ -131,10 +132,11 @@ class Run:
             tokenizer: saved with every checkpoint.
             data: hashes of what is trained on; the same in all processes, and when the run goes on.
             evaluate: the loss on held-out data over at most so many rows (0 for all); None where nothing is held out.
-            choice: what chooses the weights that the trainer ends with; None for the last ones.
+            choice: what chooses the weights that the trainer ends with, by the same rows at each evaluation; None for the
+                last ones.
 
         Returns:
-            What `evaluate` says at the end of training, on all that is held out.
+            The step whose weights the trainer ends with.
 
         Raises:
             ModelFileError, ConfigError: there is no checkpoint to go on from, or of another run.
@@ -150,19 +152,22 @@ class Run:
         self.trains = True
 
         def considered(max_rows: int) -> Evaluation | None:
-            found = evaluate(max_rows)
-            return found if found is None or best is None else best.consider(found)
+            evaluation = evaluate(max_rows)
+            if evaluation is None:
+                return None
+            evaluation = replace(evaluation, step=trainer.step)
+            return evaluation if best is None else best.consider(evaluation)
 
         with self._open_log(trainer) as log:
             train(trainer, saver, log=log, listen=self.listen, evaluate=considered)
-            last = considered(0)
+            last = considered(trainer.training.evaluate_rows)
             self.listen(Event("evaluate", evaluation=last))
             if last is not None:
                 place = {"step": trainer.step, "tokens": whole(trainer.tokens), "seconds": trainer.seconds}
                 log.write({**place, **measures(last)})
         if best is not None:
             best.restore()
-        return last
+        return trainer.step if best is None or best.path is None else best.step
 
     def _open_saver(self, trainer: Trainer, tokenizer: Tokenizer, data: Mapping[str, object]) -> Saver:
         """The saver of the run, whose trainer is brought to the newest checkpoint where the run goes on."""

@@ -204,7 +204,7 @@ class Saver:
         training = self.trainer.training
         try:
             publish(folder, write, meta, needed=self.size)
-            retain(self.root, training.keep_checkpoints, every=training.keep_every, best=training.keep_best)
+            retain(self.root, training.keep_checkpoints, every=training.keep_every)
         except OSError as error:
             self._failure = storage_error(error, folder)
         except Exception as error:  # noqa: BLE001 - in a thread of its own, any other would pass unheard

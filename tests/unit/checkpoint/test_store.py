@@ -201,25 +201,20 @@ def test_what_a_dead_process_left_is_put_back_or_cleared_away(tmp_path):
     st.sampled_from([0, 10, 100]),
     st.data(),
 )
-def test_a14_the_newest_the_best_and_every_nth_are_kept_and_those_of_other_runs(
-    tmp_path_factory, steps, keep, every, data
-):
+def test_a14_the_newest_and_every_nth_are_kept_and_those_of_other_runs(tmp_path_factory, steps, keep, every, data):
     root = tmp_path_factory.mktemp("kept")
-    losses = {step: data.draw(st.sampled_from([1.0, 2.0, None])) for step in steps}
     runs = {step: data.draw(st.sampled_from(["mine", "mine", "other"])) for step in steps}
     for step in steps:
-        make(root, step, valid_loss=losses[step], run=runs[step])
+        make(root, step, run=runs[step])
     run = runs[max(steps)]
-    retain(root, keep, every=every, best=True)
-    left, known = steps_in(root), [step for step in steps if losses[step] is not None]
+    retain(root, keep, every=every)
+    left = steps_in(root)
     assert set(sorted(steps)[-keep:]) <= set(left)
     assert {step for step in steps if runs[step] != run} <= set(left)
     assert {step for step in steps if every and step % every == 0} <= set(left)
-    if known:
-        assert min(known, key=lambda step: (losses[step], step)) in left
-    allowed = len(steps) if every else keep + sum(runs[step] != run for step in steps) + 1
+    allowed = len(steps) if every else keep + sum(runs[step] != run for step in steps)
     assert len(left) <= allowed
-    retain(root, keep, every=every, best=True)
+    retain(root, keep, every=every)
     assert steps_in(root) == left
 
 
@@ -290,7 +285,7 @@ def test_a_failure_while_an_old_folder_is_replaced_puts_it_back(tmp_path, monkey
 def test_a_damaged_checkpoint_in_between_is_deleted_in_its_turn(tmp_path):
     make(tmp_path, 1, 2, 3)
     DAMAGE["manifest missing"](tmp_path / "step-00000001")
-    retain(tmp_path, 1, best=True)
+    retain(tmp_path, 1)
     assert steps_in(tmp_path) == [3]
 
 
