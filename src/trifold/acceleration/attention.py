@@ -68,9 +68,9 @@ class FastAttention(Attention):
 
     attend, rotate = staticmethod(attend), staticmethod(native.rotate)
 
-    def add(self, residual: Tensor, x: Tensor, *given: object, **named: object) -> Tensor:
+    def add(self, residual: Tensor, x: Tensor, *inputs: object, **named: object) -> Tensor:
         """What `forward` gives, added to `residual`."""
-        return add_product(residual, self.mix(x, *given, **named), self.o_proj)  # type: ignore[arg-type]
+        return add_product(residual, self.mix(x, *inputs, **named), self.o_proj)  # type: ignore[arg-type]
 
     def project(self, x: Tensor, *projections: nn.Module) -> list[Float[Tensor, "batch heads seq head_size"]]:
         """`x` through each projection, cut into heads."""

@@ -152,9 +152,9 @@ class Attention(nn.Module):
         }
         return cls(attention, {**linear, "o_proj": nn.Linear(queries, d_model, bias=attention.output_bias)})
 
-    def forward(self, x: Float[Tensor, "batch seq d_model"], *given: Any, **named: Any) -> Tensor:
+    def forward(self, x: Float[Tensor, "batch seq d_model"], *inputs: Any, **named: Any) -> Tensor:
         """Attend from `x` to itself or to a memory; takes what `mix` takes."""
-        return self.o_proj(self.mix(x, *given, **named))
+        return self.o_proj(self.mix(x, *inputs, **named))
 
     def mix(
         self,

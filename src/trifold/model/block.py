@@ -69,9 +69,9 @@ class Residual(nn.Module):
         self.post_norm = build_norm(residual.post_norm, d_model)
         self.dropout = nn.Dropout(residual.dropout)
 
-    def forward(self, x: Float[Tensor, "batch seq d_model"], *given: Any, **named: Any) -> Tensor:
+    def forward(self, x: Float[Tensor, "batch seq d_model"], *inputs: Any, **named: Any) -> Tensor:
         """Add what the branch makes of `x` and of whatever else it takes."""
-        out = self.branch(self.pre_norm(x), *given, **named)
+        out = self.branch(self.pre_norm(x), *inputs, **named)
         return self.post_norm(x + self.dropout(self.branch_norm(out)))
 
 

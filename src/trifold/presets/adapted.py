@@ -21,7 +21,7 @@ from trifold.errors import ModelFileError
 from trifold.plain_file import is_plain_file
 from trifold.presets import PRESETS
 from trifold.presets.classes import classes_of, find_class
-from trifold.presets.task_class import FIXED_OUTPUTS, Kind, TaskClass, labels_in
+from trifold.presets.task_class import FIXED_OUTPUTS, Kind, labels_in
 from trifold.text.pattern import require_bounded
 
 __all__ = ["ADAPTER_WEIGHTS", "KINDS", "read_adapted", "read_adapted_config"]
@@ -78,7 +78,7 @@ def read_adapted(folder: Path, base: Path) -> tuple[dict[str, Any], dict[str, Te
     entries = _entries(before)
     if data.get("architectures") != before.get("architectures"):
         weights = _without_other_heads(weights, entries, data)
-    transposed = {one.theirs: one for one in entries if one.transpose}
+    transposed = {entry.theirs: entry for entry in entries if entry.transpose}
     misfit = _Misfit([], [], [])
     low = {name: tensor for name, tensor in tensors.items() if ".lora_" in name}
     for name, tensor in tensors.items():
@@ -90,7 +90,7 @@ def read_adapted(folder: Path, base: Path) -> tuple[dict[str, Any], dict[str, Te
     misfit.missing.extend(_untouched(settings, low, weights))
     if misfit.unknown or misfit.shapes or misfit.missing:
         lists = {"unknown": misfit.unknown, "shapes": misfit.shapes, "missing": misfit.missing}
-        shown = {name: ", ".join(found[:20]) or "-" for name, found in lists.items()}
+        shown = {name: ", ".join(names[:20]) or "-" for name, names in lists.items()}
         raise ModelFileError("presets.adapter_misfit", path=folder, base=base, **shown)
     return data, weights
 
@@ -101,8 +101,8 @@ def _settings(folder: Path) -> dict[str, Any]:
 
     def require(fits: bool, name: str, allowed: str) -> None:
         if not fits:
-            given = str(data.get(name))[:100]
-            raise ModelFileError("presets.adapter_field", path=folder, name=name, given=given, allowed=allowed)
+            value = str(data.get(name))[:100]
+            raise ModelFileError("presets.adapter_field", path=folder, name=name, given=value, allowed=allowed)
 
     require(data.get("peft_type") == "LORA", "peft_type", "LORA")
     rank, alpha = data.get("r"), data.get("lora_alpha")
@@ -113,9 +113,8 @@ def _settings(folder: Path) -> dict[str, Any]:
     require(drawn is False or drawn in DRAWN, "init_lora_weights", "true, false, gaussian, eva, orthogonal")
     for name in ("rank_pattern", "alpha_pattern"):
         pattern = data.get(name) or {}
-        require(
-            isinstance(pattern, dict) and all(type(one) in (int, float) for one in pattern.values()), name, "numbers"
-        )
+        numbers = isinstance(pattern, dict) and all(type(value) in (int, float) for value in pattern.values())
+        require(numbers, name, "numbers")
     for name in sorted(data.keys() - USED - OF_TRAINING - {"init_lora_weights"}):
         require(not data[name], name, "null, false")
     return data
@@ -151,8 +150,8 @@ def _kind(folder: Path, settings: Mapping[str, Any]) -> Kind | None:
     named = settings.get("task_type")
     if named is not None or not is_plain_file(folder, "config.json"):
         return KINDS.get(str(named))
-    found = find_class(read_config(folder))
-    return found[0] if found and found[0] not in KINDS.values() else None
+    kind, _ = find_class(read_config(folder)) or (None, None)
+    return None if kind in KINDS.values() else kind
 
 
 def _in_class(data: dict[str, Any], tensors: Mapping[str, Tensor], kind: Kind | None) -> dict[str, Any]:
@@ -162,8 +161,8 @@ def _in_class(data: dict[str, Any], tensors: Mapping[str, Tensor], kind: Kind | 
     if wanted is None:
         return data
     output = tensors.get(f"{wanted.names['output']}.weight")
-    found = find_class(data)
-    if found is None or found[1] is not wanted:
+    _, current = find_class(data) or (None, None)
+    if current is not wanted:
         data = {**data, "architectures": [wanted.architecture]}
     if output is not None and kind not in FIXED_OUTPUTS and len(labels_in(data)) != len(output):
         kept = {name: value for name, value in data.items() if name not in ("id2label", "label2id", "problem_type")}
@@ -172,7 +171,7 @@ def _in_class(data: dict[str, Any], tensors: Mapping[str, Tensor], kind: Kind | 
 
 
 def _entries(data: Mapping[str, Any]) -> tuple[Entry, ...]:
-    family = next((one for one in PRESETS.values() if one.model_type == data.get("model_type")), None)
+    family = next((preset for preset in PRESETS.values() if preset.model_type == data.get("model_type")), None)
     return family.keys(family.read_options(data)).entries if family else ()
 
 
@@ -180,10 +179,9 @@ def _without_other_heads(
     weights: Mapping[str, Tensor], entries: tuple[Entry, ...], data: Mapping[str, Any]
 ) -> dict[str, Tensor]:
     """The weights that the class for a task takes over from another class of the family."""
-    found = find_class(data)
-    wanted: TaskClass | None = found[1] if found else None
+    _, wanted = find_class(data) or (None, None)
     own = tuple(f"{name}." for name in wanted.names.values()) if wanted else ()
-    heads = {one.theirs for one in entries if one.ours[0].startswith("head.") or one.optional}
+    heads = {entry.theirs for entry in entries if entry.ours[0].startswith("head.") or entry.optional}
     family = classes_of(data["model_type"])
     tasks = family.tasks.values() if family else ()
     others = tuple(f"{name}." for task in tasks for name in task.names.values())
@@ -200,8 +198,8 @@ def _find(name: str, among: Mapping[str, object]) -> str | None:
     """The name of the same layer in another class: one ends with the other."""
     if name in among:
         return name
-    found = [one for one in among if one.endswith(f".{name}") or name.endswith(f".{one}")]
-    return found[0] if len(found) == 1 else None
+    matches = [other for other in among if other.endswith(f".{name}") or name.endswith(f".{other}")]
+    return matches[0] if len(matches) == 1 else None
 
 
 def _add(
@@ -247,10 +245,10 @@ def _chosen(settings: Mapping[str, Any], patterns: str, usual: str, layer: str) 
     for pattern, value in (settings.get(patterns) or {}).items():
         try:
             require_bounded(pattern)
-            found = re.match(rf"(?:.*\.)?(?:{pattern})$", layer)
+            match = re.match(rf"(?:.*\.)?(?:{pattern})$", layer)
         except (ValueError, re.error) as error:
             raise ModelFileError("checkpoint.bad_file", path=ADAPTER_CONFIG, problem=f"{patterns}: {error}") from None
-        if found:
+        if match:
             return value
     return settings[usual]
 

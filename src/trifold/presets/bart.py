@@ -81,7 +81,7 @@ def build_around(options: Options, residual: config.Residual) -> config.Transfor
 
 def keys(options: Options) -> KeyMap:
     """The key table."""
-    entries = [one for one in marian.keys(options).entries if options.logits_bias or one.theirs != BIAS]
+    entries = [entry for entry in marian.keys(options).entries if options.logits_bias or entry.theirs != BIAS]
     for stack, ours in zip(STACKS, ("embedding", "decoder_embedding"), strict=True):
         entries.append(Entry(f"model.{stack}.embed_positions.weight", (f"{ours}.position.weight",)))
         entries += paired({f"{ours}.norm": f"model.{stack}.layernorm_embedding"})
@@ -90,8 +90,8 @@ def keys(options: Options) -> KeyMap:
 
 def settle(options: Options, theirs: Mapping[str, Tensor]) -> Options:
     """The options with a bias of the logits where the file has one other than zero."""
-    found = theirs.get(BIAS)
-    return options if found is None or not bool(found.any()) else replace(options, logits_bias=True)
+    bias = theirs.get(BIAS)
+    return options if bias is None or not bool(bias.any()) else replace(options, logits_bias=True)
 
 
 PUBLISHED = {"normalize_embedding": True, "normalize_before": False, "add_final_layer_norm": False}

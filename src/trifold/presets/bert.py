@@ -143,8 +143,8 @@ def write(options: Shape) -> dict[str, Any]:
 
 
 def _write_bert(options: Options) -> dict[str, Any]:
-    plain, given = options.head_activation in (None, options.activation), (options.offset, options.head_activation)
-    refuse_unless(plain and options.offset == 0, "offset, head_activation", given, "preset roberta for these")
+    plain, values = options.head_activation in (None, options.activation), (options.offset, options.head_activation)
+    refuse_unless(plain and options.offset == 0, "offset, head_activation", values, "preset roberta for these")
     return write(options)
 
 

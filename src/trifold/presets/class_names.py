@@ -11,7 +11,7 @@ __all__ = ["read_names", "write_names"]
 
 
 def read_names(
-    theirs: Mapping[str, Any], known: frozenset[str], family: FamilyClasses, given: str | None
+    theirs: Mapping[str, Any], known: frozenset[str], family: FamilyClasses, prefix: str | None
 ) -> dict[str, Any]:
     """Weights whose body is named as in the family's class with a language-model head, whichever class wrote them.
 
@@ -19,10 +19,10 @@ def read_names(
         theirs: weights by the name in the file.
         known: all names of that class.
         family: the family's classes.
-        given: what the names of the body begin with in the class that the configuration names.
+        prefix: what the names of the body begin with in the class that the configuration names.
     """
-    prefixes = dict.fromkeys([given or family.prefix, family.prefix, "", "transformer.", "model."])
-    counts = {one: sum(_renamed(name, one, family.prefix) in known for name in theirs) for one in prefixes}
+    prefixes = dict.fromkeys([prefix or family.prefix, family.prefix, "", "transformer.", "model."])
+    counts = {before: sum(_renamed(name, before, family.prefix) in known for name in theirs) for before in prefixes}
     chosen = max(counts, key=counts.__getitem__)  # the first of the best
     return {
         name if name in known else _kept(_renamed(name, chosen, family.prefix), name, known): value
@@ -40,4 +40,4 @@ def _kept(renamed: str, name: str, known: frozenset[str]) -> str:
 
 def write_names(entries: list[Entry], family: FamilyClasses, prefix: str) -> list[Entry]:
     """Entries whose body is named as in another class."""
-    return [replace(one, theirs=_renamed(one.theirs, family.prefix, prefix), otherwise="") for one in entries]
+    return [replace(entry, theirs=_renamed(entry.theirs, family.prefix, prefix), otherwise="") for entry in entries]

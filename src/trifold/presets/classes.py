@@ -16,7 +16,7 @@ def classes_of(model_type: object) -> FamilyClasses | None:
         >>> classes_of("gpt2").body
         'GPT2Model'
     """
-    own = (one.task_classes for one in PRESETS.values() if one.model_type == model_type)
+    own = (preset.task_classes for preset in PRESETS.values() if preset.model_type == model_type)
     return next(own, None)
 
 
@@ -26,4 +26,4 @@ def find_class(data: Mapping[str, Any]) -> tuple[Kind, TaskClass] | None:
     first = named[0] if isinstance(named, list) and named else None
     family = classes_of(data.get("model_type"))
     pairs = family.tasks.items() if family else ()
-    return next(((kind, one) for kind, one in pairs if one.architecture == first), None)
+    return next(((kind, task_class) for kind, task_class in pairs if task_class.architecture == first), None)

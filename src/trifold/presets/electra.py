@@ -30,8 +30,8 @@ class Options(Body):
 
 def build(options: Options) -> config.Transformer:
     """The configuration: BERT's with an embedding of another width, and GELU in the head."""
-    given = {name: value for name, value in asdict(options).items() if name != "embedding_size"}
-    whole = bert.build(bert.Options(**given, head_activation="gelu"))
+    shared = {name: value for name, value in asdict(options).items() if name != "embedding_size"}
+    whole = bert.build(bert.Options(**shared, head_activation="gelu"))
     width = options.embedding_size if options.embedding_size != options.d_model else None
     return replace(whole, embedding=replace(whole.embedding, width=width))
 

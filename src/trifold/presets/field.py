@@ -4,7 +4,8 @@ A field that the file leaves out has the value that transformers' own class give
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from dataclasses import fields as fields_of
 from typing import Any, Literal
 
 from trifold.errors import ConfigError
@@ -43,18 +44,18 @@ FOREIGN = {
 """Fields of no class in particular that change what is computed, and what is allowed instead of them."""
 
 
-def refuse_unless(ok: bool, name: str, given: object, allowed: str) -> None:
+def refuse_unless(ok: bool, name: str, value: object, allowed: str) -> None:
     """Refuse a setting that this family's configuration cannot express.
 
     Raises:
         ConfigError: `ok` is false.
     """
     if not ok:
-        raise ConfigError("presets.unsupported", name=name, given=given, allowed=allowed)
+        raise ConfigError("presets.unsupported", name=name, given=value, allowed=allowed)
 
 
-def activation_name(name: str, given: object) -> str:
-    """Our name of the activation that field `name` gives.
+def activation_name(name: str, theirs: object) -> str:
+    """Our name of the activation that stands in field `name` under one of theirs.
 
     Raises:
         ConfigError: nobody here knows it.
@@ -63,8 +64,8 @@ def activation_name(name: str, given: object) -> str:
         >>> activation_name("hidden_act", "gelu_new")
         'gelu_tanh'
     """
-    refuse_unless(isinstance(given, str) and given in ACTIVATIONS, name, given, ", ".join(ACTIVATIONS))
-    return ACTIVATIONS[str(given)]
+    refuse_unless(isinstance(theirs, str) and theirs in ACTIVATIONS, name, theirs, ", ".join(ACTIVATIONS))
+    return ACTIVATIONS[str(theirs)]
 
 
 def their_activation(ours: str) -> str:
@@ -108,7 +109,8 @@ class Fields:
             >>> (Fields(others={"a": 1}) | Fields(others={"b": 2})).defaults
             {'a': 1, 'b': 2}
         """
-        return Fields(**{one.name: getattr(self, one.name) | getattr(more, one.name) for one in fields(self)})
+        names = [table.name for table in fields_of(self)]
+        return Fields(**{name: getattr(self, name) | getattr(more, name) for name in names})
 
     def with_values(self, values: Mapping[str, Any]) -> "Fields":
         """The same fields, some with another value in transformers' class.
@@ -132,7 +134,9 @@ class Fields:
             {'b': 2}
         """
         tables = {name: getattr(self, name) for name in ("renamed", "activations", "joined", "others")}
-        kept = {key: {name: one for name, one in table.items() if name not in names} for key, table in tables.items()}
+        kept = {
+            key: {name: value for name, value in table.items() if name not in names} for key, table in tables.items()
+        }
         return replace(self, **kept)
 
     @property
@@ -179,19 +183,19 @@ class Fields:
         for name, allowed in FOREIGN.items():
             refuse_unless(not data.get(name), name, data.get(name), allowed)
         defaults = self.defaults
-        given = {**defaults, **data}
+        fields = {**defaults, **data}
         for alias, name in self.aliases.items():
             if alias in data:
                 same = name not in data or data[name] == data[alias]
                 refuse_unless(same, alias, data[alias], f"that of {name}, {data.get(name)}")
-                given[name] = data[alias]
+                fields[name] = data[alias]
         for name, values in self.fixed.items():
-            value = given.get(name, values[0])
-            same = any(type(value) is type(one) and value == one for one in values)
+            value = fields.get(name, values[0])
+            same = any(type(value) is type(allowed) and value == allowed for allowed in values)
             refuse_unless(same, name, value, ", ".join(map(str, values)))
-        return {name: given[name] for name in defaults}
+        return {name: fields[name] for name in defaults}
 
-    def read(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Values of the options that are a field under another name, or an activation.
 
         Raises:
@@ -201,8 +205,8 @@ class Fields:
             >>> Fields(renamed={"width": ("d_model", 8)}).read({"width": 4})
             {'d_model': 4}
         """
-        bent = {option: activation_name(name, given[name]) for name, (option, _) in self.activations.items()}
-        return {option: given[name] for name, option in self.plain.items()} | bent
+        bent = {option: activation_name(name, fields[name]) for name, (option, _) in self.activations.items()}
+        return {option: fields[name] for name, option in self.plain.items()} | bent
 
     def write(self, options: object) -> dict[str, Any]:
         """The same fields from the options, and those that are held to a value.
@@ -212,7 +216,7 @@ class Fields:
             {'deep': False}
         """
         ours = {name: getattr(options, option) for name, (option, _) in self.activations.items()}
-        bent = {name: their_activation(one) for name, one in ours.items() if one is not None}
+        bent = {name: their_activation(activation) for name, activation in ours.items() if activation is not None}
         plain = {name: getattr(options, option) for name, option in self.plain.items()}
         return {name: values[0] for name, values in self.fixed.items()} | plain | bent
 

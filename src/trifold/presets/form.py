@@ -107,17 +107,18 @@ class Form(CheckedTransformer):
         model's folder (BERT's pooler) stays as it is.
         """
         own = dict(self.named_parameters())
-        known = {one.theirs: own[one.ours[0]] for one in self.key_map().entries if one.ours[0] in own} | self.rest
+        entries = self.key_map().entries
+        known = {entry.theirs: own[entry.ours[0]] for entry in entries if entry.ours[0] in own} | self.rest
         self.take_off()
         self.task_class, self.outputs = task_class, outputs
         head = TaskHead(shape, self.config.d_model).to(self.embedding.tokens.weight.device)
         self.heads["task"] = head
         with torch.no_grad():
-            for one in self._head_entries():
-                weight, before = head.get_parameter(one.ours[0].removeprefix("heads.task.")), known.get(one.theirs)
+            for entry in self._head_entries():
+                weight, before = head.get_parameter(entry.ours[0].removeprefix("heads.task.")), known.get(entry.theirs)
                 if before is not None and before.shape == weight.shape:
                     weight.copy_(before)
-                self.rest.pop(one.theirs, None)
+                self.rest.pop(entry.theirs, None)
         if task_class.encoder_only:
             self.drop_decoder()
 
@@ -158,7 +159,9 @@ class Form(CheckedTransformer):
         lacks = [] if self.decoder is not None or self.config.encoder is None else ["decoder."]
         lacks += ["head."] if isinstance(self.head, NoHead) else []
         entries = (
-            [one for one in table.entries if not one.ours[0].startswith(tuple(lacks))] if lacks else [*table.entries]
+            [entry for entry in table.entries if not entry.ours[0].startswith(tuple(lacks))]
+            if lacks
+            else [*table.entries]
         )
         return replace(table, entries=(*entries, *self._head_entries()))
 
@@ -173,14 +176,14 @@ class Form(CheckedTransformer):
                 self.drop_head(str(folder))
             return theirs
         table, family = self.key_map(), self.classes
-        known = frozenset({one.theirs for one in table.entries} | table.ignored)
+        known = frozenset({entry.theirs for entry in table.entries} | table.ignored)
         theirs = read_names(theirs, known, family, self.task_class.prefix if self.task_class else None)
-        head = {one.theirs for one in table.entries if one.ours[0].startswith("head.")}
+        head = {entry.theirs for entry in table.entries if entry.ours[0].startswith("head.")}
         if self.task_class is not None or (named != self.preset.architecture and not head & theirs.keys()):
             self.drop_head(str(folder))
         self.rest = {name: theirs[name] for name in family.spare if name in theirs}
-        for one in self._head_entries():
-            self.rest.pop(one.theirs, None)
+        for entry in self._head_entries():
+            self.rest.pop(entry.theirs, None)
         return theirs
 
     def saved_class(self) -> tuple[str, str]:

@@ -53,11 +53,11 @@ def build(options: Options) -> config.Transformer:
     local = build_rotary(options.local_base, options.local_scaling)
     around = config.Residual(pre_norm=norm, branch_norm=norm, dropout=options.dropout)
     blocks = []
-    for one in plain.main.blocks:
-        position = one.attention.position if one.attention.window is None else local
+    for block in plain.main.blocks:
+        position = block.attention.position if block.attention.window is None else local
         mine = {"position": position, "scale": options.scalar**-0.5, "head_norm": norm, "residual": around}
-        feed_forward = replace(one.feed_forward, residual=around)
-        blocks.append(config.Block(attention=replace(one.attention, **mine), feed_forward=feed_forward))  # type: ignore[arg-type]
+        feed_forward = replace(block.feed_forward, residual=around)
+        blocks.append(config.Block(attention=replace(block.attention, **mine), feed_forward=feed_forward))  # type: ignore[arg-type]
     stack = replace(plain.main, blocks=tuple(blocks), final_norm=norm)
     return replace(plain, decoder=stack, embedding=replace(plain.embedding, scale=options.d_model**0.5))
 
@@ -73,7 +73,7 @@ RENAMED = {
 def keys(options: Options) -> KeyMap:
     """The key table."""
     plain = qwen3.keys(options)
-    kept = [one for one in plain.entries if "post_attention_layernorm" not in one.theirs]
+    kept = [entry for entry in plain.entries if "post_attention_layernorm" not in entry.theirs]
     norms = [
         Entry(f"model.layers.{{}}.{theirs}.weight", (f"decoder.blocks.{{}}.{ours}.weight",))
         for theirs, ours in RENAMED.items()
@@ -114,10 +114,10 @@ def write(options: Options) -> dict[str, Any]:
     }
 
 
-def read(given: Mapping[str, Any]) -> dict[str, Any]:
+def read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    own = {"output_bias": given["attention_bias"], **read_kinds(given)}
-    return {**own, **read_ropes(given, ROPES, scaled=("full_attention",))}
+    own = {"output_bias": fields["attention_bias"], **read_kinds(fields)}
+    return {**own, **read_ropes(fields, ROPES, scaled=("full_attention",))}
 
 
 PRESET = replace(

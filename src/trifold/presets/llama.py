@@ -106,7 +106,7 @@ def build(options: Options) -> config.Transformer:
     local = replace(far, window=None if options.window is None else options.window - 1)
     inner = replace(feed_forward(options, residual), gated=True, bias=options.mlp_bias)
     attentions = [far if kind == "full_attention" else local for kind in options.kinds]
-    return decoder_only(options, [config.Block(attention=one, feed_forward=inner) for one in attentions], norm)
+    return decoder_only(options, [config.Block(attention=layer, feed_forward=inner) for layer in attentions], norm)
 
 
 def keys(options: Options) -> KeyMap:
@@ -177,14 +177,14 @@ def _write_llama(options: Options) -> dict[str, Any]:
 def write_biases(options: Options) -> dict[str, Any]:
     """The same fields, where one speaks of the biases of all four projections, and none of those of the feed-forward."""
     same = options.qkv_bias == options.output_bias and not options.mlp_bias
-    given = (options.qkv_bias, options.output_bias, options.mlp_bias)
-    refuse_unless(same, "qkv_bias, output_bias, mlp_bias", given, "the same for the first two, and false")
+    biases = (options.qkv_bias, options.output_bias, options.mlp_bias)
+    refuse_unless(same, "qkv_bias, output_bias, mlp_bias", biases, "the same for the first two, and false")
     return write(options)
 
 
-def read_biases(given: Mapping[str, Any]) -> dict[str, Any]:
+def read_biases(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name; one speaks of the biases of all projections."""
-    return {**rotary.read_rotary(given), "output_bias": given["attention_bias"]}
+    return {**rotary.read_rotary(fields), "output_bias": fields["attention_bias"]}
 
 
 PRESET = Preset(

@@ -78,9 +78,8 @@ def build_around(options: Options, residual: config.Residual) -> config.Transfor
         num_heads=options.num_decoder_heads or options.num_heads,
         d_ff=options.decoder_d_ff or options.inner,
     )
-    look, cross = (
-        replace(attention(one, residual, causal=False), dropout=options.attention_dropout) for one in (options, writer)
-    )
+    look = replace(attention(options, residual, causal=False), dropout=options.attention_dropout)
+    cross = replace(attention(writer, residual, causal=False), dropout=options.attention_dropout)
     reads = config.Block(attention=look, feed_forward=feed_forward(options, residual))
     writes = config.Block(
         attention=replace(cross, causal=True), cross_attention=cross, feed_forward=feed_forward(writer, residual)
@@ -118,9 +117,9 @@ def keys(options: Options) -> KeyMap:
         layer = []
         for kind in ("weight", "bias"):
             for branch, name in branches.items():
-                for part in ("q", "k", "v", "out"):
-                    place = f"{ours}{branch}.branch.{part[0]}_proj.{kind}"
-                    layer.append(Entry(f"{theirs}{name}.{part}_proj.{kind}", (place,)))
+                for projection in ("q", "k", "v", "out"):
+                    place = f"{ours}{branch}.branch.{projection[0]}_proj.{kind}"
+                    layer.append(Entry(f"{theirs}{name}.{projection}_proj.{kind}", (place,)))
                 layer.append(Entry(f"{theirs}{name}_layer_norm.{kind}", (f"{ours}{branch}.post_norm.{kind}",)))
             feed = f"{ours}feed_forward."
             layer += [

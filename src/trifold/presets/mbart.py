@@ -27,7 +27,8 @@ def keys(options: bart.Options) -> KeyMap:
     """The key table."""
     table = bart.keys(options)
     entries = [
-        replace(one, ours=tuple(name.replace("post_norm", "pre_norm") for name in one.ours)) for one in table.entries
+        replace(entry, ours=tuple(name.replace("post_norm", "pre_norm") for name in entry.ours))
+        for entry in table.entries
     ]
     entries += paired({f"{stack}.final_norm": f"model.{stack}.layer_norm" for stack in bart.STACKS})
     return replace(table, entries=tuple(entries))

@@ -85,7 +85,7 @@ def build(options: Options) -> config.Transformer:
     inner = replace(feed_forward(options, residual), gated=True, bias=options.mlp_bias)
     attentions = [whole if kind == "full_attention" else local for kind in options.kinds]
     attentions[0] = replace(attentions[0], residual=config.Residual(dropout=options.dropout))
-    blocks = tuple(config.Block(attention=one, feed_forward=inner) for one in attentions)
+    blocks = tuple(config.Block(attention=layer, feed_forward=inner) for layer in attentions)
     head = config.Head(
         tied=options.tied,
         bias=options.output_bias,
@@ -177,13 +177,13 @@ def write(options: Options) -> dict[str, Any]:
     }
 
 
-def read(given: Mapping[str, Any]) -> dict[str, Any]:
+def read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    values, window = read_kinds(given), given["sliding_window"]
+    values, window = read_kinds(fields), fields["sliding_window"]
     if window is not None:
         refuse_unless(type(window) is int, "sliding_window", window, "a whole number")
         values["window"] = 2 * window
-    return values | read_ropes(given, ROPES, scaled=ROPES)
+    return values | read_ropes(fields, ROPES, scaled=ROPES)
 
 
 PRESET = Preset(

@@ -76,9 +76,9 @@ def keys_apart(options: Options) -> KeyMap:
     return replace(table, entries=(*table.entries, *more))
 
 
-def read(given: Mapping[str, Any]) -> dict[str, Any]:
+def read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name; the output is never scaled."""
-    return t5.read({**given, "scale_decoder_outputs": False})
+    return t5.read({**fields, "scale_decoder_outputs": False})
 
 
 SIZE = {"d_ff": 1024, "num_layers": 8, "num_heads": 6, "vocab_size": 250112}

@@ -1,7 +1,8 @@
 """What a family is: options, a configuration made from them, and both ways to and from Hugging Face's names."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from dataclasses import fields as fields_of
 from typing import Any, Literal
 
 import torch
@@ -21,8 +22,8 @@ OLD_NAMES = {".gamma": ".weight", ".beta": ".bias"}
 """How norms were called before 2020."""
 
 
-def _nothing(given: object) -> dict[str, Any]:
-    del given
+def _nothing(source: object) -> dict[str, Any]:
+    del source
     return {}
 
 
@@ -104,7 +105,7 @@ class Preset:
         Raises:
             ConfigError: an unknown option, or a value out of range.
         """
-        known = {one.name for one in fields(self.options)}  # type: ignore[arg-type]
+        known = {option.name for option in fields_of(self.options)}  # type: ignore[arg-type]
         for name in changes:
             if name not in known:
                 raise unknown_key(f"{name_option('preset')} {self.name}", name, sorted(known))
@@ -116,8 +117,8 @@ class Preset:
         Raises:
             ConfigError: a field is missing, of the wrong type, out of range, or asks for what this family lacks.
         """
-        given = self.fields.complete(data)
-        values = {**self.fields.read(given), **self.read(given)}
+        fields = self.fields.complete(data)
+        values = {**self.fields.read(fields), **self.read(fields)}
         try:
             return from_json(self.options, values, where="config.json")
         except ConfigError as error:
@@ -147,8 +148,8 @@ class Preset:
         if not getattr(options, "tied", False):
             return options
         apart = replace(options, tied=False)  # type: ignore[call-overload]
-        names = {one.ours: one.theirs for one in self.keys(apart).entries if not one.optional}
-        head, table = (theirs.get(names[f"{one}.weight",]) for one in ("head.output", "embedding.tokens"))
+        names = {entry.ours: entry.theirs for entry in self.keys(apart).entries if not entry.optional}
+        head, table = (theirs.get(names[f"{place}.weight",]) for place in ("head.output", "embedding.tokens"))
         if head is None or table is None:
             return options
         same = head.shape == table.shape and torch.equal(head, table.to(head.dtype))

@@ -169,10 +169,11 @@ class Transformer(Form):
 
     def _expect(self, data: Mapping[str, Any]) -> None:
         """Take the shape of the class that a configuration names, where it is not that of the language model."""
-        named, found = _named(data), find_class(data)
-        if found is not None:
-            outputs = read_outputs(found[0], data)
-            self.put_on(found[1], outputs, found[1].build(data, len(outputs.labels)))
+        named, task = _named(data), find_class(data)
+        if task is not None:
+            kind, task_class = task
+            outputs = read_outputs(kind, data)
+            self.put_on(task_class, outputs, task_class.build(data, len(outputs.labels)))
         if self.classes is not None and self.classes.encoder and named == self.classes.encoder:
             self.drop_decoder()
 
@@ -191,7 +192,7 @@ class Transformer(Form):
                 raise ModelFileError("checkpoint.copies", path=folder, names=", ".join(loaded.differing[:20]))
         if missing or unexpected or shapes:
             lists = {"missing": missing, "unexpected": unexpected, "shapes": shapes}
-            shown = {name: ", ".join(found[:20]) or "-" for name, found in lists.items()}
+            shown = {name: ", ".join(names[:20]) or "-" for name, names in lists.items()}
             raise ModelFileError("checkpoint.keys", path=folder, **shown)
         tied = self.config.head.tied
         self.load_state_dict({name: weights[name].to(dtype) for name in wanted}, strict=False, assign=True)
@@ -218,7 +219,7 @@ class Transformer(Form):
         if tokenizer is not None:
             self._save_tokenizer(tokenizer, folder)
             roles = {role: getattr(tokenizer.special, role) for role in SPECIAL}
-            self.special = {role: found for role, found in roles.items() if found is not None}
+            self.special = {role: number for role, number in roles.items() if number is not None}
         data, weights = self._written()
         write_config(folder, data)
         start = {"decoder_start_token_id": data["decoder_start_token_id"]} if "decoder_start_token_id" in data else {}
@@ -271,14 +272,14 @@ class Transformer(Form):
         missing, unexpected = sorted(mine.keys() - saved.keys()), sorted(saved.keys() - mine.keys())
         if missing or unexpected or shapes:
             lists = {"missing": missing, "unexpected": unexpected, "shapes": shapes}
-            shown = {name: ", ".join(found[:20]) or "-" for name, found in lists.items()}
+            shown = {name: ", ".join(names[:20]) or "-" for name, names in lists.items()}
             raise ModelFileError("checkpoint.keys", path=folder, **shown)
         with torch.no_grad():
             for name, value in mine.items():
                 value.copy_(saved[name])
 
     def _written(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        ids: dict[str, Any] = {f"{role}_token_id": found for role, found in self.special.items()}
+        ids: dict[str, Any] = {f"{role}_token_id": number for role, number in self.special.items()}
         dtype = str(self.embedding.tokens.weight.dtype).removeprefix("torch.")
         own: dict[str, Tensor] = dict(self._own())
         self._check_parts(own)
@@ -369,7 +370,7 @@ def resolve(folder: Path) -> Path:
     """
     if (folder / "config.json").is_file() or is_adapter(folder):
         return folder
-    found = newest(folder / "checkpoints") if (folder / "checkpoints").is_dir() else None
-    if found is None:
+    checkpoint = newest(folder / "checkpoints") if (folder / "checkpoints").is_dir() else None
+    if checkpoint is None:
         raise ModelFileError("checkpoint.not_a_model", path=folder)
-    return found
+    return checkpoint

@@ -40,16 +40,16 @@ def write_windows(options: llama.Options) -> dict[str, Any]:
     }
 
 
-def read(given: Mapping[str, Any]) -> dict[str, Any]:
+def read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    return {**read_rotary(given), **read_windows(given), "qkv_bias": True}
+    return {**read_rotary(fields), **read_windows(fields), "qkv_bias": True}
 
 
-def read_windows(given: Mapping[str, Any]) -> dict[str, Any]:
+def read_windows(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that say which layers have a window."""
-    turned, count, first = given["use_sliding_window"], given["num_hidden_layers"], given["max_window_layers"]
+    turned, count, first = fields["use_sliding_window"], fields["num_hidden_layers"], fields["max_window_layers"]
     refuse_unless(isinstance(turned, bool), "use_sliding_window", turned, "true, false")
-    window, kinds = given["sliding_window"] if turned else None, given["layer_types"]
+    window, kinds = fields["sliding_window"] if turned else None, fields["layer_types"]
     if kinds is None:
         refuse_unless(type(count) is int and 1 <= count <= 1024, "num_hidden_layers", count, "1 to 1024")
         refuse_unless(type(first) is int, "max_window_layers", first, "a whole number")

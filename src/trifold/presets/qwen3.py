@@ -16,7 +16,7 @@ __all__ = ["PRESET", "build", "keys", "read", "write"]
 def build(options: llama.Options) -> config.Transformer:
     """The configuration."""
     plain, norm = llama.build(options), config.RMSNorm(eps=options.eps)
-    blocks = tuple(replace(one, attention=replace(one.attention, head_norm=norm)) for one in plain.main.blocks)
+    blocks = tuple(replace(block, attention=replace(block.attention, head_norm=norm)) for block in plain.main.blocks)
     return replace(plain, decoder=replace(plain.main, blocks=blocks))
 
 
@@ -35,9 +35,9 @@ def write(options: llama.Options) -> dict[str, Any]:
     return {**llama.write_biases(options), **qwen2.write_windows(options)}
 
 
-def read(given: Mapping[str, Any]) -> dict[str, Any]:
+def read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    return {**llama.read_biases(given), **qwen2.read_windows(given)}
+    return {**llama.read_biases(fields), **qwen2.read_windows(fields)}
 
 
 PRESET = replace(

@@ -30,9 +30,9 @@ def write(options: bert.Options) -> dict[str, Any]:
     return {**bert.write(options), "max_position_embeddings": options.max_length + first, "pad_token_id": first - 1}
 
 
-def read(given: Mapping[str, Any]) -> dict[str, Any]:
+def read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    pad, places = given["pad_token_id"], given["max_position_embeddings"]
+    pad, places = fields["pad_token_id"], fields["max_position_embeddings"]
     refuse_unless(type(pad) is int and pad >= 0, "pad_token_id", pad, "0 or more")
     some = type(places) is int and places > pad + 1
     refuse_unless(some, "max_position_embeddings", places, f"more than pad_token_id + 1 = {pad + 1}")

@@ -82,22 +82,22 @@ def read_rope(rope: object, where: str, *, base: object, length: object) -> tupl
     assert isinstance(rope, dict)
     kind = rope.get("rope_type", rope.get("type", "default"))
     refuse_unless(kind in ("default", "linear", "llama3"), f"{where}.rope_type", kind, "default, linear, llama3")
-    part = rope.get("partial_rotary_factor")
-    refuse_unless(part is None or part == 1.0, f"{where}.partial_rotary_factor", part, "1.0")
+    fraction = rope.get("partial_rotary_factor")
+    refuse_unless(fraction is None or fraction == 1.0, f"{where}.partial_rotary_factor", fraction, "1.0")
     theta = rope.get("rope_theta", base)
     _require_number(theta, f"{where}.rope_theta")
     if kind == "default":
         return theta, None
     names = {"factor": "factor"} if kind == "linear" else RAMP
-    given = {name: rope.get(name) for name in names}
+    scaling = {name: rope.get(name) for name in names}
     if kind == "llama3":
-        given["original_max_position_embeddings"] = rope.get("original_max_position_embeddings", length)
-    for name, value in given.items():
+        scaling["original_max_position_embeddings"] = rope.get("original_max_position_embeddings", length)
+    for name, value in scaling.items():
         _require_number(value, f"{where}.{name}")
-    return theta, {ours: given[name] for name, ours in names.items()}
+    return theta, {ours: scaling[name] for name, ours in names.items()}
 
 
-def read_rotary(given: Mapping[str, Any]) -> dict[str, Any]:
+def read_rotary(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The base and the scaling where they are the same in all layers.
 
     Raises:
@@ -107,23 +107,23 @@ def read_rotary(given: Mapping[str, Any]) -> dict[str, Any]:
         >>> read_rotary({**FIELDS.defaults, "max_position_embeddings": 8})
         {'rotary_base': 10000.0, 'rotary_scaling': None}
     """
-    old = given["rope_scaling"]
-    where, rope = ("rope_scaling", old) if old else ("rope_parameters", given["rope_parameters"] or {})
-    part, length = given["partial_rotary_factor"], given["original_max_position_embeddings"]
-    refuse_unless(part is None or part == 1.0, "partial_rotary_factor", part, "1.0")
+    old = fields["rope_scaling"]
+    where, rope = ("rope_scaling", old) if old else ("rope_parameters", fields["rope_parameters"] or {})
+    fraction, length = fields["partial_rotary_factor"], fields["original_max_position_embeddings"]
+    refuse_unless(fraction is None or fraction == 1.0, "partial_rotary_factor", fraction, "1.0")
     if length is not None and isinstance(rope, dict):  # where both stand, transformers takes this
         rope = {**rope, "original_max_position_embeddings": length}
-    base, scaling = read_rope(rope, where, base=given["rope_theta"], length=given["max_position_embeddings"])
+    base, scaling = read_rope(rope, where, base=fields["rope_theta"], length=fields["max_position_embeddings"])
     return {"rotary_base": base, "rotary_scaling": scaling}
 
 
 def read_ropes(
-    given: Mapping[str, Any], names: Mapping[str, tuple[str, str]], *, scaled: Collection[str]
+    fields: Mapping[str, Any], names: Mapping[str, tuple[str, str]], *, scaled: Collection[str]
 ) -> dict[str, Any]:
     """The base and the scaling of each kind of layer, from one mapping of a configuration for each.
 
     Args:
-        given: the fields.
+        fields: of a configuration.
         names: for each kind of layer what its two options begin with, and the field with the base of older files.
         scaled: the kinds that `rope_scaling`, a field of older files, is for.
 
@@ -135,15 +135,15 @@ def read_ropes(
         >>> read_ropes(fields, {"full_attention": ("global", "theta")}, scaled=())
         {'global_base': 9.0, 'global_scaling': None}
     """
-    ropes, more, values = given["rope_parameters"] or {}, given["rope_scaling"] or {}, dict[str, Any]()
+    ropes, more, values = fields["rope_parameters"] or {}, fields["rope_scaling"] or {}, dict[str, Any]()
     plain = isinstance(ropes, dict) and isinstance(more, dict) and not ropes.keys() - names.keys()
     refuse_unless(plain, "rope_parameters", ropes, f"one mapping for each of {', '.join(names)}")
     for kind, (option, base) in names.items():
         rope, extra = ropes.get(kind) or {}, more if kind in scaled else {}
         where = "rope_scaling" if extra else f"rope_parameters.{kind}"
         refuse_unless(isinstance(rope, dict), where, rope, "a mapping")
-        found = read_rope({**rope, **extra}, where, base=given[base], length=given["max_position_embeddings"])
-        values[f"{option}_base"], values[f"{option}_scaling"] = found
+        rotary = read_rope({**rope, **extra}, where, base=fields[base], length=fields["max_position_embeddings"])
+        values[f"{option}_base"], values[f"{option}_scaling"] = rotary
     return values
 
 
@@ -181,12 +181,12 @@ def write_ropes(options: object, names: Mapping[str, tuple[str, str]]) -> dict[s
         >>> write_ropes(SimpleNamespace(far_base=9.0, far_scaling=None), {"full_attention": ("far", "theta")})
         {'theta': 9.0, 'rope_parameters': {'full_attention': {'rope_type': 'default', 'rope_theta': 9.0}}}
     """
-    found = {
+    rotaries = {
         kind: (getattr(options, f"{option}_base"), getattr(options, f"{option}_scaling"))
         for kind, (option, _) in names.items()
     }
-    ropes = {kind: write_rope(base, scaling) for kind, (base, scaling) in found.items()}
-    return {names[kind][1]: base for kind, (base, _) in found.items()} | {"rope_parameters": ropes}
+    ropes = {kind: write_rope(base, scaling) for kind, (base, scaling) in rotaries.items()}
+    return {names[kind][1]: base for kind, (base, _) in rotaries.items()} | {"rope_parameters": ropes}
 
 
 def write_rotary(options: Any) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def write_rotary(options: Any) -> dict[str, Any]:
     return {"rope_theta": base, "rope_parameters": write_rope(base, scaling)}
 
 
-def read_kinds(given: Mapping[str, Any]) -> dict[str, Any]:
+def read_kinds(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Which layers see everything and which a window, where the file says it.
 
     Raises:
@@ -211,8 +211,8 @@ def read_kinds(given: Mapping[str, Any]) -> dict[str, Any]:
         >>> read_kinds({"layer_types": ["full_attention"], "num_hidden_layers": 1})
         {'layer_types': ['full_attention']}
     """
-    kinds = given["layer_types"]
-    return {} if kinds is None else {"layer_types": read_layer_types(kinds, given["num_hidden_layers"])}
+    kinds = fields["layer_types"]
+    return {} if kinds is None else {"layer_types": read_layer_types(kinds, fields["num_hidden_layers"])}
 
 
 def read_layer_types(kinds: object, count: object) -> list[str]:

@@ -61,20 +61,20 @@ def hidden_states(model: Transformer, batch: Batch) -> HiddenStates:
         >>> from trifold.batch import Layout
         >>> from trifold.presets import build_config
         >>> model = Transformer(build_config("gpt2", size="tiny", overrides={"num_layers": 2, "vocab_size": 50})).eval()
-        >>> found = hidden_states(model, Batch(target=torch.tensor([[1, 2, 3]]), target_layout=Layout.whole(1, 3)))
-        >>> len(found.decoder), torch.equal(found.decoder[-1], model.decode(torch.tensor([[1, 2, 3]])))
+        >>> states = hidden_states(model, Batch(target=torch.tensor([[1, 2, 3]]), target_layout=Layout.whole(1, 3)))
+        >>> len(states.decoder), torch.equal(states.decoder[-1], model.decode(torch.tensor([[1, 2, 3]])))
         (3, True)
     """
-    found: dict[str, list[Tensor]] = {"encoder": [], "decoder": []}
+    states: dict[str, list[Tensor]] = {"encoder": [], "decoder": []}
     stacks = {name: stack for name, stack in (("encoder", model.encoder), ("decoder", model.decoder)) if stack}
     hooks: dict[nn.Module, Hook] = {}
     for name, stack in stacks.items():
         for block in stack.blocks:
-            hooks[block] = lambda _, args, __, out, to=found[name]: to.extend([out] if to else [args[0], out])
-        hooks[stack] = lambda _, __, ___, out, to=found[name]: to.__setitem__(-1, out)
+            hooks[block] = lambda _, args, __, out, to=states[name]: to.extend([out] if to else [args[0], out])
+        hooks[stack] = lambda _, __, ___, out, to=states[name]: to.__setitem__(-1, out)
     with _hooked(hooks):
         model(batch)
-    return HiddenStates(tuple(found["encoder"]), tuple(found["decoder"]))
+    return HiddenStates(tuple(states["encoder"]), tuple(states["decoder"]))
 
 
 def attention_weights(model: Transformer, batch: Batch) -> AttentionWeights:
@@ -89,16 +89,16 @@ def attention_weights(model: Transformer, batch: Batch) -> AttentionWeights:
         >>> attention_weights(model, batch).decoder[0][0, 0, 0]  # the first token sees itself alone
         tensor([1., 0., 0.], grad_fn=<SelectBackward0>)
     """
-    found: dict[str, list[Tensor]] = {"encoder": [], "decoder": [], "cross": []}
+    weights: dict[str, list[Tensor]] = {"encoder": [], "decoder": [], "cross": []}
     hooks: dict[nn.Module, Hook] = {}
     for name, stack in (("encoder", model.encoder), ("decoder", model.decoder)):
         for block in stack.blocks if stack is not None else ():
-            hooks[block.attention.branch] = _weigher(found[name])
+            hooks[block.attention.branch] = _weigher(weights[name])
             if block.cross_attention is not None:
-                hooks[block.cross_attention.branch] = _weigher(found["cross"])
+                hooks[block.cross_attention.branch] = _weigher(weights["cross"])
     with _hooked(hooks):
         model(batch)
-    return AttentionWeights(*(tuple(found[name]) for name in ("encoder", "decoder", "cross")))
+    return AttentionWeights(*(tuple(weights[name]) for name in ("encoder", "decoder", "cross")))
 
 
 def weigh(
@@ -117,9 +117,9 @@ def weigh(
         >>> import torch
         >>> from trifold.batch import Layout
         >>> from trifold.model import config
-        >>> part = Attention.build(config.Attention(num_heads=1, num_kv_heads=1, head_size=4, causal=True), 4)
+        >>> attention = Attention.build(config.Attention(num_heads=1, num_kv_heads=1, head_size=4, causal=True), 4)
         >>> layout = Layout.whole(1, 2)
-        >>> weigh(part, torch.ones(1, 2, 4), Visibility(layout, layout, causal=True, window=None)).detach()
+        >>> weigh(attention, torch.ones(1, 2, 4), Visibility(layout, layout, causal=True, window=None)).detach()
         tensor([[[[1.0000, 0.0000],
                   [0.5000, 0.5000]]]])
     """
@@ -134,13 +134,13 @@ def weigh(
     return scores.masked_fill(~visibility.mask, float("-inf")).softmax(-1).masked_fill(~visibility.mask, 0.0)
 
 
-def _weigher(found: list[Tensor]) -> Hook:
+def _weigher(weights: list[Tensor]) -> Hook:
     """A hook of an attention that writes down its weights."""
 
-    def hook(attention: nn.Module, args: tuple[Any, ...], given: Mapping[str, Any], _: Tensor) -> None:
+    def hook(attention: nn.Module, args: tuple[Any, ...], named: Mapping[str, Any], _: Tensor) -> None:
         assert isinstance(attention, Attention), "only attention has weights"
-        known = {name: given[name] for name in ("place", "memory") if name in given}
-        found.append(weigh(attention, *args, **known))
+        known = {name: named[name] for name in ("place", "memory") if name in named}
+        weights.append(weigh(attention, *args, **known))
 
     return hook
 

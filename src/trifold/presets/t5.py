@@ -97,15 +97,15 @@ def keys(options: Options) -> KeyMap:
         layer = []
         for number, (branch, name) in enumerate(branches):
             layer.append(Entry(f"{theirs}{number}.layer_norm.weight", (f"{ours}{branch}.pre_norm.weight",)))
-            for part in "qkvo":
-                place = f"{ours}{branch}.branch.{part}_proj.weight"
-                layer.append(Entry(f"{theirs}{number}.{name}.{part}.weight", (place,)))
+            for projection in "qkvo":
+                place = f"{ours}{branch}.branch.{projection}_proj.weight"
+                layer.append(Entry(f"{theirs}{number}.{name}.{projection}.weight", (place,)))
         feed, last = f"{ours}feed_forward.", f"{theirs}{len(branches)}."
         layer.append(Entry(f"{last}layer_norm.weight", (f"{feed}pre_norm.weight",)))
         inner = {"wi_0": "gate", "wi_1": "up", "wo": "down"} if options.gated else {"wi": "up", "wo": "down"}
         layer += [
-            Entry(f"{last}DenseReluDense.{name}.weight", (f"{feed}branch.{part}_proj.weight",))
-            for name, part in inner.items()
+            Entry(f"{last}DenseReluDense.{name}.weight", (f"{feed}branch.{projection}_proj.weight",))
+            for name, projection in inner.items()
         ]
         entries += [
             *numbered(layer, layers),
@@ -155,23 +155,23 @@ def write(options: Options) -> dict[str, Any]:
     }
 
 
-def read(given: Mapping[str, Any]) -> dict[str, Any]:
+def read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    parts = str(given["feed_forward_proj"]).split("-")
+    parts = str(fields["feed_forward_proj"]).split("-")
     known = len(parts) == 1 or (len(parts) == 2 and parts[0] == "gated")
-    refuse_unless(known, "feed_forward_proj", given["feed_forward_proj"], "gated-ACTIVATION or ACTIVATION")
-    gated = _given(given, "is_gated_act", default=len(parts) == 2)
+    refuse_unless(known, "feed_forward_proj", fields["feed_forward_proj"], "gated-ACTIVATION or ACTIVATION")
+    gated = _given(fields, "is_gated_act", default=len(parts) == 2)
     # transformers writes tie_word_embeddings true always; whether the output is scaled tells v1.0 from v1.1
-    scaled = _given(given, "scale_decoder_outputs", default=given["tie_word_embeddings"] is not False)
-    if given["dense_act_fn"] != DERIVED:
-        activation = activation_name("dense_act_fn", given["dense_act_fn"])
+    scaled = _given(fields, "scale_decoder_outputs", default=fields["tie_word_embeddings"] is not False)
+    if fields["dense_act_fn"] != DERIVED:
+        activation = activation_name("dense_act_fn", fields["dense_act_fn"])
     else:
         activation = "gelu_tanh" if parts == ["gated", "gelu"] else activation_name("feed_forward_proj", parts[-1])
     return {"gated": gated, "activation": activation, "tied": scaled, "scale_output": scaled}
 
 
-def _given(given: Mapping[str, Any], name: str, *, default: bool) -> bool:
-    value = default if given[name] == DERIVED else given[name]
+def _given(fields: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = default if fields[name] == DERIVED else fields[name]
     refuse_unless(isinstance(value, bool), name, value, "true, false")
     return value
 

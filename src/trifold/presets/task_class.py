@@ -70,19 +70,19 @@ class TaskClass:
 
     def entries(self, shape: HeadShape) -> list[Entry]:
         """The key table of the head."""
-        found = []
+        entries = []
         for ours, theirs in self.names.items():
             biased = {"dense": shape.dense_bias, "output": shape.output_bias}.get(ours, _norm_bias(shape))
             kinds = ("weight", "bias") if biased else ("weight",)
-            found += [Entry(f"{theirs}.{kind}", (f"heads.task.{ours}.{kind}",)) for kind in kinds]
-        return found
+            entries += [Entry(f"{theirs}.{kind}", (f"heads.task.{ours}.{kind}",)) for kind in kinds]
+        return entries
 
     def write(self, shape: HeadShape) -> dict[str, Any]:
         """The fields of a configuration that say what is not the class's own; those of the body say more than these."""
-        found: dict[str, Any] = {self.dropout: shape.dropout} if self.dropout else {}
+        fields: dict[str, Any] = {self.dropout: shape.dropout} if self.dropout else {}
         if shape.norm is not None:
-            found |= {"classifier_activation": their_activation(shape.activation), "classifier_bias": shape.dense_bias}
-        return found | ({"classifier_pooling": self.poolings[shape.pooling]} if shape.pooling in self.poolings else {})
+            fields |= {"classifier_activation": their_activation(shape.activation), "classifier_bias": shape.dense_bias}
+        return fields | ({"classifier_pooling": self.poolings[shape.pooling]} if shape.pooling in self.poolings else {})
 
 
 def _norm_bias(shape: HeadShape) -> bool:
@@ -151,9 +151,9 @@ def read_outputs(kind: Kind, data: Data) -> Outputs:
     if kind in FIXED_OUTPUTS:
         return Outputs(kind, FIXED_OUTPUTS[kind])
     labels = labels_in(data)
-    given = data.get("problem_type") or ("regression" if len(labels) == 1 else PROBLEMS[0])
-    refuse_unless(given in PROBLEMS, "problem_type", given, ", ".join(PROBLEMS))
-    return Outputs(kind, labels, given)
+    problem = data.get("problem_type") or ("regression" if len(labels) == 1 else PROBLEMS[0])
+    refuse_unless(problem in PROBLEMS, "problem_type", problem, ", ".join(PROBLEMS))
+    return Outputs(kind, labels, problem)
 
 
 def labels_in(data: Data) -> tuple[str, ...]:
@@ -168,15 +168,15 @@ def labels_in(data: Data) -> tuple[str, ...]:
         >>> labels_in({})
         ('LABEL_0', 'LABEL_1')
     """
-    given = data.get("id2label")
-    if given is None:
+    names = data.get("id2label")
+    if names is None:
         count = data.get("num_labels", 2)
         whole = isinstance(count, int) and not isinstance(count, bool) and 1 <= count < 2**20
         refuse_unless(whole, "num_labels", count, "1 or more")
         return tuple(f"LABEL_{number}" for number in range(count))
-    fits = isinstance(given, dict) and set(given) == {str(number) for number in range(len(given))} and given
-    refuse_unless(bool(fits), "id2label", str(given)[:100], "a name for each number from 0 on")
-    return tuple(str(given[str(number)]) for number in range(len(given)))
+    fits = isinstance(names, dict) and set(names) == {str(number) for number in range(len(names))} and names
+    refuse_unless(bool(fits), "id2label", str(names)[:100], "a name for each number from 0 on")
+    return tuple(str(names[str(number)]) for number in range(len(names)))
 
 
 def _dropout(data: Data, *others: str) -> float:
@@ -221,8 +221,8 @@ def _last(data: Data) -> dict[str, Any]:
 
 
 def _of_body(fields: tuple[str, ...], data: Data) -> dict[str, Any]:
-    found = (data[name] for name in fields if data.get(name) is not None)
-    return {"pooling": "first", "dense": True, "dropout": next(found, 0.1)}
+    dropouts = (data[name] for name in fields if data.get(name) is not None)
+    return {"pooling": "first", "dense": True, "dropout": next(dropouts, 0.1)}
 
 
 def _bare(data: Data) -> dict[str, Any]:
@@ -269,7 +269,7 @@ def encoder_classes(
         'BertModel'
     """
 
-    def made(kind: Kind, suffix: str, names: Mapping[str, str], shape: Mapping[str, Any]) -> TaskClass:
+    def task_class(kind: Kind, suffix: str, names: Mapping[str, str], shape: Mapping[str, Any]) -> TaskClass:
         if dropouts is not None:
             field, value = dropouts.get(kind, ("", 0.0))
             return TaskClass(f"{name}{suffix}", partial(_own_dropout, shape, field, value), names, dropout=field)
@@ -279,9 +279,9 @@ def encoder_classes(
 
     dense = {"pooling": "first", "dense": True, "activation": activation, "dropout_first": dropout_first}
     tasks: dict[Kind, TaskClass] = {
-        "classification": made("classification", "ForSequenceClassification", head, dense),
-        "tagging": made("tagging", "ForTokenClassification", {"output": "classifier"}, {}),
-        "span_qa": made("span_qa", "ForQuestionAnswering", {"output": "qa_outputs"}, {}),
+        "classification": task_class("classification", "ForSequenceClassification", head, dense),
+        "tagging": task_class("tagging", "ForTokenClassification", {"output": "classifier"}, {}),
+        "span_qa": task_class("span_qa", "ForQuestionAnswering", {"output": "qa_outputs"}, {}),
     }
     tasks["multiple_choice"] = choices or replace(tasks["classification"], architecture=f"{name}ForMultipleChoice")
     return FamilyClasses(f"{name}Model", prefix, tasks, spare=spare)
@@ -325,7 +325,7 @@ def decoder_classes(
         "tagging": TaskClass(f"{name}ForTokenClassification", _with_dropout("hidden_dropout"), {"output": tags}),
         "span_qa": TaskClass(f"{name}ForQuestionAnswering", _bare, {"output": "qa_outputs"}, prefix=asks),
     }
-    return FamilyClasses(f"{name}Model", prefix, {kind: one for kind, one in tasks.items() if kind in kinds})
+    return FamilyClasses(f"{name}Model", prefix, {kind: tasks[kind] for kind in tasks if kind in kinds})
 
 
 def _pair(name: str, prefix: str = "", *, alone: bool = True) -> FamilyClasses:

@@ -69,11 +69,11 @@ class TaskHead(nn.Module):
         self.norm = build_norm(shape.norm, d_model)
         self.dropout = nn.Dropout(shape.dropout)
         self.output = nn.Linear(d_model, shape.outputs, bias=shape.output_bias)
-        for part, std in ((self.dense, d_model**-0.5), (self.output, 0.02)):
-            if part is not None:
-                nn.init.normal_(part.weight, std=std)
-                if part.bias is not None:
-                    nn.init.zeros_(part.bias)
+        for layer, std in ((self.dense, d_model**-0.5), (self.output, 0.02)):
+            if layer is not None:
+                nn.init.normal_(layer.weight, std=std)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, x: Float[Tensor, "*places d_model"]) -> Float[Tensor, "*places labels"]:
         """Vectors to the logits of the labels."""
