@@ -137,11 +137,11 @@ REFUSED = {
     "bad override": (
         ["--data", "{text}", "--preset", "gpt2", "--overrides", "num_layer=2", "--steps", "2"], 2, "num_layers"
     ),
-    "no length": (["--data", "{text}", "--preset", "gpt2"], 2, "exactly one of"),
     "two lengths": (["--data", "{text}", "--preset", "gpt2", "--steps", "2", "--tokens", "9"], 2, "exactly one of"),
     "too large": (["--data", "{text}", "--preset", "gpt2", "--overrides", "num_layers=1000", "d_model=16384",
                    "num_heads=16", "--steps", "2"], 2, "GiB"),
-    "row too long": (["--data", "{text}", "--preset", "gpt2", "--length", "5000", "--steps", "2"], 2, "1024"),
+    "row too long": (["--data", "{text}", "--preset", "gpt2", "--length", "5000", "--steps", "2",
+                      "--overrides", "max_length=1024"], 2, "1024"),
     "wrong objective": (["--data", "{text}", "--preset", "gpt2", "--objective", "masked", "--steps", "2"], 2, "encoder"),
     "existing run": (["--data", "{text}", "--preset", "gpt2", "--steps", "2", "--out", "{folder}"], 2, "exists already"),
     "unknown option": (["--data", "{text}", "--preset", "gpt2", "--step", "2"], 2, "--steps"),
@@ -322,11 +322,14 @@ def test_a_listener_that_fails_before_training_leaves_no_folder_and_one_that_fai
     assert pretrain(start, tmp_path / "run", texts=TEXTS, resume=True).steps == 3
 
 
+EVALUATED = ("training.evaluate_every=10", "training.evaluate_rows=0", "data.valid_fraction=0.1", "--lr", 0.02)
+
+
 def test_a_run_ends_with_the_weights_that_did_best_on_held_out_text(tmp_path, text, capsys):
     run = tmp_path / "run"
-    long = ("training.evaluate_every=10", "training.evaluate_rows=0", "--lr", 0.05)
+    write_text(text, count=60)
     code, out, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", text, "--out", run, "--document", "line",
-                          "--steps", 150, *SMALL, *long)  # fmt: skip
+                          "--steps", 150, *SMALL, *EVALUATED)  # fmt: skip
     assert code == 0, err
     facts = json.loads((run / "trifold.json").read_text())["result"]
     losses = {record["step"]: record["valid_loss"] for record in read_metrics(run) if "valid_loss" in record}
@@ -346,9 +349,9 @@ def report_of(capsys, run: Path) -> str:
 
 def test_a_run_that_gains_nothing_more_stops_where_it_is_asked_to(tmp_path, text, capsys):
     run = tmp_path / "run"
-    long = ("training.evaluate_every=10", "training.evaluate_rows=0", "--lr", 0.05, "--patience", 3)
+    write_text(text, count=60)
     code, out, err = call(capsys, "pretrain", "--preset", "gpt2", "--data", text, "--out", run, "--document", "line",
-                          "--steps", 400, *SMALL, *long, "--json")  # fmt: skip
+                          "--steps", 400, *SMALL, *EVALUATED, "--patience", 3, "--json")  # fmt: skip
     assert code == 0, err
     result = json.loads(out)
     assert result["steps"] == result["best_step"] + 30 < 400

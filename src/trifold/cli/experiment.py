@@ -1,7 +1,7 @@
 """From the options of a command to an experiment."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,28 +79,58 @@ PLACES = {
 LENGTHS = {"steps", "tokens", "minutes"}
 
 
-def build_experiment(request: Request, before: Any = None) -> Any:
+def build_experiment(request: Request, before: Any = None, *, measure: bool = True) -> Any:
     """The experiment that the options, the configuration file and the overrides ask for.
+
+    What they leave open follows from the text, the time and the machine, and is said; but not beside the experiment of a
+    file, and not in a run that goes on.
 
     Args:
         request: what the user asked.
         before: the experiment of a run that goes on, whose values hold where nothing else is said.
+        measure: time steps, to see how many there is time for.
 
     Raises:
         ConfigError, UsageError: something is missing, given twice, or out of range.
+        DataError: there is no text.
     """
     from trifold.config import from_json, override, to_json
     from trifold.training import Experiment
-    from trifold.training.prepare import usual_objective
+    from trifold.training.fit import fit
 
     path = request.values.experiment
     begun = experiment_in(Path(path), Experiment) if path is not None else before
-    given = {} if begun is None else to_json(begun)
-    found = from_json(Experiment, _with_options(request, given), where="experiment")
-    changed = override(found, request.overrides, where="experiment")
-    if begun is not None or not _is_open(request):
+    said = _with_options(request, {} if begun is None else to_json(begun))
+    changed = override(from_json(Experiment, _whole(said, request), where="experiment"), request.overrides)
+    if begun is not None:
         return changed
-    return replace(changed, objective=usual_objective(changed.model, paired=changed.data.source_field is not None))
+    alone = "RANK" not in os.environ and getattr(request.values, "processes", 1) == 1
+    fitted = fit(_with_overrides(said, request, to_json(changed)), measure=measure and alone)
+    for line in fitted.notes:
+        request.console.note(line)
+    return fitted.experiment
+
+
+def _whole(said: dict[str, Any], request: Request) -> dict[str, Any]:
+    """What is said, with what an experiment must have: enough to see whether it is right."""
+    model, training = said.get("model", {}), said.get("training", {})
+    if not model.keys() & {"preset", "start"}:
+        model = {"preset": "llama", **model}
+    lengths = {name for name in LENGTHS if training.get(name) is not None or f"training.{name}" in request.overrides}
+    return {**said, "model": model, "training": training if lengths else {**training, "minutes": 1.0}}
+
+
+def _with_overrides(said: dict[str, Any], request: Request, whole: dict[str, Any]) -> dict[str, Any]:
+    """What is said, with the overrides among it, whose values `whole` has."""
+    merged = {name: dict(section) if isinstance(section, dict) else section for name, section in said.items()}
+    for place in request.overrides:
+        section, _, rest = place.partition(".")
+        field = rest.partition(".")[0]
+        if field and section != "objective":
+            merged.setdefault(section, {})[field] = whole[section][field]
+        else:
+            merged[section] = whole[section]
+    return merged
 
 
 def experiment_in(path: Path, kind: type) -> Any:
@@ -136,7 +166,8 @@ def _with_options(request: Request, before: dict[str, Any]) -> dict[str, Any]:
     _set_optimizer(request, data["training"])
     if values.objective is not None and data["objective"].get("kind") != values.objective:
         data["objective"] = {"kind": values.objective}
-    _require_data_and_model(data)
+    if "paths" not in data["data"]:
+        raise UsageError("cli.missing_option", missing="--data", command="pretrain")
     kept = {name: value for name, value in before.items() if name not in SECTIONS}
     return kept | {name: section for name, section in data.items() if section}
 
@@ -154,13 +185,6 @@ def _replaced(options: frozenset[str], before: dict[str, Any]) -> set[str]:
     if "from" in options:
         return {"model", "tokenizer"}
     return {"model"} if "preset" in options and before.get("model", {}).get("start") else set()
-
-
-def _require_data_and_model(data: dict[str, dict[str, Any]]) -> None:
-    if "paths" not in data["data"]:
-        raise UsageError("cli.missing_option", missing="--data", command="pretrain")
-    if "preset" not in data["model"] and "start" not in data["model"]:
-        raise UsageError("cli.missing_option", missing="--preset", command="pretrain")
 
 
 def overrides_of(words: list[str]) -> dict[str, Any]:
@@ -194,12 +218,6 @@ def _set_optimizer(request: Request, training: dict[str, Any]) -> None:
     if rate is not None:
         chosen["lr"] = rate
     training["optimizer"] = chosen
-
-
-def _is_open(request: Request) -> bool:
-    """Whether nobody has said which objective to train."""
-    told = request.values.objective is not None or "objective" in request.sections
-    return not told and not any(name.startswith("objective.") for name in request.overrides)
 
 
 def source_options(request: Request) -> Any:

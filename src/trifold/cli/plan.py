@@ -25,7 +25,7 @@ def run(request: Request) -> dict[str, Any]:
         done = read_description(Path(request.values.run)).get("result") or {}
         tokenizer = Tokenizer.from_pretrained(request.values.run)
     else:
-        experiment = build_experiment(request)
+        experiment = build_experiment(request, measure=not request.values.no_measure)
     found = forecast(experiment, measure=not request.values.no_measure, tokenizer=tokenizer)
     facts: dict[str, Any] = found.as_dict()
     for name, value in facts.items():

@@ -34,6 +34,8 @@ __all__ = [
     "note_padding",
     "prepare",
     "save_whole",
+    "shape_of",
+    "source_options",
     "usual_objective",
 ]
 
@@ -169,7 +171,7 @@ def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
     texts = (
         text
         for paths in _groups(data)
-        for example in _split(data, paths).train(read(paths, _options(data)))
+        for example in _split(data, paths).train(read(paths, source_options(data)))
         for text in example.texts
     )
     return save_whole(learn_tokenizer(texts, choice, experiment.model), folder)
@@ -221,11 +223,12 @@ def _split(data: DataChoice, paths: tuple[str, ...]) -> Split:
     """What is held out of the text of these paths."""
     if data.valid:
         return Split()
-    examples, pairs = read(paths, _options(data)), data.source_field is not None
+    examples, pairs = read(paths, source_options(data)), data.source_field is not None
     return plan_split(examples, data.valid_fraction, data.held_out, pairs=pairs)
 
 
-def _options(data: DataChoice) -> SourceOptions:
+def source_options(data: DataChoice) -> SourceOptions:
+    """How the files of a choice are read."""
     pair = tuple(name for name in (data.source_field, data.target_field) if name is not None)
     fields = pair if len(pair) == 2 else (data.text_field,)
     return SourceOptions(fields=fields, document=data.document, on_error=data.on_error, encoding=data.encoding)
@@ -245,6 +248,16 @@ def choose_model(
     known = {"vocab_size": vocab_size, **(preset.of_padding(pad) if pad is not None else {})}
     options = preset.choose(choice.size, {**known, **choice.overrides})
     return preset, options, preset.build(options)
+
+
+def shape_of(experiment: Experiment, tokenizer: Tokenizer | None = None) -> model_config.Transformer:
+    """The model of an experiment, whose tokenizer may not be there yet."""
+    if experiment.model.start is not None:
+        return Transformer.from_pretrained(experiment.model.start).config
+    size = experiment.tokenizer.vocab_size
+    if tokenizer is None and experiment.tokenizer.path is not None:
+        tokenizer = Tokenizer.from_pretrained(experiment.tokenizer.path)
+    return choose_model(experiment.model, size if tokenizer is None else tokenizer.vocab_size)[2]
 
 
 def choose_start(name: str) -> ModelChoice:
@@ -316,7 +329,7 @@ def build_corpora(data: DataChoice, tokenizer: Tokenizer, folder: Path, *, words
 def _build(
     data: DataChoice, paths: tuple[str, ...], tokenizer: Tokenizer, place: Path, report: ReadReport, *, words: bool
 ) -> None:
-    options, hold_out = _options(data), 0.0 if data.valid else data.valid_fraction
+    options, hold_out = source_options(data), 0.0 if data.valid else data.valid_fraction
     read_as = [list(options.fields), options.document, options.on_error, words, hold_out]
     if options.encoding != "utf-8":
         read_as.append(options.encoding)

@@ -51,8 +51,8 @@ FILES = {"task.json", "tokenizer.json", "model.safetensors"}
 GIVEN = {"finetune": ["KIND", "--model", "bert", "--train", "a.csv", "--out", "r"],
          "sweep": ["KIND", "--model", "bert", "--train", "a.csv", "--out", "r"],
          "compare-families": ["a.csv", "--out", "r"],
-         "pretrain": ["--preset", "gpt2", "--data", "a.txt", "--steps", "1", "--out", "r"],
-         "plan": ["--preset", "gpt2", "--data", "a.txt", "--steps", "1"], "tokenizer train": ["a.txt", "--out", "t"],
+         "pretrain": ["--preset", "gpt2", "--data", __file__, "--steps", "1", "--out", "r"],
+         "plan": ["--preset", "gpt2", "--data", __file__, "--steps", "1"], "tokenizer train": ["a.txt", "--out", "t"],
          "tokenizer report": ["a.txt", "--tokenizer", "t"], "evaluate": ["r", "--data", "a.csv"],
          "compare": ["r", "s", "--data", "a.csv"], "index build": ["a", "--out", "k"], "index add": ["k", "a"]}  # fmt: skip
 SAID = {"label_as": "text",

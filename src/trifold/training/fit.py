@@ -1,0 +1,243 @@
+"""What suits a text, a length of time and a machine, wherever nobody has said it.
+
+How large. A model that reads few tokens for each of its parameters is not done learning when the time is over; one that has
+many parameters for each different token learns the text by heart. So the largest size is taken that reads at least
+`READ` tokens a parameter in the time there is, and has at most `DIFFERENT` parameters a different token; the smallest one
+where none does. The time of a step is measured. Text that is read often calls for dropout.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trifold.config import from_json, to_json
+from trifold.data import read
+from trifold.locale import message
+from trifold.model.config import Learned
+from trifold.presets import find_preset
+from trifold.training.experiment import DataChoice, Experiment, ModelChoice
+from trifold.training.plan import available_memory, count_parameters, estimate_memory, training_flops
+from trifold.training.prepare import shape_of, source_options, usual_objective
+from trifold.training.timing import places_of, step_seconds
+
+__all__ = ["Fitted", "Text", "bytes_per_token", "fit", "survey"]
+
+Sections = Mapping[str, Any]
+SURVEYED = 2**26
+"""Characters that are read to see how much text there is; more of it needs no other setting."""
+UNKNOWN = 10**7
+"""Bytes that a text is taken to have which can be read only once."""
+MINUTES = 5.0
+READ, DIFFERENT = 5.0, 6.0
+NOMINAL = 2e11
+"""Operations a second of a process, where several must come to the same choice without measuring."""
+VOCABULARIES = ((0.3e6, 1024), (3e6, 2048), (40e6, 4096), (400e6, 8192), (math.inf, 16384))
+"""Tokens of the vocabulary for so many bytes of text, or fewer."""
+DROPOUTS = ((1.5, 0.0), (5.0, 0.1), (15.0, 0.2), (math.inf, 0.3))
+"""For text that is read so often, or less."""
+EPOCHS = 60.0
+"""After so many readings nothing is gained."""
+HELD_OUT = 50_000
+"""Bytes that are enough to judge by, where they are between 2 and 10 % of the text."""
+EVALUATIONS, SHARE, PATIENCE = 25, 0.04, 8
+"""How often held-out text is looked at, the part of the time that this may take, and how often in vain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """How much text there is: bytes of UTF-8; more than those where not the whole of it was read."""
+
+    num_bytes: int
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """An experiment in which nothing is left open, and why it is as it is, in lines for a person."""
+
+    experiment: Experiment
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One size, and what would come of it.
+
+    Attributes:
+        size: its name.
+        parameters: beside those of the vocabulary.
+        steps: that there is time for.
+        tokens: of the text that they read.
+        different: of these; as many as there may be, where it is not known.
+    """
+
+    size: str
+    parameters: int
+    steps: int
+    tokens: float
+    different: float
+
+    @property
+    def epochs(self) -> float:
+        """How often the text is read."""
+        return self.tokens / self.different
+
+    @property
+    def suits(self) -> bool:
+        """Whether it reads enough, and has not too many parameters for the text."""
+        return self.tokens >= READ * self.parameters and self.parameters <= DIFFERENT * self.different
+
+
+def survey(data: DataChoice) -> Text:
+    """How much text there is.
+
+    Raises:
+        DataError: a file is missing, or a record is damaged.
+    """
+    if "-" in data.paths:  # can be read only once
+        return Text(UNKNOWN, whole=False)
+    characters = num_bytes = 0
+    for example in read(data.paths, source_options(data)):
+        characters += sum(map(len, example.texts))
+        num_bytes += sum(len(text.encode("utf-8", "surrogatepass")) for text in example.texts)
+        if characters > SURVEYED:
+            return Text(num_bytes, whole=False)
+    return Text(max(num_bytes, 1))
+
+
+def bytes_per_token(vocab_size: int) -> float:
+    """Of byte-level BPE, English and Chinese alike (measured: 2.5, 3.0, 3.5, 3.9 from 1,024 tokens to 8,192).
+
+    Example:
+        >>> bytes_per_token(2048)
+        3.0
+    """
+    return max(0.5 * math.log2(vocab_size) - 2.5, 1.0)
+
+
+def fit(sections: Sections, *, measure: bool = True) -> Fitted:
+    """Choose what the sections of an experiment leave open; what they say is kept, and the rest follows it.
+
+    Args:
+        sections: of an experiment, as JSON has them.
+        measure: time steps; False takes a speed that is the same everywhere.
+
+    Raises:
+        ConfigError: a value is not possible.
+        DataError: there is no text.
+    """
+    text = survey(from_json(DataChoice, sections.get("data", {}), where="data"))
+    settled = _by_text(sections, text)
+    trials = list(_trials(settled, text, measure=measure))
+    best = next((trial for trial in reversed(trials) if trial.suits), trials[0])
+    experiment = _by_trial(settled, best)
+    return Fitted(experiment, tuple(_lines(experiment, best, text)))
+
+
+def _by_text(sections: Sections, text: Text) -> Sections:
+    """What follows from the amount of text, and what suits any."""
+    said = {name: sections.get(name, {}) for name in ("model", "tokenizer", "data", "training")}
+    model = said["model"] if "start" in said["model"] else {"preset": "llama", **said["model"]}
+    objective = sections.get("objective") or _objective(model, said["data"])
+    length = said["training"].get("length", 256 if objective["kind"] == "causal" else 128)
+    training = {
+        "length": length,
+        "batch_size": max(4096 // length, 1),
+        "optimizer": {"kind": "muon", "lr": 6e-3, "adamw": {"kind": "adamw", "lr": 4e-3, "weight_decay": 0.0}},
+        "schedule": {"kind": "linear"},
+        **({} if any(map(said["training"].get, ("steps", "tokens", "minutes"))) else {"minutes": MINUTES}),
+    }
+    held_out = {"valid_fraction": round(min(max(HELD_OUT / text.num_bytes, 0.02), 0.1), 3)} if text.whole else {}
+    vocabulary = {"vocab_size": next(size for most, size in VOCABULARIES if text.num_bytes <= most)}
+    known = {name: value for name, value in said["training"].items() if value is not None}
+    return {
+        **sections,
+        "model": model,
+        "tokenizer": ({} if "start" in model or "path" in said["tokenizer"] else vocabulary) | said["tokenizer"],
+        "data": ({} if "valid" in said["data"] else held_out) | said["data"],
+        "objective": objective,
+        "training": training | known,
+    }
+
+
+def _objective(model: Mapping[str, Any], data: Mapping[str, Any]) -> Mapping[str, Any]:
+    choice = from_json(ModelChoice, model, where="model")
+    objective: Mapping[str, Any] = to_json(usual_objective(choice, paired=data.get("source_field") is not None))
+    return objective
+
+
+def _trials(settled: Sections, text: Text, *, measure: bool) -> Iterator[_Trial]:
+    """The sizes that are open, from the smallest to the first that is too large."""
+    model = settled["model"]
+    sizes = [model.get("size", "tiny")] if model.keys() & {"start", "size"} else find_preset(model["preset"]).sizes
+    for number, size in enumerate(sizes):
+        named = model if "start" in model else {**model, "size": size}
+        experiment = from_json(Experiment, {**settled, "model": named}, where="experiment")
+        shape = shape_of(experiment)
+        need = estimate_memory(shape, places_of(experiment, shape), optimizer=experiment.training.optimizer.kind)
+        if number and need.total > available_memory():
+            return
+        trial = _try(experiment, text, measure=measure)
+        yield trial
+        if not trial.suits:
+            return
+
+
+def _try(experiment: Experiment, text: Text, *, measure: bool) -> _Trial:
+    """What would come of an experiment."""
+    shape, training = shape_of(experiment), experiment.training
+    places, count = places_of(experiment, shape), count_parameters(shape)
+    rows = training.batch_size * training.accumulation
+    if training.minutes is not None:
+        seconds = step_seconds(experiment, shape, places) if measure else training_flops(shape, places) * rows / NOMINAL
+        steps = max(int(60 * training.minutes / seconds), 1)
+    else:
+        steps = training.steps or math.ceil((training.tokens or 1) / (places.labels * rows))
+    tokens = steps * rows * float(places.source or places.target)
+    different = text.num_bytes / bytes_per_token(shape.vocab_size) if text.whole else math.inf
+    return _Trial(experiment.model.size, count.encoder + count.decoder, steps, tokens, different)
+
+
+def _by_trial(settled: Sections, trial: _Trial) -> Experiment:
+    """What follows from the size, and from how often it reads the text."""
+    model, training = settled["model"], dict(settled["training"])
+    steps, overrides = trial.steps, {"dropout": next(rate for most, rate in DROPOUTS if trial.epochs <= most)}
+    if trial.epochs > EPOCHS and training.get("minutes") is not None:
+        steps = math.ceil(steps * EPOCHS / trial.epochs)
+        training |= {"minutes": None, "steps": steps}
+    every = max(steps // EVALUATIONS, 1)
+    rows = max(int(3 * SHARE * steps * training["batch_size"] / EVALUATIONS), training["batch_size"])
+    chosen = {
+        "patience": PATIENCE,
+        **settled,
+        "model": {"size": trial.size, **model, "overrides": overrides | model.get("overrides", {})},
+        "training": {"evaluate_every": every, "evaluate_rows": rows, "checkpoint_every": 5 * every, **training},
+    }
+    experiment = from_json(Experiment, chosen, where="experiment")
+    if (
+        isinstance(shape_of(experiment).embedding.position, Learned) and "start" not in model
+    ):  # no place is left untrained
+        places = {"max_length": experiment.training.length, **experiment.model.overrides}
+        experiment = replace(experiment, model=replace(experiment.model, overrides=places))
+    return experiment
+
+
+def _lines(experiment: Experiment, trial: _Trial, text: Text) -> Iterator[str]:
+    """The choice in words."""
+    training, model, tokenizer = experiment.training, experiment.model, experiment.tokenizer
+    size = f"{text.num_bytes / 1e6:,.2f}"
+    if text.whole:
+        yield message("training.fit_text", size=size, epochs=f"{trial.epochs:,.1f}", steps=f"{trial.steps:,}")
+    else:
+        yield message("training.fit_long_text", size=size, steps=f"{trial.steps:,}")
+    if training.steps is not None and training.steps < trial.steps:
+        yield message("training.fit_shorter", steps=f"{training.steps:,}", epochs=f"{EPOCHS:.0f}")
+    if model.start is None:
+        millions = f"{trial.parameters / 1e6:,.1f}"
+        dropout = model.overrides["dropout"]
+        yield message("training.fit_model", preset=model.preset, size=model.size, parameters=millions, dropout=dropout)
+        if tokenizer.path is None:
+            yield message("training.fit_tokenizer", kind=tokenizer.kind, vocab_size=f"{tokenizer.vocab_size:,}")
+    rows = {"rows": training.batch_size, "length": training.length, "every": training.evaluate_every}
+    yield message("training.fit_rows", **rows, held=f"{100 * experiment.data.valid_fraction:.3g}")
