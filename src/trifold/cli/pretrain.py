@@ -104,7 +104,7 @@ def _show(event: "Event", progress: Progress) -> None:
 
 
 def _stages() -> tuple[str, ...]:
-    return ("stage_tokenizer", "stage_data", "stage_model")
+    return ("stage_tokenizer", "stage_data", "stage_model", "stage_embedding", "stage_attention")
 
 
 COMMAND = Command(

@@ -143,8 +143,9 @@ def _information(pairs: Float[Tensor, "vocab vocab"]) -> Float[Tensor, "vocab vo
 def embed_by_cooccurrence(model: Transformer, stores: Iterable[Documents]) -> int:
     """Fill a model's token embedding with `token_vectors` of a text, and the bias of its output with the frequencies.
 
-    Where norms stand behind the embedding and before a tied output, the vectors get a spread of 0.3 and the second norm
-    is turned down by as much, so that the first logits stay small; elsewhere they keep the spread of the random weights.
+    Where a norm stands before a tied output, and what the embedding gives is normed too, the vectors get a spread of 0.3
+    and the norm before the output is turned down by as much, so that the first logits stay small; elsewhere they keep the
+    spread of the random weights.
 
     Args:
         model: changed in place.
@@ -157,17 +158,29 @@ def embed_by_cooccurrence(model: Transformer, stores: Iterable[Documents]) -> in
     pieces = list(_pieces(stores))
     counts = torch.from_numpy(np.bincount(np.concatenate(pieces), minlength=len(table)))
     vectors = token_vectors(count_pairs(pieces, len(table)), min(table.shape[1], len(table)))
-    usual = table.std().item()
-    spread = usual
-    if isinstance(head.norm, (nn.LayerNorm, nn.RMSNorm)) and model.config.embedding.norm is not None:
+    usual = spread = table.std().item()
+    norm = _norm_before_output(model)
+    if norm is not None:
         spread = SPREAD
-        head.norm.weight.mul_(usual / spread)
+        norm.weight.mul_(usual / spread)
     known = vectors.norm(dim=1) > 0
     table.mul_(spread / usual)
     table[known, : vectors.shape[1]] = vectors[known] * (spread / vectors[known].std().item())
     if head.output.bias is not None:
         head.output.bias.copy_(((counts + 0.5) / (counts + 0.5).sum()).log())
     return int(counts.sum())
+
+
+def _norm_before_output(model: Transformer) -> nn.LayerNorm | nn.RMSNorm | None:
+    """The norm whose weights can make up for larger vectors of tokens; None where there is none."""
+    config, main = model.config, model.decoder if model.encoder is None else model.encoder
+    if config.embedding.norm is not None:
+        norm = model.head.norm
+    elif config.encoder is None and config.head.tied and config.embedding.scale == 1.0 and main is not None:
+        norm = main.final_norm  # each block norms what it reads
+    else:
+        norm = None
+    return norm if isinstance(norm, nn.LayerNorm | nn.RMSNorm) else None
 
 
 def _pieces(stores: Iterable[Documents]) -> Iterable[NDArray[np.int64]]:

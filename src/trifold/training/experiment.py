@@ -28,6 +28,8 @@ class ModelChoice(Config):
         start: a run or Hugging Face folder whose weights to go on from; None to start from random weights.
         embedding: how the vectors of tokens start before pre-training: random, or counted from which tokens of the text
             stand near which (`trifold.training.cooccurrence`), which spares a small model most of the way.
+        attention: how attention starts: random, or looking at the tokens beside each token
+            (`trifold.training.neighbours`), which models with learned positions take long to find.
 
     Example:
         >>> ModelChoice(preset="gpt2", size="tiny").overrides
@@ -39,15 +41,15 @@ class ModelChoice(Config):
     overrides: dict[str, int | float | bool | str] = field(default_factory=dict)
     start: PathText | None = None
     embedding: Literal["random", "cooccurrence"] = "random"
+    attention: Literal["random", "neighbours"] = "random"
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
         one = (self.preset is None) != (self.start is None)
         require(one, where="model", given=f"preset={self.preset}, start={self.start}", allowed="exactly one of the two")
-        kept = self.start is None or self.embedding == "random"
-        require(
-            kept, where="model.embedding", given="cooccurrence", allowed="random with model.start, which has its own"
-        )
+        for name in ("embedding", "attention"):
+            value, allowed = getattr(self, name), "random with model.start, which has its own"
+            require(self.start is None or value == "random", where=f"model.{name}", given=value, allowed=allowed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,13 +8,13 @@ where none does. The time of a step is measured. Text that is read often calls f
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from trifold.config import from_json, to_json
 from trifold.data import read
 from trifold.locale import message
-from trifold.model.config import Learned
+from trifold.model.config import Learned, RelativeBias, Transformer
 from trifold.presets import find_preset
 from trifold.training.experiment import DataChoice, Experiment, ModelChoice
 from trifold.training.plan import available_memory, count_parameters, estimate_memory, training_flops
@@ -144,7 +144,6 @@ def _by_text(sections: Sections, text: Text) -> Sections:
     training = {
         "length": length,
         "batch_size": max(4096 // length, 1),
-        "optimizer": {"kind": "muon", "lr": 6e-3, "adamw": {"kind": "adamw", "lr": 4e-3, "weight_decay": 0.0}},
         "schedule": {"kind": "linear"},
         **({} if any(map(said["training"].get, ("steps", "tokens", "minutes"))) else {"minutes": MINUTES}),
     }
@@ -215,12 +214,24 @@ def _by_trial(settled: Sections, trial: _Trial) -> Experiment:
         "training": {"evaluate_every": every, "evaluate_rows": rows, "checkpoint_every": 5 * every, **training},
     }
     experiment = from_json(Experiment, chosen, where="experiment")
-    if (
-        isinstance(shape_of(experiment).embedding.position, Learned) and "start" not in model
-    ):  # no place is left untrained
-        places = {"max_length": experiment.training.length, **experiment.model.overrides}
-        experiment = replace(experiment, model=replace(experiment.model, overrides=places))
-    return experiment
+    return experiment if "start" in model else _by_family(chosen, shape_of(experiment))
+
+
+def _by_family(chosen: Sections, shape: Transformer) -> Experiment:
+    """What follows from the kind of positions that a family has (measured, see the log of 2026-11-30)."""
+    model, training = chosen["model"], chosen["training"]
+    learned = isinstance(shape.embedding.position, Learned)
+    relative = isinstance(shape.main.blocks[0].attention.position, RelativeBias)
+    model = {"embedding": "cooccurrence", "attention": "neighbours" if learned or relative else "random", **model}
+    if learned:
+        model["overrides"] = {"max_length": training["length"], **model["overrides"]}  # no place is left untrained
+    matrices, vectors = (3e-3, 3e-2) if relative else (1e-2, 1e-2)
+    narrow = 128 / shape.d_model
+    matrices, vectors = float(f"{matrices * narrow**0.5:.2g}"), float(f"{vectors * narrow:.2g}")
+    optimizer = {"kind": "muon", "lr": matrices, "adamw": {"kind": "adamw", "lr": vectors, "weight_decay": 0.0}}
+    said = training.get("optimizer", {})
+    training = {**training, "optimizer": (optimizer if said.get("kind", "muon") == "muon" else {}) | said}
+    return from_json(Experiment, {**chosen, "model": model, "training": training}, where="experiment")
 
 
 def _lines(experiment: Experiment, trial: _Trial, text: Text) -> Iterator[str]:

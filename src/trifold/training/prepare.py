@@ -23,6 +23,7 @@ from trifold.presets.pretrained import Transformer
 from trifold.text import Tokenizer, train_tokenizer
 from trifold.training.cooccurrence import embed_by_cooccurrence
 from trifold.training.experiment import DataChoice, Experiment, ModelChoice, TokenizerChoice
+from trifold.training.neighbours import attend_to_neighbours
 
 __all__ = [
     "Corpora",
@@ -119,6 +120,8 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
     begun = (out / "checkpoints").is_dir()  # its weights will take the place of these
     if experiment.model.embedding == "cooccurrence" and not begun:
         tell("embedding", {"tokens": embed_by_cooccurrence(model, corpora.train)})
+    if experiment.model.attention == "neighbours" and not begun:
+        tell("attention", {"heads": attend_to_neighbours(model)})
     return _load(experiment, tokenizer, corpora, model, objective)
 
 
