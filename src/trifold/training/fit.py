@@ -202,13 +202,14 @@ def _by_trial(settled: Sections, trial: _Trial) -> Experiment:
     """What follows from the size, and from how often it reads the text."""
     model, training = settled["model"], dict(settled["training"])
     steps, overrides = trial.steps, {"dropout": next(rate for most, rate in DROPOUTS if trial.epochs <= most)}
-    if trial.epochs > EPOCHS and training.get("minutes") is not None:
+    timed = training.get("minutes") is not None
+    if timed and trial.epochs > EPOCHS:
         steps = math.ceil(steps * EPOCHS / trial.epochs)
         training |= {"minutes": None, "steps": steps}
-    every = max(steps // EVALUATIONS, 1)
+    every = max(steps // EVALUATIONS, 10)
     rows = max(int(3 * SHARE * steps * training["batch_size"] / EVALUATIONS), training["batch_size"])
     chosen = {
-        "patience": PATIENCE,
+        "patience": PATIENCE if timed else 0,  # as many steps as were asked for
         **settled,
         "model": {"size": trial.size, **model, "overrides": overrides | model.get("overrides", {})},
         "training": {"evaluate_every": every, "evaluate_rows": rows, "checkpoint_every": 5 * every, **training},
