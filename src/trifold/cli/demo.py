@@ -16,7 +16,6 @@ __all__ = ["COMMAND"]
 
 OWN = ".trifold-demo"
 FAMILIES = {"gpt2": "causal", "bert": "masked", "t5": "denoising"}
-LENGTHS = {"gpt2": 256, "bert": 128, "t5": 128}
 PROMPTS = ("The `open` function returns", 'def read_lines(path):\n    """Return', "Raises ValueError if")
 MASKED = "The function returns {mask} if the file does not {mask}."
 CORRUPTED = "Return the number of <extra_id_0> in the list. Raises <extra_id_1> if the value is not present."
@@ -117,26 +116,16 @@ def _family(family: str, out: Path, request: Request) -> tuple[Any, dict[str, An
 
 
 def _experiment(family: str, out: Path, request: Request) -> Any:
-    from trifold.objective import config as objectives
-    from trifold.training import DataChoice, Experiment, ModelChoice, TokenizerChoice, Training
+    from trifold.training.fit import fit
 
-    wanted = {"gpt2": objectives.Causal(), "bert": objectives.Masked(whole_word=True), "t5": objectives.Denoising()}
-    overrides: dict[str, int | float | bool | str] = {"dropout": 0.0}
-    overrides |= {"max_length": LENGTHS[family]} if family != "t5" else {}
-    return Experiment(
-        model=ModelChoice(preset=family, size=request.values.size, overrides=overrides),
-        tokenizer=TokenizerChoice(path=str(out / "tokenizer")),
-        data=DataChoice(paths=(str(out / "data" / "train.jsonl"),), valid=(str(out / "data" / "valid.jsonl"),)),
-        objective=wanted[family],
-        training=Training(
-            minutes=request.values.minutes / len(FAMILIES),
-            length=LENGTHS[family],
-            batch_size=16,
-            evaluate_every=250,
-            evaluate_rows=64,
-            checkpoint_every=0,
-        ),
-    )
+    held, trained = ([str(out / "data" / f"{name}.jsonl")] for name in ("valid", "train"))
+    sections = {
+        "model": {"preset": family, "size": request.values.size},
+        "tokenizer": {"path": str(out / "tokenizer")},
+        "data": {"paths": trained, "valid": held},
+        "training": {"minutes": request.values.minutes / len(FAMILIES), "checkpoint_every": 0},
+    }
+    return fit(sections).experiment
 
 
 def _samples(family: str, folder: Path) -> list[Any]:

@@ -73,6 +73,37 @@ class NGram:
         """
         return self._score([document])
 
+    def distributions(self, contexts: Int[np.ndarray, "places words"]) -> Float[np.ndarray, "places vocab"]:
+        """The probability of every word after each context.
+
+        Args:
+            contexts: the words before, the nearest last; -1 for those that are not known, which cut off all before them.
+
+        Example:
+            >>> model = NGram([np.array([0, 1, 0, 1, 0, 1])], vocab_size=2, order=2)
+            >>> model.distributions(np.array([[0], [1]])).argmax(axis=1).tolist()
+            [1, 0]
+        """
+        chances = np.full((len(contexts), self.vocab_size), 1.0 / self.vocab_size)
+        for length, table in enumerate(self.orders[: contexts.shape[1] + 1]):
+            number = self._numbers(contexts[:, contexts.shape[1] - length :])
+            known = np.flatnonzero(number >= 0)
+            chances[known] *= table.back_off[number[known], None]
+            first = np.searchsorted(table.keys, number[known] * self.base)
+            last = np.searchsorted(table.keys, number[known] * self.base + self.vocab_size)
+            for place, start, end in zip(known, first, last, strict=True):
+                words = table.keys[start:end] - number[place] * self.base
+                chances[place, words] += table.part[start:end]
+        return chances
+
+    def _numbers(self, contexts: np.ndarray) -> np.ndarray:
+        """The number of each context among those of its length, -1 for one that was never seen."""
+        number = np.zeros(len(contexts), np.int64)
+        for column, table in zip(contexts.T, self.orders, strict=False):
+            seen = (number >= 0) & (column >= 0)
+            number = _find(table.keys, np.where(seen, number * self.base + column, -1))
+        return number
+
     def bits(self, documents: Iterable[Int[np.ndarray, " _"]]) -> float:
         """Bits needed to write the documents down with this model.
 

@@ -34,8 +34,8 @@ NOMINAL = 2e11
 """Operations a second of a process, where several must come to the same choice without measuring."""
 VOCABULARIES = ((0.3e6, 1024), (3e6, 2048), (40e6, 4096), (400e6, 8192), (math.inf, 16384))
 """Tokens of the vocabulary for so many bytes of text, or fewer."""
-DROPOUTS = ((1.5, 0.0), (5.0, 0.1), (15.0, 0.2), (math.inf, 0.3))
-"""For text that is read so often, or less."""
+DROPOUTS = ((2.0, 0.0), (8.0, 0.1), (30.0, 0.2), (100.0, 0.3), (math.inf, 0.4))
+"""For so many readings of the text, times the root of the parameters for each different token, or fewer."""
 EPOCHS = 60.0
 """After so many readings nothing is gained."""
 HELD_OUT = 50_000
@@ -84,6 +84,11 @@ class _Trial:
         return self.tokens / self.different
 
     @property
+    def wear(self) -> float:
+        """How much is there to learn by heart with: readings, and room for them."""
+        return self.epochs * math.sqrt(self.parameters / self.different)
+
+    @property
     def suits(self) -> bool:
         """Whether it reads enough, and has not too many parameters for the text."""
         return self.tokens >= READ * self.parameters and self.parameters <= DIFFERENT * self.different
@@ -116,18 +121,19 @@ def bytes_per_token(vocab_size: int) -> float:
     return max(0.5 * math.log2(vocab_size) - 2.5, 1.0)
 
 
-def fit(sections: Sections, *, measure: bool = True) -> Fitted:
+def fit(sections: Sections, text: Text | None = None, *, measure: bool = True) -> Fitted:
     """Choose what the sections of an experiment leave open; what they say is kept, and the rest follows it.
 
     Args:
         sections: of an experiment, as JSON has them.
+        text: how much there is; None to look at the paths of the section `data`.
         measure: time steps; False takes a speed that is the same everywhere.
 
     Raises:
         ConfigError: a value is not possible.
         DataError: there is no text.
     """
-    text = survey(from_json(DataChoice, sections.get("data", {}), where="data"))
+    text = text or survey(from_json(DataChoice, sections.get("data", {}), where="data"))
     settled = _by_text(sections, text)
     trials = list(_trials(settled, text, measure=measure))
     best = next((trial for trial in reversed(trials) if trial.suits), trials[0])
@@ -201,7 +207,9 @@ def _try(experiment: Experiment, text: Text, *, measure: bool) -> _Trial:
 def _by_trial(settled: Sections, trial: _Trial) -> Experiment:
     """What follows from the size, and from how often it reads the text."""
     model, training = settled["model"], dict(settled["training"])
-    steps, overrides = trial.steps, {"dropout": next(rate for most, rate in DROPOUTS if trial.epochs <= most)}
+    rate = next(rate for most, rate in DROPOUTS if trial.wear <= most)
+    hides = settled["objective"]["kind"] != "causal"  # other tokens are hidden at each reading
+    steps, overrides = trial.steps, {"dropout": round(max(rate - 0.2, 0.0), 1) if hides else rate}
     timed = training.get("minutes") is not None
     if timed and trial.epochs > EPOCHS:
         steps = math.ceil(steps * EPOCHS / trial.epochs)

@@ -10,7 +10,9 @@ from trifold.errors import DataError
 from trifold.presets.pretrained import Transformer
 from trifold.training.best import Choice
 from trifold.training.config import Training
+from trifold.training.description import read_experiment
 from trifold.training.experiment import Experiment
+from trifold.training.fit import Text, fit
 from trifold.training.held_out import Evaluation, evaluate_loss
 from trifold.training.loop import Evaluate, Listener
 from trifold.training.prepare import Corpora, Prepared, choose_start, prepare, usual_objective
@@ -39,12 +41,13 @@ class Result:
     account: dict[str, Any]
 
 
-def pretrain(
+def pretrain(  # noqa: PLR0913 - what one may want to say of a run, by name
     experiment: Experiment | str | Path,
     out: str | Path,
     *,
     texts: Iterable[str] | None = None,
     training: Training | None = None,
+    minutes: float | None = None,
     resume: bool = False,
     strict: bool = False,
     allow: Sequence[str] = (),
@@ -53,11 +56,12 @@ def pretrain(
     """Pre-train a model on text: run an experiment.
 
     Args:
-        experiment: what to do; or only a family by name (`gpt2`, `bert`, `t5` ...) or a run or folder to go on from, which
-            is trained as its family was published.
+        experiment: what to do; or only a family by name (`gpt2`, `bert`, `t5` ...) or a run or folder to go on from.
         out: the run's folder; must not exist, unless `resume`.
         texts: documents to train on, in place of files; they are kept in the run's folder. A part is held out.
-        training: how, in place of the experiment's own part; needed where only a family or a folder is given.
+        training: how, in place of the experiment's own part. Beside a family or a folder it may be left out: how, and
+            how large a model, then follow from the texts, the time and the machine (`trifold.training.fit`).
+        minutes: how long, in place of a training; None for 5.
         resume: go on from the newest whole checkpoint in `out`, exactly as if there had been no break; texts that were
             given may be left out.
         strict: refuse a damaged newest checkpoint instead of falling back to the one before.
@@ -73,11 +77,19 @@ def pretrain(
         PreemptedError: a signal stopped the run, which is saved.
         DistributedError: one of several processes failed, fell silent or was started with other settings.
     """
+    if not isinstance(experiment, Experiment) and training is None:
+        texts = texts if texts is None else list(_checked(texts))
+        experiment, notes = (read_experiment(out), ()) if resume else _fit(str(experiment), texts, minutes)
+    else:
+        require(minutes is None, where="minutes", given=minutes, allowed="training.minutes, beside a training")
+        notes = ()
     with_texts = texts is not None or (resume and given_path(out, "texts").is_file())
     experiment = _chosen(experiment, out, with_texts=with_texts, training=training)
     with begin(experiment, out, experiment.training, resume=resume, strict=strict, allow=allow, listen=listen) as run:
+        for line in notes:
+            run.tell("account", {"line": line})
         if texts is not None:
-            run.keep("texts", _documents(texts))
+            run.keep("texts", ({"text": text} for text in _checked(texts)))
         prepared = run.group.in_turn(lambda: prepare(experiment, run.folder, run.tell))
         trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training, group=run.group)
         hashes, evaluate = prepared.corpora.hashes(), _evaluation(trainer, prepared)
@@ -92,7 +104,6 @@ def _chosen(
     """The experiment, with the texts that are given in place of files, and its training."""
     if not isinstance(chosen, Experiment):
         model = choose_start(str(chosen))
-        require(training is not None, where="training", given="nothing", allowed="Training(minutes=5), for example")
         assert training is not None
         chosen = Experiment(model=model, training=training, objective=usual_objective(model))
     elif training is not None:
@@ -107,8 +118,22 @@ def _chosen(
     return chosen
 
 
-def _documents(texts: Iterable[str]) -> Iterator[dict[str, str]]:
-    """Each text as a row of a file."""
+def _fit(start: str, texts: list[str] | None, minutes: float | None) -> tuple[Experiment, tuple[str, ...]]:
+    """What suits texts and a length of time, and why."""
+    require(
+        texts is not None, where="texts", given="nothing", allowed="a list of texts, or an Experiment with data.paths"
+    )
+    assert texts is not None
+    choice = choose_start(start)
+    model = {"preset": choice.preset} if choice.preset else {"start": choice.start}
+    sections = {"model": model, "training": {} if minutes is None else {"minutes": minutes}}
+    text = Text(max(sum(len(text.encode("utf-8", "surrogatepass")) for text in texts), 1))
+    fitted = fit(sections, text)
+    return fitted.experiment, fitted.notes
+
+
+def _checked(texts: Iterable[str]) -> Iterator[str]:
+    """The texts, each of which is one."""
     listed = isinstance(texts, Iterable) and not isinstance(texts, str | bytes | Mapping)
     found = "one text" if isinstance(texts, str) else type(texts).__name__
     require(listed, where="texts", given=found, allowed="a list of texts, or another iterable")
@@ -117,7 +142,7 @@ def _documents(texts: Iterable[str]) -> Iterator[dict[str, str]]:
             raise DataError(
                 "training.given_row", number=number, name="texts", problem=f"{type(text).__name__}, not str"
             )
-        yield {"text": text}
+        yield text
 
 
 def _evaluation(trainer: Trainer, prepared: Prepared) -> Evaluate:
