@@ -103,11 +103,14 @@ class Loader:
                 yield assemble([rows[index] for index in chosen], self.room, pad=self.pad)
             self.sample, self.batch = self.sample + used, 0
 
-    def epoch(self) -> Iterator[Batch]:
-        """Every token of every corpus exactly once, in order; the last batch may have fewer rows."""
+    def epoch(self, *, shuffled: bool = False) -> Iterator[Batch]:
+        """Every token of every corpus exactly once, in order; the last batch may have fewer rows.
+
+        Shuffled, the order is always the same, and its first rows are a sample of all.
+        """
         waiting: list[TrainingExample] = []
         total, limit = 0, self.rows_at_once * self.room.main
-        for example in self._in_order():
+        for example in self._in_order(shuffled=shuffled):
             waiting.append(example)
             total += _length(example, self.room)
             if total >= limit:
@@ -115,9 +118,10 @@ class Loader:
                 waiting, total = [], 0
         yield from self._batches(waiting)
 
-    def _in_order(self) -> Iterator[TrainingExample]:
+    def _in_order(self, *, shuffled: bool) -> Iterator[TrainingExample]:
         for corpus, size in zip(self.corpora, self.sizes, strict=True):
-            for index in range(size):
+            for place in range(size):
+                index = permute(place, size, SHUFFLED) if shuffled else place
                 piece = corpus.piece(index, self.piece_length, shift=0, suffix=self.objective.suffix)
                 yield from self._prepare(corpus, piece, mix(self.seed, 2, index))
 
@@ -191,3 +195,6 @@ def _pattern(weights: Sequence[float]) -> NDArray[np.int64]:
         pattern[at] = np.argmax(share * (at + 1) - counts)
         counts[pattern[at]] += 1
     return pattern
+
+
+SHUFFLED = 1

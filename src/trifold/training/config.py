@@ -98,7 +98,8 @@ class Training(Config):
         parallel: what each of several processes holds: the whole model (`ddp`), or its share of the weights, gradients and
             moments (`fsdp`), which takes less memory and more words between them.
         timeout: seconds that processes wait for one another before they say who is missing.
-        evaluate_rows: held-out rows for the evaluations during training; 0 means all. The last one always reads all.
+        evaluate_rows: held-out rows for the evaluations during training, a sample of all; 0 means all. The last one always
+            reads all.
 
     Example:
         >>> Training(steps=10).batch_size

@@ -151,7 +151,7 @@ def _evaluation(trainer: Trainer, prepared: Prepared) -> Evaluate:
     def evaluate(max_rows: int) -> Evaluation | None:
         if prepared.valid is None:
             return None
-        batches = prepared.valid.epoch()
+        batches = prepared.valid.epoch(shuffled=max_rows > 0)
         with trainer.weights.computing():
             return evaluate_loss(trainer.model, prepared.objective, batches, max_rows=max_rows, group=trainer.group)
 

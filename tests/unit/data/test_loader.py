@@ -164,6 +164,21 @@ def test_pairs_fit_on_both_sides():
     assert all(sum(one.target_length for one in row) <= 32 for row in rows)
 
 
+def test_a_shuffled_epoch_has_the_same_rows_and_begins_with_a_sample_of_them(tmp_path, tokenizer):
+    texts = [chr(ord("a") + number // 10) * 60 for number in range(200)]
+    build_stores([Example((text,)) for text in texts], tokenizer, tmp_path / "store")
+    store = TokenStore(tmp_path / "store" / "train", tokenizer)
+    shape = build_config("gpt2", size="tiny", overrides={"vocab_size": tokenizer.vocab_size})
+    objective = build_objective(config.Causal(), tokenizer, shape)
+    loader = Loader([store], objective, Room(target=64), batch_size=4, pad=0)
+    ordered, mixed = list(loader.epoch()), list(loader.epoch(shuffled=True))
+    every = [sorted(row.tolist() for batch in batches for row in batch.labels) for batches in (ordered, mixed)]
+    assert every[0] == every[1]
+    first = [{label for batch in batches[:5] for label in batch.labels[:, 0].tolist()} for batches in (ordered, mixed)]
+    assert len(first[0]) <= 2 and len(first[1]) >= 10
+    assert all(torch.equal(one.labels, two.labels) for one, two in zip(mixed, loader.epoch(shuffled=True), strict=True))
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 17, 1000])
 def test_the_shuffled_order_is_a_bijection(size):
     for key in range(3):
