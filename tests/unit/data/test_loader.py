@@ -170,7 +170,7 @@ def test_a_shuffled_epoch_has_the_same_rows_and_begins_with_a_sample_of_them(tmp
     store = TokenStore(tmp_path / "store" / "train", tokenizer)
     shape = build_config("gpt2", size="tiny", overrides={"vocab_size": tokenizer.vocab_size})
     objective = build_objective(config.Causal(), tokenizer, shape)
-    loader = Loader([store], objective, Room(target=64), batch_size=4, pad=0)
+    loader = Loader([store], objective, Room(source=0, target=64), batch_size=4, pad=0)
     ordered, mixed = list(loader.epoch()), list(loader.epoch(shuffled=True))
     every = [sorted(row.tolist() for batch in batches for row in batch.labels) for batches in (ordered, mixed)]
     assert every[0] == every[1]
