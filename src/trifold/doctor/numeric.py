@@ -15,7 +15,7 @@ from trifold.batch import Batch, Layout
 from trifold.data import Room
 from trifold.data.packing import assemble, fill_rows
 from trifold.doctor.finding import Finding, difference, measured, not_for
-from trifold.doctor.subject import LENGTH, Subject
+from trifold.doctor.subject import Subject
 from trifold.example import TrainingExample
 from trifold.training import AdamW, Schedule, Trainer, Training
 from trifold.training.adapter import add_adapters, merge_adapters
@@ -150,10 +150,10 @@ def _hidden(subject: Subject, ids: Tensor, layout: Layout, *, model: torch.nn.Mo
 
 def _examples(subject: Subject) -> tuple[list[TrainingExample], Room]:
     """Some short examples and a room that holds several of them."""
-    examples = subject.examples(6, LENGTH // TOGETHER)
+    examples = subject.examples(6, subject.length // TOGETHER)
     return examples, Room(
-        source=LENGTH * bool(subject.prepared.train.room.source),
-        target=LENGTH * bool(subject.prepared.train.room.target),
+        source=subject.length * bool(subject.prepared.train.room.source),
+        target=subject.length * bool(subject.prepared.train.room.target),
     )
 
 

@@ -26,7 +26,7 @@ from trifold.tasks import LoadedModel, load
 from trifold.tasks.build import is_fine_tuned
 from trifold.text import Tokenizer
 from trifold.training import AdamW, DataChoice, Experiment, ModelChoice, TokenizerChoice, Training, read_experiment
-from trifold.training.prepare import Prepared, prepare
+from trifold.training.prepare import Prepared, prepare, shape_of
 
 __all__ = ["Subject", "open_subject"]
 
@@ -74,6 +74,11 @@ class Subject:
     def objective(self) -> Objective:
         """What it is trained on."""
         return self.prepared.objective
+
+    @property
+    def length(self) -> int:
+        """Tokens in a row."""
+        return self.experiment.training.length
 
     @property
     def bound(self) -> float:
@@ -137,6 +142,7 @@ def open_subject(target: str, place: Path, *, size: str = "tiny", data: str | No
             optimizer=AdamW(lr=1e-3),
         ),
     )
+    experiment = _within(experiment)
     prepared = prepare(experiment, place / "prepared", lambda *_: None)
     small = prepared.model.num_parameters() <= LARGE
     without_dropout(prepared.model.to(torch.float64 if small else torch.float32))
@@ -144,6 +150,12 @@ def open_subject(target: str, place: Path, *, size: str = "tiny", data: str | No
     with Path(text).open(encoding="utf-8", errors="replace") as file:
         lines = tuple(line.strip() for line in islice(file, LINES))
     return Subject(target, folder, place, experiment, prepared, tuned, lines, own)
+
+
+def _within(experiment: Experiment) -> Experiment:
+    """The same with rows that the model has positions for."""
+    length = min(LENGTH, shape_of(experiment).max_length or LENGTH)
+    return replace(experiment, training=replace(experiment.training, length=length))
 
 
 def _trainable(folder: Path | None, place: Path) -> str | None:
