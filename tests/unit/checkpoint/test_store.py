@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -172,6 +173,22 @@ def test_a4_a6_a_failing_disk_leaves_the_old_state(tmp_path, monkeypatch, code, 
         publish(tmp_path / "step-00000002", writing, {"step": 2}, needed=4321)
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+    assert verify(tmp_path / "step-00000001")["step"] == 1
+
+
+def test_where_folders_cannot_be_opened_only_files_are_forced_to_disk_and_those_for_writing(tmp_path, monkeypatch):
+    opened = []
+
+    def open_as_windows(path, flags):
+        if path.is_dir():
+            raise PermissionError(errno.EACCES, "is a folder", str(path))
+        opened.append((path.name, flags))
+        return os.open(path, flags)
+
+    windows = SimpleNamespace(**{**vars(os), "name": "nt", "open": open_as_windows})
+    monkeypatch.setattr(store_module, "os", windows)
+    make(tmp_path, 1)
+    assert sorted(opened) == [(name, os.O_RDWR) for name in ("manifest.json", "manifest.sha256", "state", "weights")]
     assert verify(tmp_path / "step-00000001")["step"] == 1
 
 
