@@ -125,8 +125,7 @@ def _spread(borders: list[int], fraction: float) -> list[tuple[int, int]]:
         document = bisect_right(borders, middle) - 1
         first, last = borders[document : document + 2]
         start = max(min(middle - width // 2, last - width), first, stretches[-1][1] if stretches else 0)
-        if start < last:
-            stretches.append((start, min(start + width, last)))
+        stretches.append((start, min(start + width, last)))
     return stretches
 
 

@@ -101,17 +101,16 @@ def _is_spaced(header: str, separator: str) -> bool:
 def _oddities(sample: Sequence[str], dialect: Dialect) -> int:
     """How many records are broken, or have another number of cells than the header."""
     rows, width, odd = dialect.reader(iter(sample)), 0, 0
-    for number in range(len(sample) + 1):
+    while True:  # a broken record takes lines too: the sample comes to its end
         try:
             row = next(rows, None)
         except csv.Error:
             odd += 1
             continue
         if row is None:
-            break
+            return odd
         width = width or len(row)
-        odd += number > 0 and bool(row) and len(row) != width
-    return odd
+        odd += bool(row) and len(row) != width
 
 
 def _is_quoted(sample: Sequence[str], dialect: Dialect) -> bool:

@@ -239,6 +239,34 @@ def test_held_out_stretches_are_spread_over_the_text_and_nothing_is_lost(tmp_pat
     assert train.num_bytes + valid.num_bytes == sum(len(text.encode()) for text in texts)
 
 
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.3, 0.6])
+def test_no_stretch_is_empty_or_meets_another_or_lies_in_two_documents_however_short_they_are(fraction):
+    dice, several = np.random.default_rng(0), 0
+    for _ in range(100):
+        sizes = np.exp(dice.uniform(0, 12, dice.integers(1, 1 + round(1 / fraction)))).astype(int)
+        stretches = plan_split([Example(("x" * int(size),)) for size in sizes], fraction).stretches
+        ends = np.cumsum(sizes)
+        several += len(stretches) > 1
+        assert all(start < end for start, end in stretches)
+        assert all(before <= start for (_, before), (start, _) in itertools.pairwise(stretches))
+        assert all(end <= ends[np.searchsorted(ends, start, side="right")] for start, end in stretches)
+    assert several >= 10
+
+
+@pytest.mark.parametrize(
+    ("stretches", "sides"),
+    [
+        (((0, 2),), [(True, "ab"), (False, "c"), (False, "de"), (False, "f")]),
+        (((3, 5),), [(False, "abc"), (True, "de"), (False, "f")]),
+        (((0, 3), (5, 6)), [(True, "abc"), (False, "de"), (True, "f")]),
+        (((1, 2), (2, 3)), [(False, "a"), (True, "b"), (True, "c"), (False, "de"), (False, "f")]),
+    ],
+)
+def test_a_stretch_at_the_border_of_a_document_leaves_no_empty_one_beside_it(stretches, sides):
+    found = Split(stretches=stretches).sides([Example((text,)) for text in ("abc", "de", "f")])
+    assert [(held, example.texts[0], example.complete) for held, example in found] == [(*side, True) for side in sides]
+
+
 def test_a_split_that_is_known_needs_no_more_documents_than_it_takes():
     numbers = (Example((str(number),)) for number in itertools.count())
     assert plan_split(numbers, 0.02) == Split(every=50)
