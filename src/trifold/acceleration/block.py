@@ -46,12 +46,12 @@ class FastResidual(Residual):
 
     def forward(self, x: Float[Tensor, "batch seq d_model"], *inputs: Any, **named: Any) -> Tensor:
         """Add what the branch makes of `x` and of whatever else it takes."""
-        inner, branch, dropout = self.pre_norm(x), self.branch, self.dropout
+        inner, branch, branch_norm, dropout = self.pre_norm(x), self.branch, self.branch_norm, self.dropout
         drops = not isinstance(dropout, nn.Dropout) or (self.training and dropout.p > 0.0)
-        bare = type(self.branch_norm) is nn.Identity and not is_heard(self.branch_norm, dropout, branch)
+        bare = type(branch_norm) is nn.Identity and not is_heard(branch_norm, dropout, branch)
         if bare and not drops and (type(branch) is FastAttention or type(branch) is FastFeedForward):
             return self.post_norm(branch.add(x, inner, *inputs, **named))
-        out = self.branch_norm(branch(inner, *inputs, **named))
+        out = branch_norm(branch(inner, *inputs, **named))
         if type(dropout) is FastDropout and not is_heard(dropout):
             return self.post_norm(dropout.add(x, out))
         return self.post_norm(x + dropout(out))

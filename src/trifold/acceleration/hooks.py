@@ -24,12 +24,16 @@ def is_heard(*modules: nn.Module) -> bool:
         >>> is_heard(layer), handle.remove(), is_heard(layer)
         (True, None, False)
     """
-    return any(GLOBAL) or any(_has_own(one.__dict__) for one in modules)
-
-
-def _has_own(fields: dict[str, Any]) -> bool:
-    hooks = fields["_forward_hooks"] or fields["_forward_pre_hooks"]
-    return bool(hooks or fields["_backward_hooks"] or fields["_backward_pre_hooks"] or "forward" in fields)
+    everywhere, before, back, before_back = GLOBAL
+    if everywhere or before or back or before_back:
+        return True
+    for module in modules:  # asked thousands of times a second: no generator, no call
+        own = module.__dict__
+        if own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own:
+            return True
+        if own["_backward_hooks"] or own["_backward_pre_hooks"]:
+            return True
+    return False
 
 
 def hooks_in(model: nn.Module) -> list[dict[Any, Any]]:

@@ -22,9 +22,10 @@ class FastLinear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "*places inputs"]) -> Float[Tensor, "*places outputs"]:  # noqa: A002
         """The product."""
-        if not native.fits_product(input, self.weight, self.bias):
-            return F.linear(input, self.weight, self.bias)
-        return native.multiply(input, (self.weight, self.bias))[0]
+        weight, bias = self.weight, self.bias
+        if not native.fits_product(input, weight, bias):
+            return F.linear(input, weight, bias)
+        return native.multiply(input, (weight, bias))[0]
 
 
 def add_product(
@@ -47,8 +48,10 @@ def add_product(
         >>> add_product(torch.ones(2, 4), torch.zeros(2, 3), nn.Linear(3, 4, bias=False), activation="relu").shape
         torch.Size([2, 4])
     """
-    weights = (linear.weight, linear.bias) if isinstance(linear, FastLinear) and _fits(linear, x) else None
-    if weights and native.load_products() is not None and (residual is None or residual.dtype == x.dtype):
+    whole = native.load_products() is not None
+    wanted = (whole or activation == "gelu_tanh") and isinstance(linear, FastLinear) and _fits(linear, x)
+    weights = (linear.weight, linear.bias) if wanted and isinstance(linear, FastLinear) else None
+    if weights and whole and (residual is None or residual.dtype == x.dtype):
         return native.multiply(x, weights, activation=activation, residual=residual)[0]
     if weights and activation == "gelu_tanh":
         product = native.multiply(x, weights, activation=activation)[0]
@@ -65,9 +68,10 @@ def project(x: Float[Tensor, "*places inputs"], *linears: nn.Module) -> tuple[Fl
         >>> [made.shape[-1] for made in project(torch.zeros(2, 3), nn.Linear(3, 4), nn.Linear(3, 5))]
         [4, 5]
     """
-    weights = [(one.weight, one.bias) for one in linears if isinstance(one, FastLinear) and _fits(one, x)]
-    if len(weights) == len(linears) and native.load_products() is not None:
-        return native.multiply(x, *weights)
+    if native.load_products() is not None:
+        weights = [(one.weight, one.bias) for one in linears if isinstance(one, FastLinear) and _fits(one, x)]
+        if len(weights) == len(linears):
+            return native.multiply(x, *weights)
     return tuple(linear(x) for linear in linears)
 
 
