@@ -31,11 +31,13 @@ BOTH_SIDES, BEFORE = (-1, 1, -2, 2), (-1, -2, -3, -4)
 PEAK = 7.5
 """The score of the token at that distance, where others have about 0."""
 RAISED = 5.0
+"""What the relative bias of a head's distance is raised by."""
 LOUD = 2.0
 """The amplitude of the waves, as a multiple of the spread of the tokens' vectors."""
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 """Frequencies are its multiples, which are spread evenly and never meet."""
 LIKE = 5.0
+"""The keys of cross-attention, as a multiple of its queries' matrix."""
 OPEN = 4.0
 """What values and outputs of the heads that start with a distance are multiplied by, so that what they see is heard."""
 
@@ -70,8 +72,10 @@ def _start_stack(stack: Stack, embedding: Embedding) -> int:
     distances, heads = BEFORE if config.causal else BOTH_SIDES, 0
     positions, queries = embedding.position, weights["q_proj.weight"]
     alike = queries.shape == weights["k_proj.weight"].shape and stack.blocks[0].config.shared is None
-    if isinstance(positions, nn.Embedding) and positions.embedding_dim == queries.shape[1] and alike:
-        _look(weights, config, distances, _start_as_waves(embedding, positions.weight, config.head_size))
+    width = queries.shape[1]
+    waves = _count_waves(config, width)
+    if isinstance(positions, nn.Embedding) and positions.embedding_dim == width and alike and waves:
+        _look(weights, config, distances, _start_as_waves(embedding, positions.weight, waves))
         heads += config.num_heads
     for module in stack.positions:
         if isinstance(module, RelativeBias):
@@ -83,10 +87,15 @@ def _frequencies(count: int) -> Tensor:
     return math.pi * (torch.arange(1, count + 1).double() * GOLDEN % 1.0)
 
 
-def _start_as_waves(embedding: Embedding, table: Tensor, size: int) -> float:
-    """Give the last `size` dimensions to positions alone; the amplitude that waves have once their vectors are normed."""
+def _count_waves(config: Attention, width: int) -> int:
+    """As many as the sines and cosines of which a head can read; tokens keep half of the dimensions at least."""
+    return min(config.head_size // 2, width // 4)
+
+
+def _start_as_waves(embedding: Embedding, table: Tensor, waves: int) -> float:
+    """Give the last dimensions to positions alone; the amplitude that waves have once their vectors are normed."""
     tokens, width = embedding.tokens.weight, table.shape[1]
-    waves, spread = size // 2, tokens.std().item()
+    spread = tokens.std().item()
     angle = torch.arange(len(table)).double()[:, None] * _frequencies(waves)
     tokens[:, -2 * waves :] = 0.0
     table.zero_()
@@ -98,7 +107,8 @@ def _start_as_waves(embedding: Embedding, table: Tensor, size: int) -> float:
 def _look(weights: Mapping[str, Tensor], config: Attention, distances: tuple[int, ...], amplitude: float) -> None:
     """Let queries and keys of each head, but for a trace, read the waves alone, so that it looks at one distance."""
     queries, keys = weights["q_proj.weight"], weights["k_proj.weight"]
-    width, size, waves = queries.shape[1], config.head_size, config.head_size // 2
+    width, size = queries.shape[1], config.head_size
+    waves = _count_waves(config, width)
     gain = math.sqrt(PEAK * math.sqrt(size) / waves) / amplitude
     place = torch.arange(waves) + width - 2 * waves
     for head in range(config.num_heads):
@@ -115,9 +125,11 @@ def _look(weights: Mapping[str, Tensor], config: Attention, distances: tuple[int
 
 
 def _raise(table: Tensor, distances: tuple[int, ...], *, bidirectional: bool) -> int:
-    """Raise one distance in each head's relative biases."""
-    for head in range(table.shape[1]):
-        distance = distances[head % len(distances)]
-        after = len(table) // 2 if bidirectional and distance > 0 else 0
+    """Raise one distance in each head's relative biases, of those that have a bucket to themselves."""
+    side = len(table) // 2 if bidirectional else len(table)
+    own = [distance for distance in distances if abs(distance) < side // 2]
+    for head in range(table.shape[1]) if own else ():
+        distance = own[head % len(own)]
+        after = side if bidirectional and distance > 0 else 0
         table[after + abs(distance), head] += RAISED
-    return table.shape[1]
+    return table.shape[1] if own else 0

@@ -59,3 +59,23 @@ def test_a_decoder_starts_by_looking_at_its_like_in_the_source():
     attend_to_neighbours(model)
     cross = attention_weights(model, batch_for(model)).cross[0]  # the same tokens on both sides
     assert float(cross.detach().diagonal(dim1=-2, dim2=-1).mean()) > 3 / LENGTH
+
+
+@pytest.mark.parametrize(("preset", "heads"), [("bert", 1), ("gpt2", 1), ("bert", 2)])
+def test_tokens_keep_half_of_their_dimensions_at_least(preset, heads):
+    model = Transformer.from_preset(preset, size="tiny", vocab_size=VOCABULARY, num_heads=heads)
+    attend_to_neighbours(model)
+    tokens = model.embedding.tokens.weight.detach()
+    assert int((tokens.abs().sum(0) > 0).sum()) >= model.config.d_model // 2
+
+
+@pytest.mark.parametrize(("buckets", "raised"), [(4, 0), (8, 4), (12, 8)])
+def test_distances_without_a_bucket_of_their_own_are_left_out(buckets, raised):
+    model = Transformer.from_preset("t5", size="tiny", vocab_size=VOCABULARY, num_buckets=buckets)
+    kept = model.encoder.positions[0].table.weight.detach().clone()
+    attend_to_neighbours(model)
+    table = model.encoder.positions[0].table.weight.detach() - kept
+    places = {int(place) for place in (table > 1).nonzero()[:, 0]}
+    side = buckets // 2
+    assert places <= {place for place in range(buckets) if 0 < place % side < side // 2}
+    assert bool(places) == bool(raised)
