@@ -24,8 +24,7 @@ def is_heard(*modules: nn.Module) -> bool:
         >>> is_heard(layer), handle.remove(), is_heard(layer)
         (True, None, False)
     """
-    everywhere, before, back, before_back = GLOBAL
-    if everywhere or before or back or before_back:
+    if any(GLOBAL):
         return True
     for module in modules:  # asked thousands of times a second: no generator, no call
         own = module.__dict__

@@ -48,9 +48,9 @@ def add_product(
         >>> add_product(torch.ones(2, 4), torch.zeros(2, 3), nn.Linear(3, 4, bias=False), activation="relu").shape
         torch.Size([2, 4])
     """
-    whole = native.load_products() is not None
-    wanted = (whole or activation == "gelu_tanh") and isinstance(linear, FastLinear) and _fits(linear, x)
-    weights = (linear.weight, linear.bias) if wanted and isinstance(linear, FastLinear) else None
+    whole, weights = native.load_products() is not None, None
+    if (whole or activation == "gelu_tanh") and isinstance(linear, FastLinear) and _fits(linear, x):
+        weights = linear.weight, linear.bias
     if weights and whole and (residual is None or residual.dtype == x.dtype):
         return native.multiply(x, weights, activation=activation, residual=residual)[0]
     if weights and activation == "gelu_tanh":
