@@ -21,6 +21,8 @@ __all__ = ["Loader", "Preparer"]
 
 PATTERN = 1024
 """How many samples it takes for a mix of corpora to repeat its proportions exactly."""
+SHUFFLED = 1
+"""The key of the one order in which a shuffled epoch is read."""
 
 
 @runtime_checkable
@@ -195,6 +197,3 @@ def _pattern(weights: Sequence[float]) -> NDArray[np.int64]:
         pattern[at] = np.argmax(share * (at + 1) - counts)
         counts[pattern[at]] += 1
     return pattern
-
-
-SHUFFLED = 1
