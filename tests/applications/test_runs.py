@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from tests.bounds import LAYERS, assert_same_sums
 from trifold.cli.main import main
+from trifold.data import plan_split
 from trifold.errors import ConfigError, TrifoldError
 from trifold.training import Experiment, ModelChoice, Training, pretrain, read_experiment
 from trifold.training.log import read_metrics
@@ -365,6 +366,39 @@ def test_a_run_that_gains_nothing_more_stops_where_it_is_asked_to(tmp_path, text
     assert code == 0, err
     result = json.loads(out)
     assert result["steps"] == result["best_step"] + 30 < 400
+
+
+def test_the_same_words_and_resume_go_on_with_what_was_chosen(tmp_path, text, capsys, monkeypatch):
+    words = [
+        "pretrain",
+        "--data",
+        text,
+        "--minutes",
+        0.02,
+        "--length",
+        32,
+        "--vocab-size",
+        420,
+        "--out",
+        tmp_path / "run",
+    ]
+    assert call(capsys, *words)[0] == 0
+    chosen = read_experiment(tmp_path / "run")
+    monkeypatch.setattr("trifold.training.fit.step_seconds", lambda *_: 1e-9)  # as if the machine were another one
+    code, _, err = call(capsys, *words, "--resume")
+    assert code == 0, err
+    assert read_experiment(tmp_path / "run") == chosen
+    code, _, err = call(capsys, *words, "--resume", "--length", 16)
+    assert code == 2 and "training.length" in err
+
+
+def test_what_is_held_out_is_planned_once(tmp_path, text, capsys, monkeypatch):
+    planned = []
+    monkeypatch.setattr(
+        "trifold.training.prepare.plan_split", lambda *given, **named: planned.append(1) or plan_split(*given, **named)
+    )
+    assert call(capsys, "pretrain", "--data", text, "--steps", 2, *SMALL, "--out", tmp_path / "run")[0] == 0
+    assert len(planned) == 1
 
 
 def test_the_tokenizer_does_not_learn_from_held_out_text(tmp_path, capsys):

@@ -1,6 +1,5 @@
 """From the options of a command to an experiment."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,21 +100,24 @@ def build_experiment(request: Request, before: Any = None, *, measure: bool = Tr
     path = request.values.experiment
     begun = experiment_in(Path(path), Experiment) if path is not None else before
     said = _with_options(request, {} if begun is None else to_json(begun))
-    changed = override(from_json(Experiment, _whole(said, request), where="experiment"), request.overrides)
+    whole = from_json(Experiment, _whole(said, request), where="experiment")
+    changed = override(whole, request.overrides, where="experiment")
     if begun is not None:
         return changed
-    alone = "RANK" not in os.environ and getattr(request.values, "processes", 1) == 1
-    fitted = fit(_with_overrides(said, request, to_json(changed)), measure=measure and alone)
-    for line in fitted.notes:
+    together = getattr(request.values, "processes", 1) > 1
+    fitted = fit(_with_overrides(said, request, to_json(changed)), measure=measure and not together)
+    for line in () if request.console.follows else fitted.notes:
         request.console.note(line)
     return fitted.experiment
 
 
 def _whole(said: dict[str, Any], request: Request) -> dict[str, Any]:
     """What is said, with what an experiment must have: enough to see whether it is right."""
+    from trifold.training.fit import FAMILY
+
     model, training = said.get("model", {}), said.get("training", {})
     if not model.keys() & {"preset", "start"}:
-        model = {"preset": "llama", **model}
+        model = {"preset": FAMILY, **model}
     lengths = {name for name in LENGTHS if training.get(name) is not None or f"training.{name}" in request.overrides}
     return {**said, "model": model, "training": training if lengths else {**training, "minutes": 1.0}}
 

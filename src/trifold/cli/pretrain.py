@@ -30,10 +30,10 @@ def run(request: Request) -> dict[str, Any]:
 
 
 def _experiment(request: Request, out: Path, *, resume: bool) -> "Experiment":
-    """What is asked for, or what the run that goes on was begun with."""
+    """What is asked for; of a run that goes on, what it was begun with, unless something else is asked for."""
     from trifold.training import read_experiment
 
-    as_begun = resume and not request.values.data and request.values.experiment is None
+    as_begun = resume and request.values.experiment is None
     return deterministic(build_experiment(request, read_experiment(out) if as_begun else None), request)
 
 

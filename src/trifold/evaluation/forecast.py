@@ -1,6 +1,5 @@
 """What an experiment will cost on this machine: counted from its configuration, timed by a few real steps."""
 
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import torch
 from trifold.data.source import list_files
 from trifold.text import Tokenizer
 from trifold.training import Experiment
+from trifold.training.fit import bytes_per_token
 from trifold.training.plan import (
     available_memory,
     count_parameters,
@@ -18,12 +18,9 @@ from trifold.training.plan import (
 )
 from trifold.training.precision import choose_device, choose_dtype
 from trifold.training.prepare import shape_of
-from trifold.training.timing import places_of, step_seconds
+from trifold.training.timing import count_steps, places_of, step_seconds
 
 __all__ = ["Forecast", "forecast"]
-
-BYTES_PER_TOKEN = 3.6
-"""Of byte-level BPE with some 8,000 tokens, English and Chinese alike (measured); used before there is a tokenizer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +87,8 @@ def forecast(experiment: Experiment, *, measure: bool = True, tokenizer: Tokeniz
     step_flops = row * training.batch_size * training.accumulation
     timed = step_seconds(experiment, shape, places) if measure else None
     labels = places.labels * training.batch_size * training.accumulation
-    steps = _steps(experiment, timed, labels)
-    tokens = _size(experiment)
+    steps = count_steps(training, places, timed)
+    size = _size(experiment)
     main = (places.source or places.target) * training.batch_size * training.accumulation
     return Forecast(
         parameters=count.total,
@@ -107,21 +104,12 @@ def forecast(experiment: Experiment, *, measure: bool = True, tokenizer: Tokeniz
         target_tokens=None if steps is None else steps * labels,
         flops=None if steps is None else steps * step_flops,
         seconds=None if timed is None or steps is None else steps * timed,
-        epochs=None if tokens is None or steps is None else steps * main / tokens,
+        epochs=None if size is None or steps is None else steps * main * bytes_per_token(shape.vocab_size) / size,
     )
 
 
-def _steps(experiment: Experiment, timed: float | None, labels: int) -> int | None:
-    training = experiment.training
-    if training.steps is not None:
-        return training.steps
-    if training.tokens is not None:
-        return math.ceil(training.tokens / labels)
-    return None if timed is None or training.minutes is None else int(training.minutes * 60 / timed)
-
-
-def _size(experiment: Experiment) -> float | None:
-    """Tokens of the training text, by the size of its files; None where that is not known (hub, standard input, packed)."""
+def _size(experiment: Experiment) -> int | None:
+    """Bytes of the training text, by the size of its files; None where that is not known (hub, standard input, packed)."""
     total = 0
     for name in experiment.data.paths:
         path = Path(name)
@@ -129,4 +117,4 @@ def _size(experiment: Experiment) -> float | None:
         if not all(file.is_file() and file.suffix not in (".gz", ".zst", ".parquet") for file in files):
             return None
         total += sum(file.stat().st_size for file in files)
-    return total / BYTES_PER_TOKEN if total else None
+    return total or None

@@ -7,6 +7,7 @@ where none does. The time of a step is measured. Text that is read often calls f
 """
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,9 @@ from trifold.locale import message
 from trifold.model.config import Learned, RelativeBias, Transformer
 from trifold.presets import find_preset
 from trifold.training.experiment import DataChoice, Experiment, ModelChoice
-from trifold.training.plan import available_memory, count_parameters, estimate_memory, training_flops
+from trifold.training.plan import Shape, available_memory, count_parameters, estimate_memory, training_flops
 from trifold.training.prepare import shape_of, source_options, usual_objective
-from trifold.training.timing import places_of, step_seconds
+from trifold.training.timing import count_steps, places_of, step_seconds
 
 __all__ = ["Fitted", "Text", "bytes_per_token", "fit", "survey"]
 
@@ -28,7 +29,7 @@ SURVEYED = 2**26
 """Characters that are read to see how much text there is; more of it needs no other setting."""
 UNKNOWN = 10**7
 """Bytes that a text is taken to have which can be read only once."""
-MINUTES = 5.0
+FAMILY, MINUTES = "llama", 5.0
 READ, DIFFERENT = 5.0, 6.0
 NOMINAL = 2e11
 """Operations a second of a process, where several must come to the same choice without measuring."""
@@ -127,12 +128,13 @@ def fit(sections: Sections, text: Text | None = None, *, measure: bool = True) -
     Args:
         sections: of an experiment, as JSON has them.
         text: how much there is; None to look at the paths of the section `data`.
-        measure: time steps; False takes a speed that is the same everywhere.
+        measure: time steps; False takes a speed that is the same everywhere, as one of several processes does.
 
     Raises:
         ConfigError: a value is not possible.
         DataError: there is no text.
     """
+    measure = measure and "RANK" not in os.environ
     text = text or survey(from_json(DataChoice, sections.get("data", {}), where="data"))
     settled = _by_text(sections, text)
     trials = list(_trials(settled, text, measure=measure))
@@ -144,7 +146,7 @@ def fit(sections: Sections, text: Text | None = None, *, measure: bool = True) -
 def _by_text(sections: Sections, text: Text) -> Sections:
     """What follows from the amount of text, and what suits any."""
     said = {name: sections.get(name, {}) for name in ("model", "tokenizer", "data", "training")}
-    model = said["model"] if "start" in said["model"] else {"preset": "llama", **said["model"]}
+    model = said["model"] if "start" in said["model"] else {"preset": FAMILY, **said["model"]}
     objective = sections.get("objective") or _objective(model, said["data"])
     length = said["training"].get("length", 256 if objective["kind"] == "causal" else 128)
     training = {
@@ -180,25 +182,24 @@ def _trials(settled: Sections, text: Text, *, measure: bool) -> Iterator[_Trial]
         named = model if "start" in model else {**model, "size": size}
         experiment = from_json(Experiment, {**settled, "model": named}, where="experiment")
         shape = shape_of(experiment)
-        need = estimate_memory(shape, places_of(experiment, shape), optimizer=experiment.training.optimizer.kind)
+        places = places_of(experiment, shape)
+        need = estimate_memory(shape, places, optimizer=experiment.training.optimizer.kind)
         if number and need.total > available_memory():
             return
-        trial = _try(experiment, text, measure=measure)
+        trial = _try(experiment, shape, places, text, measure=measure)
         yield trial
         if not trial.suits:
             return
 
 
-def _try(experiment: Experiment, text: Text, *, measure: bool) -> _Trial:
+def _try(experiment: Experiment, shape: Transformer, places: Shape, text: Text, *, measure: bool) -> _Trial:
     """What would come of an experiment."""
-    shape, training = shape_of(experiment), experiment.training
-    places, count = places_of(experiment, shape), count_parameters(shape)
+    training, count = experiment.training, count_parameters(shape)
     rows = training.batch_size * training.accumulation
+    seconds = None
     if training.minutes is not None:
         seconds = step_seconds(experiment, shape, places) if measure else training_flops(shape, places) * rows / NOMINAL
-        steps = max(int(60 * training.minutes / seconds), 1)
-    else:
-        steps = training.steps or math.ceil((training.tokens or 1) / (places.labels * rows))
+    steps = max(count_steps(training, places, seconds) or 1, 1)
     tokens = steps * rows * float(places.source or places.target)
     different = text.num_bytes / bytes_per_token(shape.vocab_size) if text.whole else math.inf
     return _Trial(experiment.model.size, count.encoder + count.decoder, steps, tokens, different)

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -41,6 +42,8 @@ __all__ = [
 ]
 
 Tell = Callable[[str, Mapping[str, float | int | str]], None]
+Plan = Callable[[tuple[str, ...]], Split]
+"""What is held out of the text of these paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,10 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
     """
     _check_memory_early(experiment)
     experiment = replace(experiment, data=_keep_input(experiment.data, out))
-    tokenizer = _tokenizer(experiment, out, tell)
+    split = cache(
+        partial(_split, experiment.data)
+    )  # what is held out is planned once, for the tokenizer and the stores
+    tokenizer = _tokenizer(experiment, out, tell, split)
     torch.manual_seed(experiment.training.seed)
     model = _model(experiment, tokenizer)
     if experiment.model.start is None:  # whoever made the tokenizer, a new model sees what its family is trained to see
@@ -108,7 +114,7 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
     for line in note_padding(model.config):
         tell("account", {"line": line})
     objective = build_objective(experiment.objective, tokenizer, model.config)
-    corpora = build_corpora(experiment.data, tokenizer, out / "data", words=objective.needs_words)
+    corpora = build_corpora(experiment.data, tokenizer, out / "data", words=objective.needs_words, split=split)
     for line in corpora.report.lines():
         tell("account", {"line": line})
     sizes = {
@@ -161,7 +167,7 @@ def _load(
     return Prepared(tokenizer, corpora, model, objective, train, valid)
 
 
-def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
+def _tokenizer(experiment: Experiment, out: Path, tell: Tell, split: Plan) -> Tokenizer:
     """The one that is named, that of the model to start from, that of an earlier try, or a new one."""
     choice, start = experiment.tokenizer, experiment.model.start
     folder = out / "tokenizer"
@@ -174,7 +180,7 @@ def _tokenizer(experiment: Experiment, out: Path, tell: Tell) -> Tokenizer:
     texts = (
         text
         for paths in _groups(data)
-        for example in _split(data, paths).train(read(paths, source_options(data)))
+        for example in split(paths).train(read(paths, source_options(data)))
         for text in example.texts
     )
     return save_whole(learn_tokenizer(texts, choice, experiment.model), folder)
@@ -308,7 +314,9 @@ def _check_memory_early(experiment: Experiment) -> None:
         require_memory_for(shape, experiment.training)
 
 
-def build_corpora(data: DataChoice, tokenizer: Tokenizer, folder: Path, *, words: bool) -> Corpora:
+def build_corpora(
+    data: DataChoice, tokenizer: Tokenizer, folder: Path, *, words: bool, split: Plan | None = None
+) -> Corpora:
     """The token stores, made now or found in `folder` if they are of the same text and tokenizer.
 
     One store for all paths together, or one for each where they have weights; held-out text from `data.valid`, else a
@@ -317,7 +325,7 @@ def build_corpora(data: DataChoice, tokenizer: Tokenizer, folder: Path, *, words
     trains, valids, report = [], [], ReadReport()
     for number, paths in enumerate(_groups(data)):
         place = folder / f"{number}"
-        _build(data, paths, tokenizer, place, report, words=words)
+        _build(data, paths, tokenizer, place, report, words=words, split=split)
         trains.append(TokenStore(place / "train", tokenizer))
         if (place / "valid").is_dir():
             valids.append(TokenStore(place / "valid", tokenizer))
@@ -330,7 +338,14 @@ def build_corpora(data: DataChoice, tokenizer: Tokenizer, folder: Path, *, words
 
 
 def _build(
-    data: DataChoice, paths: tuple[str, ...], tokenizer: Tokenizer, place: Path, report: ReadReport, *, words: bool
+    data: DataChoice,
+    paths: tuple[str, ...],
+    tokenizer: Tokenizer,
+    place: Path,
+    report: ReadReport,
+    *,
+    words: bool,
+    split: Plan | None = None,
 ) -> None:
     options, hold_out = source_options(data), 0.0 if data.valid else data.valid_fraction
     read_as = [list(options.fields), options.document, options.on_error, words, hold_out]
@@ -347,6 +362,6 @@ def _build(
         place,
         words=words,
         pairs=data.source_field is not None,
-        split=_split(data, paths),
+        split=_split(data, paths) if split is None else split(paths),
         details=details,
     )

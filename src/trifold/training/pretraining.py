@@ -77,8 +77,9 @@ def pretrain(  # noqa: PLR0913 - what one may want to say of a run, by name
         PreemptedError: a signal stopped the run, which is saved.
         DistributedError: one of several processes failed, fell silent or was started with other settings.
     """
+    texts = texts if texts is None else _checked(texts)
     if not isinstance(experiment, Experiment) and training is None:
-        texts = texts if texts is None else list(_checked(texts))
+        texts = texts if texts is None else list(texts)  # read twice
         experiment, notes = (read_experiment(out), ()) if resume else _fit(str(experiment), texts, minutes)
     else:
         require(minutes is None, where="minutes", given=minutes, allowed="training.minutes, beside a training")
@@ -89,7 +90,7 @@ def pretrain(  # noqa: PLR0913 - what one may want to say of a run, by name
         for line in notes:
             run.tell("account", {"line": line})
         if texts is not None:
-            run.keep("texts", ({"text": text} for text in _checked(texts)))
+            run.keep("texts", ({"text": text} for text in texts))
         prepared = run.group.in_turn(lambda: prepare(experiment, run.folder, run.tell))
         trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training, group=run.group)
         hashes, evaluate = prepared.corpora.hashes(), _evaluation(trainer, prepared)

@@ -11,11 +11,12 @@ from trifold.model import config as model_config
 from trifold.objective import config as objectives
 from trifold.objective.objective import language_model_loss
 from trifold.presets.pretrained import Transformer
+from trifold.training.config import Training
 from trifold.training.experiment import Experiment
 from trifold.training.plan import Shape
 from trifold.training.trainer import Trainer
 
-__all__ = ["places_of", "step_seconds"]
+__all__ = ["count_steps", "places_of", "step_seconds"]
 
 STEPS, WARM = 3, 1
 
@@ -83,3 +84,22 @@ def step_seconds(experiment: Experiment, shape: model_config.Transformer, places
     trainer = Trainer(Transformer(shape), _Loss(), _Random(shape, places), training)  # type: ignore[arg-type]
     marks = [step.seconds for step in trainer.steps()]
     return min(later - earlier for earlier, later in zip(marks[WARM - 1 :], marks[WARM:], strict=False))
+
+
+def count_steps(training: Training, places: Shape, seconds: float | None) -> int | None:
+    """How many steps a run has; None where its length is a time and nobody knows how long a step takes.
+
+    Args:
+        training: how long.
+        places: of a batch.
+        seconds: that a step takes.
+
+    Example:
+        >>> count_steps(Training(minutes=1), Shape(rows=1, source=0, target=8, labels=8), 0.5)
+        120
+    """
+    if training.steps is not None:
+        return training.steps
+    if training.tokens is not None:
+        return math.ceil(training.tokens / (places.labels * training.batch_size * training.accumulation))
+    return None if seconds is None or training.minutes is None else int(training.minutes * 60 / seconds)

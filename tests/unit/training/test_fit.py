@@ -122,3 +122,12 @@ def test_what_cannot_be_is_refused():
 def test_it_says_what_it_chose():
     notes = "\n".join(fit({}, Text(MEGABYTE), measure=False).notes)
     assert "1.00 MB" in notes and "llama tiny" in notes and "2,048 tokens" in notes and "held out" in notes
+
+
+def test_one_of_several_processes_measures_nothing(monkeypatch):
+    def measured(*_: object) -> float:
+        raise AssertionError
+
+    monkeypatch.setattr("trifold.training.fit.step_seconds", measured)
+    monkeypatch.setenv("RANK", "1")
+    assert fit({}, Text(MEGABYTE)).experiment == fit({}, Text(MEGABYTE), measure=False).experiment
