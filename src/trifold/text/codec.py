@@ -103,7 +103,7 @@ class BackendCodec:
         key = (plain, self.backend.get_vocab_size(), len(self.backend.get_added_tokens_decoder()))
         tables = _TABLES.setdefault(self, {})
         if key not in tables:
-            apart = reads_in_pieces(json.loads(self.backend.to_str()), (cuts(32),))
+            apart = reads_in_pieces(json.loads(self.backend.to_str()), (cuts(32),), plain=plain)
             tables[key] = Pieces(ask, token_bytes()) if apart else None
         return tables[key]
 

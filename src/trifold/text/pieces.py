@@ -48,19 +48,20 @@ def _load() -> ctypes.CDLL | None:
     return library
 
 
-def reads_in_pieces(settings: Any, patterns: Sequence[str]) -> bool:
+def reads_in_pieces(settings: Any, patterns: Sequence[str], *, plain: bool = False) -> bool:
     """Whether a tokenizer gives a text the ids of its pieces.
 
     Args:
         settings: its `tokenizer.json`.
         patterns: regular expressions that begin a word at a space and at a line's end, which its pre-tokenizer may cut by.
+        plain: whether the spelling of a special token is text like any other.
 
     Example:
         >>> reads_in_pieces({"model": {"type": "WordPiece"}}, ())
         False
     """
     model, cuts = settings["model"], settings.get("pre_tokenizer") or {}
-    plain = (
+    simple = (
         model.get("type") == "BPE"
         and not model.get("dropout")
         and not any(settings.get(name) for name in ("normalizer", "truncation", "padding"))
@@ -68,6 +69,7 @@ def reads_in_pieces(settings: Any, patterns: Sequence[str]) -> bool:
     alone = all(
         not one["lstrip"] and not one["rstrip"] and not any(map(str.isspace, one["content"]))
         for one in settings.get("added_tokens") or ()
+        if not (plain and one["special"])
     )
     steps = cuts.get("pretokenizers") or [cuts]
     last = steps[-1]
@@ -78,7 +80,7 @@ def reads_in_pieces(settings: Any, patterns: Sequence[str]) -> bool:
         pattern = steps[0].get("pattern", {}).get("Regex")
         known = len(steps) == 2 and not last.get("use_regex") and steps[0].get("behavior") == "Isolated"
         known = known and not steps[0].get("invert") and pattern in patterns
-    return plain and alone and level and known
+    return simple and alone and level and known
 
 
 class Pieces:

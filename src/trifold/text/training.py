@@ -78,7 +78,8 @@ def train_tokenizer(  # noqa: PLR0913 - options that have nothing to do with one
     if not any(text.strip() for text in kept):
         raise DataError("text.nothing_to_train_on")
     roles = _roles(kind)
-    given = [*roles.values(), *(f"<extra_id_{number}>" for number in range(num_sentinels))]
+    sentinels = [f"<extra_id_{number}>" for number in range(num_sentinels)]
+    given = [*roles.values(), *sentinels]
     _check_own_tokens(given, [*special_tokens, *user_tokens], vocab_size)
     specials = [token for token in (*given, *special_tokens) if not (pad_last and token == roles["pad"])]
     backend = _untrained(kind, roles)
@@ -95,6 +96,9 @@ def train_tokenizer(  # noqa: PLR0913 - options that have nothing to do with one
     ways[kind](backend, kept, vocab_size - len(user_tokens) - pad_last, specials)
     backend.add_tokens([AddedToken(token, normalized=False) for token in user_tokens])
     backend.add_special_tokens([AddedToken(roles["pad"], normalized=False)])  # does nothing where it is there
+    if kind in ("byte_bpe", "bpe", "unigram"):  # a space is of the word after it, and so of what stands hidden
+        hides = [AddedToken(token, lstrip=True, normalized=False) for token in (roles["mask"], *sentinels)]
+        backend.add_special_tokens(hides)
     if kind in ("bpe", "unigram"):
         backend.decoder = decoders.Metaspace(prepend_scheme="never")
     backend = Backend.from_str(backend.to_str())  # what is saved and what is in memory are then one and the same

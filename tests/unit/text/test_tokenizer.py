@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from trifold.errors import ConfigError, DataError, ModelFileError
 from trifold.text import Tokenizer, compression_report, train_tokenizer
+from trifold.text.pattern import cuts
+from trifold.text.pieces import reads_in_pieces
 from trifold.text.training import sample
 
 TEXTS = [
@@ -324,3 +326,17 @@ def test_the_unknown_share_is_that_of_the_tokens():
     tokenizer = train_tokenizer(["abcd"] * 9, kind="character", vocab_size=200)
     assert tokenizer.unknown_share(["abxx", "ab"]) == pytest.approx(2 / 6)
     assert train_tokenizer(["abcd"] * 9, kind="byte_bpe", vocab_size=400).unknown_share(["中"]) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "bpe", "unigram"])
+def test_what_is_hidden_has_the_space_before_it_hidden_too(kind):
+    tokenizer = train_tokenizer(["the cat sat on the mat"] * 30, kind=kind, vocab_size=480, num_sentinels=2)
+    for mark in (tokenizer.roles["mask"], "<extra_id_0>", "<extra_id_1>"):
+        before, after = (tokenizer.encode(text).ids.tolist() for text in ("the cat", " on the mat"))
+        number = tokenizer.backend.token_to_id(mark)
+        for text in (f"the cat {mark} on the mat", f"the cat{mark} on the mat"):
+            assert tokenizer.encode(text).ids.tolist() == [*before, number, *after]
+    text = f"the cat {mark} on"
+    (spelled,) = tokenizer.encode_batch([text], plain=True)
+    assert tokenizer.decode(spelled.ids) == text or kind != "byte_bpe", "a spelling that is read as text stays as it is"
+    assert reads_in_pieces(json.loads(tokenizer.backend.to_str()), (cuts(32),), plain=True) is (kind == "byte_bpe")
