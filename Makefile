@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(1 + (os.cpu_count() or 1))") # one more than cores: many tests wait
+SUITE := -n $(strip $(WORKERS)) --dist loadfile --no-loadscope-reorder
 export PYTHONDONTWRITEBYTECODE := # hundreds of processes of the tests would compile the same files
 
 .PHONY: demo test test-all test-isa test-lowest coverage check docs bench bench-smoke gpu gpu-wheels release setup clean
@@ -29,10 +31,10 @@ demo: $(READY)
 	$(RUN)trifold demo
 
 test: $(READY)
-	$(RUN)python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
+	$(RUN)python -m pytest $(SUITE) -m "not slow and not gpu"
 
 test-all: $(READY)
-	$(RUN)python -m pytest -n auto --dist loadfile --no-loadscope-reorder --shapes all
+	$(RUN)python -m pytest $(SUITE) --shapes all
 
 # the numeric tests once for each instruction set of x86 that this processor has
 test-isa: $(READY)
@@ -41,7 +43,7 @@ test-isa: $(READY)
 # the workers and every program that a test starts report; those that are killed cannot
 coverage: $(READY)
 	rm -f .coverage .coverage.*
-	$(RUN)python -m coverage run -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
+	$(RUN)python -m coverage run -m pytest $(SUITE) -m "not slow and not gpu"
 	$(RUN)python -m coverage combine -q
 	$(RUN)python -m coverage report
 	$(RUN)python -m coverage report --fail-under=100 \
@@ -69,7 +71,7 @@ test-lowest:
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(PYTHON) scripts/lowest.py > $(VENV)-lowest/constraints.txt
 	$(VENV)-lowest/bin/python -m pip install -q --disable-pip-version-check -c $(VENV)-lowest/constraints.txt -e ".[dev]"
-	$(VENV)-lowest/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu"
+	$(VENV)-lowest/bin/python -m pytest $(SUITE) -m "not slow and not gpu"
 
 release: $(READY)
 	$(RUN)python scripts/release.py

@@ -165,8 +165,10 @@ def test_tagging_learns_entities(tmp_path, capsys):
     assert code == 0 and "pipeline joins" in err, err
 
 
-@pytest.mark.parametrize(("preset", "size", "epochs"), [("bert", SMALL, 40), ("t5", (*QUICK, "--lr", 1e-2), 10)],
-                         ids=["bert", "t5"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("preset", "size", "epochs"), [("bert", (*SMALL, "task.match=true"), 16), ("t5", (*QUICK, "--lr", 1e-2), 10)],
+    ids=["bert", "t5"],
+)  # fmt: skip
 def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset, size, epochs):
     dice = np.random.default_rng(0)
     rows = []
@@ -194,7 +196,8 @@ def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset, 
 
 
 @pytest.mark.parametrize(
-    ("preset", "size", "bar", "epochs"), [("vaswani", (*QUICK, "--lr", 6e-3), 80, 10), ("gpt2", SMALL, 4, 20)],
+    ("preset", "size", "bar", "epochs"),
+    [("vaswani", (*QUICK, "--lr", 6e-3), 80, 10), ("gpt2", (*QUICK, "--lr", 1e-2), 4, 8)],
     ids=["vaswani", "gpt2"],
 )  # fmt: skip
 def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, size, bar, epochs):
@@ -224,11 +227,11 @@ def test_translation_learns_a_word_for_word_language(tmp_path, capsys, preset, s
 
 
 def test_instructions_are_learned_with_the_loss_on_the_answer(tmp_path, capsys):
-    rows = [{"instruction": f"say {word}", "input": "", "output": word * 2} for word in "abcdefghij" * 20]
+    rows = [{"instruction": f"say {word}", "input": "", "output": word * 2} for word in "abcdefghij" * 12]
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     code, out, err = call(capsys, "finetune", "generation", "--model", "gpt2", *SMALL, "--train",
                           tmp_path / "train.jsonl", "--dev", tmp_path / "train.jsonl", "--out", tmp_path / "run",
-                          "--epochs", 30, "--batch-size", 8, "--json")  # fmt: skip
+                          "--epochs", 26, "--batch-size", 8, "--json")  # fmt: skip
     assert code == 0, err
     judged = json.loads(out)["judgement"]
     tuned, before = (side["bits_per_byte"]["value"] for side in (judged["metrics"], judged["baselines"]["untuned"]))
@@ -300,7 +303,7 @@ def test_labels_unseen_in_training_a_huge_text_and_other_models_are_dealt_with(t
 
 def test_families_are_compared_under_one_budget(tmp_path, reviews, capsys):
     train, test = reviews
-    code, out, err = call(capsys, "compare-families", train, "--test", test, "--budget", "3s", *SMALL, "--batch-size", 16,
+    code, out, err = call(capsys, "compare-families", train, "--test", test, "--budget", "1s", *SMALL, "--batch-size", 16,
                           "--out", tmp_path / "families", "--json")  # fmt: skip
     assert code == 0, err
     found = json.loads(out)
@@ -312,8 +315,9 @@ def test_families_are_compared_under_one_budget(tmp_path, reviews, capsys):
 
 def test_a_sweep_finds_settings_without_looking_at_the_test_file(tmp_path, reviews, capsys):
     pytest.importorskip("optuna")
-    code, out, err = call(capsys, "sweep", "sentiment", "--model", "bert", *SMALL, "--train", reviews[0], "--test",
-                          tmp_path / "not there.tsv", "--trials", 3, "--out", tmp_path / "sweep", "--json")  # fmt: skip
+    code, out, err = call(capsys, "sweep", "sentiment", "--model", "bert", *QUICK, "--batch-size", 16, "--train",
+                          reviews[0], "--test", tmp_path / "not there.tsv", "--trials", 3, "--out", tmp_path / "sweep",
+                          "--json")  # fmt: skip
     assert code == 0, err
     found = json.loads(out)
     assert len(found["trials"]) == 3 and found["best"]["lr"] in [one["values"]["lr"] for one in found["trials"]]

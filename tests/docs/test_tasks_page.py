@@ -16,7 +16,7 @@ from trifold.text import train_tokenizer
 ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"^\$ (trifold .*)$", re.MULTILINE)
 SHORT = {"finetune": ["--steps", "2", "--batch-size", "4", "--vocab-size", "400", "--size", "tiny"]}
-QUICK = {"10m": "2s", "12": "2"}
+QUICK = {"10m": "1s", "12": "2"}
 """What the pages say for the time and the trials of a search, and what is enough to see it run."""
 WORDS = ["river", "film", "Anna", "Paris", "book", "good", "dull", "河流", "电影", "好看"]
 
