@@ -113,7 +113,7 @@ def partners(count: int, seed: int = 0) -> list[Row]:
 
 
 TASKS: Mapping[str, tuple[Any, Callable[[int], list[Row]], int]] = {
-    "classification": (Classification(), reviews, 40),
+    "classification": (Classification(ngrams=0), reviews, 40),
     "tagging": (Tagging(), sentences, 60),
     "bytes": (Tagging(), sentences, 60),
     "characters": (Tagging(), lambda count: sentences(count, chinese=True), 60),

@@ -101,10 +101,11 @@ like a translation run (`task.early_stopping`), it is done when as many translat
 
 {out}
 
-Settings that no other tool can express are off unless you ask for them: `task.ngrams`, `task.match`, a `task.pooling` that
-is not the family's (the mean on BERT), classification, tagging and span answers on `vaswani`. A run with one of them says
-so at its start, `trifold.json` holds `"portable": false` with the reasons, and `trifold convert` refuses by name rather
-than drop a head.
+Settings that no other tool can express are off unless you ask for them: `task.match`, a `task.pooling` that is not the
+family's (the mean on BERT), and `task.ngrams` but for classification and regression from random weights, where it is on and
+`task.ngrams=0` makes the run portable. Nor can they express classification, tagging and span answers on `vaswani`. A run
+with one of these says so at its start, `trifold.json` holds `"portable": false` with the reasons, and `trifold convert`
+refuses by name rather than drop a head.
 
 Multiple choice: runs on `bert`, `roberta`, `xlm-roberta`, `distilbert`, `electra`, `albert` and `modernbert` are folders of
 `...ForMultipleChoice`, which `AutoModelForMultipleChoice` opens with the same scores within 1e-5. transformers has neither
@@ -163,7 +164,8 @@ pipeline 用 `aggregation_strategy="first"` 合并单词，用 `"simple"` 合并
 
 {out}
 
-别的工具无法表达的设置默认关闭，除非您要求：`task.ngrams`、`task.match`、与家族不同的 `task.pooling`（BERT 用平均），
+别的工具无法表达的设置默认关闭，除非您要求：`task.ngrams`（分类与回归从随机权重开始时默认启用，
+`task.ngrams=0` 使运行可移植）、`task.match`、与家族不同的 `task.pooling`（BERT 用平均），
 以及 `vaswani` 上的分类、标注与片段问答。用了其中之一的训练在开始时就会说明，`trifold.json` 写有
 `"portable": false` 与原因，`trifold convert` 点名拒绝，而不会丢掉任务头。
 

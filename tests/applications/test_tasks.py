@@ -91,7 +91,7 @@ def test_lora_trains_few_weights_merges_them_and_can_be_compared(tmp_path, revie
         "--batch-size",
         16,
     ]
-    assert call(capsys, *words, "--out", tmp_path / "whole", "--epochs", 6)[0] == 0
+    assert call(capsys, *words, "--out", tmp_path / "whole", "--epochs", 6, "task.ngrams=0")[0] == 0
     code, out, err = call(capsys, "finetune", "classification", "--model", tmp_path / "whole", "--train", train,
                           "--test", test, "--out", tmp_path / "lora", "--lora", 4, "--epochs", 2, "--json")  # fmt: skip
     assert code == 0, err
@@ -317,7 +317,7 @@ def test_a_sweep_finds_settings_without_looking_at_the_test_file(tmp_path, revie
     pytest.importorskip("optuna")
     code, out, err = call(capsys, "sweep", "sentiment", "--model", "bert", *QUICK, "--batch-size", 16, "--train",
                           reviews[0], "--test", tmp_path / "not there.tsv", "--trials", 3, "--out", tmp_path / "sweep",
-                          "--json")  # fmt: skip
+                          "task.ngrams=0", "--json")  # fmt: skip
     assert code == 0, err
     found = json.loads(out)
     assert len(found["trials"]) == 3 and found["best"]["lr"] in [one["values"]["lr"] for one in found["trials"]]

@@ -107,8 +107,9 @@ def but_slow(*chosen: Any, others: Sequence[Any]) -> list[Any]:
 
 Tune = Callable[[str, str], Path]
 TASKS: dict[str, tuple[Callable[[int, int], list[dict[str, Any]]], TaskConfig]] = {
-    "sentiment": (sentiment, Classification(max_length=96)), "pairs": (pairs, Classification(max_length=96)),
-    "several": (several, Classification(multi_label=True)), "scored": (scored, Regression()),
+    "sentiment": (sentiment, Classification(max_length=96, ngrams=0)),
+    "pairs": (pairs, Classification(max_length=96, ngrams=0)),
+    "several": (several, Classification(multi_label=True, ngrams=0)), "scored": (scored, Regression(ngrams=0)),
     "chosen": (chosen, MultipleChoice(max_length=96)),
     "tagged": (tagged, Tagging(units="words")), "asked": (asked, SpanQA(max_question=16, max_answer=8)),
 }  # fmt: skip

@@ -197,7 +197,7 @@ def show(event: "Event", progress: Progress) -> None:
         progress.note(str(event.details["line"]))
     elif event.stage == "few" and event.details is not None:
         progress.console.warn(message("task.few_judged", **event.details))
-    elif event.stage in ("examples", "head", "new_head", "tokens_added") and event.details is not None:
+    elif event.stage in ("examples", "head", "linear", "new_head", "tokens_added") and event.details is not None:
         progress.note(message(f"cli.stage_{event.stage}", **event.details))
 
 

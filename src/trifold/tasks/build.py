@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 FILE = "task.json"
-OUTPUTS = ("kind", "labels", "pairs", "match", "multi_label", "ngrams")
+OUTPUTS = ("kind", "labels", "pairs", "match", "multi_label", "ngrams", "ngram_rows")
 """What a head's outputs and parts depend on."""
 ONCE_APART = ("multiple_choice",)
 """Tasks whose heads stand apart from the model in runs of earlier versions, which knew no class for them."""

@@ -29,4 +29,4 @@ def choose_metric(task: Task, wanted: str | None, *, patience: int = 0) -> Choic
     name = wanted or task.default_metric
     if name not in allowed:
         raise ConfigError("config.out_of_range", where="metric", given=name, allowed=", ".join(allowed))
-    return Choice(name, higher=not lower_is_better(name), patience=patience)
+    return Choice(name, higher=not lower_is_better(name), patience=patience, from_start=task.from_start)

@@ -4,12 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor
 
@@ -29,6 +28,7 @@ from trifold.tasks.label import (
     LabelFormat,
     agreed_labels,
     alike,
+    balanced_weights,
     divide_known,
     find_format,
     label_keys,
@@ -39,7 +39,7 @@ from trifold.tasks.label import (
 )
 from trifold.tasks.record import Columns, Placed, Record, Role
 from trifold.tasks.task import Folder, Labels, Prediction
-from trifold.tasks.whole_text import WholeTextConfig, WholeTexts, texts_in
+from trifold.tasks.whole_text import BesideRuns, WholeTexts, texts_in
 from trifold.text import Tokenizer
 
 __all__ = ["Classification", "ClassificationTask", "find_labels", "labels_in", "notes_on"]
@@ -64,7 +64,7 @@ ROLES = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Classification(WholeTextConfig):
+class Classification(BesideRuns):
     """Which of a few labels a text, or a pair of texts, has. Sentiment is a configuration of it.
 
     Attributes:
@@ -80,8 +80,7 @@ class Classification(WholeTextConfig):
         class_weights: `balanced` weighs each class as if all were equally frequent.
         pooling: what stands for a text: the mean of its vectors, its first or its last; `auto` is the mean for an
             encoder, the last for a decoder. An encoder-decoder always reads its decoder's first vector.
-        ngrams: tokens in the longest run that the head looks at by itself, as a linear classifier does; 0 for none. Helps
-            where single words and phrases decide and the model is small.
+        ngrams, ngram_rows: of the linear classifier beside it, as in `BesideRuns`.
         token_dropout: how often a token is hidden in training, as in masked pre-training; against learning by heart.
         neutral_zone: sentiment between two labels: where the top probability is below this, the answer is "neutral";
             0 for none.
@@ -105,7 +104,6 @@ class Classification(WholeTextConfig):
     label_vectors: bool = False
     class_weights: Literal["none", "balanced"] = "none"
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
-    ngrams: Annotated[int, Interval(ge=0, le=8)] = 0
     token_dropout: Fraction = 0.0
     neutral_zone: Fraction = 0.0
     max_length: Count = 512
@@ -228,20 +226,30 @@ class ClassificationTask(WholeTexts[Classification]):
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Each text with the number of its label, or with 1 for each of its labels."""
+        wanted = self.wanted(records).tolist()
         if self.config.multi_label:
-            wanted = self._table([record.gold for record in records]).tolist()
             return [(one,) for one in self.lay(records, extras=[{"wanted": row} for row in wanted])]
-        return [(one,) for one in self.lay(records, [self.number[record.gold] for record in records])]
+        return [(one,) for one in self.lay(records, wanted)]
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the label; for several labels, of each yes and no, averaged over the labels."""
         logits, labels = self.outputs_of(model, batch)
+        if self.config.multi_label:
+            return Loss(self.criterion(logits, batch.extras["wanted"]) / logits.shape[1], len(labels))
+        return Loss(self.criterion(logits, labels), len(labels))
+
+    def criterion(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """Cross-entropy of the labels' numbers, or of each yes and no."""
         weights = None if self.weights is None else self.weights.to(logits)
         if self.config.multi_label:
-            wanted = batch.extras["wanted"].to(logits)
-            loss = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weights, reduction="sum")
-            return Loss(loss / logits.shape[1], len(labels))
-        return Loss(F.cross_entropy(logits, labels, weight=weights, reduction="sum"), len(labels))
+            return F.binary_cross_entropy_with_logits(logits, wanted.to(logits), pos_weight=weights, reduction="sum")
+        return F.cross_entropy(logits, wanted, weight=weights, reduction="sum")
+
+    def wanted(self, records: Sequence[Record]) -> Tensor:
+        """The number of each text's label; for several labels, 1 for each that it has."""
+        if self.config.multi_label:
+            return torch.from_numpy(self._table([record.gold for record in records])).float()
+        return torch.tensor([self.number[record.gold] for record in records])
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The most probable label, or all labels above one half."""
@@ -350,7 +358,9 @@ def find_labels(config: Classification, rows: Sequence[Placed]) -> tuple[Classif
     filled = replace(
         config, labels=labels, label_separator=form.separator, label_vectors=bool(form.vector), pairs=pairs
     )
-    return filled, _weights(counts, filled) if config.class_weights == "balanced" else None
+    return filled, balanced_weights(
+        counts, filled.labels, filled.label_names
+    ) if config.class_weights == "balanced" else None
 
 
 def _count(form: LabelFormat, cells: Sequence[tuple[Any, str]]) -> tuple[Counter[str], DataError | None]:
@@ -368,15 +378,6 @@ def _count(form: LabelFormat, cells: Sequence[tuple[Any, str]]) -> tuple[Counter
 def _marked_columns(cells: Sequence[tuple[Any, str]]) -> tuple[str, ...]:
     """The labels whose columns hold 0 and 1, in their order; nothing where labels stand in one column."""
     return tuple(dict.fromkeys(name for cell, _ in cells if isinstance(cell, Mapping) for name in cell))
-
-
-def _weights(counts: Mapping[str, int], config: Classification) -> list[float]:
-    """The weight of each class as if all were equally frequent."""
-    keys, class_counts = label_keys(config.labels, config.label_names), Counter()
-    for label, count in counts.items():
-        class_counts[keys.get(label, -1)] += count
-    total, kinds = sum(counts.values()), len(config.labels)
-    return [total / (kinds * max(class_counts[number], 1)) for number in range(kinds)]
 
 
 def notes_on(wanted: Classification, filled: Classification) -> list[str]:

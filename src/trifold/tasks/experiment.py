@@ -116,8 +116,8 @@ class FineTuning(Config):
         epochs: how often to see each example; None: `training` says how long.
         lora: train adapters only; None to train all weights.
         freeze: how many of the lowest blocks stay as they are, with the embedding; 0 for none.
-        metric: which of the task's metrics, or `loss`, chooses the weights; None: the task's first, for translation the
-            loss. Among equals the lower loss decides.
+        metric: which of the task's metrics, or `loss`, chooses the weights; None: the task's first, for translation and
+            beside a linear model of runs of tokens the loss. Among equals the lower loss decides.
         patience: stop after so many evaluations without a better one; 0 never stops early.
 
     Example:

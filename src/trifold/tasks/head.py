@@ -18,7 +18,6 @@ from trifold.presets.task_head import Pooling, TaskHead
 
 __all__ = [
     "HeadWanted",
-    "NGramBag",
     "document_keys",
     "document_means",
     "labelled_runs",
@@ -28,8 +27,6 @@ __all__ = [
     "segment_log_softmax",
     "task_head",
 ]
-
-BUCKETS, MIXER, WEIGHT = 2**17, 0x9E3779B1, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,44 +54,6 @@ class HeadWanted:
     each: bool = False
 
 
-class NGramBag(nn.Module):
-    """Logits from which tokens and short runs of them a document has, in any order: a linear model beside a deep one.
-
-    Runs share `BUCKETS` rows by a hash (Joulin et al. 2017, section 2.1; Cheng et al. 2016, "wide and deep"). What a rare
-    run says counts for more than one step's worth, so that a word seen twice is learned as a linear classifier learns it.
-
-    Args:
-        num_labels: width of the output.
-        longest: tokens in the longest run.
-
-    Example:
-        >>> NGramBag(3, 2)(torch.tensor([[5, 6, 7]]), Layout.whole(1, 3)).shape
-        torch.Size([1, 3])
-    """
-
-    def __init__(self, num_labels: int, longest: int) -> None:
-        super().__init__()
-        self.longest, self.table = longest, nn.Embedding(BUCKETS, num_labels)
-        nn.init.zeros_(self.table.weight)
-
-    def forward(self, tokens: Int[Tensor, "batch seq"], layout: Layout) -> Float[Tensor, "documents labels"]:
-        """Logits of each document, by its number in `document_keys`."""
-        keys = document_keys(layout, *tokens.shape)
-        width = tokens.shape[1]
-        runs, owners = [], []
-        mixed = torch.zeros_like(tokens)
-        for n in range(1, min(self.longest, width) + 1):
-            mixed = mixed[:, : width - n + 1] * MIXER + tokens[:, n - 1 :] + n
-            whole = keys[:, : width - n + 1] == keys[:, n - 1 :]  # documents are contiguous
-            runs.append(mixed[whole].remainder(BUCKETS))
-            owners.append(keys[:, : width - n + 1][whole])
-        owner = torch.cat(owners)
-        count = int(keys.max()) + 1
-        sums = self.table.weight.new_zeros(count, self.table.embedding_dim)
-        sums = sums.index_add(0, owner, self.table(torch.cat(runs)))
-        return WEIGHT * sums / torch.bincount(owner, minlength=count).clamp(min=1).sqrt()[:, None]
-
-
 def task_head(model: Transformer) -> TaskHead:
     """The head that a task put on a model."""
     assert isinstance(model, Pretrained), "only such a model has heads"
@@ -106,15 +65,18 @@ def task_head(model: Transformer) -> TaskHead:
 def read_labelled(
     model: Transformer, hidden: Float[Tensor, "batch seq d_model"], batch: Batch
 ) -> tuple[Float[Tensor, "texts labels"], Int[Tensor, " texts"]]:
-    """What a model's head says at each labelled place or of the text it is in, and the labels, in the order of places."""
+    """What a model's head says at each labelled place or of the text it is in, and the labels, in the order of places.
+
+    To that is added what a linear model of the same text says, or, in training, what one said that had not seen it.
+    """
     head = task_head(model)
     vectors, labels = labelled_vectors(hidden, batch, head.shape.pooling)
     logits = head(vectors)
+    if "beside" in batch.extras:
+        return logits + batch.extras["beside"].to(logits), labels
     assert isinstance(model, Pretrained), "it has a head"
     if "ngrams" in model.heads:
-        bag = model.heads["ngrams"]
-        assert isinstance(bag, NGramBag), "so it is called"
-        logits = logits + labelled_runs(bag, batch).to(logits.dtype)
+        logits = logits + labelled_runs(model.heads["ngrams"], batch).to(logits.dtype)
     return logits, labels
 
 
@@ -151,13 +113,14 @@ def labelled_vectors(
             return hidden[rows, ends[key[rows, places]]], labels
 
 
-def labelled_runs(bag: NGramBag, batch: Batch) -> Float[Tensor, "texts labels"]:
+def labelled_runs(bag: nn.Module, batch: Batch) -> Float[Tensor, "texts labels"]:
     """What the runs of tokens in each labelled text say, in the order of the places."""
     sides = ((batch.source, batch.source_layout), (batch.target, batch.target_layout))
     tokens, layout = next((tokens, layout) for tokens, layout in sides if tokens is not None)
     assert layout is not None and batch.labels is not None, "labels mark the places"  # noqa: PT018
     keys = document_keys(main_layout(batch), *batch.labels.shape, like=layout)
-    return bag(tokens, layout)[keys[batch.labels != IGNORED]]
+    logits: Tensor = bag(tokens, layout)
+    return logits[keys[batch.labels != IGNORED]]
 
 
 def document_means(

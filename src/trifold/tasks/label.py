@@ -26,6 +26,7 @@ __all__ = [
     "LabelFormat",
     "agreed_labels",
     "alike",
+    "balanced_weights",
     "divide_known",
     "find_format",
     "label_keys",
@@ -62,6 +63,20 @@ def label_of(value: object) -> str | None:
     if WHOLE.fullmatch(text):
         return str(int(text.partition(".")[0]))
     return None if not text or text.lower() in NOTHING else text
+
+
+def balanced_weights(counts: Mapping[str, int], labels: Sequence[str], names: Sequence[str]) -> list[float]:
+    """The weight of each label as if all were equally frequent; `names` are those of integer labels.
+
+    Example:
+        >>> balanced_weights({"a": 1, "b": 3}, ("a", "b"), ())
+        [2.0, 0.6666666666666666]
+    """
+    keys, numbers = label_keys(labels, names), Counter[int]()
+    for label, count in counts.items():
+        numbers[keys.get(label, -1)] += count
+    total = sum(counts.values())
+    return [total / (len(labels) * max(numbers[number], 1)) for number in range(len(labels))]
 
 
 def label_keys(labels: Sequence[str], names: Sequence[str] = ()) -> dict[str, int]:

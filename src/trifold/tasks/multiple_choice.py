@@ -60,7 +60,7 @@ class MultipleChoice(WholeTextConfig):
         label_as: whether a label is the text of a candidate or says its place, by name, letter or number; `auto`: what fits
             all training rows.
         pooling: as in classification.
-        ngrams: as in classification.
+        ngrams: 0; a linear model of runs of tokens reads single texts.
         token_dropout: as in classification.
         max_length: longest question with one candidate in tokens; the rest is cut off at the end, of the longer side first.
 
@@ -77,7 +77,7 @@ class MultipleChoice(WholeTextConfig):
     label_as: Literal["auto", "text", "place"] = "auto"
     match: bool = False
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
-    ngrams: Annotated[int, Interval(ge=0, le=8)] = 0
+    ngrams: Annotated[int, Interval(ge=0, le=0)] = 0
     token_dropout: Fraction = 0.0
     max_length: Count = 512
 

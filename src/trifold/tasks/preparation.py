@@ -78,7 +78,9 @@ def prepare(experiment: FineTuning, run: Run) -> Ready:
     if left is not None:
         run.tell("new_head" if left else "head", {"folder": str(experiment.model.start), "differing": ", ".join(left)})
     run.tell("model", {"parameters": model.num_parameters()})
-    loader, training = _load(experiment, task, splits)
+    if task.from_start:
+        run.tell("linear", {"count": len(splits.train)})
+    loader, training = _load(experiment, task, model, splits)
     data.account.cut["train"] = task.frame.take_cut()
     say(run.listen, data.account.cut_lines())
     return Ready(task, tokenizer, model, splits, data.account, before, loader, training, choice, _hashes(experiment))
@@ -152,10 +154,10 @@ def _equip(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str,
     return left
 
 
-def _load(experiment: FineTuning, task: Task, splits: Splits) -> tuple[ExampleLoader, Training]:
+def _load(experiment: FineTuning, task: Task, model: Transformer, splits: Splits) -> tuple[ExampleLoader, Training]:
     """The examples in batches, and the training with its length."""
     task.frame.take_cut()
-    examples = task.examples(splits.train)
+    examples = task.training_examples(model, splits.train)
     training = _length(experiment, len(examples))
     return ExampleLoader(examples, batch_size=training.batch_size, pad=task.frame.pad, seed=training.seed), training
 

@@ -6,12 +6,12 @@ The head has one output z, in units of the training scores: `score = mean + devi
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from annotated_types import Interval
+from torch import Tensor
 
 from trifold.batch import Batch, Loss
 from trifold.config import Count, Fraction, Positive
@@ -29,7 +29,7 @@ from trifold.tasks.head import task_head
 from trifold.tasks.judgement import furthest
 from trifold.tasks.record import Placed, Record, Role, text_of
 from trifold.tasks.task import Folder, Prediction
-from trifold.tasks.whole_text import WholeTextConfig, WholeTexts, texts_in
+from trifold.tasks.whole_text import BesideRuns, WholeTexts, texts_in
 from trifold.text import Tokenizer
 
 __all__ = ["SCORE", "Regression", "RegressionTask", "find_scale", "scale_of", "score_of"]
@@ -40,7 +40,7 @@ ROLES = (*TEXTS[:2], Role("score", SCORE, label=True))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Regression(WholeTextConfig):
+class Regression(BesideRuns):
     """A score of a text, or of how much a pair of texts has in common: ratings, quality, similarity.
 
     The model's output is a score in standard deviations from the mean of training.
@@ -50,7 +50,7 @@ class Regression(WholeTextConfig):
         pairs: whether there are two texts; found in the training data.
         match: as in classification.
         pooling: as in classification.
-        ngrams: as in classification.
+        ngrams, ngram_rows: as in classification.
         token_dropout: as in classification.
         max_length: longest text in tokens; the rest is cut off at the end, of a pair's longer side first.
 
@@ -68,7 +68,6 @@ class Regression(WholeTextConfig):
     pairs: bool = False
     match: bool = False
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
-    ngrams: Annotated[int, Interval(ge=0, le=8)] = 0
     token_dropout: Fraction = 0.0
     max_length: Count = 512
 
@@ -122,6 +121,11 @@ class RegressionTask(WholeTexts[Regression]):
         self.mean = 0.0 if config.mean is None else config.mean
         self.deviation = 1.0 if config.deviation is None else config.deviation
 
+    @property
+    def strength(self) -> float:
+        """That of ridge regression whose weight is 1."""
+        return 0.5
+
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Text, perhaps its partner, and the score where the file has one."""
         inputs = texts_in(row, columns)
@@ -134,14 +138,21 @@ class RegressionTask(WholeTexts[Regression]):
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Each text with its score, in deviations from the mean."""
-        scores = [{"score": [(record.gold - self.mean) / self.deviation]} for record in records]
-        return [(one,) for one in self.lay(records, extras=scores)]
+        scores = self.wanted(records).tolist() if records else []
+        return [(one,) for one in self.lay(records, extras=[{"score": row} for row in scores])]
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Squared distance of output and score, in units of the training scores."""
         outputs, _ = self.outputs_of(model, batch)
-        wanted = batch.extras["score"][:, 0].to(outputs)
-        return Loss(F.mse_loss(outputs[:, 0], wanted, reduction="sum"), len(wanted))
+        return Loss(self.criterion(outputs, batch.extras["score"]), len(outputs))
+
+    def criterion(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """The squared distances."""
+        return F.mse_loss(logits, wanted.to(logits), reduction="sum")
+
+    def wanted(self, records: Sequence[Record]) -> Tensor:
+        """The score of each text, in deviations from the mean."""
+        return torch.tensor([[(record.gold - self.mean) / self.deviation] for record in records])
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
         """The score of each record."""

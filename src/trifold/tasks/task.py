@@ -232,6 +232,11 @@ class Task(ABC, Generic[C]):
         return self.metrics[0]
 
     @property
+    def from_start(self) -> bool:
+        """Whether what a run begins with can be the best of it."""
+        return False
+
+    @property
     def longest_text(self) -> int | None:
         """Most tokens of a prompt and what is written after it; None for what the model allows."""
         return None
@@ -304,6 +309,11 @@ class Task(ABC, Generic[C]):
     @abstractmethod
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Training examples with their gold labels, one tuple a record."""
+
+    def training_examples(self, model: Pretrained, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
+        """Examples to train on; a task may fit a part of the model to them before the first step."""
+        del model
+        return self.examples(records)
 
     @abstractmethod
     def loss(self, model: Transformer, batch: Batch) -> Loss:

@@ -24,6 +24,7 @@ class Choice:
         name: of a metric, or `loss`.
         higher: whether more of it is better.
         patience: after how many evaluations without a better one to stop; 0 for never.
+        from_start: whether what a run begins with is evaluated too.
 
     Example:
         >>> Choice("macro_f1", higher=True).name
@@ -33,6 +34,7 @@ class Choice:
     name: str = "loss"
     higher: bool = False
     patience: int = 0
+    from_start: bool = False
 
 
 class Best:

@@ -159,6 +159,8 @@ class Run:
             return evaluation if best is None else best.consider(evaluation)
 
         with self._open_log(trainer) as log:
+            if choice is not None and choice.from_start and trainer.step == 0:
+                self.listen(Event("evaluate", evaluation=considered(trainer.training.evaluate_rows)))
             train(trainer, saver, log=log, listen=self.listen, evaluate=considered)
             last = considered(trainer.training.evaluate_rows)
             self.listen(Event("evaluate", evaluation=last))
