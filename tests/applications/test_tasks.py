@@ -65,6 +65,10 @@ def test_each_family_learns_sentiment_and_says_how_sure_it_is(tmp_path, reviews,
     assert one["value"] >= 0.9 and one["low"] <= one["value"] <= one["high"] and one["n"] == 80
     assert judged["baselines"]["majority"]["accuracy"]["value"] < 0.7
     assert {"tfidf_logistic_regression"} <= judged["baselines"].keys() and judged["split"] == "test"
+    assert judged["verdict"]["baseline"] == "tfidf_logistic_regression" and judged["verdict"]["told"] in (
+        "even",
+        "better",
+    )
     page = (run / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 4 and "tfidf_logistic_regression" in page and "http" not in page
     assert "| majority |" in (run / "report.md").read_text(encoding="utf-8")
@@ -91,7 +95,8 @@ def test_lora_trains_few_weights_merges_them_and_can_be_compared(tmp_path, revie
         "--batch-size",
         16,
     ]
-    assert call(capsys, *words, "--out", tmp_path / "whole", "--epochs", 6, "task.ngrams=0")[0] == 0
+    code, out, _ = call(capsys, *words, "--out", tmp_path / "whole", "--epochs", 6, "task.ngrams=0")
+    assert code == 0 and "best of the baselines" in out and str(tmp_path / "whole" / "report.html") in out
     code, out, err = call(capsys, "finetune", "classification", "--model", tmp_path / "whole", "--train", train,
                           "--test", test, "--out", tmp_path / "lora", "--lora", 4, "--epochs", 2, "--json")  # fmt: skip
     assert code == 0, err

@@ -67,6 +67,7 @@ def run(request: Request) -> dict[str, Any]:
             )
         console.say(message("cli.finetuned", time=duration(result.seconds), steps=result.steps, path=out))
         say_judgement(result.judgement, console)
+        console.say(message("cli.report_at", path=out / "report.html"))
         return {
             "folder": str(out),
             "steps": result.steps,
@@ -191,7 +192,7 @@ def show(event: "Event", progress: Progress) -> None:
     if event.step is not None:
         show_step(event.step, progress)
     elif event.evaluation is not None:
-        line = "cli.evaluated" if event.evaluation.metric_name == "loss" else "cli.evaluated_task"
+        line = "cli.evaluated_loss" if event.evaluation.metric_name == "loss" else "cli.evaluated_task"
         show_evaluation(event.evaluation, progress, line)
     elif event.stage == "account" and event.details is not None:
         progress.note(str(event.details["line"]))
@@ -209,6 +210,14 @@ def say_judgement(judgement: dict[str, Any], console: Console) -> None:
         for name, score in metrics.items():
             label = who or message("cli.this_model")
             console.say(f"  {label:<28} {name:<18} {score['value']:8.4f}  [{score['low']:.4f}, {score['high']:.4f}]")
+    if "verdict" in judgement:
+        verdict = judgement["verdict"]
+        by = {name: f"{verdict['difference'][name]:+.4f}" for name in ("value", "low", "high")}
+        console.say(
+            message(f"cli.verdict_{verdict['told']}", metric=verdict["metric"], baseline=verdict["baseline"], **by)
+        )
+    if judgement.get("split") == "dev":
+        console.say(message("cli.judged_on_dev"))
     if "contamination" in judgement:
         known = judgement["contamination"]
         console.say(message("cli.contamination", exact=known["exact"], near=known["near"]))

@@ -1,5 +1,6 @@
 """An honest judgement: metrics with intervals beside baselines, calibration, contamination, and the worst errors."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -8,6 +9,7 @@ from trifold.errors import DataError
 from trifold.evaluation.contamination import find_overlap
 from trifold.evaluation.metric import Tally
 from trifold.evaluation.statistics import Interval, bootstrap, mcnemar, paired_bootstrap
+from trifold.tasks.choice import lower_is_better
 from trifold.tasks.judgement import surest_errors
 from trifold.tasks.record import Record
 from trifold.tasks.task import Prediction, Task
@@ -40,10 +42,10 @@ def judge(
     measured = task.measure(records, predictions)
     judgement: dict[str, Any] = {"task": task.config.kind, "n": len(records), "metrics": _intervals(measured)}
     judgement["signatures"] = {name: tally.signature for name, tally in measured.items() if tally.signature}
-    judgement["baselines"] = {
-        name: _intervals(task.measure(records, list(said)))
-        for name, said in _beside(task, train, records, others).items()
-    }
+    beside = {name: task.measure(records, list(said)) for name, said in _beside(task, train, records, others).items()}
+    judgement["baselines"] = {name: _intervals(tallies) for name, tallies in beside.items()}
+    if beside:
+        judgement["verdict"] = _verdict(measured, beside)
     if train:
         judgement["contamination"] = _contamination(task, train, records, predictions)
     more = task.judge(records, predictions)
@@ -59,6 +61,22 @@ def _beside(
 ) -> dict[str, Sequence[Prediction]]:
     baselines = task.baselines(train, records) if train else {}
     return {**(others or {}), **baselines}
+
+
+def _verdict(measured: Mapping[str, Tally], beside: Mapping[str, Mapping[str, Tally]]) -> dict[str, Any]:
+    """The first metric beside that of the best baseline: how much better, and whether that may be chance."""
+    metric, tally = next(iter(measured.items()))
+    sign = -1 if lower_is_better(metric) else 1
+    best = max(beside, key=lambda name: _order(sign * beside[name][metric].score))
+    comparison = paired_bootstrap(tally, beside[best][metric], resamples=200 if metric in ("bleu", "chrf") else 2000)
+    low, high = sorted((sign * comparison.difference.low, sign * comparison.difference.high))
+    told = "better" if low > 0 else "worse" if high < 0 else "even"
+    return {"metric": metric, "baseline": best, "told": told, "difference": _shown(comparison.difference)}
+
+
+def _order(score: float) -> float:
+    """A score to compare with others; what is none is below all."""
+    return score if math.isfinite(score) else -math.inf
 
 
 def _intervals(measured: Mapping[str, Tally]) -> dict[str, dict[str, float]]:

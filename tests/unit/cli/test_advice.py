@@ -28,7 +28,7 @@ WHERE = {
     "task": ROWS, "task.no_group": TUNING, "task.no_rows": TUNING, "task.too_few": TUNING, "task.few_judged": TUNING,
     "task.not_fine_tuned": ("finetune",), "task.several_labels": TUNING, "task.perhaps_several_labels": TUNING,
     "task.other_scheme": TUNING, "task.note_numbered_tags": TUNING, "task.texts_cut": TUNING, "task.vector_names": TUNING,
-    "cli.stage_linear": ("finetune",),
+    "cli.stage_linear": ("finetune",), "cli.judged_on_dev": ("finetune",),
     "task.note_separator": TUNING, "task.note_vectors": TUNING, "task.scores_and_negatives": TUNING,
     "task.two_readings": TUNING, "task.one_score": TUNING, "task.no_scores": TUNING,
     "training.cannot_halve": ("pretrain",), "training.not_in_parts": ("pretrain",),
