@@ -20,11 +20,11 @@ from trifold.example import TrainingExample
 from trifold.presets.pretrained import Transformer
 from trifold.tasks.head import document_keys
 
-__all__ = ["Criterion", "NGramBag", "fit_ngrams"]
+__all__ = ["Criterion", "NGramBag", "fit_ngrams", "most_rows"]
 
 MIXER, HASHES = 0x9E3779B1, 2**31
-FEWEST_BITS, MOST_WEIGHTS = 10, 2**23
-"""Of the number of the table's rows at least, and the table's numbers at most (32 MiB)."""
+MOST_WEIGHTS, FEWEST_BITS = 2**23, 10
+"""Numbers of a table at most (32 MiB); of however many labels, it may have rows that are numbered by so many bits."""
 MOST_TOKENS, FOLDS, ITERATIONS, TOGETHER = 8_000_000, 5, 60, 1000
 """Tokens that are fitted at most, parts that are left out in turn, steps of L-BFGS, and texts that are read together."""
 
@@ -113,6 +113,16 @@ class _Counts:
         return F.embedding_bag(self.runs, table, starts, mode="sum", per_sample_weights=self.weights.to(table.dtype))
 
 
+def most_rows(num_labels: int) -> int:
+    """Rows that a table for so many labels has at most.
+
+    Example:
+        >>> most_rows(3), most_rows(100_000)
+        (2097152, 1024)
+    """
+    return 1 << max((MOST_WEIGHTS // (num_labels + 1)).bit_length() - 1, FEWEST_BITS)
+
+
 def fit_ngrams(
     bag: NGramBag, examples: Sequence[TrainingExample], wanted: Tensor, criterion: Criterion, *, strength: float
 ) -> tuple[NGramBag, Float[Tensor, "texts labels"]]:
@@ -171,8 +181,7 @@ def _measured_bag(texts: Sequence[Tensor], num_labels: int, longest: int) -> NGr
     """A linear model with as many rows as the runs of texts ask for, and how rare these are."""
     tokens, owners = _side_by_side(texts)
     runs = _Counts.of(tokens, owners, longest, HASHES).runs
-    most = (MOST_WEIGHTS // (num_labels + 1)).bit_length() - 1
-    rows = 1 << max(min((4 * len(runs.unique())).bit_length(), most), FEWEST_BITS)
+    rows = min(1 << (4 * len(runs.unique())).bit_length(), most_rows(num_labels))
     bag = NGramBag(num_labels, longest, rows)
     spread = torch.bincount(runs.remainder(rows), minlength=rows)
     with torch.no_grad():

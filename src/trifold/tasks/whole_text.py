@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trifold.batch import Batch
 from trifold.checkpoint.hugging_face import find_folder
-from trifold.config import Natural
+from trifold.config import Natural, require
 from trifold.data.rows import Row
 from trifold.errors import ConfigError
 from trifold.evaluation.calibration import fit_temperature
@@ -25,7 +25,7 @@ from trifold.presets.pretrained import resolve
 from trifold.presets.task_class import Kind as HeadKind
 from trifold.tasks.frame import Frame
 from trifold.tasks.head import HeadWanted, read_labelled, task_head
-from trifold.tasks.ngrams import NGramBag, fit_ngrams
+from trifold.tasks.ngrams import NGramBag, fit_ngrams, most_rows
 from trifold.tasks.record import Record, optional_text, text_of
 from trifold.tasks.task import Task, TaskConfig, run_places
 from trifold.text import Tokenizer
@@ -175,9 +175,14 @@ class WholeTexts(Task[W]):
                 part.div_(temperature)
 
     def build_parts(self, model: Any) -> dict[str, nn.Module]:
-        """The linear model of runs of tokens, where that is asked for."""
+        """The linear model of runs of tokens, where that is asked for.
+
+        Raises:
+            ConfigError: a folder says that its table is larger than any that is fitted.
+        """
         del model
-        rows = getattr(self.config, "ngram_rows", 0) or 1
+        rows, most = getattr(self.config, "ngram_rows", 0) or 1, most_rows(self.outputs)
+        require(rows <= most, where="task.ngram_rows", given=rows, allowed=f"<= {most}")
         return {"ngrams": NGramBag(self.outputs, self.ngrams, rows)} if self.ngrams else {}
 
     def criterion(self, logits: Tensor, wanted: Tensor) -> Tensor:

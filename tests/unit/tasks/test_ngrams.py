@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trifold.batch import Layout
 from trifold.config import from_json
-from trifold.errors import ConfigError
+from trifold.errors import ConfigError, ModelFileError
 from trifold.example import TrainingExample
 from trifold.tasks import finetune, load, ngrams
 from trifold.tasks.classification import Classification
@@ -136,6 +136,19 @@ def test_it_is_left_out_where_it_is_not_wanted_and_where_a_model_was_pre_trained
     assert Classification().started_from(None).ngrams == 2 == Regression().started_from(None).ngrams
     with pytest.raises(ConfigError, match="ngrams"):
         MultipleChoice(ngrams=1)
+
+
+def test_a_table_of_any_size_is_not_made_because_a_folder_says_so(tmp_path):
+    finetune(experiment(), tmp_path / "run", train=rows(60))
+    for given, error in (
+        (10**12, ConfigError),
+        (2**15, ModelFileError),
+    ):  # more than is ever made; another than is there
+        path = tmp_path / "run/task.json"
+        told = json.loads(path.read_text())
+        path.write_text(json.dumps({"task": told["task"] | {"ngram_rows": given}}))
+        with pytest.raises(error):
+            load(tmp_path / "run")
 
 
 def test_the_deep_model_starts_from_what_the_linear_one_knows(tmp_path):
