@@ -1,6 +1,6 @@
 """A linear model of the runs of tokens that a text has, beside the deep one, which learns what the linear one leaves over.
 
-The runs are weighed as words are in TF-IDF, and the linear model is fitted to its optimum before training begins
+The runs are weighed as words are in TF-IDF, and the linear model is fitted before training begins
 (Joachims 1998; a linear and a deep model together: Cheng et al. 2016, "wide and deep"). What it says of a text that it was
 fitted on is surer than what it says of others, so the deep model is trained beside what was said of each training text by
 a linear model that had not seen it (Wolpert 1992, stacked generalization).
