@@ -171,7 +171,7 @@ def test_tagging_learns_entities(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("preset", "size", "epochs"), [("bert", (*SMALL, "task.match=true"), 16), ("t5", (*QUICK, "--lr", 1e-2), 10)],
+    ("preset", "size", "epochs"), [("bert", SMALL, 40), ("t5", (*QUICK, "--lr", 1e-2), 10)],
     ids=["bert", "t5"],
 )  # fmt: skip
 def test_span_qa_finds_the_place_and_beats_the_window(tmp_path, capsys, preset, size, epochs):
