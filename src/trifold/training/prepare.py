@@ -101,9 +101,7 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
     """
     _check_memory_early(experiment)
     experiment = replace(experiment, data=_keep_input(experiment.data, out))
-    split = cache(
-        partial(_split, experiment.data)
-    )  # what is held out is planned once, for the tokenizer and the stores
+    split = cache(partial(_split, experiment.data))  # planned once, for the tokenizer and the stores
     tokenizer = _tokenizer(experiment, out, tell, split)
     torch.manual_seed(experiment.training.seed)
     model = _model(experiment, tokenizer)
@@ -322,7 +320,7 @@ def build_corpora(
     One store for all paths together, or one for each where they have weights; held-out text from `data.valid`, else a
     part of each store's own.
     """
-    trains, valids, report = [], [], ReadReport()
+    trains, valids, report, split = [], [], ReadReport(), split or partial(_split, data)
     for number, paths in enumerate(_groups(data)):
         place = folder / f"{number}"
         _build(data, paths, tokenizer, place, report, words=words, split=split)
@@ -331,7 +329,7 @@ def build_corpora(
             valids.append(TokenStore(place / "valid", tokenizer))
     if data.valid:
         whole = replace(data, valid=(), valid_fraction=0.0)
-        _build(whole, data.valid, tokenizer, folder / "valid", report, words=words)
+        _build(whole, data.valid, tokenizer, folder / "valid", report, words=words, split=partial(_split, whole))
         valids = [TokenStore(folder / "valid" / "train", tokenizer)]
     held = [store for store in valids if store.num_tokens]
     return Corpora(trains, held[0] if held else None, report)
@@ -345,7 +343,7 @@ def _build(
     report: ReadReport,
     *,
     words: bool,
-    split: Plan | None = None,
+    split: Plan,
 ) -> None:
     options, hold_out = source_options(data), 0.0 if data.valid else data.valid_fraction
     read_as = [list(options.fields), options.document, options.on_error, words, hold_out]
@@ -362,6 +360,6 @@ def _build(
         place,
         words=words,
         pairs=data.source_field is not None,
-        split=_split(data, paths) if split is None else split(paths),
+        split=split(paths),
         details=details,
     )

@@ -160,16 +160,19 @@ class Run:
 
         with self._open_log(trainer) as log:
             if choice is not None and choice.from_start and trainer.step == 0:
-                self.listen(Event("evaluate", evaluation=considered(trainer.training.evaluate_rows)))
+                self._note(considered(trainer.training.evaluate_rows), trainer, log)
             train(trainer, saver, log=log, listen=self.listen, evaluate=considered)
-            last = considered(trainer.training.evaluate_rows)
-            self.listen(Event("evaluate", evaluation=last))
-            if last is not None:
-                place = {"step": trainer.step, "tokens": whole(trainer.tokens), "seconds": trainer.seconds}
-                log.write({**place, **measures(last)})
+            self._note(considered(trainer.training.evaluate_rows), trainer, log)
         if best is not None:
             best.restore()
         return trainer.step if best is None or best.path is None else best.step
+
+    def _note(self, evaluation: Evaluation | None, trainer: Trainer, log: MetricLog) -> None:
+        """Tell an evaluation before or after all steps, and write it down."""
+        self.listen(Event("evaluate", evaluation=evaluation))
+        if evaluation is not None:
+            place = {"step": trainer.step, "tokens": whole(trainer.tokens), "seconds": trainer.seconds}
+            log.write({**place, **measures(evaluation)})
 
     def _open_saver(self, trainer: Trainer, tokenizer: Tokenizer, data: Mapping[str, object]) -> Saver:
         """The saver of the run, whose trainer is brought to the newest checkpoint where the run goes on."""
