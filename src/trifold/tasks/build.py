@@ -20,6 +20,7 @@ from trifold.task_kinds import KINDS, config_class, config_classes
 from trifold.tasks.any_task import AnyTask
 from trifold.tasks.equip import equip
 from trifold.tasks.record import Placed
+from trifold.tasks.saved import FILE, read_task, task_in
 from trifold.tasks.sentence_folder import is_sentence_folder
 from trifold.tasks.task import Folder, Task, TaskConfig
 from trifold.text import Tokenizer
@@ -35,7 +36,6 @@ __all__ = [
     "save_task",
 ]
 
-FILE = "task.json"
 OUTPUTS = ("kind", "labels", "pairs", "match", "multi_label", "ngrams", "ngram_rows")
 """What a head's outputs and parts depend on."""
 ONCE_APART = ("multiple_choice",)
@@ -147,19 +147,16 @@ def _task_of(model: Transformer, tokenizer: Tokenizer, path: Path) -> TaskConfig
 
 def _saved_task(folder: Path) -> TaskConfig | None:
     """The task in a folder's `task.json`; None where it has none."""
-    try:
-        data = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    data = read_task(folder)
+    if data is None:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelFileError("checkpoint.bad_file", path=folder / FILE, problem=str(error)[:200]) from None
     return from_json(Saved, _as_meant(data), where=str(folder / FILE)).task
 
 
 def _as_meant(data: Any) -> Any:
     """The content of a `task.json`; an older one does not say all that its kind of task has come to keep."""
-    task = data.get("task") if isinstance(data, dict) else None
-    kind = task.get("kind") if isinstance(task, dict) else None
+    task = task_in(data)
+    kind = task.get("kind")
     return {**data, "task": config_class(kind).as_meant(task)} if isinstance(kind, str) and kind in KINDS else data
 
 

@@ -23,6 +23,7 @@ from trifold.model import Transformer
 from trifold.model import config as model_config
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.baseline import simple_classifiers, simple_labels
+from trifold.tasks.beside_ngrams import BesideNGrams, BesideNGramsConfig
 from trifold.tasks.judgement import about_labels
 from trifold.tasks.label import (
     LabelFormat,
@@ -39,7 +40,7 @@ from trifold.tasks.label import (
 )
 from trifold.tasks.record import Columns, Placed, Record, Role
 from trifold.tasks.task import Folder, Labels, Prediction
-from trifold.tasks.whole_text import BesideRuns, WholeTexts, texts_in
+from trifold.tasks.whole_text import texts_in
 from trifold.text import Tokenizer
 
 __all__ = ["Classification", "ClassificationTask", "find_labels", "labels_in", "notes_on"]
@@ -64,7 +65,7 @@ ROLES = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Classification(BesideRuns):
+class Classification(BesideNGramsConfig):
     """Which of a few labels a text, or a pair of texts, has. Sentiment is a configuration of it.
 
     Attributes:
@@ -80,10 +81,9 @@ class Classification(BesideRuns):
         class_weights: `balanced` weighs each class as if all were equally frequent.
         pooling: what stands for a text: the mean of its vectors, its first or its last; `auto` is the mean for an
             encoder, the last for a decoder. An encoder-decoder always reads its decoder's first vector.
-        ngrams, ngram_rows: of the linear classifier beside it, as in `BesideRuns`.
+        ngrams, ngram_rows: of the linear classifier beside it, as in `BesideNGramsConfig`.
         token_dropout: how often a token is hidden in training, as in masked pre-training; against learning by heart.
-        neutral_zone: sentiment between two labels: where the top probability is below this, the answer is "neutral";
-            0 for none.
+        neutral_zone: of sentiment: an answer whose probability is below this is "neutral"; 0 for none.
         max_length: longest text in tokens; the rest is cut off at the end, of a pair's longer side first.
 
     Example:
@@ -170,7 +170,7 @@ class Classification(BesideRuns):
         return ClassificationTask(self, tokenizer, model, weights=class_weights)
 
 
-class ClassificationTask(WholeTexts[Classification]):
+class ClassificationTask(BesideNGrams[Classification]):
     """One label, or any number of them, for a text or a pair.
 
     Args:
@@ -358,9 +358,9 @@ def find_labels(config: Classification, rows: Sequence[Placed]) -> tuple[Classif
     filled = replace(
         config, labels=labels, label_separator=form.separator, label_vectors=bool(form.vector), pairs=pairs
     )
-    return filled, balanced_weights(
-        counts, filled.labels, filled.label_names
-    ) if config.class_weights == "balanced" else None
+    if config.class_weights == "none":
+        return filled, None
+    return filled, balanced_weights(counts, filled.labels, filled.label_names)
 
 
 def _count(form: LabelFormat, cells: Sequence[tuple[Any, str]]) -> tuple[Counter[str], DataError | None]:

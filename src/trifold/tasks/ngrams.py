@@ -145,8 +145,9 @@ def fit_ngrams(
     sizes = torch.tensor([len(text) for text in texts])[order].cumsum(0)
     count = max(int((sizes <= MOST_TOKENS).sum()), 1)
     chosen, others = order[:count].tolist(), order[count:].tolist()
-    bag = _measured_bag([texts[number] for number in chosen], num_labels, bag.longest)
-    weighed = bag.counts(*_side_by_side([texts[number] for number in chosen]))
+    tokens, owners = _side_by_side([texts[number] for number in chosen])
+    bag = _measured_bag(tokens, owners, num_labels, bag.longest)
+    weighed = bag.counts(tokens, owners)
     known, folds = wanted[chosen], torch.arange(count) % FOLDS
     solve = partial(_optimum, num_labels=num_labels, criterion=criterion, strength=strength)
     with torch.no_grad():
@@ -177,15 +178,14 @@ def _side_by_side(texts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.cat(list(texts))[None], torch.repeat_interleave(torch.arange(len(texts)), sizes)[None]
 
 
-def _measured_bag(texts: Sequence[Tensor], num_labels: int, longest: int) -> NGramBag:
+def _measured_bag(tokens: Tensor, owners: Tensor, num_labels: int, longest: int) -> NGramBag:
     """A linear model with as many rows as the runs of texts ask for, and how rare these are."""
-    tokens, owners = _side_by_side(texts)
     runs = _Counts.of(tokens, owners, longest, HASHES).runs
     rows = min(1 << (4 * len(runs.unique())).bit_length(), most_rows(num_labels))
     bag = NGramBag(num_labels, longest, rows)
     spread = torch.bincount(runs.remainder(rows), minlength=rows)
     with torch.no_grad():
-        bag.rarity.copy_(((1 + len(texts)) / (1 + spread)).log().clamp(min=0) + 1)
+        bag.rarity.copy_(((2 + owners[0, -1]) / (1 + spread)).log().clamp(min=0) + 1)
     return bag
 
 

@@ -24,12 +24,13 @@ from trifold.model import Transformer
 from trifold.model import config as model_config
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.baseline import tfidf_ridge
+from trifold.tasks.beside_ngrams import BesideNGrams, BesideNGramsConfig
 from trifold.tasks.classification import ROLES as TEXTS
 from trifold.tasks.head import task_head
 from trifold.tasks.judgement import furthest
 from trifold.tasks.record import Placed, Record, Role, text_of
 from trifold.tasks.task import Folder, Prediction
-from trifold.tasks.whole_text import BesideRuns, WholeTexts, texts_in
+from trifold.tasks.whole_text import texts_in
 from trifold.text import Tokenizer
 
 __all__ = ["SCORE", "Regression", "RegressionTask", "find_scale", "scale_of", "score_of"]
@@ -40,7 +41,7 @@ ROLES = (*TEXTS[:2], Role("score", SCORE, label=True))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Regression(BesideRuns):
+class Regression(BesideNGramsConfig):
     """A score of a text, or of how much a pair of texts has in common: ratings, quality, similarity.
 
     The model's output is a score in standard deviations from the mean of training.
@@ -105,7 +106,7 @@ class Regression(BesideRuns):
         return RegressionTask(self, tokenizer, model)
 
 
-class RegressionTask(WholeTexts[Regression]):
+class RegressionTask(BesideNGrams[Regression]):
     """A score for a text or a pair.
 
     Args:
