@@ -67,6 +67,8 @@ def run(request: Request) -> dict[str, Any]:
             )
         console.say(message("cli.finetuned", time=duration(result.seconds), steps=result.steps, path=out))
         say_judgement(result.judgement, console)
+        if result.judgement["split"] == "dev":
+            console.say(message("cli.judged_on_dev"))
         console.say(message("cli.report_at", path=out / "report.html"))
         return {
             "folder": str(out),
@@ -216,8 +218,6 @@ def say_judgement(judgement: dict[str, Any], console: Console) -> None:
         console.say(
             message(f"cli.verdict_{verdict['told']}", metric=verdict["metric"], baseline=verdict["baseline"], **by)
         )
-    if judgement.get("split") == "dev":
-        console.say(message("cli.judged_on_dev"))
     if "contamination" in judgement:
         known = judgement["contamination"]
         console.say(message("cli.contamination", exact=known["exact"], near=known["near"]))
