@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, Progress, duration, warn_unknown
-from trifold.cli.experiment import PRESETS, RESUME_OPTIONS, SIZES, experiment_in, overrides_of, place_options
+from trifold.cli.experiment import (
+    PRESETS,
+    RESUME_OPTIONS,
+    SIZES,
+    experiment_in,
+    overrides_of,
+    place_options,
+    with_overrides,
+)
 from trifold.cli.option import READING, Command, Option, Request
 from trifold.cli.pretrain import show_evaluation, show_step
 from trifold.cli.process import keep_memory_of_training
@@ -109,23 +117,30 @@ def build(request: Request, *, resume: bool = False) -> Any:
         ConfigError, UsageError: something is missing or out of range.
     """
     from trifold.config import from_json, override, to_json
-    from trifold.tasks.experiment import TRAINING, FineTuning
+    from trifold.tasks.experiment import FineTuning
+    from trifold.tasks.fit import fit_tuning, with_training
     from trifold.training import read_experiment
 
     values = request.values
+    begun = None
     if values.experiment is not None:
-        data = to_json(experiment_in(Path(values.experiment), FineTuning))
+        begun = experiment_in(Path(values.experiment), FineTuning)
     elif resume and values.train is None:
-        data = to_json(read_experiment(values.out, FineTuning))
-    else:
-        missing = [name for name in ("task", "model", "train") if getattr(values, name) is None]
-        if missing:
-            raise UsageError("cli.missing_option", missing=", ".join(missing), command="finetune")
-        data = {"training": to_json(TRAINING)}
+        begun = read_experiment(values.out, FineTuning)
+    elif missing := [name for name in ("task", "model", "train") if getattr(values, name) is None]:
+        raise UsageError("cli.missing_option", missing=", ".join(missing), command="finetune")
+    data = {} if begun is None else to_json(begun)
     for name, section in request.sections.items():
         data[name] = {**data.get(name, {}), **section} if isinstance(section, dict) else section
     _apply(request, data)
-    return override(from_json(FineTuning, data, where="experiment"), request.overrides, where="experiment")
+    whole = from_json(FineTuning, data if begun is not None else with_training(data), where="experiment")
+    experiment = override(whole, request.overrides, where="experiment")
+    if begun is not None:
+        return experiment
+    fitted = fit_tuning(with_overrides(data, request, to_json(experiment)), measure=values.processes == 1)
+    for line in () if request.console.follows else fitted.notes:
+        request.console.note(line)
+    return fitted.experiment
 
 
 def _apply(request: Request, data: dict[str, Any]) -> None:
@@ -142,14 +157,16 @@ def _apply(request: Request, data: dict[str, Any]) -> None:
     data["data"]["columns"] = {**data["data"].get("columns", {}), **columns}
     if {"epochs", "steps", "minutes"} & options:
         steps = values.steps if values.minutes is not None else values.steps or 1
-        data["training"] |= {"steps": steps, "tokens": None, "minutes": values.minutes}
+        lengths = {"steps": steps, "tokens": None, "minutes": values.minutes}
+        data["training"] = data.get("training", {}) | lengths
         data["epochs"] = values.epochs
     if values.label_names is not None:
         data["task"]["label_names"] = [name for names in values.label_names for name in names.split(",")]
     if values.metric is not None:
         data["metric"] = values.metric
     if values.lr is not None:
-        data["training"]["optimizer"] = {**data["training"]["optimizer"], "lr": values.lr}
+        training = data.setdefault("training", {})
+        training["optimizer"] = {**training.get("optimizer", {}), "lr": values.lr}
 
 
 def _task(name: str, own: dict[str, Any]) -> dict[str, Any]:

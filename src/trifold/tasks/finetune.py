@@ -7,7 +7,7 @@ runs/mine/
     checkpoints/ best/  as every run has them (`trifold.training.run`)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,8 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
 
     Args:
         model: what to start from: a run, a folder, a hub name, or a family (`bert`, `gpt2` ...) for random weights; or a
-            whole experiment.
+            whole experiment. Of translation from random weights the examples say how large the model is, and how long it
+            learns, where nothing else does (`trifold.tasks.fit`).
         out: the run's folder; must not exist, unless `resume`.
         train: examples in place of files, kept in the run's folder: rows as mappings, records, or tuples of the texts and
             the answer.
@@ -95,7 +96,7 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
         ConfigError: there is nothing to train on, the folder exists, or the task does not suit the model.
         DataError: examples are missing or damaged.
     """
-    splits = {"train": train, "dev": dev, "test": test}
+    splits = {"train": list(train) if isinstance(train, Iterator) else train, "dev": dev, "test": test}
     kept = {name: () for name in splits if resume and given_path(out, name).is_file()}
     lengths = {} if training is None else {"training": training, "epochs": None}
     changes = lengths | ({} if epochs is None else {"epochs": epochs})
