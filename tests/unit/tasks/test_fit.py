@@ -7,6 +7,7 @@ import pytest
 from trifold.config import to_json
 from trifold.tasks import fit
 from trifold.tasks.experiment import TRAINING
+from trifold.tasks.finetune import Work
 from trifold.tasks.fit import Pairs, count_pairs, fit_tuning
 
 MULTI30K = Pairs(count=29_000, num_bytes=3_900_000)
@@ -72,3 +73,19 @@ def test_other_tasks_and_other_starts_train_as_usual():
 def test_only_the_columns_that_are_named_are_counted():
     rows = [{"id": "x" * 99, "en": "a dog", "de": "ein Hund"}, {"id": "y", "en": None, "de": "狗"}]
     assert count_pairs(rows, ["en", "de"]) == Pairs(2, 16) and count_pairs(rows).num_bytes == 116
+
+
+@pytest.mark.parametrize(
+    ("losses", "best", "fallen"),
+    [
+        ({10: 4.0, 20: 3.0, 30: 2.6, 40: 2.5}, 40, 0.5),
+        ({0: 6.0, 10: 4.0, 20: 3.0, 30: 2.6, 40: 2.7}, 30, 0.0),  # it was best before its end
+        ({10: 4.0, 20: 2.51, 30: 2.5, 40: 2.5}, 40, 0.0),  # hardly any more
+        ({0: 4.0, 1: 2.0}, 1, 0.0),  # nothing was measured in the middle
+        ({}, 40, 0.0),
+    ],
+)
+def test_a_run_that_still_gets_better_when_it_ends_is_known(losses, best, fallen):
+    work = Work(lambda _: None)
+    work.losses = losses
+    assert work.still_falling(best) == pytest.approx(fallen)
