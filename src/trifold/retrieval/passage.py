@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["Passage", "fold", "names_of", "split_passages", "terms_of"]
+__all__ = ["Passage", "fold", "names_of", "sentences_of", "split_passages", "terms_of"]
 
 HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\U00020000-\U000323af"
 RUN = re.compile(rf"(?P<han>[{HAN}]+)|(?P<word>[^\W_{HAN}]+)")
@@ -111,6 +111,18 @@ def split_passages(text: str, *, target: int = TARGET) -> list[Passage]:
     if size:
         passages.append(Passage(text[start:end], start, end))
     return passages
+
+
+def sentences_of(text: str) -> list[Passage]:
+    """The sentences of a text, without the white space around them.
+
+    Example:
+        >>> [sentence.text for sentence in sentences_of("长江很长。The Nile is longer.")]
+        ['长江很长。', 'The Nile is longer.']
+    """
+    cuts = [0, *(cut.end() for cut in SENTENCE.finditer(text)), len(text)]
+    places = (_stripped(text, one, two) for one, two in pairwise(cuts))
+    return [Passage(text[start:end], start, end) for start, end in places if end > start]
 
 
 def _pieces(text: str, target: int) -> list[tuple[int, int]]:
