@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from trifold.retrieval.passage import names_of, split_passages, terms_of
 from trifold.retrieval.reading import Document, Found, Table
 from trifold.retrieval.store import Store
 
-__all__ = ["AddReport", "Writer", "check_embedder", "replace_terms", "told"]
+__all__ = ["AddReport", "Writer", "check_embedder"]
 
 EMBEDDED_AT_ONCE = 512
 
@@ -113,7 +112,7 @@ class Writer:
             (last, EMBEDDED_AT_ONCE),
         ).fetchall():
             last = rows[-1][0]
-            vectors = embedder.embed([told(title, text) for _, title, text in rows])
+            vectors = embedder.embed([f"{title}\n{text}" for _, title, text in rows])
             width = vectors.shape[1]
             check_embedder(path, facts, embedder.name, width)
             file = VectorFile(path, width=width, count=count, checksum=checksum)
@@ -225,21 +224,5 @@ def _below(source: str, places: Sequence[str]) -> bool:
     return any(source == place or source.startswith((place + os.sep, place + ":")) for place in places)
 
 
-def told(title: str, text: str) -> str:
-    r"""What an embedder is given of a passage: its document's title and its text.
-
-    Example:
-        >>> told("Nile", "It is long.")
-        'Nile\nIt is long.'
-    """
-    return f"{title}\n{text}"
-
-
-def replace_terms(base: sqlite3.Connection, passage: int, before: tuple[str, str], after: tuple[str, str]) -> None:
-    """Look a passage up by other terms from now on; the title and text that it had must be given exactly."""
-    base.execute("INSERT INTO terms (terms, rowid, body) VALUES ('delete', ?, ?)", (passage, _body(*before)))
-    base.execute("INSERT INTO terms (rowid, body) VALUES (?, ?)", (passage, _body(*after)))
-
-
 def _body(title: str, text: str) -> str:
-    return " ".join(terms_of(told(title, text)))
+    return " ".join(terms_of(f"{title}\n{text}"))
