@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.option import READING, Command, Option, Request
+from trifold.cli.passages import hit_facts
 from trifold.cli.tuned import row_options
 from trifold.locale import message
 
@@ -103,21 +104,7 @@ def search(request: Request) -> dict[str, Any]:
         request.console.say(
             f"{hit.score:8.4f}  {hit.document}:{hit.passage.start}-{hit.passage.end}  {hit.passage.text}"
         )
-    return {
-        "hits": [
-            {
-                "document": hit.document,
-                "title": hit.title,
-                "start": hit.passage.start,
-                "end": hit.passage.end,
-                "text": hit.passage.text,
-                "score": hit.score,
-                "word_rank": hit.word_rank,
-                "vector_rank": hit.vector_rank,
-            }
-            for hit in hits
-        ]
-    }
+    return {"hits": [hit_facts(hit) for hit in hits]}
 
 
 COLUMNS = Option(name="columns", many=True, help="option_triple_columns")

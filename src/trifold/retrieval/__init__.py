@@ -3,7 +3,7 @@
 from trifold.retrieval.dense import Embedder
 from trifold.retrieval.fusion import fuse
 from trifold.retrieval.knowledge_base import Hit, KnowledgeBase
-from trifold.retrieval.passage import Passage, sentences_of, split_passages, terms_of
+from trifold.retrieval.passage import Passage, best_sentence, split_passages, terms_of
 from trifold.retrieval.triple import TripleAnswer, answer_from_triples, lexical_scores, meaning_scores
 from trifold.retrieval.writer import AddReport
 
@@ -15,10 +15,10 @@ __all__ = [
     "Passage",
     "TripleAnswer",
     "answer_from_triples",
+    "best_sentence",
     "fuse",
     "lexical_scores",
     "meaning_scores",
-    "sentences_of",
     "split_passages",
     "terms_of",
 ]
