@@ -50,11 +50,11 @@ def measure_weight(store: Store, searcher: Searcher, embedder: Embedder) -> floa
     return choose_weight(1 / np.array(ranks))
 
 
-def choose_weight(found: Float[NDArray, "asked weights"]) -> float:
+def choose_weight(reciprocal_ranks: Float[NDArray, "asked weights"]) -> float:
     """The weight with the highest mean reciprocal rank among those that are surely better than words alone.
 
     Args:
-        found: reciprocal rank of the right passage of each question, for each of `WEIGHTS`, of which the first is 0.
+        reciprocal_ranks: of the right passage of each question, for each of `WEIGHTS`, of which the first is 0.
 
     Returns:
         0 where no weight gains more than `CERTAIN` standard errors.
@@ -63,7 +63,7 @@ def choose_weight(found: Float[NDArray, "asked weights"]) -> float:
         >>> choose_weight(np.tile(np.array([0.5, *[0.4] * 10]), (30, 1)))
         0.0
     """
-    gain = found - found[:, :1]  # Q W
+    gain = reciprocal_ranks - reciprocal_ranks[:, :1]  # Q W
     error = gain.std(0, ddof=1) / np.sqrt(len(gain))
     sure = gain.mean(0) > CERTAIN * error
     return WEIGHTS[int(np.where(sure, gain.mean(0), 0.0).argmax())]

@@ -8,7 +8,9 @@ from trifold.tasks.silence import Trial, best_threshold, in_order, try_base
 
 CITIES = ("oslo", "kiel", "rome", "bonn", "york", "lyon", "graz", "linz", "bern", "nice", "cork", "brno")
 RECORDS = [
-    Record((f"where did person{n} sing?", f"person{n} went out and then sang in {city} at noon."), ((city, 20),))
+    Record(
+        (f"where did person{n} sing at noon?", f"person{n} went out and then sang in {city} at noon."), ((city, 20),)
+    )
     for n, city in enumerate(CITIES)
 ]
 
