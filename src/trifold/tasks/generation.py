@@ -69,6 +69,7 @@ class Generation(TaskConfig):
         True
     """
 
+    family: ClassVar[str] = "llama"
     roles: ClassVar[tuple[Role, ...]] = ROLES
     less_is_better: ClassVar[bool] = True
 

@@ -53,6 +53,7 @@ class Translation(TaskConfig):
         5
     """
 
+    family: ClassVar[str] = "vaswani"
     roles: ClassVar[tuple[Role, ...]] = ROLES
     less_is_better: ClassVar[bool] = True
 

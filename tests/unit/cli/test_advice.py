@@ -40,7 +40,7 @@ WHERE = {
     "cli.interrupted": ("pretrain", "finetune"),
     "cli.bad_override": ("pretrain", *TUNING), "cli.half_pair": CORPORA, "cli.other_processes": ("pretrain",),
     "cli.same_answers": ("generate",), "cli.no_texts": USE, "cli.best_trial": ("finetune",),
-    "cli.prompt_cut": ("generate",),
+    "cli.prompt_cut": ("generate",), "cli.family_chosen": ("finetune", "sweep"), "cli.out_chosen": ("pretrain", *TUNING),
     "cli.out_of_memory": ("pretrain",),
 }  # fmt: skip
 """The commands in which messages of an area, or one of them, can appear."""
