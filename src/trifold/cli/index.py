@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.option import READING, Command, Option, Request
-from trifold.cli.tuned import row_options
+from trifold.cli.tuned import given_texts, row_options
 from trifold.locale import message
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def search(request: Request) -> dict[str, Any]:
     from trifold.retrieval import KnowledgeBase
 
     values = request.values
-    hits = KnowledgeBase(values.kb).search(values.query, values.k, embedder=embedder_in(values.embedder))
+    (query,) = given_texts(request, values.query, single=True)
+    hits = KnowledgeBase(values.kb).search(query, values.k, embedder=embedder_in(values.embedder))
     if not hits:
         request.console.say(message("cli.nothing_found"))
     for hit in hits:
@@ -123,7 +124,7 @@ SEARCH = Command(
     name="index search",
     options=(
         BASE,
-        Option(name="query", positional=True, required=True, help="option_query"),
+        Option(name="query", positional=True, many=True, required=True, help="option_query"),
         Option(name="k", kind="integer", low=1, high=10_000, default=5, help="option_k"),
         EMBEDDER,
     ),

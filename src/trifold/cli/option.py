@@ -82,6 +82,7 @@ class Request:
         sections: mappings of the configuration file, by the name of their section.
         console: where results, notes and progress go.
         words: the command line after the command's name.
+        command: the command's name.
     """
 
     values: argparse.Namespace
@@ -90,6 +91,7 @@ class Request:
     sections: dict[str, Any]
     console: "Console"
     words: tuple[str, ...] = ()
+    command: str = ""
 
 
 def nothing_wrong(_: Request) -> "Iterable[TrifoldError]":

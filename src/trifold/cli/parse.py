@@ -90,6 +90,7 @@ def read_words(command: Command, words: list[str], console: "Console") -> tuple[
         sections=sections,
         console=console,
         words=typed,
+        command=command.name,
     )
     return request, problems
 
