@@ -1,5 +1,9 @@
-"""Folders of a model hub: fetched by huggingface_hub, which compares sizes, then looked at byte by byte."""
+"""Folders of a model hub: fetched by huggingface_hub, which compares sizes, then looked at byte by byte.
 
+Also which folder is meant by a name that is neither here nor on a hub.
+"""
+
+import difflib
 import hashlib
 import re
 from collections.abc import Sequence
@@ -8,7 +12,35 @@ from pathlib import Path
 from trifold.errors import ModelFileError
 from trifold.locale import message
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "is_hub_name", "nearest_folder"]
+
+MODEL = ("config.json", "adapter_config.json", "checkpoints")
+"""One of these stands in a folder with a model."""
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a name can be a hub's `owner/name`; what would lie in a folder that is here is a path.
+
+    Example:
+        >>> is_hub_name("google/bert"), is_hub_name("./google"), is_hub_name("bert")
+        (True, False, False)
+    """
+    return name.count("/") == 1 and not name.startswith((".", "/")) and not Path(name).parent.is_dir()
+
+
+def nearest_folder(name: str, holds: Sequence[str] = MODEL) -> str:
+    """A sentence with the folder that is called most like a name, where that stands or where runs do; empty without one.
+
+    Args:
+        name: of a folder that is not there.
+        holds: files or folders of which one has to be in it.
+    """
+    around = dict.fromkeys((Path(name).parent, Path("runs"), Path()))
+    inside = (child for place in around if place.is_dir() for child in sorted(place.iterdir()))
+    folders = [child for child in inside if any((child / held).exists() for held in holds)]
+    named = {child.name: child for child in reversed(folders)}
+    near = difflib.get_close_matches(Path(name).name, named, n=1)
+    return message("checkpoint.nearest", nearest=named[near[0]]) if near else ""
 
 
 def fetch(
@@ -37,7 +69,8 @@ def fetch(
         )
         _require_whole(folder)
     except (HTTPError, OSError, ValueError) as error:
-        raise ModelFileError(code, path=name, problem=str(error).splitlines()[0][:200]) from None
+        problem = str(error).splitlines()[0][:200]
+        raise ModelFileError(code, path=name, problem=problem, nearest=nearest_folder(name)) from None
     return folder
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trifold.errors import ModelFileError
-from trifold.hub import fetch
+from trifold.hub import fetch, is_hub_name, nearest_folder
 from trifold.plain_file import is_plain_file
 
 __all__ = [
@@ -66,8 +66,8 @@ def find_folder(name: str, *, revision: str | None = None, local_files_only: boo
     path = Path(name)
     if path.is_dir():
         return path
-    if name.count("/") != 1 or name.startswith((".", "/")):
-        raise ModelFileError("checkpoint.not_a_model", path=name)
+    if not is_hub_name(name):
+        raise ModelFileError("checkpoint.no_folder", path=name, nearest=nearest_folder(name))
     return fetch(name, WANTED, "checkpoint.hub", revision=revision, local_files_only=local_files_only)
 
 

@@ -1,11 +1,18 @@
 """`trifold config`: the whole experiment that options stand for, as a file to keep."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from trifold.cli.experiment import EXPERIMENT_OPTIONS, SECTIONS, build_experiment
+from trifold.cli.experiment import EXPERIMENT_OPTIONS, SECTIONS, build_experiment, missing_of_experiment
 from trifold.cli.option import Command, Request
+from trifold.errors import TrifoldError
 
 __all__ = ["COMMAND"]
+
+
+def problems(request: Request) -> Iterator[TrifoldError]:
+    """What is missing, or not where it is said to be."""
+    yield from missing_of_experiment(request, "config")
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -19,4 +26,6 @@ def run(request: Request) -> dict[str, Any]:
     return data
 
 
-COMMAND = Command(name="config", options=EXPERIMENT_OPTIONS, run=run, sections=(*SECTIONS, "patience"))
+COMMAND = Command(
+    name="config", options=EXPERIMENT_OPTIONS, run=run, problems=problems, sections=(*SECTIONS, "patience")
+)

@@ -1,12 +1,13 @@
 """From the options of a command to an experiment."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from trifold.cli.needs import missing_files, missing_folder, missing_options
 from trifold.cli.option import READING, Option, Request
 from trifold.cli.tuned import reading_of
-from trifold.errors import UsageError
+from trifold.errors import TrifoldError, UsageError
 from trifold.families import FAMILIES
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "SIZES",
     "build_experiment",
     "experiment_in",
+    "missing_of_experiment",
     "overrides_of",
     "place_options",
     "source_options",
@@ -111,6 +113,16 @@ def build_experiment(request: Request, before: Any = None, *, measure: bool = Tr
     return fitted.experiment
 
 
+def missing_of_experiment(request: Request, command: str) -> Iterator[TrifoldError]:
+    """What an experiment lacks, and which of its files are not where they are said to be."""
+    values = request.values
+    begun = values.experiment or getattr(values, "resume", False) or getattr(values, "run", None)
+    if not begun and not request.sections.get("data", {}).get("paths") and "data.paths" not in request.overrides:
+        yield from missing_options(request, command, ["--data"])
+    yield from missing_files([*(values.data or ()), *(values.valid or ())])
+    yield from missing_folder(getattr(values, "from"))
+
+
 def _whole(said: dict[str, Any], request: Request) -> dict[str, Any]:
     """What is said, with what an experiment must have: enough to see whether it is right."""
     from trifold.training.fit import FAMILY
@@ -168,8 +180,6 @@ def _with_options(request: Request, before: dict[str, Any]) -> dict[str, Any]:
     _set_optimizer(request, data["training"])
     if values.objective is not None and data["objective"].get("kind") != values.objective:
         data["objective"] = {"kind": values.objective}
-    if "paths" not in data["data"]:
-        raise UsageError("cli.missing_option", missing="--data", command="pretrain")
     kept = {name: value for name, value in before.items() if name not in SECTIONS}
     return kept | {name: section for name, section in data.items() if section}
 

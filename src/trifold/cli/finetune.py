@@ -1,5 +1,6 @@
 """`trifold finetune`: a pre-trained model, fine-tuned for a task and judged."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from trifold.cli.experiment import (
     place_options,
     with_overrides,
 )
+from trifold.cli.needs import missing_files, missing_folder, missing_options, missing_out, with_out
 from trifold.cli.option import READING, Command, Option, Request
 from trifold.cli.pretrain import show_evaluation, show_step
 from trifold.cli.process import keep_memory_of_training
@@ -23,6 +25,7 @@ from trifold.locale import message
 from trifold.task_kinds import ALIASES, KINDS, config_class
 
 if TYPE_CHECKING:
+    from trifold.errors import TrifoldError
     from trifold.training import Event
 
 __all__ = ["COMMAND", "say_judgement"]
@@ -56,8 +59,8 @@ def run(request: Request) -> dict[str, Any]:
     """Fine-tune once, or once for each seed."""
     from trifold.tasks import finetune
 
-    values, console = request.values, request.console
-    resume = goes_on(request)
+    request = with_out(request, request.values.task or request.values.experiment or "run")
+    values, console, resume = request.values, request.console, goes_on(request)
     experiment, out = deterministic(build(request, resume=resume), request), Path(values.out)
     if values.seeds > 1 and (values.processes > 1 or resume):
         raise UsageError("cli.seeds_alone", given=values.seeds)
@@ -125,10 +128,8 @@ def build(request: Request, *, resume: bool = False) -> Any:
     begun = None
     if values.experiment is not None:
         begun = experiment_in(Path(values.experiment), FineTuning)
-    elif resume and values.train is None:
+    elif resume:
         begun = read_experiment(values.out, FineTuning)
-    elif missing := [name for name in ("task", "model", "train") if getattr(values, name) is None]:
-        raise UsageError("cli.missing_option", missing=", ".join(missing), command="finetune")
     data = {} if begun is None else to_json(begun)
     for name, section in request.sections.items():
         data[name] = {**data.get(name, {}), **section} if isinstance(section, dict) else section
@@ -143,13 +144,30 @@ def build(request: Request, *, resume: bool = False) -> Any:
     return fitted.experiment
 
 
+def problems(request: Request) -> "Iterator[TrifoldError]":
+    """What is missing, or not where it is said to be."""
+    yield from missing_out(request, "finetune")
+    yield from missing_of_tuning(request, "finetune")
+
+
+def missing_of_tuning(request: Request, command: str) -> "Iterator[TrifoldError]":
+    """What a fine-tuning lacks, and which of its files and folders are not where they are said to be."""
+    values = request.values
+    if not values.experiment and not getattr(values, "resume", False):
+        said = {"task": "task" in request.sections, "--train": "train" in request.sections.get("data", {})}
+        yield from missing_options(request, command, [name for name, there in said.items() if not there])
+    yield from missing_files([*(values.train or ()), *(values.dev or ()), *(values.test or ())])
+    yield from missing_folder(values.model, PRESETS)
+
+
 def _apply(request: Request, data: dict[str, Any]) -> None:
     """Put the options that were given into the experiment's JSON."""
     values, options = request.values, request.given
     if values.task is not None:
         data["task"] = _task(values.task, data.get("task", {}))
-    if values.model is not None:
-        data["model"] = {**_model(values, data.get("model", {})), **request.sections.get("model", {})}
+    model = _start(request, data)
+    if model is not None:
+        data["model"] = {**_model(values, model, data.get("model", {})), **request.sections.get("model", {})}
     elif values.overrides:
         data["model"]["overrides"] = {**data["model"]["overrides"], **overrides_of(values.overrides)}
     place_options(request, PLACES, data)
@@ -169,6 +187,16 @@ def _apply(request: Request, data: dict[str, Any]) -> None:
         training["optimizer"] = {**training.get("optimizer", {}), "lr": values.lr}
 
 
+def _start(request: Request, data: dict[str, Any]) -> str | None:
+    """The model that is named, or the usual family of the task where nothing says which; None where something does."""
+    if request.values.model is not None or "model" in data:
+        return request.values.model
+    family: str = config_class(data["task"]["kind"]).family
+    if not request.console.follows:
+        request.console.note(message("cli.family_chosen", preset=family))
+    return family
+
+
 def _task(name: str, own: dict[str, Any]) -> dict[str, Any]:
     """A task by its name, with what is known of it already unless that is another's."""
     kind = ALIASES.get(name, name)
@@ -177,18 +205,18 @@ def _task(name: str, own: dict[str, Any]) -> dict[str, Any]:
     return {**own, "kind": kind} if own.get("kind", kind) == kind else {"kind": kind}
 
 
-def _model(values: Any, before: dict[str, Any]) -> dict[str, Any]:
+def _model(values: Any, name: str, before: dict[str, Any]) -> dict[str, Any]:
     """A preset by name starts from random weights; anything else is a run, a folder or a hub name.
 
     Another start than that of an experiment file takes the same overrides.
     """
     overrides = overrides_of(values.overrides or [])
-    if values.model not in PRESETS:
+    if name not in PRESETS:
         return {
-            "start": values.model,
+            "start": name,
             "overrides": {**(before["overrides"] if before.get("start") else {}), **overrides},
         }
-    chosen: dict[str, Any] = {"preset": values.model, "overrides": overrides}
+    chosen: dict[str, Any] = {"preset": name, "overrides": overrides}
     return chosen | ({"size": values.size} if values.size else {})
 
 
@@ -261,7 +289,7 @@ COMMAND = Command(
         Option(name="train", kind="file", many=True),
         Option(name="dev", kind="file", many=True),
         Option(name="test", kind="file", many=True),
-        Option(name="out", kind="folder", required=True),
+        Option(name="out", kind="folder"),
         Option(name="lora", kind="integer", low=1),
         Option(name="epochs", kind="number", above=0),
         Option(name="steps", kind="integer", low=1),
@@ -286,5 +314,6 @@ COMMAND = Command(
         Option(name="experiment", kind="file"),
     ),
     run=run,
+    problems=problems,
     sections=("model", "task", "data", "training", "tokenizer", "lora", "epochs", "freeze", "metric", "patience"),
 )

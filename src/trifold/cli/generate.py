@@ -8,7 +8,7 @@ from trifold.cli.console import Console
 from trifold.cli.lines import answer_lines, say_answer
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.sampling import SAMPLING, sampling_of
-from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, text_in
+from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, given_texts, text_in
 from trifold.errors import UsageError
 from trifold.locale import message
 
@@ -24,7 +24,7 @@ def run(request: Request) -> dict[str, Any]:
     from trifold.tasks.build import is_translator
 
     values, console = request.values, request.console
-    texts = _given_texts(request)
+    texts = [*given_texts(request, values.text), *given_texts(request, values.prompt)]
     loaded = load(values.run, precision=values.precision)
     if loaded.task is not None and not is_translator(loaded.folder):
         return _answer(request, loaded, texts)
@@ -37,25 +37,22 @@ def run(request: Request) -> dict[str, Any]:
         _stream(request, generator, first, sampling)
         return {}
     keep_memory()
-    return {"generations": _continue(request, generator, prompts, sampling)}
+    return {"generations": _continue(request, generator, texts, prompts, sampling)}
 
 
-def _given_texts(request: Request) -> list[str]:
-    """The texts of the command line."""
-    return [*(request.values.text or ()), *(request.values.prompt or ())]
-
-
-def _continue(request: Request, generator: Any, prompts: list[tuple[Any, int]], sampling: Any) -> list[dict[str, Any]]:
+def _continue(
+    request: Request, generator: Any, texts: Sequence[str], prompts: list[tuple[Any, int]], sampling: Any
+) -> list[dict[str, Any]]:
     """So many texts for each prompt; nothing for one that is blank."""
     seeds = [None if sampling.seed is None else sampling.seed + number for number in range(request.values.n)]
     asked = [(prompt, cut, seed) for prompt, cut in prompts for seed in seeds]
     there = [(prompt, seed) for prompt, _, seed in asked if prompt]
     given = None if sampling.seed is None else [seed for _, seed in there if seed is not None]
     found = generator.generate([prompt for prompt, _ in there], sampling, seeds=given, special=request.values.special)
-    texts, said = iter(found), []
+    written, said = iter(found), []
     for prompt, lost, seed in asked:
         shown = prompt if isinstance(prompt, str) else generator.tokenizer.decode(prompt, skip_special=False)
-        text = next(texts) if prompt else None
+        text = next(written) if prompt else None
         if text is None:
             request.console.say()
             said.append({"prompt": "", "seed": seed, "text": ""})
@@ -64,7 +61,7 @@ def _continue(request: Request, generator: Any, prompts: list[tuple[Any, int]], 
         _say_chat_cut(lost, request.console)
         _say_cut(text.prompt_cut, sampling, request.console)
         text = replace(text, prompt_cut=text.prompt_cut + lost)
-        say_answer(request, _given_texts(request), text.text if alone else shown + text.text)
+        say_answer(request, texts, text.text if alone else shown + text.text)
         said.append({"prompt": shown, "seed": seed, **_plain(text), "tokens": _spelled(generator.tokenizer, text.ids)})
     return said
 

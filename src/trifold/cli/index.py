@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from trifold.cli.option import READING, Command, Option, Request
 from trifold.cli.passages import hit_facts
-from trifold.cli.tuned import row_options
+from trifold.cli.tuned import given_texts, row_options
 from trifold.locale import message
 
 if TYPE_CHECKING:
@@ -95,9 +95,10 @@ def search(request: Request) -> dict[str, Any]:
     from trifold.retrieval import KnowledgeBase
 
     values = request.values
+    (query,) = given_texts(request, values.query, single=True)
     base, embedder = KnowledgeBase(values.kb), embedder_in(values.embedder)
     warn_unweighed(request, base)
-    hits = base.search(values.query, values.k, embedder=embedder, weight=values.vector_weight)
+    hits = base.search(query, values.k, embedder=embedder, weight=values.vector_weight)
     if not hits:
         request.console.say(message("cli.nothing_found"))
     for hit in hits:
@@ -123,7 +124,7 @@ SEARCH = Command(
     name="index search",
     options=(
         BASE,
-        Option(name="query", positional=True, required=True, help="option_query"),
+        Option(name="query", positional=True, many=True, required=True, help="option_query"),
         Option(name="k", kind="integer", low=1, high=10_000, default=5, help="option_k"),
         EMBEDDER,
         VECTOR_WEIGHT,

@@ -29,8 +29,8 @@ from trifold.cli import (
 )
 from trifold.cli.console import Console
 from trifold.cli.help import command_help, overview
-from trifold.cli.option import Command, Request
-from trifold.cli.parse import find_command, parse, wants
+from trifold.cli.option import Command
+from trifold.cli.parse import find_command, read_words, refuse, wants
 from trifold.errors import StorageError, TrifoldError
 from trifold.locale import message, on_command_line
 
@@ -126,7 +126,8 @@ def _dispatch(words: list[str], console: Console) -> int:
     if wants(rest, "--help") or wants(rest, "-h"):
         console.say(command_help(command))
         return 0
-    request: Request = parse(command, rest, console)
+    request, problems = read_words(command, rest, console)
+    refuse([*problems, *command.problems(request)])
     console.as_json = console.as_json or request.values.json
     console.result(command.run(request))
     return 0

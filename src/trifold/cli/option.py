@@ -2,14 +2,15 @@
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from trifold.cli.console import Console
+    from trifold.errors import TrifoldError
 
-__all__ = ["COMMON", "READING", "Command", "Option", "Request", "check_value", "label", "near_name"]
+__all__ = ["COMMON", "READING", "Command", "Option", "Request", "check_value", "label", "near_name", "near_option"]
 
 Kind = Literal["text", "integer", "number", "flag", "file", "folder"]
 
@@ -81,6 +82,7 @@ class Request:
         sections: mappings of the configuration file, by the name of their section.
         console: where results, notes and progress go.
         words: the command line after the command's name.
+        command: the command's name.
     """
 
     values: argparse.Namespace
@@ -89,6 +91,12 @@ class Request:
     sections: dict[str, Any]
     console: "Console"
     words: tuple[str, ...] = ()
+    command: str = ""
+
+
+def nothing_wrong(_: Request) -> "Iterable[TrifoldError]":
+    """What a command finds wrong that asks for no more than its words."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +107,14 @@ class Command:
         name: the words that call it, such as `tokenizer train`.
         options: what it takes.
         run: does the work and returns the machine-readable result.
+        problems: what is missing or wrong beside the words themselves, told together with what is wrong with these.
         sections: first parts of the dotted overrides that it understands.
     """
 
     name: str
     options: tuple[Option, ...]
     run: Callable[[Request], dict[str, Any]]
+    problems: "Callable[[Request], Iterable[TrifoldError]]" = nothing_wrong
     sections: tuple[str, ...] = ()
 
     @property
@@ -120,6 +130,44 @@ COMMON = (
     Option(name="help", kind="flag", default=False, group="common"),
 )
 """Options that every command has."""
+
+
+ELSEWHERE = {
+    "batch": ("batch-size",),
+    "count": ("n", "k", "top-k"),
+    "data": ("train", "input"),
+    "dev": ("valid",),
+    "dropout": ("overrides",),
+    "epoch": ("epochs", "steps"),
+    "epochs": ("steps",),
+    "eval": ("dev", "valid"),
+    "file": ("input", "data", "train"),
+    "folder": ("out",),
+    "k": ("top-k", "n"),
+    "learning-rate": ("lr",),
+    "max-length": ("max-tokens", "length"),
+    "max-new-tokens": ("max-tokens",),
+    "max-seq-length": ("length",),
+    "model": ("preset",),
+    "n": ("k", "top-k"),
+    "name": ("out",),
+    "num": ("n", "k", "top-k"),
+    "num-beams": ("beams",),
+    "num-epochs": ("epochs", "steps"),
+    "num-return-sequences": ("n",),
+    "output": ("out",),
+    "output-dir": ("out",),
+    "per-device-train-batch-size": ("batch-size",),
+    "test": ("valid",),
+    "time": ("minutes",),
+    "top": ("top-k", "k"),
+    "top-k": ("k",),
+    "train": ("data",),
+    "valid": ("dev",),
+    "validation": ("dev", "valid"),
+    "vocab": ("vocab-size",),
+}
+"""What options are called in other tools, or in other commands of ours."""
 
 
 READING = (
@@ -197,3 +245,21 @@ def near_name(name: str, known: Sequence[str]) -> str:
 
     near = difflib.get_close_matches(name, known, n=1)
     return message("cli.did_you_mean", nearest=near[0]) if near else ""
+
+
+def near_option(typed: str, known: Sequence[str]) -> str:
+    """A sentence with the option that is meant: by what other tools call it, else by its letters.
+
+    Example:
+        >>> "--lr" in near_option("--learning-rate", ["--lr", "--length"])
+        True
+    """
+    import difflib
+
+    from trifold.locale import message
+
+    name, names = typed.lstrip("-").replace("_", "-").lower(), {option.lstrip("-") for option in known}
+    elsewhere = {called: next(filter(names.__contains__, options), "") for called, options in ELSEWHERE.items()}
+    meant = {called: option for called, option in elsewhere.items() if option} | {option: option for option in names}
+    near = difflib.get_close_matches(name, sorted(meant), n=1)
+    return message("cli.did_you_mean", nearest=f"--{meant[near[0]]}") if near else ""

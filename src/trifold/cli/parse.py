@@ -2,17 +2,18 @@
 
 import argparse
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trifold.cli.option import COMMON, Command, Option, Request, check_value, label, near_name
-from trifold.errors import UsageError
+from trifold.cli.option import COMMON, Command, Option, Request, check_value, label, near_name, near_option
+from trifold.errors import TrifoldError, UsageError
 from trifold.locale import message
 
 if TYPE_CHECKING:
     from trifold.cli.console import Console
 
-__all__ = ["find_command", "parse", "wants"]
+__all__ = ["find_command", "parse", "read_words", "refuse", "wants"]
 
 PATH = re.compile(r"(?:--)?([a-z_][a-z0-9_-]*(?:\.[a-z0-9_]+)*)(?:=(.*))?", re.DOTALL)
 
@@ -59,29 +60,71 @@ def parse(command: Command, words: list[str], console: "Console") -> Request:
         console: where its results will go.
 
     Raises:
-        UsageError: an unknown option, a bad value, a required option that is missing.
+        UsageError: an unknown option, a bad value, a required option that is missing; all of them, where there are several.
     """
-    options, typed = (*command.options, *COMMON), tuple(words)
-    words, overrides = _take_overrides(command, words)
+    request, problems = read_words(command, words, console)
+    refuse(problems)
+    return request
+
+
+def read_words(command: Command, words: list[str], console: "Console") -> tuple[Request, list[TrifoldError]]:
+    """The request as far as it can be understood, and all that is wrong with the words.
+
+    Raises:
+        UsageError: they cannot be told apart.
+    """
+    options, typed, problems = (*command.options, *COMMON), tuple(words), []
+    words, overrides = _take_overrides(command, words, problems)
     namespace, rest = _build(command, options).parse_known_args(words)
-    if rest:
-        names = [label(option) for option in options if not option.positional]
-        raise UsageError("cli.no_such_option", given=rest[0], command=command.name, hint=near_name(rest[0], names))
-    explicit = {option.field: check_value(option, value) for option, value in _present(options, namespace)}
-    filed, sections = _read_file(command, explicit["config"]) if "config" in explicit else ({}, {})
+    problems += _unknown(command, options, rest)
+    explicit = dict(_checked(_present(options, namespace), problems))
+    filed, sections = _read_file(command, explicit["config"], problems) if "config" in explicit else ({}, {})
     values = {option.field: option.default for option in options} | filed | explicit
     missing = [label(option) for option in options if option.required and values[option.field] in (None, [])]
     if missing:
-        raise UsageError("cli.missing_option", missing=", ".join(missing), command=command.name)
-    fields = frozenset(explicit) | frozenset(filed)
-    return Request(
+        problems.append(UsageError("cli.missing_option", missing=", ".join(missing), command=command.name))
+    request = Request(
         values=argparse.Namespace(**values),
-        given=fields,
+        given=frozenset(explicit) | frozenset(filed),
         overrides=overrides,
         sections=sections,
         console=console,
         words=typed,
+        command=command.name,
     )
+    return request, problems
+
+
+def refuse(problems: Sequence[TrifoldError]) -> None:
+    """Raise what is wrong: the one thing, or all that there are as one.
+
+    Raises:
+        TrifoldError: something is wrong.
+    """
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in dict.fromkeys(map(str, problems)))
+        raise UsageError("cli.several_problems", count=len(problems), problems=listed)
+
+
+def _unknown(command: Command, options: Sequence[Option], rest: Sequence[str]) -> list[TrifoldError]:
+    """What is said of words that are no options: of those that look like one, else of the first."""
+    names = [label(option) for option in options if not option.positional]
+    unknown = [word for word in rest if word.startswith("-")] or list(rest[:1])
+    return [
+        UsageError("cli.no_such_option", given=word, command=command.name, hint=near_option(word, names))
+        for word in unknown
+    ]
+
+
+def _checked(given: Iterable[tuple[Option, Any]], problems: list[TrifoldError]) -> Iterator[tuple[str, object]]:
+    """The values of options, each in its own type; those that are refused go to the problems."""
+    for option, value in given:
+        try:
+            yield option.field, check_value(option, value)
+        except UsageError as error:
+            problems.append(error)
 
 
 def _build(command: Command, options: tuple[Option, ...]) -> Parser:
@@ -103,7 +146,9 @@ def _present(options: tuple[Option, ...], namespace: argparse.Namespace) -> list
     return [(option, values[option.field]) for option in options if values.get(option.field) not in (None, [])]
 
 
-def _take_overrides(command: Command, words: list[str]) -> tuple[list[str], dict[str, str]]:
+def _take_overrides(
+    command: Command, words: list[str], problems: list[TrifoldError]
+) -> tuple[list[str], dict[str, str]]:
     """Split `--training.seed 3`, `--training.seed=3`, `training.seed=3` and `patience=3` from the other words."""
     rest: list[str] = []
     overrides: dict[str, str] = {}
@@ -115,8 +160,10 @@ def _take_overrides(command: Command, words: list[str]) -> tuple[list[str], dict
         if match is None or not _is_setting(command, match):
             rest.append(word)
             continue
-        _check_section(command, match[1])
-        if _is_option(command, match[1]):
+        if not _is_ours(command, match[1]):
+            problems.append(_no_section(command, match[1]))
+            place += match[2] is None  # its value
+        elif _is_option(command, match[1]):
             rest += [f"--{match[1].replace('_', '-')}", match[2]]
         elif match[2] is not None:
             overrides[match[1]] = match[2]
@@ -124,7 +171,7 @@ def _take_overrides(command: Command, words: list[str]) -> tuple[list[str], dict
             overrides[match[1]] = words[place]
             place += 1
         else:
-            raise UsageError("cli.no_value", option=word, command=command.name)
+            problems.append(UsageError("cli.no_value", option=word, command=command.name))
     return rest, overrides
 
 
@@ -147,14 +194,13 @@ def _is_ours(command: Command, path: str) -> bool:
     return path.split(".", maxsplit=1)[0] in command.sections
 
 
-def _check_section(command: Command, path: str) -> None:
-    if not _is_ours(command, path):
-        allowed = ", ".join(f"{name}." for name in command.sections) or message("cli.none")
-        hint = near_name(path.split(".", maxsplit=1)[0], list(command.sections))
-        raise UsageError("cli.no_such_section", given=path, command=command.name, allowed=allowed, hint=hint)
+def _no_section(command: Command, path: str) -> UsageError:
+    allowed = ", ".join(f"{name}." for name in command.sections) or message("cli.none")
+    hint = near_name(path.split(".", maxsplit=1)[0], list(command.sections))
+    return UsageError("cli.no_such_section", given=path, command=command.name, allowed=allowed, hint=hint)
 
 
-def _read_file(command: Command, path: object) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_file(command: Command, path: object, problems: list[TrifoldError]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options and the sections that a configuration file sets."""
     from trifold.config import read_mapping
 
@@ -165,12 +211,11 @@ def _read_file(command: Command, path: object) -> tuple[dict[str, Any], dict[str
     for name, value in read_mapping(file).items():
         field = name.replace("-", "_")
         if field in known and (field not in command.sections or not isinstance(value, dict)):
-            if value is not None:
-                values[field] = check_value(known[field], value)
+            values |= {} if value is None else dict(_checked([(known[field], value)], problems))
         elif field in command.sections:
             sections[field] = value
         else:
             names = sorted({*known, *command.sections})
             allowed, hint = ", ".join(names), near_name(name, names)
-            raise UsageError("cli.unknown_setting", path=file, given=name, allowed=allowed, hint=hint)
+            problems.append(UsageError("cli.unknown_setting", path=file, given=name, allowed=allowed, hint=hint))
     return values, sections

@@ -1,14 +1,21 @@
 """`trifold plan`: what a run will need, before it starts; and how right that was, after it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from trifold.cli.console import duration
-from trifold.cli.experiment import EXPERIMENT_OPTIONS, SECTIONS, build_experiment
+from trifold.cli.experiment import EXPERIMENT_OPTIONS, SECTIONS, build_experiment, missing_of_experiment
 from trifold.cli.option import Command, Option, Request
+from trifold.errors import TrifoldError
 from trifold.locale import message
 
 __all__ = ["COMMAND"]
+
+
+def problems(request: Request) -> Iterator[TrifoldError]:
+    """What is missing, or not where it is said to be."""
+    yield from missing_of_experiment(request, "plan")
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -60,5 +67,6 @@ COMMAND = Command(
         Option(name="no-measure", kind="flag", default=False),
     ),
     run=run,
+    problems=problems,
     sections=(*SECTIONS, "patience"),
 )

@@ -1,17 +1,19 @@
 """`trifold pretrain`: a model from raw text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, Progress, duration, unknown_note
-from trifold.cli.experiment import EXPERIMENT_OPTIONS, RESUME_OPTIONS, SECTIONS, build_experiment
+from trifold.cli.experiment import EXPERIMENT_OPTIONS, RESUME_OPTIONS, SECTIONS, build_experiment, missing_of_experiment
+from trifold.cli.needs import missing_out, with_out
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.process import keep_memory_of_training
 from trifold.cli.together import TOGETHER, deterministic, goes_on, train_together
 from trifold.locale import message
 
 if TYPE_CHECKING:
+    from trifold.errors import TrifoldError
     from trifold.training import Evaluation, Event, Experiment, Result, Step
 
 __all__ = ["COMMAND", "run_experiment", "show_evaluation", "show_step"]
@@ -19,14 +21,21 @@ __all__ = ["COMMAND", "run_experiment", "show_evaluation", "show_step"]
 
 def run(request: Request) -> dict[str, Any]:
     """Train as asked, or go on with a run."""
-    values, out = request.values, Path(request.values.out)
-    resume = goes_on(request)
+    values = request.values
+    request = with_out(request, str((values.data or [values.experiment or "run"])[0]))
+    out, resume = Path(request.values.out), goes_on(request)
     experiment = _experiment(request, out, resume=resume)
     train_together("pretrain", request, experiment.training)
     result = run_experiment(
         experiment, out, request.console, resume=resume, strict=values.strict, allow=values.allow_change or ()
     )
     return describe(result)
+
+
+def problems(request: Request) -> "Iterator[TrifoldError]":
+    """What is missing, or not where it is said to be."""
+    yield from missing_out(request, "pretrain")
+    yield from missing_of_experiment(request, "pretrain")
 
 
 def _experiment(request: Request, out: Path, *, resume: bool) -> "Experiment":
@@ -111,10 +120,11 @@ COMMAND = Command(
     name="pretrain",
     options=(
         *EXPERIMENT_OPTIONS,
-        Option(name="out", kind="folder", required=True),
+        Option(name="out", kind="folder"),
         *RESUME_OPTIONS,
         *TOGETHER,
     ),
     run=run,
+    problems=problems,
     sections=(*SECTIONS, "patience"),
 )

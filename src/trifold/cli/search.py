@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trifold.cli import finetune as tuning
 from trifold.cli.console import Progress
+from trifold.cli.needs import missing_files, with_out
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.process import keep_memory_of_training
 from trifold.errors import UsageError
@@ -26,6 +27,7 @@ def run_sweep(request: Request) -> dict[str, Any]:
     from trifold.tasks.sweep import sweep
     from trifold.training.description import read_description
 
+    request = with_out(request, f"sweep-{request.values.task or 'run'}")
     values, console = request.values, request.console
     experiment = tuning.build(request)
     keep_memory_of_training()
@@ -56,6 +58,7 @@ def run_families(request: Request) -> dict[str, Any]:
     from trifold.tasks import compare, finetune, load
     from trifold.tasks.finetune import split_records
 
+    request = with_out(request, "families")
     values, console = request.values, request.console
     out, minutes = Path(values.out), _minutes(values.budget) / len(KINDS)
     if values.task not in ("classification", "sentiment", "tagging", "span_qa"):
@@ -114,6 +117,7 @@ SWEEP = Command(
     options=(*SHARED, Option(name="steps", kind="integer", low=1), Option(name="minutes", kind="number", above=0),
              Option(name="trials", kind="integer", low=1, high=10_000, default=12)),
     run=run_sweep,
+    problems=lambda request: tuning.missing_of_tuning(request, "sweep"),
     sections=tuning.COMMAND.sections,
 )  # fmt: skip
 FAMILIES = Command(
@@ -125,5 +129,6 @@ FAMILIES = Command(
         *(option for option in SHARED if option.name not in ("task", "train", "model", "lora", "epochs", "experiment")),
     ),
     run=run_families,
+    problems=lambda request: missing_files([request.values.train]),
     sections=tuning.COMMAND.sections,
 )

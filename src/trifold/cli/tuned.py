@@ -1,26 +1,64 @@
 """What commands that use a model have in common: the model of a certain kind, and the texts to use it on."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from trifold.cli.option import READING, Option, Request
 from trifold.errors import UsageError
+from trifold.locale import message
 
 __all__ = [
     "INPUT",
+    "MASKED",
     "PRECISION",
     "TEXTS",
     "given_rows",
+    "given_texts",
     "reading_of",
     "row_options",
     "text_in",
+    "text_of",
     "tuned_for",
 ]
 
+MASKED = Option(name="words", positional=True, many=True, help="option_texts")
+"""The texts of a command that also takes them by `--text`."""
 TEXTS = Option(name="text", positional=True, many=True, help="option_texts")
 INPUT = (Option(name="input", help="option_input"), *READING)
 PRECISION = Option(name="precision", choices=("float32", "bfloat16", "int8"), default="float32")
+
+
+HAN = re.compile("[\u3400-\u9fff]")
+
+
+def given_texts(request: Request, words: Sequence[str] | None, *, single: bool = False) -> list[str]:
+    """The texts that stand on the command line, in quotes or not; that words were taken together is said.
+
+    Words without quotes are one text, as search engines take them. Texts in quotes are several, and so are those in
+    Chinese, which need none.
+
+    Args:
+        request: what the user asked.
+        words: of the command line.
+        single: whether they are one text in any case.
+
+    Raises:
+        UsageError: a text is the name of a file, which nobody would read.
+    """
+    words = list(words or ())
+    for word in words:
+        if len(word) < 256 and word != "-" and Path(word).is_file():
+            raise UsageError("cli.text_is_file", given=word, command=request.command)
+    quoted = any(re.search(r"\s", word) for word in words) or all(HAN.search(word) for word in words)
+    if len(words) < 2 or (quoted and not single):
+        return words
+    text = " ".join(words)
+    if not single:
+        request.console.note(message("cli.words_joined", text=text))
+    return [text]
 
 
 def given_rows(request: Request, texts: Sequence[str], *, keep_blank: bool = False) -> list[Any]:
@@ -76,6 +114,17 @@ def text_in(row: Any, role: Any, columns: Mapping[str, str] | None = None) -> st
 
     wanted = Role(role.name, ("text", *role.names))
     return optional_text(row, find_columns([wanted], list(row.values), columns or {}, row.origin)[role.name])
+
+
+def text_of(row: Any) -> str:
+    """The text of the command line, or that in a row's column `text`.
+
+    Raises:
+        DataError: it has none.
+    """
+    from trifold.tasks.record import Role
+
+    return text_in(row, Role("text", ()))
 
 
 def tuned_for(folder: str, *kinds: str, precision: Any = "float32") -> Any:

@@ -9,7 +9,17 @@ from trifold.cli.index import VECTOR_WEIGHT, embedder_in, warn_unweighed
 from trifold.cli.lines import answer_lines, say_answer
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.passages import hit_facts, show_passages
-from trifold.cli.tuned import INPUT, PRECISION, TEXTS, given_rows, reading_of, row_options, text_in, tuned_for
+from trifold.cli.tuned import (
+    INPUT,
+    PRECISION,
+    TEXTS,
+    given_rows,
+    given_texts,
+    reading_of,
+    row_options,
+    text_in,
+    tuned_for,
+)
 from trifold.errors import UsageError
 from trifold.locale import message
 from trifold.task_kinds import classifying_kinds
@@ -22,14 +32,14 @@ RUN = Option(name="run", positional=True, required=True, help="option_run_task")
 def classify(request: Request) -> dict[str, Any]:
     """The label of each text, or of each of its words."""
     tuned = tuned_for(request.values.run, *classifying_kinds(), precision=request.values.precision)
-    answers = []
-    for answered in answer_lines(request, tuned, request.values.text or ()):
+    answers, texts = [], given_texts(request, request.values.text)
+    for answered in answer_lines(request, tuned, texts):
         if answered.said is None:
             request.console.say()
             answers.append({"inputs": [], "answer": None, "confidence": None})
             continue
         inputs, said = list(answered.record.inputs), answered.said
-        say_answer(request, request.values.text or (), "\t".join([*_shown(said), " ".join(inputs), *_entities(said)]))
+        say_answer(request, texts, "\t".join([*_shown(said), " ".join(inputs), *_entities(said)]))
         answers.append({"inputs": inputs, "answer": said.answer, "confidence": said.confidence, **said.details})
     return {"answers": answers}
 
@@ -52,9 +62,9 @@ def translate(request: Request) -> dict[str, Any]:
     left_out = tuned.task.left_out(tuned.model)
     if left_out:
         request.console.warn(message("generation.folder_left_out", names=", ".join(left_out)))
-    translations = []
-    for answered in answer_lines(request, tuned, request.values.text or ()):
-        say_answer(request, request.values.text or (), "" if answered.said is None else answered.said.answer)
+    translations, texts = [], given_texts(request, request.values.text)
+    for answered in answer_lines(request, tuned, texts):
+        say_answer(request, texts, "" if answered.said is None else answered.said.answer)
         source, target = ("", None) if answered.said is None else (answered.record.inputs[0], answered.said.answer)
         translations.append({"source": source, "target": target})
     return {"translations": translations}

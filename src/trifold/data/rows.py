@@ -11,7 +11,7 @@ from trifold.errors import DataError
 from trifold.locale import message
 from trifold.plain_file import sha256
 
-__all__ = ["Row", "file_digest", "find_sources", "fingerprint", "list_files", "read_rows", "rows_of"]
+__all__ = ["Row", "file_digest", "find_sources", "fingerprint", "list_files", "read_rows", "require_there", "rows_of"]
 
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
@@ -86,6 +86,19 @@ def find_sources(path: str, options: SourceOptions, report: ReadReport) -> Itera
     elif _is_hub_name(path):
         yield Source(place, options, report, origin=path), HUB
     else:
+        raise DataError("data.no_such_path", path=path)
+
+
+def require_there(path: str) -> None:
+    """Refuse a path that stands for nothing here and cannot be a data set of a hub, which is not asked.
+
+    Raises:
+        DataError: it is so.
+
+    Example:
+        >>> require_there("-")
+    """
+    if path != "-" and not Path(path).exists() and _sheet_of(path) is None and not _is_hub_name(path):
         raise DataError("data.no_such_path", path=path)
 
 

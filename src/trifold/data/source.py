@@ -29,9 +29,14 @@ USUAL = (
     "paragraph",
     "raw_content",
     "story",
+    "review",
+    "comment",
     "正文",
     "内容",
     "文本",
+    "文章",
+    "评论",
+    "评价",
 )
 """What the column with the text is called where it is not called `text`, the most telling first."""
 

@@ -26,6 +26,7 @@ from trifold.checkpoint.hugging_face import (
 from trifold.checkpoint.store import newest
 from trifold.config import Config, from_json, to_json, unknown_key
 from trifold.errors import ConfigError, ModelFileError
+from trifold.hub import nearest_folder
 from trifold.model import config
 from trifold.model.head import Head
 from trifold.presets import PRESETS, find_preset
@@ -370,6 +371,8 @@ def resolve(folder: Path) -> Path:
     """
     if (folder / "config.json").is_file() or is_adapter(folder):
         return folder
+    if not folder.is_dir():
+        raise ModelFileError("checkpoint.no_folder", path=folder, nearest=nearest_folder(str(folder)))
     checkpoint = newest(folder / "checkpoints") if (folder / "checkpoints").is_dir() else None
     if checkpoint is None:
         raise ModelFileError("checkpoint.not_a_model", path=folder)

@@ -35,13 +35,13 @@ MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog", "
 """What a column of messages is usually called."""
 
 ROLES = (
-    Role("response", ("output", "response", "answer", "completion", "chosen", "assistant", "summary", "输出", "回答",
-                      "text"), needed=False, label=True),
+    Role("response", ("output", "response", "answer", "completion", "chosen", "assistant", "summary", "text"),
+         needed=False, label=True),
     Role("prompt", ("instruction", "prompt", "question", "query", "user", "human", "problem", "document", "article",
-                    "指令", "问题", "input", "context", "输入", "text"), needed=False, alone=("text", *MESSAGES)),
-    Role("input", ("input", "context", "passage", "输入"), needed=False),
+                    "input", "context", "text"), needed=False, alone=("text", *MESSAGES)),
+    Role("input", ("input", "context", "passage"), needed=False),
     Role("messages", MESSAGES, needed=False),
-    Role("history", ("history", "历史"), needed=False),
+    Role("history", ("history",), needed=False),
     Role("system", ("system", "system_prompt", "system_message"), needed=False),
 )  # fmt: skip
 
@@ -69,6 +69,7 @@ class Generation(TaskConfig):
         True
     """
 
+    family: ClassVar[str] = "llama"
     roles: ClassVar[tuple[Role, ...]] = ROLES
     less_is_better: ClassVar[bool] = True
 

@@ -41,11 +41,10 @@ LISTS = ("choices", "options", "candidates", "endings")
 ONE_EACH = tuple(f"{name}{mark}{number}" for name in ("choice", "option", "ending", "answer", "sol", "candidate")
                  for mark in ("", "_") for number in range(10))  # fmt: skip
 ROLES = (
-    Role("question", ("question", "query", "startphrase", "ctx", "goal", "prompt", "premise", "sentence", "sent1", "问题",
-                      "题目")),
-    Role("context", ("context", "article", "passage", "文章"), needed=False),
-    Role("choices", (*LISTS, *ONE_EACH, *"abcdefgh", "选项"), together=True),
-    Role("label", ("label", "answer", "answerkey", "answer_key", "gold", "correct", "答案"), label=True),
+    Role("question", ("question", "query", "startphrase", "ctx", "goal", "prompt", "premise", "sentence", "sent1")),
+    Role("context", ("context", "article", "passage"), needed=False),
+    Role("choices", (*LISTS, *ONE_EACH, *"abcdefgh"), together=True),
+    Role("label", ("label", "answer", "answerkey", "answer_key", "gold", "correct"), label=True),
 )  # fmt: skip
 LETTER = re.compile(r"\(?([A-Za-z])[).]?")
 

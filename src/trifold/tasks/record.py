@@ -9,6 +9,7 @@ from typing import Any, Literal
 from trifold.data.rows import Row
 from trifold.errors import ConfigError, DataError, MissingValueError
 from trifold.tasks.account import Account, Count
+from trifold.tasks.column_name import plain_name, usual_names
 from trifold.tasks.label import refuse_marks
 
 __all__ = [
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 PLAIN = {"id", "idx", "index", "uuid", "guid", "key", "number", "date", "time", "timestamp", "url", "link", "source",
-         "lang", "language", "license", "split", "type", "category", "topic", "author", "user", "version"}  # fmt: skip
+         "origin", "lang", "language", "license", "split", "type", "category", "topic", "author", "user",
+         "version"}  # fmt: skip
 """Columns that no prompt stands in."""
 
 
@@ -70,6 +72,8 @@ class Role:
         needed: whether a file without one is refused.
         label: whether it holds what should be said, which is not needed at inference.
         beside: pairs of columns that play the role before this one and this one where both are there.
+        either: names of which, where a file has as many as are open, the first plays the role before this one, the next
+            one this one.
         parts: usual names of which each is only a part of what is meant, such as title and content.
         alone: of a role that is not needed: usual names of columns that mean that there is nothing else to read; without
             one that is read, a file whose further texts nobody reads is refused.
@@ -85,6 +89,7 @@ class Role:
     needed: bool = True
     label: bool = False
     beside: tuple[tuple[str, str], ...] = ()
+    either: frozenset[str] = frozenset()
     parts: tuple[str, ...] = ()
     alone: tuple[str, ...] | None = None
     together: bool = False
@@ -231,7 +236,7 @@ def find_columns(
             if role.name == "label":
                 refuse_marks([name for name in filled if name not in taken], rows, origin)
             known = ", ".join(header)[:300]
-            raise DataError("task.no_column", path=origin, role=role.name, usual=", ".join(role.names), known=known)
+            raise DataError("task.no_column", path=origin, role=role.name, usual=usual_names(role.names), known=known)
     _refuse_unread_texts(roles, columns, filled, rows, origin)
     return {role.name: columns[role.name] for role in roles if columns.get(role.name)}
 
@@ -253,24 +258,22 @@ def _requested_columns(
 
 
 def _columns_beside(roles: Sequence[Role], header: Sequence[str], requested: Mapping[str, str]) -> dict[str, str]:
-    """Columns that play two roles together."""
-    named = {_plain(name): name for name in reversed(header)}
+    """Columns that play two roles together, or what is left of these where the user named one."""
+    named = {plain_name(name): name for name in reversed(header)}
     for before, role in pairwise(roles):
-        if not {before.name, role.name} & requested.keys():
-            for first, second in role.beside:
-                if first in named and second in named:
-                    return {before.name: named[first], role.name: named[second]}
+        free = [name for name in (before.name, role.name) if name not in requested]
+        texts = [name for name in header if plain_name(name) in role.either and name not in requested.values()]
+        if texts and len(texts) == len(free):
+            return dict(zip(free, texts, strict=True))
+        for first, second in role.beside if len(free) == 2 else ():
+            if first in named and second in named:
+                return {before.name: named[first], role.name: named[second]}
     return {}
-
-
-def _plain(name: str) -> str:
-    """A column's name without what people write it with: case, blanks around it, `-` or a space for `_`."""
-    return "_".join(name.strip().lower().replace("-", " ").split())
 
 
 def _usual(role: Role, header: Sequence[str]) -> list[str]:
     """The columns with a usual name of a role, the most telling first."""
-    return [column for name in role.names for column in header if _plain(column) == name]
+    return [column for name in role.names for column in header if plain_name(column) == name]
 
 
 def _choose(role: Role, usual: Sequence[str], rows: Sequence[Row], origin: str) -> str:
@@ -281,7 +284,7 @@ def _choose(role: Role, usual: Sequence[str], rows: Sequence[Row], origin: str) 
     for name in usual[1:]:
         apart = rows and not any(_has(row, name) and any(_has(row, other) for other in chosen) for row in rows)
         (chosen if apart else others).append(name)
-    parts = [name for name in (usual[0], *others) if _plain(name) in role.parts]
+    parts = [name for name in (usual[0], *others) if plain_name(name) in role.parts]
     if usual[0] in parts and len(parts) > 1:
         known = {"given": ", ".join(parts), "joined": "+".join(parts), "one": parts[-1]}
         raise DataError("task.several_columns", path=origin, role=role.name, **known)
@@ -301,17 +304,17 @@ def _refuse_unread_texts(
         DataError: it is so; names the columns.
     """
     read = {name for column in columns.values() for name in columns_in(column, header)}
-    said = {_plain(column) for column in columns.values()}
+    said = {plain_name(column) for column in columns.values()}
     texts = [
         name
         for name in header
         if name not in read
-        and _plain(name) not in PLAIN
+        and plain_name(name) not in PLAIN
         and any(isinstance(row.values.get(name), str | list) for row in rows)
     ]
     for role in roles:
         if role.alone is not None and role.name not in columns and texts and not said & set(role.alone):
-            known = {"usual": ", ".join(role.names), "given": ", ".join(texts), "one": texts[0]}
+            known = {"usual": usual_names(role.names), "given": ", ".join(texts), "one": texts[0]}
             raise DataError("task.unread_texts", path=origin, role=role.name, **known)
 
 

@@ -86,6 +86,7 @@ class TaskConfig(Config):
 
     Attributes:
         kind: its name in the list of tasks.
+        family: the preset to start from, with random weights, where no model is named.
         tokenizer_kind: what is trained where none is named, for a model of random weights.
         roles: the columns it reads.
         tagged: whether files of one token a line, with empty lines between sentences, are read as its rows.
@@ -95,6 +96,7 @@ class TaskConfig(Config):
             how long it is trained, then follow from them.
     """
 
+    family: ClassVar[str] = "bert"
     tokenizer_kind: ClassVar[TokenizerKind] = "byte_bpe"
     roles: ClassVar[tuple[Role, ...]] = ()
     tagged: ClassVar[bool] = False

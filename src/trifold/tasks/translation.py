@@ -18,6 +18,7 @@ from trifold.model import config as model_config
 from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.baseline import nearest_translation
+from trifold.tasks.column_name import LANGUAGES
 from trifold.tasks.frame import Frame
 from trifold.tasks.record import Placed, Record, Role, text_of
 from trifold.tasks.task import Folder, Prediction, Task, TaskConfig
@@ -30,7 +31,7 @@ __all__ = ["Translation", "TranslationTask", "translation_as"]
 
 ROLES = (
     Role("source", ("source", "src", "text")),
-    Role("target", ("target", "tgt", "translation"), label=True),
+    Role("target", ("target", "tgt", "translation"), label=True, either=LANGUAGES),
 )
 
 
@@ -53,6 +54,7 @@ class Translation(TaskConfig):
         5
     """
 
+    family: ClassVar[str] = "vaswani"
     roles: ClassVar[tuple[Role, ...]] = ROLES
     less_is_better: ClassVar[bool] = True
     from_scratch: ClassVar[bool] = True

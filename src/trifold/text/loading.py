@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as Backend
 
 from trifold.adapter_base import ADAPTER_CONFIG, find_base, is_adapter
 from trifold.errors import ModelFileError
-from trifold.hub import fetch
+from trifold.hub import fetch, is_hub_name, nearest_folder
 from trifold.plain_file import is_plain_file
 from trifold.text import sentencepiece
 from trifold.text.framing import Framing, read_framing, write_framing
@@ -94,9 +94,9 @@ def load(path: str) -> Loaded:
         return _load_folder(place)
     if place.is_file():
         return _load_file(place, place.parent)
-    if path.count("/") == 1 and not path.startswith((".", "/")):
+    if is_hub_name(path):
         return _load_folder(fetch(path, WANTED, "text.hub"))
-    raise ModelFileError("text.not_found", path=path)
+    raise ModelFileError("text.not_found", path=path, nearest=nearest_folder(path))
 
 
 def _load_folder(folder: Path) -> Loaded:
@@ -119,7 +119,7 @@ def _load_folder(folder: Path) -> Loaded:
             return _load_file(folder / name, folder)
     if is_adapter(folder):
         return _load_folder(find_base(folder, WANTED))
-    raise ModelFileError("text.not_found", path=folder)
+    raise ModelFileError("text.not_found", path=folder, nearest="")
 
 
 def _load_file(path: Path, folder: Path) -> Loaded:

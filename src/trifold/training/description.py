@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from trifold.config import Config, from_json, to_json, unknown_key
 from trifold.errors import ConfigError, ModelFileError
+from trifold.hub import nearest_folder
 from trifold.locale.option import name_option
 from trifold.training.experiment import Experiment
 
@@ -56,6 +57,8 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     Raises:
         ModelFileError: the folder holds no run.
     """
+    if not Path(folder).is_dir():
+        raise ModelFileError("checkpoint.no_folder", path=folder, nearest=nearest_folder(str(folder)))
     try:
         description = json.loads((Path(folder) / DESCRIPTION).read_text(encoding="utf-8"))
         description["experiment"]

@@ -18,6 +18,7 @@ from trifold.locale import catalogue
 NAMES = {command.name: command for command in COMMANDS}
 TUNING = ("finetune", "sweep", "compare-families")
 CORPORA = ("pretrain", "plan", "tokenizer train", "tokenizer report", "evaluate")
+TEXTS = ("classify", "translate", "ask", "generate", "fill-mask", "restore")
 USE = ("classify", "translate", "ask", "generate")
 ROWS = (*TUNING, "evaluate", "compare", *USE)
 WHERE = {
@@ -39,8 +40,10 @@ WHERE = {
     "doctor": ("pretrain",), "cli": tuple(NAMES), "cli.seeds_alone": ("finetune",),
     "cli.interrupted": ("pretrain", "finetune"),
     "cli.bad_override": ("pretrain", *TUNING), "cli.half_pair": CORPORA, "cli.other_processes": ("pretrain",),
-    "cli.same_answers": ("generate",), "cli.no_texts": USE, "cli.best_trial": ("finetune",),
-    "cli.prompt_cut": ("generate",), "cli.unweighed": ("index search", "ask"), "cli.never_silent": ("ask",),
+    "cli.same_answers": ("generate",), "cli.no_texts": TEXTS, "cli.text_is_file": TEXTS,
+    "cli.words_joined": TEXTS, "cli.best_trial": ("finetune",), "cli.never_silent": ("ask",),
+    "cli.prompt_cut": ("generate",), "cli.unweighed": ("index search", "ask"),
+    "cli.family_chosen": ("finetune", "sweep"), "cli.out_chosen": ("pretrain", *TUNING),
     "cli.out_of_memory": ("pretrain",),
 }  # fmt: skip
 """The commands in which messages of an area, or one of them, can appear."""
