@@ -41,7 +41,7 @@ WHERE = {
     "cli.interrupted": ("pretrain", "finetune"),
     "cli.bad_override": ("pretrain", *TUNING), "cli.half_pair": CORPORA, "cli.other_processes": ("pretrain",),
     "cli.same_answers": ("generate",), "cli.no_texts": TEXTS, "cli.text_is_file": TEXTS,
-    "cli.words_joined": TEXTS, "cli.best_trial": ("finetune",),
+    "cli.words_joined": TEXTS, "cli.nothing_to_vary": ("sweep",), "cli.best_trial": ("finetune",),
     "cli.prompt_cut": ("generate",), "cli.family_chosen": ("finetune", "sweep"), "cli.out_chosen": ("pretrain", *TUNING),
     "cli.out_of_memory": ("pretrain",),
 }  # fmt: skip
