@@ -195,7 +195,7 @@ def place_options(request: Request, places: Mapping[str, str], data: dict[str, A
 def _replaced(options: frozenset[str], before: dict[str, Any]) -> set[str]:
     """The sections that another model replaces: a run comes with its tokenizer, a family takes the place of a start."""
     if "from" in options:
-        return {"model", "tokenizer"}
+        return {"tokenizer"} if before.get("model", {}).get("start") else {"model", "tokenizer"}
     return {"model"} if "preset" in options and before.get("model", {}).get("start") else set()
 
 

@@ -26,6 +26,7 @@ from trifold.task_kinds import ALIASES, KINDS, config_class
 
 if TYPE_CHECKING:
     from trifold.errors import TrifoldError
+    from trifold.tasks import FineTuneResult
     from trifold.training import Event
 
 __all__ = ["COMMAND", "say_judgement"]
@@ -77,6 +78,7 @@ def run(request: Request) -> dict[str, Any]:
                 listen=lambda event: show(event, progress),
             )
         console.say(message("cli.finetuned", time=duration(result.seconds), steps=result.steps, path=out))
+        _say_length(result, console)
         say_judgement(result.judgement, console)
         if result.judgement["split"] == "dev":
             console.say(message("cli.judged_on_dev"))
@@ -90,6 +92,16 @@ def run(request: Request) -> dict[str, Any]:
             "judgement": result.judgement,
         }
     return _run_seeds(request, experiment, out)
+
+
+def _say_length(result: "FineTuneResult", console: Console) -> None:
+    """Whether fewer steps would have done, or more would help."""
+    if result.best_step != result.steps:
+        console.say(message("cli.best_kept", step=result.best_step))
+    elif result.still_falling:
+        console.say(
+            message("cli.still_falling", fallen=f"{result.still_falling:.2f}", half=f"{result.still_falling / 2:.2f}")
+        )
 
 
 def _run_seeds(request: Request, experiment: Any, out: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from trifold.cli.console import Console
 from trifold.cli.help import command_help, overview
 from trifold.cli.option import Command
 from trifold.cli.parse import find_command, read_words, refuse, wants
-from trifold.errors import StorageError, TrifoldError
+from trifold.errors import PreemptedError, StorageError, TrifoldError
 from trifold.locale import message, on_command_line
 
 __all__ = ["COMMANDS", "GROUPS", "main"]
@@ -135,6 +135,9 @@ def _dispatch(words: list[str], console: Console) -> int:
 
 def _explain(error: Exception, console: Console) -> int:
     """Write one line about a failure and give its exit code."""
+    if isinstance(error, PreemptedError) and not error.told:
+        console.note(str(error))  # it was asked for, and nothing is lost
+        return error.exit_code
     if isinstance(error, TrifoldError):
         if not error.told:
             console.fail(str(error), error.code)

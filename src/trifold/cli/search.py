@@ -1,6 +1,7 @@
 """`trifold sweep` and `trifold compare-families`: the best settings, and the best family, for the user's own data."""
 
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,33 +25,51 @@ KINDS = {"encoder": "bert", "decoder": "gpt2", "encoder-decoder": "vaswani"}
 def run_sweep(request: Request) -> dict[str, Any]:
     """Try settings; show each, then the best."""
     from trifold.config import to_json
-    from trifold.tasks.sweep import sweep
+    from trifold.tasks.sweep import VARIED, sweep
     from trifold.training.description import read_description
 
     request = with_out(request, f"sweep-{request.values.task or 'run'}")
     values, console = request.values, request.console
     experiment = tuning.build(request)
     keep_memory_of_training()
+    vary = [name for name in VARIED if name not in request.given]
+    if not vary or (vary == ["epochs"] and experiment.epochs is None):
+        fixed = [name for name in (*VARIED, "steps", "minutes") if name in request.given]
+        raise UsageError("cli.nothing_to_vary", given=", ".join(f"--{name}".replace("_", "-") for name in fixed))
 
     def show(trial: "Trial") -> None:
-        numbers = {name: f"{value:.4g}" for name, value in trial.values.items()}
         metric = "-" if trial.metric is None else f"{trial.metric:.4f}"
-        console.say(message("cli.trial", number=trial.number, state=trial.state, metric=metric, **numbers))
+        state = message(f"cli.trial_{trial.state}")
+        console.say(
+            message("cli.trial", number=trial.number, state=state, metric=metric, values=_options(trial.values))
+        )
 
     with Progress(console, Path(values.out).name, every=5.0) as progress:
         best, trials = sweep(
-            experiment, values.out, trials=values.trials, done=show, listen=lambda event: tuning.show(event, progress)
+            experiment,
+            values.out,
+            trials=values.trials,
+            vary=vary,
+            done=show,
+            listen=lambda event: tuning.show(event, progress),
         )
     settings = {"lr": best.training.optimizer.lr, "batch_size": best.training.batch_size, "epochs": best.epochs}
-    console.say(message("cli.best_trial", **settings))
-    first = Path(values.out) / "trial-0"
-    account = read_description(first)["account"] if (first / "trifold.json").is_file() else {}
+    complete = [trial.number for trial in trials if trial.state == "complete"]
+    if complete:
+        console.say(message("cli.best_trial", values=_options({name: settings[name] for name in vary})))
+    account = read_description(Path(values.out) / f"trial-{complete[0]}")["account"] if complete else {}
     return {
         "best": settings,
         "account": account,
         "trials": [asdict(trial) for trial in trials],
         "experiment": to_json(best),
     }
+
+
+def _options(values: Mapping[str, float | None]) -> str:
+    """Values as options that try them again."""
+    named = {f"--{name}".replace("_", "-"): value for name, value in values.items() if value is not None}
+    return " ".join(f"{name} {value:.4g}" for name, value in named.items())
 
 
 def run_families(request: Request) -> dict[str, Any]:

@@ -20,6 +20,8 @@ FREE = frozenset(
     {
         "epochs",
         "patience",
+        "model.start",
+        *(f"data.{name}" for name in ("paths", "valid", "train", "dev", "test")),
         *(
             f"training.{name}"
             for name in (
@@ -43,7 +45,7 @@ FREE = frozenset(
         ),
     }
 )
-"""Fields of the experiment that may change when a run goes on."""
+"""Fields of the experiment that may change when a run goes on; what lies elsewhere now is known by its hash."""
 CIRCUMSTANCES = ("torch", "threads", "dtype", "device", "processes")
 """What may change beside the experiment, where it is allowed by name."""
 STORE = re.compile(r"train(_\d+)?|valid|dev|test")

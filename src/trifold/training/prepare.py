@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
+from trifold.checkpoint.store import newest
 from trifold.config import Config
 from trifold.data import Loader, ReadReport, Room, SourceOptions, Split, TokenStore, build_stores, plan_split, read
-from trifold.data.source import fingerprint
-from trifold.errors import ConfigError
+from trifold.data.rows import fingerprint, require_there
+from trifold.errors import ConfigError, DataError
 from trifold.locale import message
 from trifold.model import config as model_config
 from trifold.objective import Objective, build_objective
@@ -104,7 +105,7 @@ def prepare(experiment: Experiment, out: Path, tell: Tell) -> Prepared:
     split = cache(partial(_split, experiment.data))  # planned once, for the tokenizer and the stores
     tokenizer = _tokenizer(experiment, out, tell, split)
     torch.manual_seed(experiment.training.seed)
-    model = _model(experiment, tokenizer)
+    model = _model(experiment, tokenizer, out)
     if experiment.model.start is None:  # whoever made the tokenizer, a new model sees what its family is trained to see
         stacks = {"encoder": model.config.encoder is not None, "decoder": model.config.decoder is not None}
         tokenizer = tokenizer.framed(tokenizer.usual_framing(**stacks), typed=model.config.embedding.num_segments > 1)
@@ -170,7 +171,7 @@ def _tokenizer(experiment: Experiment, out: Path, tell: Tell, split: Plan) -> To
     choice, start = experiment.tokenizer, experiment.model.start
     folder = out / "tokenizer"
     if choice.path is not None or start is not None:
-        return Tokenizer.from_pretrained(choice.path or str(start))
+        return Tokenizer.from_pretrained(_kept(choice.path or str(start), out))
     if folder.is_dir():
         return Tokenizer.from_pretrained(folder)
     tell("tokenizer", {"kind": str(choice.kind), "vocab_size": choice.vocab_size})
@@ -182,6 +183,12 @@ def _tokenizer(experiment: Experiment, out: Path, tell: Tell, split: Plan) -> To
         for text in example.texts
     )
     return save_whole(learn_tokenizer(texts, choice, experiment.model), folder)
+
+
+def _kept(place: str, out: Path) -> str:
+    """Where a run finds what it started from: there, or in its newest checkpoint if that has been moved since."""
+    begun = newest(out / "checkpoints") if (out / "checkpoints").is_dir() and not Path(place).exists() else None
+    return place if begun is None else str(begun)
 
 
 def save_whole(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
@@ -293,9 +300,10 @@ def usual_objective(choice: ModelChoice, *, paired: bool = False) -> ObjectiveCo
     return PUBLISHED[kind]
 
 
-def _model(experiment: Experiment, tokenizer: Tokenizer) -> Transformer:
+def _model(experiment: Experiment, tokenizer: Tokenizer, out: Path) -> Transformer:
     if experiment.model.start is not None:
-        model = Transformer.from_pretrained(experiment.model.start, overrides=experiment.model.overrides)
+        start = _kept(experiment.model.start, out)
+        model = Transformer.from_pretrained(start, overrides=experiment.model.overrides)
         model.take_off()
         model.draw_head()
         return model
@@ -335,6 +343,14 @@ def build_corpora(
     return Corpora(trains, held[0] if held else None, report)
 
 
+def _is_there(path: str) -> bool:
+    try:
+        require_there(path)
+    except DataError:
+        return False
+    return True
+
+
 def _build(
     data: DataChoice,
     paths: tuple[str, ...],
@@ -351,7 +367,9 @@ def _build(
         read_as.append(options.encoding)
     if hold_out and data.held_out != "spread":
         read_as.append(data.held_out)
-    details = {"paths": list(paths), "content": fingerprint(paths), "options": read_as}
+    details: dict[str, object] = {"options": read_as}  # the content decides, wherever it lies; its tokens do without it
+    if not (place / "train" / "index.json").is_file() or all(map(_is_there, paths)):
+        details["content"] = fingerprint(paths)
     if TokenStore.describes(place / "train", tokenizer, details):
         return
     build_stores(
@@ -361,5 +379,5 @@ def _build(
         words=words,
         pairs=data.source_field is not None,
         split=split(paths),
-        details=details,
+        details={"paths": list(paths), **details},
     )
