@@ -13,10 +13,12 @@ from trifold.locale import message
 if TYPE_CHECKING:
     from trifold.data import ReadReport
 
-__all__ = ["Console", "Progress", "duration", "say_read", "unknown_note", "warn_unknown"]
+__all__ = ["Console", "Progress", "duration", "few_note", "say_read", "unknown_note", "warn_few", "warn_unknown"]
 
 WORTH_SAYING = 1e-3
 """The part of unknown tokens from which on it is said: a tokenizer that suits its text knows all but a few."""
+FEW_TOKENS = 5_000
+"""Fewer tokens than this measure a loss to no better than a few hundredths."""
 
 
 def duration(seconds: float) -> str:
@@ -188,6 +190,23 @@ def unknown_note(share: float) -> str | None:
 def warn_unknown(share: float, console: Console) -> None:
     """Say how much of a text the tokenizer does not know, where that is worth saying."""
     note = unknown_note(share)
+    if note is not None:
+        console.warn(note)
+
+
+def few_note(tokens: float) -> str | None:
+    """What is said where so few tokens are to judge by; nothing where they are enough, or none.
+
+    Example:
+        >>> few_note(100_000) is None
+        True
+    """
+    return message("cli.few_tokens", count=f"{tokens:,.0f}") if 0 < tokens < FEW_TOKENS else None
+
+
+def warn_few(tokens: float, console: Console) -> None:
+    """Say that a figure on so few tokens says little, where that is so."""
+    note = few_note(tokens)
     if note is not None:
         console.warn(note)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from trifold.cli.console import say_read, warn_unknown
+from trifold.cli.console import say_read, warn_few, warn_unknown
 from trifold.cli.experiment import DATA_OPTIONS, source_options
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.tuned import reading_of
@@ -12,6 +12,9 @@ from trifold.errors import DataError
 from trifold.locale import message
 
 __all__ = ["COMMAND", "labelled_records"]
+
+HUGE = 1e7
+"""A number from which on its size is all that it says."""
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -35,10 +38,17 @@ def run(request: Request) -> dict[str, Any]:
     say_read(told, request.console)
     for name, value in asdict(score).items():
         if value is not None:
-            shown = f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
-            request.console.say(f"{message(f'cli.score_{name}'):<28} {shown}")
+            request.console.say(f"{message(f'cli.score_{name}'):<28} {_shown(value)}")
+    warn_few(score.tokens, request.console)
     warn_unknown(score.unknown_tokens, request.console)
     return {**asdict(score), "account": told.to_json()}
+
+
+def _shown(value: float | str) -> str:
+    """A number with the digits that say something."""
+    if isinstance(value, float):
+        return f"{value:,.4f}" if value < HUGE else f"{value:.3e}"
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _judge(request: Request) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trifold.cli.console import Console, Progress, duration, unknown_note
+from trifold.cli.console import Console, Progress, duration, few_note, unknown_note
 from trifold.cli.experiment import EXPERIMENT_OPTIONS, RESUME_OPTIONS, SECTIONS, build_experiment, missing_of_experiment
 from trifold.cli.needs import missing_out, with_out
 from trifold.cli.option import Command, Option, Request
@@ -110,6 +110,9 @@ def _show(event: "Event", progress: Progress) -> None:
     elif event.details is not None and f"stage_{event.stage}" in _stages():
         shown = {key: f"{value:,}" if isinstance(value, int) else value for key, value in event.details.items()}
         progress.note(message(f"cli.stage_{event.stage}", **shown))
+        few = few_note(float(event.details.get("held_out_tokens", 0)))
+        if few is not None:
+            progress.note(f"{message('cli.warning')} {few}")
 
 
 def _stages() -> tuple[str, ...]:

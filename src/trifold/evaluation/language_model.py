@@ -1,6 +1,7 @@
 """How well a model knows a text: bits per byte, and perplexities."""
 
 import math
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 LONGEST = 512
+HAN = re.compile("[\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,11 @@ class Score:
         loss: nats per predicted token.
         bits_per_byte: of the bytes that the predicted tokens spell.
         perplexity: per token.
-        word_perplexity: per word, where a line end counts as one; None unless every token was predicted.
-        tokens, num_bytes, words: how much was predicted.
+        word_perplexity: per word, where a line end counts as one; None unless every token was predicted, and for Chinese,
+            whose words nothing divides.
+        character_perplexity: the same per character of Chinese text, white space not counted; None for other text.
+        tokens, num_bytes: how much was predicted.
+        words, characters: how many of these the text has, by what its perplexity is given.
         unknown_tokens: part of the text's tokens that the tokenizer does not know; their bytes are not predicted.
     """
 
@@ -46,9 +51,11 @@ class Score:
     bits_per_byte: float | None
     perplexity: float
     word_perplexity: float | None
+    character_perplexity: float | None
     tokens: int
     num_bytes: int
-    words: int
+    words: int | None
+    characters: int | None
     unknown_tokens: float
 
 
@@ -146,7 +153,7 @@ def evaluate_examples(
         pad, token_bytes = tokenizer.special.pad or 0, tokenizer.token_bytes()
         loader = Loader([store], aim, room, batch_size=batch_size, pad=pad, token_bytes=token_bytes)
         evaluation = evaluate_loss(model, aim, loader.epoch())
-    return _score(objective.kind, evaluation, counted.words, unknown=store.unknown_share)
+    return _score(objective.kind, evaluation, counted, unknown=store.unknown_share)
 
 
 def trained_length(path: str | Path, model: Transformer) -> int:
@@ -157,17 +164,20 @@ def trained_length(path: str | Path, model: Transformer) -> int:
         return min(model.config.max_length or LONGEST, LONGEST)
 
 
-def _score(kind: str, evaluation: Evaluation, words: int, *, unknown: float) -> Score:
-    whole = evaluation.loss * evaluation.tokens / max(words, 1)
+def _score(kind: str, evaluation: Evaluation, text: "_Words", *, unknown: float) -> Score:
+    chinese, whole = text.chinese, evaluation.loss * evaluation.tokens
+    every = kind == "causal"
     return Score(
         objective=kind,
         loss=evaluation.loss,
         bits_per_byte=evaluation.bits_per_byte,
         perplexity=_exp(evaluation.loss),
-        word_perplexity=_exp(whole) if kind == "causal" else None,
+        word_perplexity=_exp(whole / max(text.words, 1)) if every and not chinese else None,
+        character_perplexity=_exp(whole / max(text.characters, 1)) if every and chinese else None,
         tokens=int(evaluation.tokens),
         num_bytes=evaluation.num_bytes,
-        words=words,
+        words=None if chinese else text.words,
+        characters=text.characters if chinese else None,
         unknown_tokens=unknown,
     )
 
@@ -177,14 +187,22 @@ def _exp(value: float) -> float:
 
 
 class _Words:
-    """Passes documents on and counts their words; a line end is one."""
+    """Passes documents on and counts their words, of which a line end is one, and their characters."""
 
     def __init__(self, examples: Iterable[Example]) -> None:
-        self.examples, self.words = examples, 0
+        self.examples, self.words, self.characters, self._han = examples, 0, 0, 0
+
+    @property
+    def chinese(self) -> bool:
+        """Whether at least a third of the characters are Han."""
+        return self._han * 3 >= self.characters > 0
 
     def __iter__(self) -> Iterator[Example]:
         for example in self.examples:
-            self.words += len(example.texts[0].split()) + example.texts[0].count("\n")
+            text = example.texts[0]
+            self.words += len(text.split()) + text.count("\n")
+            self.characters += sum(map(len, text.split()))
+            self._han += len(HAN.findall(text))
             yield example
 
 

@@ -16,7 +16,8 @@ class Generation:
     """A generated text.
 
     Attributes:
-        text: what was generated, without the prompt, the end token and the stop string.
+        text: what was generated, without the prompt, the end token and the stop string, and without bytes that spell no
+            whole character.
         ids: its tokens, the end token (or those of the stop string) included.
         logprobs: log-probability of each token under the model itself, before temperature and filters.
         finish_reason: `end` (the model ended it), `stop` (a stop string came) or `length` (no room for more).
@@ -120,13 +121,13 @@ class Growing:
         if token in self.ends:
             self.finish_reason = "end"
         else:
-            text = self.stops.push(self.decoder.push(token))
+            text = self.stops.push(_whole(self.decoder.push(token)))
         if self.stops.stopped:
             self.finish_reason = "stop"
         elif self.finish_reason is None and len(self.ids) >= self.limit:
             self.finish_reason = "length"
         if self.finish_reason is not None:
-            text += self.stops.push(self.decoder.finish())
+            text += self.stops.push(_whole(self.decoder.finish()))
             if self.stops.stopped:
                 self.finish_reason = "stop"
             text += self.stops.finish()
@@ -137,6 +138,11 @@ class Growing:
         """The finished text."""
         assert self.finish_reason is not None, "the text is still growing"
         return Generation("".join(self.shown), tuple(self.ids), tuple(self.logprobs), self.finish_reason)
+
+
+def _whole(text: str) -> str:
+    """A text without what stands for parts of characters."""
+    return text.replace("\ufffd", "")
 
 
 def note_cut(text: Generation, tokens: int) -> Generation:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trifold.errors import UsageError
 from trifold.generation.config import Sampling
 from trifold.generation.generator import Generator
+from trifold.text import Tokenizer
 
 __all__ = ["Restoration", "restore_spans"]
 
@@ -55,8 +56,13 @@ def restore_spans(generator: Generator, text: str, sampling: Sampling | None = N
     (answer,) = generator.generate(text, sampling or Sampling(temperature=0.0), special=True)
     spans = _split(answer.ids, sentinels, generator.ends)
     whole = [part for token in ids for part in (spans.get(token, []) if token in sentinels else [token])]
-    texts = (tokenizer.decode(spans[hole]) if hole in spans else None for hole in holes)
-    return Restoration(tokenizer.decode(whole), tuple(texts))
+    texts = (_spelled(tokenizer, spans[hole]) if hole in spans else None for hole in holes)
+    return Restoration(_spelled(tokenizer, whole), tuple(texts))
+
+
+def _spelled(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """The text of ids, without bytes that spell no whole character."""
+    return tokenizer.decode(ids).replace("\ufffd", "")
 
 
 def _split(ids: Sequence[int], sentinels: Collection[int], ends: Collection[int]) -> dict[int, list[int]]:
