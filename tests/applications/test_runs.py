@@ -19,6 +19,7 @@ from trifold.data import plan_split
 from trifold.errors import ConfigError, TrifoldError
 from trifold.training import Experiment, ModelChoice, Training, pretrain, read_experiment
 from trifold.training.log import read_metrics
+from trifold.training.timing import StepTime
 
 WORDS = "the cat sat on a mat and the dog ran to it 猫 坐 在 垫子 上 。 狗 跑 了 过来 。".split()
 
@@ -388,7 +389,9 @@ def test_the_same_words_and_resume_go_on_with_what_was_chosen(tmp_path, text, ca
     ]
     assert call(capsys, *words)[0] == 0
     chosen = read_experiment(tmp_path / "run")
-    monkeypatch.setattr("trifold.training.fit.time_step", lambda *_: StepTime(1e-9, 1e-9))  # as if the machine were another one
+    monkeypatch.setattr(
+        "trifold.training.fit.time_step", lambda *_: StepTime(1e-9, 1e-9)
+    )  # as if the machine were another one
     code, _, err = call(capsys, *words, "--resume")
     assert code == 0, err
     assert read_experiment(tmp_path / "run") == chosen
