@@ -70,8 +70,8 @@ def test_each_family_learns_sentiment_and_says_how_sure_it_is(tmp_path, reviews,
         "better",
     )
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 4 and "tfidf_logistic_regression" in page and "http" not in page
-    assert "| majority |" in (run / "report.md").read_text(encoding="utf-8")
+    assert page.count("<svg") == 4 and "TF-IDF, logistic regression" in page and "http" not in page
+    assert "| most frequent label |" in (run / "report.md").read_text(encoding="utf-8")
     for precision in ("float32", "bfloat16", "int8"):
         words = ("classify", run, "a good story", "这 部 电影 差", "--precision", precision, "--json")
         code, out, err = call(capsys, *words)

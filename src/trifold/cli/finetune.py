@@ -68,7 +68,8 @@ def run(request: Request) -> dict[str, Any]:
                 allow=values.allow_change or (),
                 listen=lambda event: show(event, progress),
             )
-        console.say(message("cli.finetuned", time=duration(result.seconds), steps=result.steps, path=out))
+        facts = {"time": duration(result.seconds), "steps": result.steps, "best": result.best_step, "path": out}
+        console.say(message("cli.finetuned", **facts))
         say_judgement(result.judgement, console)
         if result.judgement["split"] == "dev":
             console.say(message("cli.judged_on_dev"))
@@ -76,6 +77,7 @@ def run(request: Request) -> dict[str, Any]:
         return {
             "folder": str(out),
             "steps": result.steps,
+            "best_step": result.best_step,
             "seconds": result.seconds,
             "trained_parameters": result.trained_parameters,
             "account": result.account,
@@ -233,18 +235,16 @@ def show(event: "Event", progress: Progress) -> None:
 
 def say_judgement(judgement: dict[str, Any], console: Console) -> None:
     """Metrics with their intervals, baselines beside them, and what else a person should know."""
+    from trifold.tasks.report import baseline_name, verdict_line
+
     rows = {"": judgement["metrics"], **judgement.get("baselines", {})}
     console.say(message("cli.judged", n=judgement["n"], split=judgement.get("split", "-")))
     for who, metrics in rows.items():
         for name, score in metrics.items():
-            label = who or message("cli.this_model")
+            label = baseline_name(who) if who else message("cli.this_model")
             console.say(f"  {label:<28} {name:<18} {score['value']:8.4f}  [{score['low']:.4f}, {score['high']:.4f}]")
     if "verdict" in judgement:
-        verdict = judgement["verdict"]
-        by = {name: f"{verdict['difference'][name]:+.4f}" for name in ("value", "low", "high")}
-        console.say(
-            message(f"cli.verdict_{verdict['told']}", metric=verdict["metric"], baseline=verdict["baseline"], **by)
-        )
+        console.say(verdict_line(judgement))
     if "contamination" in judgement:
         known = judgement["contamination"]
         console.say(message("cli.contamination", exact=known["exact"], near=known["near"]))

@@ -41,6 +41,7 @@ class FineTuneResult:
     Attributes:
         folder: the run.
         steps, seconds: how long it trained.
+        best_step: the step whose weights the model has.
         num_parameters: of the model with its head.
         trained_parameters: how many of them moved.
         flops: operations of this process's training, `6 x weights of matrix products x places`; tables are only looked up.
@@ -50,6 +51,7 @@ class FineTuneResult:
 
     folder: Path
     steps: int
+    best_step: int
     seconds: float
     num_parameters: int
     trained_parameters: int
@@ -107,14 +109,14 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
         trainer = Trainer(ready.model, ready.task, ready.loader, ready.training, group=run.group)
         work = Work(run.listen)
         run.listen = work
-        run.train(
+        best = run.train(
             trainer,
             ready.tokenizer,
             data=ready.hashes,
             evaluate=_evaluation(trainer, ready),
             choice=ready.choice if ready.training.keep_best else None,
         )
-        return _finish(run, trainer, ready, work)
+        return _finish(run, trainer, ready, work, best)
 
 
 def _there(given: dict[str, Given | None]) -> dict[str, Given]:
@@ -151,11 +153,11 @@ def _batches(task: Task, records: Sequence[Record], size: int) -> list[Batch]:
     return [pack([one for example in part for one in example], task.frame.pad)[0] for part in parts]
 
 
-def _finish(run: Run, trainer: Trainer, ready: Ready, work: "Work") -> FineTuneResult:
+def _finish(run: Run, trainer: Trainer, ready: Ready, work: "Work", best: int) -> FineTuneResult:
     """Save the model, judge it on what it has not seen, and write down both: the first process does, for all."""
     flops = 6.0 * _multiplied(trainer.model, ready.task) * work.places
     model = trainer.weights.whole_model().eval()
-    facts = {"steps": trainer.step, "seconds": trainer.seconds, "flops": flops}
+    facts = {"steps": trainer.step, "best_step": best, "seconds": trainer.seconds, "flops": flops}
     run.group.in_turn(lambda: publish(run, ready, model, facts) if run.group.is_first else None)
     told = read_description(run.folder)
     return FineTuneResult(run.folder, **told["result"], judgement=told["judgement"], account=told["account"])
