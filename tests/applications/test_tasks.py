@@ -276,7 +276,7 @@ REFUSED = {
     "one class": ("text\tlabel\na\t1\nb\t1\nc\t1\n", "classification", 3, "same label"),
     "too many columns": ("text\tlabel\na\t1\t2\n", "classification", 3, "line 2"),
     "words and tags differ": ("tokens\ttags\na b\tO O\na b\tB-X\n", "tagging", 3, "2 words but 1 tags"),
-    "no source": ("en\tde\na\tb\n", "translation", 3, "data.columns.source"),
+    "no source": ("one\tother\na\tb\n", "translation", 3, "data.columns.source"),
 }
 
 
@@ -320,8 +320,9 @@ def test_families_are_compared_under_one_budget(tmp_path, reviews, capsys):
 
 def test_a_sweep_finds_settings_without_looking_at_the_test_file(tmp_path, reviews, capsys):
     pytest.importorskip("optuna")
+    (tmp_path / "damaged.tsv").write_bytes(b"\xff\n\xff\t\t\n")
     code, out, err = call(capsys, "sweep", "sentiment", "--model", "bert", *QUICK, "--batch-size", 16, "--train",
-                          reviews[0], "--test", tmp_path / "not there.tsv", "--trials", 3, "--out", tmp_path / "sweep",
+                          reviews[0], "--test", tmp_path / "damaged.tsv", "--trials", 3, "--out", tmp_path / "sweep",
                           "task.ngrams=0", "--json")  # fmt: skip
     assert code == 0, err
     found = json.loads(out)
