@@ -321,7 +321,7 @@ def test_families_are_compared_under_one_budget(tmp_path, reviews, capsys):
 def test_a_sweep_finds_settings_without_looking_at_the_test_file(tmp_path, reviews, capsys):
     pytest.importorskip("optuna")
     (tmp_path / "damaged.tsv").write_bytes(b"\xff\n\xff\t\t\n")
-    code, out, err = call(capsys, "sweep", "sentiment", "--model", "bert", *QUICK, "--batch-size", 16, "--train",
+    code, out, err = call(capsys, "sweep", "sentiment", "--model", "bert", *QUICK, "--train",
                           reviews[0], "--test", tmp_path / "damaged.tsv", "--trials", 3, "--out", tmp_path / "sweep",
                           "task.ngrams=0", "--json")  # fmt: skip
     assert code == 0, err
