@@ -9,9 +9,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
-from jaxtyping import config
 
-from tests.shape_checker import ALL, FIRST  # the module is named by --jaxtyping-packages
+from tests.shape_checker import ALL, FIRST, check_calls  # the module is named by --jaxtyping-packages
 
 torch.set_num_threads(1)  # the models are tiny: more threads only wait for each other
 
@@ -39,12 +38,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    config.left = ALL if item.config.getoption("--shapes") == "all" else FIRST
+    check_calls(ALL if item.config.getoption("--shapes") == "all" else FIRST)
 
 
 @pytest.fixture(autouse=True)
 def _same_dice() -> None:
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(
+        0
+    )  # torch.manual_seed asks every kind of device, for each of thousands of tests
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(0)
 
 
 @pytest.fixture

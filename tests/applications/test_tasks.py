@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -380,6 +381,53 @@ def test_an_answer_that_is_not_in_its_context_is_refused_or_left_out(tmp_path, c
     assert code == 0 and "1 left out" in err
 
 
+def test_a_reader_is_silent_where_a_base_lacks_the_answer_and_the_report_says_how_often(tmp_path, capsys):
+    cities = "oslo kiel rome bonn york lyon graz linz bern nice cork brno".split()
+    for name, first, count in (("train", 0, 240), ("dev", 240, 48)):
+        rows = [(f"p{number}q", cities[number % len(cities)]) for number in range(first, first + count)]
+        before = "then {} did sing in ".format
+        made = [{"question": f"where did {who} sing?", "context": f"{before(who)}{where}.",
+                 "answers": [{"text": where, "start": len(before(who))}]} for who, where in rows]  # fmt: skip
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, made)), encoding="utf-8")
+    reader = tmp_path / "run"
+    code, _, err = call(capsys, "finetune", "span_qa", "--model", "bert", *SMALL, "--train", tmp_path / "train.jsonl",
+                        "--dev", tmp_path / "dev.jsonl", "--out", reader, "--epochs", 3, "--batch-size", 16,
+                        "task.max_length=96", "task.match=true")  # fmt: skip
+    assert code == 0, err
+    told = json.loads((reader / "trifold.json").read_text(encoding="utf-8"))["judgement"]["knowledge_base"]
+    saved = json.loads((reader / "task.json").read_text(encoding="utf-8"))["task"]
+    assert saved["threshold"] is None and saved["base_threshold"] == pytest.approx(told["threshold"], abs=1e-5)
+    assert told["n"] == 2 * told["held"] == 48 and told["f1"] >= max(0.5, told["f1_never_silent"])
+    assert "I don't know, over a knowledge base" in (reader / "report.md").read_text(encoding="utf-8")
+    old = tmp_path / "old"
+    shutil.copytree(reader, old)
+    (old / "task.json").write_text(json.dumps({"task": saved | {"base_threshold": None}}), encoding="utf-8")
+    (tmp_path / "songs.txt").write_text("then anna sang in oslo.", encoding="utf-8")
+    assert call(capsys, "index", "build", tmp_path / "songs.txt", "--out", tmp_path / "kb")[0] == 0
+    code, out, err = call(capsys, "ask", old, "where did zoe sing in oslo?", "--kb", tmp_path / "kb", "--json")
+    assert code == 0 and json.loads(out)["text"] and "was not taught" in err, "an old run never refuses, and says so"
+
+
+def test_without_a_reader_the_best_passages_are_shown_with_the_best_sentence_marked(tmp_path, capsys):
+    text = "The Nile flows through Egypt. It is the longest river of Africa."
+    (tmp_path / "rivers.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "长江.txt").write_text("它流经上海。长江是中国最长的河流。", encoding="utf-8")
+    kb = tmp_path / "kb"
+    assert call(capsys, "index", "build", tmp_path / "rivers.txt", tmp_path / "长江.txt", "--out", kb)[0] == 0
+    code, out, _ = call(capsys, "ask", "Which is the longest river?", "--kb", kb)
+    assert code == 0 and ">>It is the longest river of Africa.<<" in out and "rivers.txt:30-64" in out
+    code, out, _ = call(capsys, "ask", "中国最长的河流是哪条？", "--kb", kb, "--json")
+    told = json.loads(out)
+    assert code == 0 and told["text"] is None and told["passages"][0]["document"] == "长江.txt"
+    assert told["passages"][0]["sentence"] == {"text": "长江是中国最长的河流。", "start": 6, "end": 17}
+    code, out, _ = call(capsys, "ask", "xylophone?", "--kb", kb)
+    assert code == 0 and out.strip() == "I don't know."
+    (tmp_path / "asked.txt").write_text("longest river?\n\nxylophone?\n", encoding="utf-8")
+    code, out, _ = call(capsys, "ask", "--kb", kb, "--input", tmp_path / "asked.txt")
+    assert out.splitlines() == ["It is the longest river of Africa.\trivers.txt:30-64", "", "I don't know."]
+    assert call(capsys, "ask", "--context", text)[0] == 2, "a text needs a reader"
+
+
 def test_a_knowledge_base_answers_with_the_place_in_the_document(reader, tmp_path, capsys):
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -397,6 +445,12 @@ def test_a_knowledge_base_answers_with_the_place_in_the_document(reader, tmp_pat
     code, out, _ = call(capsys, "ask", reader, "--input", tmp_path / "asked.txt", "--kb", tmp_path / "kb", "--json")
     silent, told = json.loads(out)["answers"]
     assert code == 0 and silent["text"] is None and told == found
+    assert found["score"] >= found["threshold"] and [one["document"] for one in found["looked_at"]] == ["songs.md"]
+    code, out, _ = call(
+        capsys, "ask", reader, "where did zoe fly?", "--kb", tmp_path / "kb", "--threshold", 1e9, "--json"
+    )
+    refused = json.loads(out)
+    assert code == 0 and refused["text"] is None and refused["threshold"] == 1e9 and refused["looked_at"] == []
     (tmp_path / "other.jsonl").write_text('{"foo": "who?"}', encoding="utf-8")
     code, _, err = call(capsys, "ask", reader, "--input", tmp_path / "other.jsonl", "--kb", tmp_path / "kb")
     assert code == 3 and "foo" in err and "question" in err

@@ -1,6 +1,6 @@
-"""Run with the shim preloaded: one save of a tiny run, cut, refused or recorded at every call that it makes.
+"""Run with the shim preloaded: saves of a tiny run, cut, refused or recorded at every call that they make.
 
-LD_PRELOAD=shim.so python -m tests.faults.saving FOLDER cut|refuse|refuse_all|space|record
+LD_PRELOAD=shim.so python -m tests.faults.saving FOLDER MODE [MODE ...]    # cut, refuse, refuse_all, space, record
 """
 
 import ctypes
@@ -142,9 +142,9 @@ def record(root: Path) -> list[list[str]]:
     return [line.split("\t") for line in journal.read_text().splitlines()]
 
 
-def main(folder: str, mode: str) -> object:
+def find(folder: Path, mode: str) -> object:
     """What one mode finds."""
-    root = Path(folder) / "checkpoints"
+    root = folder / "checkpoints"
     name = bytes(root)
     if mode == "cut":
         return explore(root, lambda n: shim.shim_start(name, n, -1, 0, -1, -1), 1000)
@@ -180,4 +180,5 @@ if __name__ == "__main__":
         ctypes.c_int,
     ]
     shim.shim_count.restype = ctypes.c_long
-    sys.stdout.write(json.dumps(main(*sys.argv[1:])))
+    place, *modes = sys.argv[1:]
+    sys.stdout.write(json.dumps({mode: find(Path(place) / mode, mode) for mode in modes}))

@@ -24,16 +24,28 @@ def shim(tmp_path_factory):
     return made
 
 
-def explore(shim, folder, mode):
-    done = subprocess.run([sys.executable, "-m", "tests.faults.saving", str(folder), mode], check=False, text=True,
+def explore(shim, folder, *modes):
+    done = subprocess.run([sys.executable, "-m", "tests.faults.saving", str(folder), *modes], check=False, text=True,
                           env={**os.environ, "LD_PRELOAD": str(shim), "PYTHONWARNINGS": "ignore"}, capture_output=True,
                           timeout=400)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a2_a_process_that_ends_before_any_call_of_a_save_loses_nothing(shim, tmp_path):
-    points = explore(shim, tmp_path, "cut")
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Where the modes have their folders, each under its name."""
+    return tmp_path_factory.mktemp("saves")
+
+
+@pytest.fixture(scope="module")
+def found(shim, place):
+    """What the quick modes find, all in one process: to import torch takes longer than most of them."""
+    return explore(shim, place, "cut", "refuse", "space", "record")
+
+
+def test_a2_a_process_that_ends_before_any_call_of_a_save_loses_nothing(found):
+    points = found["cut"]
     assert len(points) > 30
     for point in points:
         assert point["kept"] and point["same"] and not point["left"], point
@@ -42,8 +54,8 @@ def test_a2_a_process_that_ends_before_any_call_of_a_save_loses_nothing(shim, tm
 
 
 @pytest.mark.parametrize(("mode", "reasons"), [("refuse", 2), pytest.param("refuse_all", 4, marks=pytest.mark.slow)])
-def test_a6_a_refused_call_is_never_taken_for_a_success(shim, tmp_path, mode, reasons):
-    points = explore(shim, tmp_path, mode)
+def test_a6_a_refused_call_is_never_taken_for_a_success(shim, tmp_path, found, mode, reasons):
+    points = found[mode] if mode in found else explore(shim, tmp_path, mode)[mode]
     assert len(points) > reasons * 30
     for point in points:
         assert point["kept"] and point["same"] and not point["left"], point
@@ -54,8 +66,8 @@ def test_a6_a_refused_call_is_never_taken_for_a_success(shim, tmp_path, mode, re
     assert sum(point["error"] == "StorageError" for point in points) > reasons * 20
 
 
-def test_a4_a_full_disk_says_what_is_missing_and_takes_nothing_away(shim, tmp_path):
-    points = explore(shim, tmp_path, "space")
+def test_a4_a_full_disk_says_what_is_missing_and_takes_nothing_away(found):
+    points = found["space"]
     assert len(points) == 32
     for point in points:
         assert point["error"] == "StorageError" and point["code"] == "checkpoint.disk_full", point
@@ -66,10 +78,9 @@ def test_a4_a_full_disk_says_what_is_missing_and_takes_nothing_away(shim, tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore:.*Falling back")
-def test_a3_power_lost_at_any_moment_leaves_the_old_state_or_the_new(shim, tmp_path):
+def test_a3_power_lost_at_any_moment_leaves_the_old_state_or_the_new(found, place, tmp_path):
     """What was not forced to disk is lost, kept, cut off or zeroed, in every mixture that a disk may make of it."""
-    calls = explore(shim, tmp_path, "record")
-    root = tmp_path / "checkpoints"
+    calls, root = found["record"], place / "record" / "checkpoints"
     kept = tmp_path / "after"
     shutil.copytree(root, kept)
     done = next(number for number, call in enumerate(calls) if call[0] == "rename" and "step-" in Path(call[2]).name)
@@ -79,27 +90,26 @@ def test_a3_power_lost_at_any_moment_leaves_the_old_state_or_the_new(shim, tmp_p
     reached = set()
     for point in range(len(calls) + 1):
         for seed in range(4):
-            place = tmp_path / "power"
-            _crash(calls[:point], root, kept, place, random.Random(seed))
-            reached.add(place_of(newest(place))[0])
+            disk = tmp_path / "power"
+            _crash(calls[:point], root, kept, disk, random.Random(seed))
+            reached.add(place_of(newest(disk))[0])
             assert reached <= {1, 2}
-            assert point <= durable or place_of(newest(place))[0] == 2, (point, seed)
-            shutil.rmtree(place)
+            assert point <= durable or place_of(newest(disk))[0] == 2, (point, seed)
+            shutil.rmtree(disk)
     assert reached == {1, 2}
 
 
 @pytest.mark.filterwarnings("ignore:.*Falling back")
-def test_a3_the_model_of_a_disk_notices_a_save_that_forces_nothing(shim, tmp_path):
+def test_a3_the_model_of_a_disk_notices_a_save_that_forces_nothing(found, place, tmp_path):
     """Without its fsyncs the same save is lost: the test above can fail."""
-    calls = explore(shim, tmp_path, "record")
-    root, kept = tmp_path / "checkpoints", tmp_path / "after"
+    calls, root, kept = found["record"], place / "record" / "checkpoints", tmp_path / "after"
     shutil.copytree(root, kept)
     lazy = [call for call in calls if call[0] != "fsync"] + [["fsync", str(root), ""]]
-    found = set()
+    reached = set()
     for seed in range(20):
         _crash(lazy, root, kept, tmp_path / f"{seed}", random.Random(seed))
-        found.add(place_of(newest(tmp_path / f"{seed}"))[0])
-    assert found == {1}
+        reached.add(place_of(newest(tmp_path / f"{seed}"))[0])
+    assert reached == {1}
 
 
 def _crash(calls, root, after, place, chance):

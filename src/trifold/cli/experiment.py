@@ -107,7 +107,7 @@ def build_experiment(request: Request, before: Any = None, *, measure: bool = Tr
     if begun is not None:
         return changed
     together = getattr(request.values, "processes", 1) > 1
-    fitted = fit(_with_overrides(said, request, to_json(changed)), measure=measure and not together)
+    fitted = fit(with_overrides(said, request, to_json(changed)), measure=measure and not together)
     for line in () if request.console.follows else fitted.notes:
         request.console.note(line)
     return fitted.experiment
@@ -134,7 +134,7 @@ def _whole(said: dict[str, Any], request: Request) -> dict[str, Any]:
     return {**said, "model": model, "training": training if lengths else {**training, "minutes": 1.0}}
 
 
-def _with_overrides(said: dict[str, Any], request: Request, whole: dict[str, Any]) -> dict[str, Any]:
+def with_overrides(said: dict[str, Any], request: Request, whole: dict[str, Any]) -> dict[str, Any]:
     """What is said, with the overrides among it, whose values `whole` has."""
     merged = {name: dict(section) if isinstance(section, dict) else section for name, section in said.items()}
     for place in request.overrides:

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, Progress, duration, warn_unknown
-from trifold.cli.experiment import PRESETS, RESUME_OPTIONS, SIZES, experiment_in, overrides_of, place_options
+from trifold.cli.experiment import (
+    PRESETS,
+    RESUME_OPTIONS,
+    SIZES,
+    experiment_in,
+    overrides_of,
+    place_options,
+    with_overrides,
+)
 from trifold.cli.needs import missing_files, missing_folder, missing_options, missing_out, with_out
 from trifold.cli.option import READING, Command, Option, Request
 from trifold.cli.pretrain import show_evaluation, show_step
@@ -18,6 +26,7 @@ from trifold.task_kinds import ALIASES, KINDS, config_class
 
 if TYPE_CHECKING:
     from trifold.errors import TrifoldError
+    from trifold.tasks import FineTuneResult
     from trifold.training import Event
 
 __all__ = ["COMMAND", "say_judgement"]
@@ -68,8 +77,8 @@ def run(request: Request) -> dict[str, Any]:
                 allow=values.allow_change or (),
                 listen=lambda event: show(event, progress),
             )
-        facts = {"time": duration(result.seconds), "steps": result.steps, "best": result.best_step, "path": out}
-        console.say(message("cli.finetuned", **facts))
+        console.say(message("cli.finetuned", time=duration(result.seconds), steps=result.steps, path=out))
+        _say_length(result, console)
         say_judgement(result.judgement, console)
         if result.judgement["split"] == "dev":
             console.say(message("cli.judged_on_dev"))
@@ -84,6 +93,16 @@ def run(request: Request) -> dict[str, Any]:
             "judgement": result.judgement,
         }
     return _run_seeds(request, experiment, out)
+
+
+def _say_length(result: "FineTuneResult", console: Console) -> None:
+    """Which step was the best, and whether more of them would help."""
+    told = "last" if result.best_step == result.steps else "kept"
+    console.say(message(f"cli.best_{told}", step=result.best_step))
+    if told == "last" and result.still_falling:
+        console.say(
+            message("cli.still_falling", fallen=f"{result.still_falling:.2f}", half=f"{result.still_falling / 2:.2f}")
+        )
 
 
 def _run_seeds(request: Request, experiment: Any, out: Path) -> dict[str, Any]:
@@ -114,20 +133,28 @@ def build(request: Request, *, resume: bool = False) -> Any:
         ConfigError, UsageError: something is missing or out of range.
     """
     from trifold.config import from_json, override, to_json
-    from trifold.tasks.experiment import TRAINING, FineTuning
+    from trifold.tasks.experiment import FineTuning
+    from trifold.tasks.fit import fit_tuning, with_training
     from trifold.training import read_experiment
 
     values = request.values
+    begun = None
     if values.experiment is not None:
-        data = to_json(experiment_in(Path(values.experiment), FineTuning))
+        begun = experiment_in(Path(values.experiment), FineTuning)
     elif resume:
-        data = to_json(read_experiment(values.out, FineTuning))
-    else:
-        data = {"training": to_json(TRAINING)}
+        begun = read_experiment(values.out, FineTuning)
+    data = {} if begun is None else to_json(begun)
     for name, section in request.sections.items():
         data[name] = {**data.get(name, {}), **section} if isinstance(section, dict) else section
     _apply(request, data)
-    return override(from_json(FineTuning, data, where="experiment"), request.overrides, where="experiment")
+    whole = from_json(FineTuning, data if begun is not None else with_training(data), where="experiment")
+    experiment = override(whole, request.overrides, where="experiment")
+    if begun is not None:
+        return experiment
+    fitted = fit_tuning(with_overrides(data, request, to_json(experiment)), measure=values.processes == 1)
+    for line in () if request.console.follows else fitted.notes:
+        request.console.note(line)
+    return fitted.experiment
 
 
 def problems(request: Request) -> "Iterator[TrifoldError]":
@@ -161,14 +188,16 @@ def _apply(request: Request, data: dict[str, Any]) -> None:
     data["data"]["columns"] = {**data["data"].get("columns", {}), **columns}
     if {"epochs", "steps", "minutes"} & options:
         steps = values.steps if values.minutes is not None else values.steps or 1
-        data["training"] |= {"steps": steps, "tokens": None, "minutes": values.minutes}
+        lengths = {"steps": steps, "tokens": None, "minutes": values.minutes}
+        data["training"] = data.get("training", {}) | lengths
         data["epochs"] = values.epochs
     if values.label_names is not None:
         data["task"]["label_names"] = [name for names in values.label_names for name in names.split(",")]
     if values.metric is not None:
         data["metric"] = values.metric
     if values.lr is not None:
-        data["training"]["optimizer"] = {**data["training"]["optimizer"], "lr": values.lr}
+        training = data.setdefault("training", {})
+        training["optimizer"] = {**training.get("optimizer", {}), "lr": values.lr}
 
 
 def _start(request: Request, data: dict[str, Any]) -> str | None:

@@ -4,15 +4,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli.option import READING, Command, Option, Request
+from trifold.cli.passages import hit_facts
 from trifold.cli.tuned import given_texts, row_options
 from trifold.locale import message
 
 if TYPE_CHECKING:
     from trifold.retrieval import AddReport
 
-__all__ = ["ADD", "BUILD", "SEARCH", "embedder_in"]
+__all__ = ["ADD", "BUILD", "SEARCH", "VECTOR_WEIGHT", "embedder_in", "warn_unweighed"]
 
 EMBEDDER = Option(name="embedder", help="option_embedder")
+VECTOR_WEIGHT = Option(name="vector-weight", kind="number", low=0, high=1)
 BASE = Option(name="kb", positional=True, required=True, help="option_kb_folder")
 
 
@@ -31,6 +33,13 @@ def embedder_in(folder: str | None) -> Any:
     loaded = load(folder)
     loaded.require("embedding")
     return loaded
+
+
+def warn_unweighed(request: Request, base: Any) -> None:
+    """Say that a base of an earlier version is searched by words first: what its vectors are worth was not measured."""
+    values = request.values
+    if values.embedder is not None and values.vector_weight is None and base.vector_weight is None:
+        request.console.warn(message("cli.unweighed", path=base.folder, embedder=values.embedder))
 
 
 def build(request: Request) -> dict[str, Any]:
@@ -68,9 +77,12 @@ def add(request: Request) -> dict[str, Any]:
 def _tell(request: Request, base: Any, report: "AddReport", place: Path) -> dict[str, Any]:
     from dataclasses import asdict
 
-    facts = {**asdict(report), "passages": len(base), "folder": str(place)}
+    facts = {**asdict(report), "passages": len(base), "folder": str(place), "vector_weight": base.vector_weight}
     shown = {**facts, "skipped": len(report.skipped)}
     request.console.say(message("cli.indexed", **shown))
+    if base.vector_weight is not None:
+        key = "cli.vectors_count" if base.vector_weight else "cli.vectors_do_not_help"
+        request.console.say(message(key, weight=base.vector_weight))
     for line in report.told:
         request.console.note(line)
     for problem in report.skipped:
@@ -84,28 +96,16 @@ def search(request: Request) -> dict[str, Any]:
 
     values = request.values
     (query,) = given_texts(request, values.query, single=True)
-    hits = KnowledgeBase(values.kb).search(query, values.k, embedder=embedder_in(values.embedder))
+    base, embedder = KnowledgeBase(values.kb), embedder_in(values.embedder)
+    warn_unweighed(request, base)
+    hits = base.search(query, values.k, embedder=embedder, weight=values.vector_weight)
     if not hits:
         request.console.say(message("cli.nothing_found"))
     for hit in hits:
         request.console.say(
             f"{hit.score:8.4f}  {hit.document}:{hit.passage.start}-{hit.passage.end}  {hit.passage.text}"
         )
-    return {
-        "hits": [
-            {
-                "document": hit.document,
-                "title": hit.title,
-                "start": hit.passage.start,
-                "end": hit.passage.end,
-                "text": hit.passage.text,
-                "score": hit.score,
-                "word_rank": hit.word_rank,
-                "vector_rank": hit.vector_rank,
-            }
-            for hit in hits
-        ]
-    }
+    return {"hits": [hit_facts(hit) for hit in hits]}
 
 
 COLUMNS = Option(name="columns", many=True, help="option_triple_columns")
@@ -127,6 +127,7 @@ SEARCH = Command(
         Option(name="query", positional=True, many=True, required=True, help="option_query"),
         Option(name="k", kind="integer", low=1, high=10_000, default=5, help="option_k"),
         EMBEDDER,
+        VECTOR_WEIGHT,
     ),
     run=search,
 )

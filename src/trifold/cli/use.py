@@ -1,11 +1,14 @@
 """`trifold classify`, `translate` and `ask`: what a fine-tuned model is for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from trifold.cli.index import VECTOR_WEIGHT, embedder_in, warn_unweighed
 from trifold.cli.lines import answer_lines, say_answer
 from trifold.cli.option import Command, Option, Request
+from trifold.cli.passages import hit_facts, show_passages
 from trifold.cli.tuned import (
     INPUT,
     PRECISION,
@@ -69,18 +72,39 @@ def translate(request: Request) -> dict[str, Any]:
 
 def ask(request: Request) -> dict[str, Any]:
     """The answer to each question, from a context or from a knowledge base."""
+    from trifold.tasks.span_qa import SpanQA
+
     values = request.values
     if (values.context is None) == (values.kb is None):
         raise UsageError("cli.missing_option", missing="--context / --kb", command="ask")
-    tuned = tuned_for(values.run, "span_qa")
-    answer = _from_base(request, tuned) if values.kb is not None else _from_context(request, tuned)
-    asked = values.question or ()
+    reader, asked = _reader_and_questions(values)
+    tuned = None if reader is None else tuned_for(reader, "span_qa")
+    answer = _from_base(request, tuned, asked) if values.kb is not None else _from_context(request, tuned)
     questions = [
-        text_in(row, tuned.task.roles[0], reading_of(request).columns)
+        text_in(row, SpanQA.roles[0], reading_of(request).columns)
         for row in given_rows(request, asked, keep_blank=True)
     ]
     found = [answer(question) if question else _nothing(request) for question in questions]
     return found[0] if len(found) == len(asked) == 1 else {"answers": found}
+
+
+def _reader_and_questions(values: Any) -> tuple[str | None, Sequence[str]]:
+    """The model that reads, and the questions; a single word on a knowledge base that is no model is a question.
+
+    Raises:
+        UsageError: a text is to be read, and nothing reads it.
+    """
+    asked = list(values.question or ())
+    if values.kb is not None and not asked and (values.run is None or _is_question(values.run)):
+        return None, list(filter(None, [values.run]))
+    if values.run is None:
+        raise UsageError("cli.missing_option", missing="run", command="ask")
+    return values.run, asked
+
+
+def _is_question(words: str) -> bool:
+    """Whether what stands where a model may stand is neither a folder nor a name such as `owner/name`."""
+    return not Path(words).is_dir() and ("/" not in words or any(map(str.isspace, words)))
 
 
 def _nothing(request: Request) -> dict[str, Any]:
@@ -115,23 +139,37 @@ def _from_context(request: Request, tuned: Any) -> Callable[[str], dict[str, Any
     return answer
 
 
-def _from_base(request: Request, tuned: Any) -> Callable[[str], dict[str, Any]]:
-    from dataclasses import asdict
+def _from_base(request: Request, tuned: Any, asked: Sequence[str]) -> Callable[[str], dict[str, Any]]:
+    """Answers from a knowledge base; without a reader the passages that may hold them, the best sentence marked."""
+    from dataclasses import replace
 
-    from trifold.cli.index import embedder_in
     from trifold.retrieval import KnowledgeBase
+    from trifold.tasks.knowledge import ask, least_margin
 
     values = request.values
     base, embedder = KnowledgeBase(values.kb), embedder_in(values.embedder)
+    warn_unweighed(request, base)
+    if tuned is not None and values.threshold is None and least_margin(tuned) is None:
+        request.console.note(message("cli.never_silent", path=values.run))
 
     def answer(question: str) -> dict[str, Any]:
-        reply = tuned.ask(question, kb=base, embedder=embedder, k=values.k, threshold=values.threshold)
+        how: dict[str, Any] = {"embedder": embedder, "k": values.k, "weight": values.vector_weight}
+        reply = ask(base, tuned, question, threshold=values.threshold, **how)
+        if tuned is None and not reply.text:
+            hits = base.search(question, values.k, embedder=embedder, weight=values.vector_weight)
+            return {"question": question, "text": None, "passages": show_passages(request, asked, question, hits)}
         source = ""
         if reply.text:
             place = f"{reply.document}:{reply.start}-{reply.end}" if reply.start >= 0 else reply.document
             source = message("cli.found_in", place=place, passage=reply.passage, score=f"{reply.score:.3f}")
-        say_answer(request, values.question or (), reply.text or message("cli.do_not_know"), source)
-        return {"question": question, **asdict(reply), "text": reply.text or None}
+        say_answer(request, asked, reply.text or message("cli.do_not_know"), source)
+        looked = [hit_facts(hit) for hit in reply.looked_at]
+        return {
+            "question": question,
+            **asdict(replace(reply, looked_at=())),
+            "text": reply.text or None,
+            "looked_at": looked,
+        }
 
     return answer
 
@@ -141,12 +179,13 @@ TRANSLATE = Command(name="translate", options=(RUN, TEXTS, *INPUT, PRECISION), r
 ASK = Command(
     name="ask",
     options=(
-        RUN,
+        Option(name="run", positional=True, help="option_run_reader"),
         Option(name="question", positional=True, many=True, help="option_question"),
         *INPUT,
         Option(name="context", help="option_context"),
         Option(name="kb", kind="folder", help="option_kb"),
         Option(name="embedder", help="option_embedder"),
+        VECTOR_WEIGHT,
         Option(name="k", kind="integer", low=1, high=1000, default=5, help="option_k"),
         Option(name="threshold", kind="number", help="option_threshold"),
     ),

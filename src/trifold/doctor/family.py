@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from trifold.config import Config
 from trifold.errors import ConfigError, TrifoldError
 from trifold.presets import PRESETS
 from trifold.presets.pretrained import Transformer
@@ -197,14 +198,14 @@ class _Examination:
         known = {*theirs, *self.kind.config_class.attribute_map, *self.preset.fields.known}
         self.fields = known - {"model_type", "_name_or_path"}
         self.base = {**theirs, **self.small}
-        self.seen: dict[str, Tensor] = {}
+        self.seen: dict[Config, Tensor] = {}
 
     def change(self, field: str, value: Any) -> Outcome:
         """What becomes of one field with another value."""
         data = {**self.small, field: value} if field else self.small
-        refused = self._refusal(data)
-        if refused is not None:
-            return Outcome(self.preset.name, field, value, *_judge(refused, field))
+        read = self._read(data)
+        if isinstance(read, Exception):
+            return Outcome(self.preset.name, field, value, *_judge(read, field))
         try:
             shape = self.kind.config_class.from_dict(json.loads(json.dumps(data)))
             shape._attn_implementation = "eager"  # noqa: SLF001 - the setting has no public name
@@ -219,18 +220,17 @@ class _Examination:
                 kind, detail = _judge(self._open(written, oracle, wanted), field)
         return Outcome(self.preset.name, field, value, kind, detail)
 
-    def _refusal(self, data: Mapping[str, Any]) -> Exception | None:
+    def _read(self, data: Mapping[str, Any]) -> Config | Exception:
+        """The options that a configuration stands for, or why it is refused."""
         try:
-            self.preset.read_options(data)
+            return self.preset.read_options(data)
         except Exception as error:  # noqa: BLE001 - a crash is what is looked for
             return error
-        return None
 
     def _open(self, data: Mapping[str, Any], oracle: nn.Module, wanted: Tensor) -> float | Exception:
         """The greatest difference of the logits; what is read alike and answers alike is opened once."""
-        refused = self._refusal(data)
-        key = json.dumps(self.preset.fields.complete(data)) if refused is None else ""
-        if refused is None and key in self.seen and torch.equal(self.seen[key], wanted):
+        read = self._read(data)
+        if not isinstance(read, Exception) and read in self.seen and torch.equal(self.seen[read], wanted):
             return 0.0
         save_file({name: one.clone() for name, one in oracle.state_dict().items()}, self.folder / "model.safetensors")
         (self.folder / "config.json").write_text(json.dumps(data), encoding="utf-8")
@@ -240,8 +240,8 @@ class _Examination:
             return error
         same = ours.shape == wanted.shape
         worst = ((ours - wanted).abs().max() / max(1.0, wanted.abs().max().item())).item() if same else math.inf
-        if worst <= BOUND:
-            self.seen[key] = wanted
+        if worst <= BOUND and not isinstance(read, Exception):
+            self.seen[read] = wanted
         return worst
 
 

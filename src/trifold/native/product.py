@@ -226,7 +226,7 @@ def _is_right(products: Products) -> bool:
     pairs: list[tuple[Tensor | None, Tensor]] = []
     for activation, function in functions.items():
         output = F.linear(function(wide), exact, bias.float()) + grad.float()
-        to_x, to_weight = torch.autograd.grad(output, (wide, exact), grad.float())
+        to_x, to_weight = torch.autograd.grad((output * grad.float()).sum(), (wide, exact))
         sums, total = torch.zeros(45, dtype=torch.float32), torch.zeros(45, 83, dtype=torch.float32)
         products.weight_gradient(grad, x, activation=activation, total=total)
         pairs += [

@@ -1,8 +1,9 @@
 """Knowledge bases: passages found by words and vectors, and triples."""
 
 from trifold.retrieval.dense import Embedder
-from trifold.retrieval.knowledge_base import Hit, KnowledgeBase, fuse
-from trifold.retrieval.passage import Passage, split_passages, terms_of
+from trifold.retrieval.fusion import fuse
+from trifold.retrieval.knowledge_base import Hit, KnowledgeBase
+from trifold.retrieval.passage import Passage, best_sentence, split_passages, terms_of
 from trifold.retrieval.triple import TripleAnswer, answer_from_triples, lexical_scores, meaning_scores
 from trifold.retrieval.writer import AddReport
 
@@ -14,6 +15,7 @@ __all__ = [
     "Passage",
     "TripleAnswer",
     "answer_from_triples",
+    "best_sentence",
     "fuse",
     "lexical_scores",
     "meaning_scores",

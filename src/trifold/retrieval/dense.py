@@ -60,7 +60,7 @@ class VectorFile:
         ...     file = VectorFile(Path(folder) / "vectors.bin", width=2, count=0)
         ...     _ = file.append(np.eye(2, dtype=np.float32))
         ...     file.nearest(np.array([0, 1], np.float32), 1, np.array([True, True]))
-        [(1, 1.0)]
+        ([(1, 1.0)], 0.5)
     """
 
     def __init__(self, path: Path, *, width: int, count: int, checksum: int = 0) -> None:
@@ -95,8 +95,10 @@ class VectorFile:
         if checksum != self.checksum:
             raise DataError("retrieval.damaged_vectors", path=self.path)
 
-    def nearest(self, query: NDArray[np.float32], k: int, alive: NDArray[np.bool_]) -> list[tuple[int, float]]:
-        """Numbers and products of the `k` vectors that are most like the query, among those that are alive.
+    def nearest(
+        self, query: NDArray[np.float32], k: int, alive: NDArray[np.bool_]
+    ) -> tuple[list[tuple[int, float]], float]:
+        """Numbers and products of the `k` vectors most like the query, among those alive; and the mean product of these.
 
         Args:
             query: [D].
@@ -105,14 +107,17 @@ class VectorFile:
         """
         table = self._table()
         candidates: list[tuple[int, float]] = []
+        total = 0.0
         for start in range(0, self.count, BLOCK):
             scores = table[start : start + BLOCK] @ query
+            total += float(scores[alive[start : start + BLOCK]].sum())
             scores[~alive[start : start + BLOCK]] = -np.inf
             best = np.argpartition(-scores, min(k, len(scores)) - 1)[:k]
             candidates += [
                 (start + int(number), float(scores[number])) for number in best if np.isfinite(scores[number])
             ]
-        return sorted(candidates, key=lambda candidate: (-candidate[1], candidate[0]))[:k]
+        ordered = sorted(candidates, key=lambda candidate: (-candidate[1], candidate[0]))
+        return ordered[:k], total / max(int(alive.sum()), 1)
 
     def _table(self) -> NDArray[np.float32]:
         if not self.count:

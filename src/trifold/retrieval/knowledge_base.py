@@ -14,28 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from trifold.config import require
 from trifold.data import SourceOptions
 from trifold.errors import DataError, TrifoldError, UsageError
-from trifold.retrieval.dense import Embedder, VectorFile
+from trifold.retrieval.dense import Embedder
+from trifold.retrieval.fusion import fuse
 from trifold.retrieval.passage import Passage, terms_of
 from trifold.retrieval.reading import Reading, read_documents
+from trifold.retrieval.search import Searcher
 from trifold.retrieval.store import Store
 from trifold.retrieval.texts import documents_of
-from trifold.retrieval.writer import AddReport, Writer, check_embedder
+from trifold.retrieval.weight import measure_weight
+from trifold.retrieval.writer import AddReport, Writer
 
-__all__ = ["Hit", "KnowledgeBase", "fuse"]
+__all__ = ["Hit", "KnowledgeBase"]
 
 FILE, VECTORS = "index.sqlite", "vectors.bin"
-FUSION = 60
-"""Constant of reciprocal rank fusion (Cormack et al. 2009)."""
-LARGE = 10_000
-"""From this number of passages on, words that most of them hold are not looked up: BM25 gives them no weight."""
-
-Ranking = Sequence[tuple[int, float]]
+DEPTH = 200
+"""How far down either ranking is looked before they are made one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +84,7 @@ class KnowledgeBase:
             raise DataError("retrieval.none", path=folder)
         self._store = Store(self.folder / FILE)
         self._base = self._store.base
-        self._places: tuple[object, NDArray[np.int64]] = (None, np.zeros(0, np.int64))
-        self._verified: tuple[str, str] | None = None
+        self._searcher = Searcher(self._store, self.folder / VECTORS)
 
     @classmethod
     def open(cls, folder: str | Path) -> "KnowledgeBase":
@@ -233,9 +228,9 @@ class KnowledgeBase:
             writer.add(read_documents(paths, reading))
             if prune:
                 writer.prune([Path(path) for path in paths], reading.unread)
-            if embedder is not None:
-                writer.embed(embedder, self.folder / VECTORS)
             self._store.note(passages=len(self))
+            if embedder is not None:
+                self._embed(writer, embedder)
         report.skipped = reading.skipped
         report.account, report.told = reading.report.to_json(), reading.report.lines()
         return report
@@ -250,10 +245,26 @@ class KnowledgeBase:
         with self._store.transaction():
             writer = Writer(self._store, report)
             writer.add(documents_of(texts))
-            if embedder is not None:
-                writer.embed(embedder, self.folder / VECTORS)
             self._store.note(passages=len(self))
+            if embedder is not None:
+                self._embed(writer, embedder)
         return report
+
+    def _embed(self, writer: Writer, embedder: Embedder) -> None:
+        """Give vectors to passages that have none; measure again how much they count where a tenth of them is new."""
+        writer.embed(embedder, self.folder / VECTORS)
+        facts = self._store.facts()
+        passages, weighed = int(facts["passages"]), int(facts.get("weighed", 0))
+        if "vectors" in facts and abs(passages - weighed) * 10 > weighed:
+            weight = measure_weight(self._store, self._searcher, embedder)
+            self._store.note(vector_weight=weight, weighed=passages)
+
+    @property
+    def vector_weight(self) -> float | None:
+        """How much vectors count in a search, from 0 to 1, as measured on the base's own passages; None before that."""
+        with self._store.reading():
+            weight = self._store.facts().get("vector_weight")
+        return None if weight is None else float(weight)
 
     def search(
         self,
@@ -262,17 +273,18 @@ class KnowledgeBase:
         *,
         embedder: Embedder | None = None,
         by: Literal["auto", "words", "vectors", "both"] = "auto",
+        weight: float | None = None,
     ) -> list[Hit]:
         """The passages that fit a query best, best first; none for a query without words.
-
-        Words are ranked by BM25 (Robertson and Zaragoza 2009) with k1 = 1.2 and b = 0.75, SQLite's constants.
 
         Args:
             query: what to look for, in plain words.
             k: how many passages.
             embedder: the one that gave the passages their vectors; needed for vectors.
-            by: words (BM25), vectors (inner product), or both by reciprocal rank fusion; `auto`: both where an embedder
-                is given, else words.
+            by: words (BM25), vectors (inner product), or both (`fuse`); `auto`: both where an embedder is given, else
+                words.
+            weight: how much vectors count beside words, from 0 to 1; None: what was measured when they were made, and 0
+                in a base of an earlier version, which measured nothing.
 
         Raises:
             UsageError: a search by vectors where there are none.
@@ -280,58 +292,20 @@ class KnowledgeBase:
         """
         require(isinstance(query, str), where="query", given=type(query).__name__, allowed="a text (str)")
         require(isinstance(k, int), where="k", given=k, allowed="a whole number")
+        fits = weight is None or 0 <= weight <= 1
+        require(fits, where="weight", given=weight, allowed="from 0 to 1, or None")
         by = ("both" if embedder is not None else "words") if by == "auto" else by
-        wide = max(4 * k, 50) if by == "both" else k
         if k < 1 or not terms_of(query):
             return []
         with self._store.reading():
-            words = self._by_words(query, wide) if by != "vectors" else []
-            vectors = self._by_vectors(query, wide, embedder) if by != "words" else []
-            ranked = fuse([words, vectors])[:k] if by == "both" else words or vectors
-            places = [{number: rank for rank, (number, _) in enumerate(one, start=1)} for one in (words, vectors)]
-            return [self._hit(number, score, *(one.get(number) for one in places)) for number, score in ranked]
-
-    def _by_words(self, query: str, k: int) -> Ranking:
-        terms = list(dict.fromkeys(terms_of(query)))
-        total = int(self._store.facts().get("passages", 0))
-        if total > LARGE:
-            terms = [term for term in terms if 2 * self._frequency(term) < total] or terms
-        asked = " OR ".join(f'"{term}"' for term in terms)  # terms hold letters and digits only: nothing to escape
-        rows = self._base.execute(
-            "SELECT rowid, bm25(terms) FROM terms WHERE terms MATCH ? ORDER BY bm25(terms), rowid LIMIT ?", (asked, k)
-        )
-        return [(place, -score) for place, score in rows]
-
-    def _frequency(self, term: str) -> int:
-        found = self._base.execute("SELECT doc FROM vocabulary WHERE term = ?", (term,)).fetchone()
-        return found[0] if found else 0
-
-    def _by_vectors(self, query: str, k: int, embedder: Embedder | None) -> Ranking:
-        facts = self._store.facts()
-        if embedder is None or "vectors" not in facts:
-            raise UsageError("retrieval.no_vectors", path=self.folder)
-        count, width, checksum = (int(facts[name]) for name in ("vectors", "width", "checksum"))
-        check_embedder(self.folder, facts, embedder.name, width)
-        vector = embedder.embed([query], query=True)[0]
-        check_embedder(self.folder, facts, embedder.name, len(vector))
-        file = VectorFile(self.folder / VECTORS, width=width, count=count, checksum=checksum)
-        if self._verified != (facts["vectors"], facts["checksum"]):
-            file.verify()
-            self._verified = (facts["vectors"], facts["checksum"])
-        passage_of = self._passages_of_vectors(count)
-        found = file.nearest(vector, k, passage_of >= 0)
-        return [(int(passage_of[number]), score) for number, score in found]
-
-    def _passages_of_vectors(self, count: int) -> NDArray[np.int64]:
-        """The passage of each vector, -1 for those whose passage is gone; [N]."""
-        state = self._store.state
-        if self._places[0] != state:
-            table = np.full(count, -1, np.int64)
-            rows = self._base.execute("SELECT vector, id FROM passages WHERE vector IS NOT NULL").fetchall()
-            pairs = np.array(rows, np.int64).reshape(-1, 2)
-            table[pairs[:, 0]] = pairs[:, 1]
-            self._places = (state, table)
-        return self._places[1]
+            words = self._searcher.by_words(query, max(4 * k, DEPTH)) if by != "vectors" else []
+            vectors, floor = [], 0.0
+            if by != "words":
+                vectors, floor = self._searcher.by_vectors(self._searcher.embedded(query, embedder), max(4 * k, DEPTH))
+            share = float(self._store.facts().get("vector_weight", 0)) if weight is None else weight
+            ranked = fuse(words, vectors, share, floor=floor) if by == "both" else words or vectors
+            places = [{number: rank for rank, (number, _) in enumerate(some, start=1)} for some in (words, vectors)]
+            return [self._hit(number, score, *(place.get(number) for place in places)) for number, score in ranked[:k]]
 
     def _hit(self, number: int, score: float, word_rank: int | None = None, vector_rank: int | None = None) -> Hit:
         name, title, text, start, stop = self._base.execute(
@@ -368,17 +342,3 @@ class KnowledgeBase:
                 (subject,),
             ).fetchall()
         return [(relation, value) for relation, value in rows]
-
-
-def fuse(rankings: Sequence[Ranking]) -> Ranking:
-    """Reciprocal rank fusion: the sum over the rankings of 1 / (60 + rank).
-
-    Example:
-        >>> [number for number, _ in fuse([[(1, 9.0), (2, 8.0)], [(2, 0.9), (3, 0.8)]])]
-        [2, 1, 3]
-    """
-    total: dict[int, float] = {}
-    for ranking in rankings:
-        for rank, (number, _) in enumerate(ranking, start=1):
-            total[number] = total.get(number, 0.0) + 1 / (FUSION + rank)
-    return sorted(total.items(), key=lambda one: (-one[1], one[0]))

@@ -2,10 +2,11 @@
 
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["Passage", "fold", "names_of", "split_passages", "terms_of"]
+__all__ = ["Passage", "best_sentence", "fold", "names_of", "sentences_of", "split_passages", "terms_of"]
 
 HAN = "\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\U00020000-\U000323af"
 RUN = re.compile(rf"(?P<han>[{HAN}]+)|(?P<word>[^\W_{HAN}]+)")
@@ -111,6 +112,37 @@ def split_passages(text: str, *, target: int = TARGET) -> list[Passage]:
     if size:
         passages.append(Passage(text[start:end], start, end))
     return passages
+
+
+def sentences_of(text: str) -> list[Passage]:
+    """The sentences of a text, without the white space around them.
+
+    Example:
+        >>> [sentence.text for sentence in sentences_of("长江很长。The Nile is longer.")]
+        ['长江很长。', 'The Nile is longer.']
+    """
+    cuts = [0, *(cut.end() for cut in SENTENCE.finditer(text)), len(text)]
+    places = (_stripped(text, one, two) for one, two in pairwise(cuts))
+    return [Passage(text[start:end], start, end) for start, end in places if end > start]
+
+
+def best_sentence(question: str, text: str) -> Passage:
+    """The sentence of a text that shares most with a question, rare terms counting more; the first where none does.
+
+    Args:
+        question: in plain words.
+        text: which is not blank.
+
+    Example:
+        >>> best_sentence("Where does the Nile end?", "The Nile is long. The Nile ends in Egypt.").start
+        18
+    """
+    asked, counts = set(terms_of(question)), Counter(terms_of(text))
+
+    def shared(sentence: Passage) -> float:
+        return sum(1 / counts[term] for term in set(terms_of(sentence.text)) & asked)
+
+    return max(sentences_of(text), key=shared)  # of equals, the first
 
 
 def _pieces(text: str, target: int) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from trifold.retrieval.passage import names_of, split_passages, terms_of
 from trifold.retrieval.reading import Document, Found, Table
 from trifold.retrieval.store import Store
 
-__all__ = ["AddReport", "Writer"]
+__all__ = ["AddReport", "Writer", "check_embedder"]
 
 EMBEDDED_AT_ONCE = 512
 

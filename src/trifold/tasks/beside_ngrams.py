@@ -15,8 +15,10 @@ from trifold.evaluation.calibration import fit_temperature
 from trifold.example import TrainingExample
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.presets.pretrained import resolve
+from trifold.tasks.containment import containers
 from trifold.tasks.head import task_head
-from trifold.tasks.ngrams import NGramBag, fit_ngrams, most_rows
+from trifold.tasks.ngram_fit import fit_ngrams
+from trifold.tasks.ngrams import NGramBag, most_rows
 from trifold.tasks.record import Record
 from trifold.tasks.saved import read_task, task_in
 from trifold.tasks.whole_text import WholeTextConfig, WholeTexts
@@ -71,11 +73,6 @@ class BesideNGrams(WholeTexts[N]):
         return (*(("task.ngrams",) if config.ngrams else ()), *super()._apart(config))
 
     @property
-    def strength(self) -> float:
-        """Of a linear model's loss beside half of its squared weights; two outputs share what others have alone."""
-        return 5.0 if self.outputs == 2 else 15.0
-
-    @property
     def default_metric(self) -> str:
         """Beside a linear model the loss, which tells small gains from chance."""
         return "loss" if self.ngrams else super().default_metric
@@ -124,7 +121,8 @@ class BesideNGrams(WholeTexts[N]):
         if bag.rarity.any():
             return examples
         laid = [example for (example,) in examples]
-        bag, said = fit_ngrams(bag, laid, self.wanted(records), self.criterion, strength=self.strength)
+        groups = containers([" ".join(record.inputs) for record in records])
+        bag, said = fit_ngrams(bag, laid, self.wanted(records), self.criterion, groups=groups)
         model.heads["ngrams"] = bag
         self.config = replace(self.config, ngram_rows=len(bag.table))
         for part in task_head(model).output.parameters():

@@ -7,6 +7,7 @@ from trifold.data.reading import ReadReport, SourceOptions
 from trifold.data.rows import read_rows
 from trifold.errors import DataError
 from trifold.tasks.account import Account, Count
+from trifold.tasks.containment import containers
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.record import Placed, Record, check_roles, file_of, make_records, place_rows, value_of
 from trifold.tasks.split import content_of, group_of, numbered, split_units
@@ -126,4 +127,10 @@ def _keys(
             keys.append(content_of(row, columns, roles))
         else:
             keys.append(group_of((row, columns), group, tuple(headers[file_of(row)]), roles))
-    return keys
+    return keys if group is not None else _beside_containers(keys)
+
+
+def _beside_containers(contents: Sequence[str | None]) -> list[str | None]:
+    """What rows hold, each that stands whole inside another in the place of that other."""
+    texts = [content or "" for content in contents]
+    return [None if own is None else texts[number] for own, number in zip(contents, containers(texts), strict=True)]

@@ -7,7 +7,7 @@ runs/mine/
     checkpoints/ best/  as every run has them (`trifold.training.run`)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ from trifold.training.run import Run, begin, given_path
 
 __all__ = ["FineTuneResult", "finetune", "split_records"]
 
+LITTLE = 0.02
+"""A loss that fell by a smaller part of itself in half of a run will hardly fall further."""
+
 
 @dataclass(frozen=True, slots=True)
 class FineTuneResult:
@@ -41,7 +44,10 @@ class FineTuneResult:
     Attributes:
         folder: the run.
         steps, seconds: how long it trained.
-        best_step: the step whose weights the model has.
+        best_step: whose weights are kept; the last where nothing chose.
+        still_falling: by how much the loss on dev examples fell in the second half of the run, where its end was the best;
+            0 where more training would not help. Measured: twice the length brought half as much again, to one and a half
+            times as much.
         num_parameters: of the model with its head.
         trained_parameters: how many of them moved.
         flops: operations of this process's training, `6 x weights of matrix products x places`; tables are only looked up.
@@ -52,6 +58,7 @@ class FineTuneResult:
     folder: Path
     steps: int
     best_step: int
+    still_falling: float
     seconds: float
     num_parameters: int
     trained_parameters: int
@@ -79,7 +86,8 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
 
     Args:
         model: what to start from: a run, a folder, a hub name, or a family (`bert`, `gpt2` ...) for random weights; or a
-            whole experiment.
+            whole experiment. Of translation from random weights the examples say how large the model is, and how long it
+            learns, where nothing else does (`trifold.tasks.fit`).
         out: the run's folder; must not exist, unless `resume`.
         train: examples in place of files, kept in the run's folder: rows as mappings, records, or tuples of the texts and
             the answer.
@@ -97,7 +105,7 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
         ConfigError: there is nothing to train on, the folder exists, or the task does not suit the model.
         DataError: examples are missing or damaged.
     """
-    splits = {"train": train, "dev": dev, "test": test}
+    splits = {"train": list(train) if isinstance(train, Iterator) else train, "dev": dev, "test": test}
     kept = {name: () for name in splits if resume and given_path(out, name).is_file()}
     lengths = {} if training is None else {"training": training, "epochs": None}
     changes = lengths | ({} if epochs is None else {"epochs": epochs})
@@ -157,7 +165,13 @@ def _finish(run: Run, trainer: Trainer, ready: Ready, work: "Work", best: int) -
     """Save the model, judge it on what it has not seen, and write down both: the first process does, for all."""
     flops = 6.0 * _multiplied(trainer.model, ready.task) * work.places
     model = trainer.weights.whole_model().eval()
-    facts = {"steps": trainer.step, "best_step": best, "seconds": trainer.seconds, "flops": flops}
+    facts = {
+        "steps": trainer.step,
+        "best_step": best,
+        "still_falling": work.still_falling(best),
+        "seconds": trainer.seconds,
+        "flops": flops,
+    }
     run.group.in_turn(lambda: publish(run, ready, model, facts) if run.group.is_first else None)
     told = read_description(run.folder)
     return FineTuneResult(run.folder, **told["result"], judgement=told["judgement"], account=told["account"])
@@ -174,7 +188,7 @@ def _multiplied(model: nn.Module, task: Task) -> int:
 
 
 class Work:
-    """Passes events on and adds up the places that steps went through.
+    """Passes events on, adds up the places that steps went through, and remembers what evaluations said.
 
     Args:
         listen: whom to pass events on to.
@@ -182,13 +196,24 @@ class Work:
 
     def __init__(self, listen: Listener) -> None:
         self.listen, self.places, self._seconds = listen, 0.0, 0.0
+        self.losses: dict[int, float] = {}
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
         if event.step is not None:
             self.places += event.step.tokens_per_second * (event.step.seconds - self._seconds)
             self._seconds = event.step.seconds
+        if event.evaluation is not None:
+            self.losses[event.evaluation.step] = event.evaluation.loss
         self.listen(event)
+
+    def still_falling(self, best: int) -> float:
+        """By how much the loss fell in the second half of the run, if its last evaluation is the best; else 0."""
+        if not self.losses or best < max(self.losses):
+            return 0.0
+        middle = min(self.losses, key=lambda step: abs(step - best / 2))
+        fallen = self.losses[middle] - self.losses[best]
+        return fallen if middle and fallen > LITTLE * self.losses[best] else 0.0
 
 
 def split_records(experiment: FineTuning, task: Task) -> list[Record]:

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trifold.config import require, unknown_key
+from trifold.config import Config, require, to_json, unknown_key
 from trifold.errors import DataError
 from trifold.task_kinds import ALIASES, KINDS, config_class
 from trifold.tasks.experiment import FineTuning, LabelledData
+from trifold.tasks.fit import count_pairs, fit_tuning
 from trifold.tasks.record import Record
 from trifold.tasks.task import TaskConfig
 from trifold.training.prepare import choose_start
@@ -61,7 +62,8 @@ def choose_experiment(
     Args:
         chosen: the experiment, or only what to start from: a family by name, a run, a folder or a hub name.
         out: the run's folder.
-        splits: the examples of each split that was given.
+        splits: the examples of each split that was given, to be read more than once; an empty tuple where the run has
+            kept them already.
         task: by itself or by its name, in place of the experiment's.
         changes: further parts in place of the experiment's.
 
@@ -81,7 +83,13 @@ def choose_experiment(
     if isinstance(task, str):
         task = _by_name(task)
     changes = {**changes, "data": data} | ({} if task is None else {"task": task})
-    return replace(begun, **changes) if begun is not None else FineTuning(model=model, **changes)
+    if begun is not None:
+        return replace(begun, **changes)
+    said = {name: to_json(part) if isinstance(part, Config) else part for name, part in changes.items()}
+    kept = "train" not in splits or splits["train"] == ()
+    kind = said.get("task", {}).get("kind", "classification")
+    pairs = None if kept else count_pairs(rows_of(splits["train"], kind))
+    return fit_tuning({"model": to_json(model), **said}, pairs, measure=False).experiment
 
 
 def _by_name(name: str) -> TaskConfig:

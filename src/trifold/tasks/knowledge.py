@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,14 +13,13 @@ from trifold.evaluation.statistics import bootstrap
 from trifold.presets.pretrained import Transformer
 from trifold.retrieval import Embedder, Hit, KnowledgeBase, answer_from_triples, meaning_scores
 from trifold.tasks.record import Record
+from trifold.tasks.silence import in_order
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
 
 __all__ = ["KnowledgeAnswer", "ask", "judge_knowledge", "read_passages"]
 
 RECALL = (1, 5, 20)
-RANK = 4.0
-"""What each e-fold of rank costs, in nats: on 87 questions about Python's library, F1 was 0.26 without, 0.60 with it."""
 TRUSTED = 0.6
 """From this score on a triple answers a question by itself."""
 
@@ -51,6 +50,8 @@ class KnowledgeAnswer:
         score: margin over no answer, or the score of a triple; comparable among answers of one reader.
         passage: the text around it.
         evidence: `passage` or `triple`.
+        threshold: the least score of an answer that was asked for; None where any is given.
+        looked_at: the passages that were read, in the order of the search.
     """
 
     text: str
@@ -60,6 +61,8 @@ class KnowledgeAnswer:
     score: float = float("-inf")
     passage: str = ""
     evidence: str = "passage"
+    threshold: float | None = None
+    looked_at: tuple[Hit, ...] = ()
 
 
 def ask(
@@ -70,6 +73,7 @@ def ask(
     embedder: Embedder | None = None,
     k: int = 5,
     threshold: float | None = None,
+    weight: float | None = None,
 ) -> KnowledgeAnswer:
     """Answer one question.
 
@@ -80,6 +84,7 @@ def ask(
         embedder: for a search by vectors too.
         k: how many passages to read.
         threshold: least margin of an answer; None: the reader's own, which may be none.
+        weight: how much vectors count in the search; None: as measured.
     """
     scorer = None if embedder is None else meaning_scores(embedder)
     triples = answer_from_triples(base, question, scorer=scorer, k=1)
@@ -89,30 +94,34 @@ def ask(
         return KnowledgeAnswer(best.object, best.subject, score=best.score, passage=told, evidence="triple")
     if reader is None:
         return KnowledgeAnswer("")
-    answers = read_passages(reader, question, base.search(question, k, embedder=embedder))
-    least = SpanQATask.of(reader.task).config.threshold if threshold is None else threshold
+    hits = base.search(question, k, embedder=embedder, weight=weight)
+    answers = read_passages(reader, question, hits)
+    least = least_margin(reader) if threshold is None else threshold
+    looked = tuple(hits)
     if not answers or (least is not None and answers[0].score < least):
         score = answers[0].score if answers else float("-inf")
-        return KnowledgeAnswer("", score=score)
-    return answers[0]
+        return KnowledgeAnswer("", score=score, threshold=least, looked_at=looked)
+    return replace(answers[0], threshold=least, looked_at=looked)
 
 
 def read_passages(reader: Reader, question: str, hits: Sequence[Hit]) -> list[KnowledgeAnswer]:
-    """The best span of each passage, best first: by the reader's margin less what a lower rank costs.
-
-    A reader that has seen each question with its own passage only is sure of itself in others too, so the rank that the
-    search gave must count.
-    """
+    """The best span of each passage, best first: by the reader's margin less what a lower rank costs."""
     task = SpanQATask.of(reader.task)
     records = [Record((question, hit.passage.text)) for hit in hits]
     answers = []
-    for rank, (hit, span) in enumerate(zip(hits, task.spans(reader.model, records), strict=True), start=1):
+    for hit, span in zip(hits, task.spans(reader.model, records), strict=True):
         start = hit.passage.start + span.start
-        if span.text:
-            place = (hit.document, start, start + len(span.text))
-            answer = KnowledgeAnswer(span.text, *place, span.margin, hit.passage.text)
-            answers.append((span.margin - RANK * math.log(rank), answer))
-    return [answer for _, answer in sorted(answers, key=lambda pair: -pair[0])]
+        place = (hit.document, start, start + len(span.text))
+        margin = span.margin if span.text else -math.inf
+        answers.append(KnowledgeAnswer(span.text, *place, margin, hit.passage.text))
+    order = in_order([answer.score for answer in answers])
+    return [answers[number] for number in order if answers[number].text]
+
+
+def least_margin(reader: Reader) -> float | None:
+    """The least margin of an answer from a base that a reader gives; None for one that learned of none."""
+    config = SpanQATask.of(reader.task).config
+    return config.threshold if config.base_threshold is None else config.base_threshold
 
 
 def judge_knowledge(
@@ -145,7 +154,7 @@ def judge_knowledge(
         right = [rank for rank, hit in enumerate(hits, start=1) if _same(hit.passage.text, record.inputs[1])]
         ranks.append(right[0] if right else math.inf)
         candidates = read_passages(reader, record.inputs[0], hits[:k])
-        least = task.config.threshold
+        least = least_margin(reader)
         silent = not candidates or (least is not None and candidates[0].score < least)
         margin = candidates[0].score if candidates else -math.inf
         answers.append(Prediction("" if silent else candidates[0].text, details={"margin": margin}))

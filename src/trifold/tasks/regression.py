@@ -122,11 +122,6 @@ class RegressionTask(BesideNGrams[Regression]):
         self.mean = 0.0 if config.mean is None else config.mean
         self.deviation = 1.0 if config.deviation is None else config.deviation
 
-    @property
-    def strength(self) -> float:
-        """That of ridge regression whose weight is 1."""
-        return 0.5
-
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Text, perhaps its partner, and the score where the file has one."""
         inputs = texts_in(row, columns)

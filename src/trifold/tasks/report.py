@@ -34,6 +34,7 @@ def write_task_report(folder: Path) -> Path:
     parts += _confusion(judgement)
     worst = "task.furthest" if any("distance" in example for example in judgement.get("worst", ())) else "task.worst"
     examples = {worst: _worst(judgement.get("worst")), "task.samples": _samples(judgement.get("samples"))}
+    examples["task.silence"] = _silence(judgement)
     for key, rows in examples.items():
         parts += [_heading(key), html_table(rows)] if rows else []
     told = known.get("account", {}).get("lines", [])
@@ -106,7 +107,7 @@ def _note(judgement: Mapping[str, Any]) -> str:
         calibration = judgement["calibration"]
         error = f"{calibration['expected_calibration_error']:.4f}"
         parts.append(message("cli.calibration", error=error, temperature=calibration["temperature"]))
-    return " ".join([*parts, *judgement.get("signatures", {}).values()])
+    return " ".join([*parts, *judgement.get("signatures", {}).values(), *_silence_told(judgement)])
 
 
 def _charts(folder: Path, judgement: Mapping[str, Any]) -> list[str]:
@@ -161,6 +162,26 @@ def _worst(errors: Sequence[Mapping[str, Any]] | None) -> list[list[str]]:
         [" ¦ ".join(one["inputs"]), str(one["gold"]), str(one["answer"]), f"{one[last]:.3f}"] for one in errors or ()
     ]
     return [_columns("input", "gold", "answer", last), *rows] if rows else []
+
+
+def _silence(judgement: Mapping[str, Any]) -> list[list[str]]:
+    """Risk of wrong answers for shares of questions answered from a base, at about ten of them."""
+    trial = judgement.get("knowledge_base")
+    curve = trial["risk_coverage"]["curve"] if trial else []
+    rows = [[f"{covered:.0%}", f"{risk:.0%}"] for covered, risk in curve[:: max(1, len(curve) // 10)]]
+    return [_columns("coverage", "risk"), *rows] if rows else []
+
+
+def _silence_told(judgement: Mapping[str, Any]) -> list[str]:
+    """What the trial over a base came to, in a sentence."""
+    trial = judgement.get("knowledge_base")
+    if not trial:
+        return []
+    shares = ("answered", "risk", "silent_where_held", "silent_where_not_held")
+    facts = {name: "-" if trial[name] is None else f"{trial[name]:.0%}" for name in shares}
+    scores = {name: f"{trial[name]:.4f}" for name in ("f1", "f1_never_silent", "threshold")}
+    area = f"{trial['risk_coverage']['area']:.4f}"
+    return [message("task.silence_told", n=trial["n"], held=trial["held"], area=area, **facts, **scores)]
 
 
 def _samples(samples: Sequence[Mapping[str, str]] | None) -> list[list[str]]:

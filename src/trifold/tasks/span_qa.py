@@ -29,6 +29,7 @@ from trifold.tasks.frame import Frame, segments
 from trifold.tasks.head import HeadWanted, document_keys, main_layout, segment_log_softmax, task_head
 from trifold.tasks.judgement import risk_at_coverage
 from trifold.tasks.record import Record, Role, text_of
+from trifold.tasks.silence import best_threshold, try_base
 from trifold.tasks.task import Folder, Prediction, Task, TaskConfig, run_places
 from trifold.text import Tokenizer
 from trifold.text.words import mostly_chinese
@@ -57,6 +58,8 @@ class SpanQA(TaskConfig):
         max_answer: longest answer in tokens.
         threshold: the answer is "I don't know" where the best span scores less than this above no answer; None: a
             question is always answered.
+        base_threshold: the same where passages of a knowledge base are read, learned from questions whose answer a base
+            lacks; None: as `threshold`.
         match: tell the model which tokens of the context the question has too, and how near each token is to those. Helps a
             small model; no other tool can express it, so such a model is not portable.
         rule: how answers are compared: by SQuAD's words or by CMRC's characters; `auto`: characters where the contexts
@@ -75,6 +78,7 @@ class SpanQA(TaskConfig):
     max_question: Count = 64
     max_answer: Count = 48
     threshold: float | None = None
+    base_threshold: float | None = None
     match: bool = False
     rule: Literal["auto", "squad", "cmrc"] = "auto"
 
@@ -194,6 +198,7 @@ class SpanQATask(Task[SpanQA]):
         apart = ("task.match",) if config.match else ()
         self.head = HeadWanted("span_qa", ("start", "end"), apart=apart, each=True)
         self.frame.cut, self.guesses = Cut(config.max_question, setting="task.max_question"), 0
+        self.trial: dict[str, Any] = {}
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Question, context and gold answers, whose offsets are checked against the context."""
@@ -328,23 +333,28 @@ class SpanQATask(Task[SpanQA]):
         return float(table[one, two]) - none, int(window.spans[one, 0]), int(window.spans[two, 1])
 
     def calibrate(self, model: Pretrained, dev: Sequence[Record]) -> None:
-        """Where the dev set has questions without an answer, learn from it when to be silent."""
+        """Learn from the dev set when to be silent: about a text, where some questions have no answer, and over a base."""
         if self.config.threshold is None and dev:
             self.config = replace(self.config, threshold=self.choose_threshold(model, dev))
+        trial = try_base(dev, lambda records: self._read(model, records), self._overlap)
+        if trial is not None and self.config.base_threshold is None:
+            least = best_threshold(trial.margins, trial.f1, (~trial.held).astype(float))
+            self.config, self.trial = replace(self.config, base_threshold=least), trial.told(least)
+
+    def _read(self, model: Pretrained, records: Sequence[Record]) -> list[tuple[str, float]]:
+        return [(span.text, span.margin) for span in self.spans(model, records)]
+
+    def _overlap(self, records: Sequence[Record], said: Sequence[str]) -> np.ndarray:
+        """F1 of each answer."""
+        return self.measure(records, [Prediction(text) for text in said])["f1"].rows[:, 0]
 
     def choose_threshold(self, model: Pretrained, records: Sequence[Record]) -> float | None:
         """The threshold with the best mean F1 on these records; None where all of them have an answer."""
         if all(record.gold for record in records):
             return None
-        spans = self.spans(model, records)
-        margins = np.array([span.margin for span in spans])
-        told = self.measure(records, [Prediction(span.text) for span in spans])["f1"].rows[:, 0]
+        said, margins = zip(*self._read(model, records), strict=True)
         silent = np.array([float(not record.gold) for record in records])
-        order = np.argsort(-margins)  # answering the first n of these, silent on the rest
-        gain = np.concatenate([[silent.sum()], silent.sum() + np.cumsum((told - silent)[order])])
-        best = int(gain.argmax())
-        edges = np.concatenate([[margins[order[0]] + 1], margins[order], [margins[order[-1]] - 1]])
-        return float((edges[best] + edges[best + 1]) / 2)
+        return best_threshold(np.array(margins), self._overlap(records, said), silent)
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """F1 and exact match, by SQuAD's rule or CMRC's."""
@@ -368,7 +378,8 @@ class SpanQATask(Task[SpanQA]):
         """Risk and coverage where an answer counts as right when it matches exactly."""
         exact = self.measure(records, predictions)["exact_match"].rows[:, 0] > 0
         margins = np.array([one.details["margin"] for one in predictions])
-        return {"risk_coverage": risk_at_coverage(margins, exact)}
+        tried = {"knowledge_base": self.trial} if self.trial else {}
+        return {"risk_coverage": risk_at_coverage(margins, exact), **tried}
 
 
 def _span(context: str, margin: float, start: int, end: int) -> Span:

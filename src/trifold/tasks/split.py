@@ -1,8 +1,8 @@
 """Which examples are trained on, which choose the weights and which judge: decided by what stands in them.
 
 A row's side follows from a hash of what the model reads of it (or of its group), so that it does not change when rows are
-added or shuffled, and rows that read the same are on the same side. Each label is held out about as often as all are, and
-stays in training.
+added or shuffled, and rows that read the same are on the same side; so is a row that stands whole inside another.
+Each label is held out about as often as all are, and stays in training.
 """
 
 import hashlib

@@ -92,6 +92,8 @@ class TaskConfig(Config):
         tagged: whether files of one token a line, with empty lines between sentences, are read as its rows.
         classifies: whether it says what a text is, one way or another: what `classify` is for.
         less_is_better: whether less is better of what chooses the weights unless another metric is named.
+        from_scratch: whether a model of random weights can learn all that it needs from the examples: how large it is, and
+            how long it is trained, then follow from them.
     """
 
     family: ClassVar[str] = "bert"
@@ -100,6 +102,7 @@ class TaskConfig(Config):
     tagged: ClassVar[bool] = False
     classifies: ClassVar[bool] = False
     less_is_better: ClassVar[bool] = False
+    from_scratch: ClassVar[bool] = False
 
     kind: str
 

@@ -57,6 +57,7 @@ class Translation(TaskConfig):
     family: ClassVar[str] = "vaswani"
     roles: ClassVar[tuple[Role, ...]] = ROLES
     less_is_better: ClassVar[bool] = True
+    from_scratch: ClassVar[bool] = True
 
     kind: Literal["translation"] = "translation"
     beams: Annotated[int, Interval(ge=1, le=64)] = 5

@@ -4,6 +4,7 @@ A step reads the gradient as the model gave it, moves weight and moments, and wr
 where widening the gradient, scaling it, torch's own step and rounding the copy take 52.
 """
 
+import inspect
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -37,6 +38,8 @@ class AdamW(torch.optim.AdamW):
         >>> copy.tolist() in ([0.5, 0.5], [1.0, 1.0])
         True
     """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)  # wrapped, it loads torch's compiler: 0.5 s
 
     def __init__(self, groups: Iterable[dict[str, Any]], copies: Mapping[Tensor, Tensor], **options: Any) -> None:
         super().__init__(groups, **options)

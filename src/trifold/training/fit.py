@@ -22,7 +22,7 @@ from trifold.training.plan import Shape, available_memory, count_parameters, est
 from trifold.training.prepare import shape_of, source_options, usual_objective
 from trifold.training.timing import count_steps, places_of, step_seconds
 
-__all__ = ["Fitted", "Text", "bytes_per_token", "fit", "survey"]
+__all__ = ["Fitted", "Text", "bytes_per_token", "dropout_for", "fit", "survey"]
 
 Sections = Mapping[str, Any]
 SURVEYED = 2**26
@@ -122,6 +122,16 @@ def bytes_per_token(vocab_size: int) -> float:
     return max(0.5 * math.log2(vocab_size) - 2.5, 1.0)
 
 
+def dropout_for(wear: float) -> float:
+    """Of readings of a text, times the root of the parameters for each different token.
+
+    Example:
+        >>> dropout_for(20.0)
+        0.2
+    """
+    return next(rate for most, rate in DROPOUTS if wear <= most)
+
+
 def fit(sections: Sections, text: Text | None = None, *, measure: bool = True) -> Fitted:
     """Choose what the sections of an experiment leave open; what they say is kept, and the rest follows it.
 
@@ -208,7 +218,7 @@ def _try(experiment: Experiment, shape: Transformer, places: Shape, text: Text, 
 def _by_trial(settled: Sections, trial: _Trial) -> Experiment:
     """What follows from the size, and from how often it reads the text."""
     model, training = settled["model"], dict(settled["training"])
-    rate = next(rate for most, rate in DROPOUTS if trial.wear <= most)
+    rate = dropout_for(trial.wear)
     hides = settled["objective"]["kind"] != "causal"  # other tokens are hidden at each reading
     steps, overrides = trial.steps, {"dropout": round(max(rate - 0.2, 0.0), 1) if hides else rate}
     timed = training.get("minutes") is not None

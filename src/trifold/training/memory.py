@@ -15,6 +15,7 @@ from trifold.native import keep_memory, memory_kept
 __all__ = [
     "keep_freed_memory",
     "return_freed_memory",
+    "seed_random_state",
     "settled",
     "unchanged_process",
     "unchanged_random_state",
@@ -85,6 +86,22 @@ def unchanged_random_state(device: torch.device | None = None) -> Iterator[None]
     on_gpu = torch.cuda.is_initialized() or (device is not None and device.type == "cuda")
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
         yield
+
+
+def seed_random_state(seed: int, device: torch.device) -> None:
+    """Begin torch's random numbers anew, those of the processor and of the device in use.
+
+    `torch.manual_seed` gives the same numbers, but asks every kind of device, each with a trace of all that has called it:
+    as long as the smallest models take for a layer.
+
+    Example:
+        >>> seed_random_state(7, torch.device("cpu"))
+        >>> torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(7)))
+        True
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 @contextmanager

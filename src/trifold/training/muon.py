@@ -7,6 +7,7 @@ one shape through the iteration together.
 Axes: N matrices of one shape, R rows, C columns.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -59,6 +60,8 @@ class MatrixMomentum(torch.optim.Optimizer):
         >>> bool(weight.isfinite().all())
         True
     """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)  # wrapped, it loads torch's compiler: 0.5 s
 
     def __init__(
         self, matrices: Iterable[Any], *, lr: float, momentum: float, weight_decay: float, dtype: torch.dtype

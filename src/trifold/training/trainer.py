@@ -30,7 +30,7 @@ from trifold.training.compiled import compile_stacks
 from trifold.training.config import Training
 from trifold.training.gradients import choose_gradients
 from trifold.training.group import Alone
-from trifold.training.memory import settled, unchanged_random_state
+from trifold.training.memory import seed_random_state, settled, unchanged_random_state
 from trifold.training.optimizer import choose_optimizers, load_optimizer_state, optimizer_state, set_learning_rate
 from trifold.training.precision import Weights, choose_device, choose_dtype
 from trifold.training.schedule import learning_rate_factor
@@ -184,7 +184,7 @@ class Trainer:
             if index < begun.passes:
                 continue
             # dropout depends on the place, not on the past
-            torch.manual_seed(seed_of(self.training.seed, self.step, index))
+            seed_random_state(seed_of(self.training.seed, self.step, index), self.device)
             batch = micro_batches[index].to(self.device)
             if not self._compiled:
                 self._compiled = True

@@ -42,7 +42,9 @@ WHERE = {
     "cli.bad_override": ("pretrain", *TUNING), "cli.half_pair": CORPORA, "cli.other_processes": ("pretrain",),
     "cli.same_answers": ("generate",), "cli.no_texts": TEXTS, "cli.text_is_file": TEXTS,
     "cli.words_joined": TEXTS, "cli.nothing_to_vary": ("sweep",), "cli.best_trial": ("finetune",),
-    "cli.prompt_cut": ("generate",), "cli.family_chosen": ("finetune", "sweep"), "cli.out_chosen": ("pretrain", *TUNING),
+    "cli.never_silent": ("ask",), "cli.still_falling": ("finetune",),
+    "cli.prompt_cut": ("generate",), "cli.unweighed": ("index search", "ask"),
+    "cli.family_chosen": ("finetune", "sweep"), "cli.out_chosen": ("pretrain", *TUNING),
     "cli.out_of_memory": ("pretrain",),
 }  # fmt: skip
 """The commands in which messages of an area, or one of them, can appear."""
@@ -57,7 +59,8 @@ GIVEN = {"finetune": ["KIND", "--model", "bert", "--train", "a.csv", "--out", "r
          "pretrain": ["--preset", "gpt2", "--data", __file__, "--steps", "1", "--out", "r"],
          "plan": ["--preset", "gpt2", "--data", __file__, "--steps", "1"], "tokenizer train": ["a.txt", "--out", "t"],
          "tokenizer report": ["a.txt", "--tokenizer", "t"], "evaluate": ["r", "--data", "a.csv"],
-         "compare": ["r", "s", "--data", "a.csv"], "index build": ["a", "--out", "k"], "index add": ["k", "a"]}  # fmt: skip
+         "compare": ["r", "s", "--data", "a.csv"], "index build": ["a", "--out", "k"], "index add": ["k", "a"],
+         "index search": ["k", "q"], "ask": ["r", "q"]}  # fmt: skip
 SAID = {"label_as": "text",
         "label_names": '["a", "b"]', "scheme": "bio", "chat_template": "default", "group": "text", "label_separator": ";",
         "training.on_full_disk": "go_on", "training.dtype": "float32", "training.on_bad_step": "skip",

@@ -12,8 +12,8 @@ import pytest
 from trifold.cli.main import main
 from trifold.data import SourceOptions
 from trifold.errors import DataError
-from trifold.retrieval import Embedder, KnowledgeBase, answer_from_triples, fuse, split_passages, terms_of
-from trifold.retrieval import knowledge_base as module
+from trifold.retrieval import Embedder, KnowledgeBase, answer_from_triples, split_passages, terms_of
+from trifold.retrieval import search as module
 
 TRIPLES = "subject\trelation\tobject\n红楼梦\t作者\t曹雪芹\n红楼梦\t朝代\t清代\n"
 
@@ -194,12 +194,11 @@ def test_fusion_names_both_ranks(tmp_path, folder):
     base, _ = KnowledgeBase.build([folder], tmp_path / "kb", embedder=embedder)
     words, vectors = (base.search("nile flows", 9, embedder=embedder, by=by) for by in ("words", "vectors"))
     assert [hit.word_rank for hit in words] == [1, 2] and [hit.vector_rank for hit in vectors] == [1, 2, 3]
-    both = base.search("nile flows", 9, embedder=embedder)
-    assert embedder.queries == 2 and len(both) == 3
-    for hit in both:
-        parts = [1 / (60 + rank) for rank in (hit.word_rank, hit.vector_rank) if rank is not None]
-        assert hit.score == pytest.approx(sum(parts))
-    assert [number for number, _ in fuse([[(1, 9.0)], [], [(2, 1.0), (1, 0.5)]])] == [1, 2]
+    asked = embedder.queries
+    both = base.search("nile flows", 9, embedder=embedder, weight=0.5)
+    assert embedder.queries == asked + 1 and len(both) == 3
+    assert both[0].word_rank == both[0].vector_rank == 1 and both[0].score == pytest.approx(1.0)
+    assert both[2].word_rank is None and both[2].vector_rank == 3
     assert base.search("?!", embedder=embedder) == [] == base.search("nile", 0)
 
 

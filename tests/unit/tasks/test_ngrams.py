@@ -12,13 +12,15 @@ from trifold.batch import Layout
 from trifold.config import from_json
 from trifold.errors import ConfigError, ModelFileError
 from trifold.example import TrainingExample
-from trifold.tasks import finetune, load, ngrams
+from trifold.tasks import finetune, load, ngram_fit
 from trifold.tasks.classification import Classification
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.multiple_choice import MultipleChoice
-from trifold.tasks.ngrams import NGramBag, fit_ngrams
+from trifold.tasks.ngram_fit import fit_ngrams
+from trifold.tasks.ngrams import NGramBag
 from trifold.tasks.regression import Regression
 
+SETTING = {"strengths": (10.0,), "shares": (1.0,)}
 WORDS = "a film that was and it is this of the".split()
 
 
@@ -47,7 +49,7 @@ def test_it_is_what_logistic_regression_comes_to():
     from sklearn.linear_model import LogisticRegression
 
     examples, wanted = texts(200)
-    bag, _ = fit_ngrams(NGramBag(3, 2), examples, wanted, summed, strength=10.0)
+    bag, _ = fit_ngrams(NGramBag(3, 2), examples, wanted, summed, groups=range(len(examples)), **SETTING)
     table = dense(bag, examples).numpy()
     theirs = LogisticRegression(C=10.0, max_iter=2000, tol=1e-8).fit(table, wanted.numpy())
     ours = torch.from_numpy(table) @ bag.table + bag.bias
@@ -62,7 +64,7 @@ def test_what_it_says_of_its_own_texts_was_said_without_them():
     ids = [np.arange(100 + 5 * n, 105 + 5 * n) for n in range(100)]  # no two texts share a token
     examples = [TrainingExample(labels=np.zeros(5, np.int64), source=one) for one in ids]
     wanted = torch.from_numpy(dice.integers(2, size=100))
-    bag, said = fit_ngrams(NGramBag(2, 1), examples, wanted, summed, strength=10.0)
+    bag, said = fit_ngrams(NGramBag(2, 1), examples, wanted, summed, groups=range(len(examples)), **SETTING)
     learned = (dense(bag, examples) @ bag.table + bag.bias).argmax(1)
     assert float((learned == wanted).float().mean()) == 1.0
     assert float((said.argmax(1) == wanted).float().mean()) < 0.7
@@ -70,12 +72,42 @@ def test_what_it_says_of_its_own_texts_was_said_without_them():
 
 def test_texts_beyond_those_that_are_fitted_are_read_by_the_finished_model(monkeypatch):
     examples, wanted = texts(300)
-    monkeypatch.setattr(ngrams, "MOST_TOKENS", 600)
-    bag, said = fit_ngrams(NGramBag(3, 2), examples, wanted, summed, strength=10.0)
+    monkeypatch.setattr(ngram_fit, "MOST_TOKENS", 600)
+    bag, said = fit_ngrams(NGramBag(3, 2), examples, wanted, summed, groups=range(len(examples)), **SETTING)
     whole = dense(bag, examples) @ bag.table + bag.bias
     same = (said - whole).abs().amax(1) < 1e-4
     assert 100 < int(same.sum()) < 250
     assert float((said.argmax(1) == wanted).float().mean()) > 0.6
+
+
+def test_texts_of_one_group_are_left_out_together():
+    dice = np.random.default_rng(0)
+    ids = [np.arange(100 + 5 * (n // 4), 105 + 5 * (n // 4)) for n in range(200)]  # four times the same text
+    examples = [TrainingExample(labels=np.zeros(5, np.int64), source=one) for one in ids]
+    wanted = torch.from_numpy(dice.integers(2, size=50)).repeat_interleave(4)
+    _, alone = fit_ngrams(NGramBag(2, 1), examples, wanted, summed, groups=range(200), **SETTING)
+    _, together = fit_ngrams(NGramBag(2, 1), examples, wanted, summed, groups=[n // 4 for n in range(200)], **SETTING)
+    assert float((alone.argmax(1) == wanted).float().mean()) > 0.9
+    assert float((together.argmax(1) == wanted).float().mean()) < 0.7
+
+
+def test_how_strongly_it_is_fitted_follows_from_the_texts(monkeypatch):
+    strengths: list[float] = []
+    optimum = ngram_fit._Fit.optimum
+
+    def spy(self, counts, strength, only=None, start=None):
+        strengths.append(strength)
+        return optimum(self, counts, strength, only, start)
+
+    monkeypatch.setattr(ngram_fit._Fit, "optimum", spy)
+    dice = np.random.default_rng(0)
+    noise = [dice.integers(20, 60, size=9) for _ in range(400)]
+    examples = [TrainingExample(labels=np.zeros(9, np.int64), source=one) for one in noise]
+    fit_ngrams(NGramBag(2, 2), examples, torch.from_numpy(dice.integers(2, size=400)), summed, groups=range(400))
+    for_nothing = strengths[-1]
+    votes = torch.tensor([int((one % 2).sum() > 4) for one in noise])  # of nine tokens, each with a side
+    fit_ngrams(NGramBag(2, 1), examples, votes, summed, groups=range(400))
+    assert for_nothing == ngram_fit.STRENGTHS[0] < 5 <= strengths[-1]
 
 
 def test_a_document_is_read_alike_whatever_stands_beside_it():

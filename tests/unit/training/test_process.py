@@ -14,14 +14,17 @@ from trifold.training import Experiment, ModelChoice, TokenizerChoice, Trainer, 
 
 CALLER = """
 import gc, os, random, signal, sys, warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy, torch
 
 from trifold import Experiment, FineTuning, Training, finetune, pretrain
+from trifold.native import get_passes
 from trifold.native.memory import memory_kept, report_memory
 from trifold.tasks import LabelledData
 from trifold.training import DataChoice, ModelChoice, TokenizerChoice
+from trifold.training.precision import choose_dtype
 
 torch.set_num_threads(2)
 torch.manual_seed(7)
@@ -50,21 +53,24 @@ text.write_text("to be or not to be\\n" * 60, encoding="utf-8")
 rows = [f"{word} film\\t{'yn'[number % 2]}" for number, word in enumerate(["good", "bad"] * 30)]
 table.write_text("\\n".join(["text\\tlabel", *rows]), encoding="utf-8")
 model = ModelChoice(preset="gpt2", overrides={"num_layers": 1, "d_model": 32, "num_heads": 2})
+plain = Experiment(model=model, tokenizer=TokenizerChoice(vocab_size=300), data=DataChoice(paths=(text,), document="line"),
+                   training=Training(steps=2, batch_size=2, length=16))
 during = []
 
 
 def train(name: str) -> list[str]:
     "What training changes."
     before = process()
-    pretrain(
-        Experiment(model=model, tokenizer=TokenizerChoice(vocab_size=300), data=DataChoice(paths=(text,), document="line"),
-                   training=Training(steps=2, batch_size=2, length=16, deterministic=True)),
-        name, listen=lambda event: during.append(ours()) if event.step else None,
-    )
+    pretrain(replace(plain, training=replace(plain.training, deterministic=True)), name,
+             listen=lambda event: during.append(ours()) if event.step else None)
     finetune(FineTuning(model=ModelChoice(start=name), data=LabelledData(train=table), epochs=0.1), name + "-tuned")
     return [key for key, value in process().items() if value != before[key]]
 
 
+if get_passes() is not None and choose_dtype("auto", torch.device("cpu")) is torch.bfloat16:  # our own optimizers move all
+    pretrain(plain, "zero")
+    loaded = {"torch._dynamo", "sympy"} & sys.modules.keys()
+    assert not loaded, loaded  # half a second that no run needs
 # libraries that are imported for the first time set variables and filters
 first = set(train("one")) - {"environment", "filters"}
 assert not first, first
