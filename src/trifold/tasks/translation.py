@@ -8,6 +8,7 @@ from annotated_types import Interval
 
 from trifold.batch import Batch, Loss
 from trifold.config import Count, Natural
+from trifold.data.column_name import LANGUAGES
 from trifold.data.rows import Row
 from trifold.evaluation.metric import Tally, bleu, chrf, require_sacrebleu
 from trifold.example import TrainingExample
@@ -18,7 +19,6 @@ from trifold.model import config as model_config
 from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.baseline import nearest_translation
-from trifold.tasks.column_name import LANGUAGES
 from trifold.tasks.frame import Frame
 from trifold.tasks.record import Placed, Record, Role, text_of
 from trifold.tasks.task import Folder, Prediction, Task, TaskConfig
