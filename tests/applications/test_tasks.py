@@ -71,8 +71,8 @@ def test_each_family_learns_sentiment_and_says_how_sure_it_is(tmp_path, reviews,
         "better",
     )
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 4 and "tfidf_logistic_regression" in page and "http" not in page
-    assert "| majority |" in (run / "report.md").read_text(encoding="utf-8")
+    assert page.count("<svg") == 4 and "TF-IDF, logistic regression" in page and "http" not in page
+    assert "| most frequent label |" in (run / "report.md").read_text(encoding="utf-8")
     for precision in ("float32", "bfloat16", "int8"):
         words = ("classify", run, "a good story", "这 部 电影 差", "--precision", precision, "--json")
         code, out, err = call(capsys, *words)
@@ -277,7 +277,7 @@ REFUSED = {
     "one class": ("text\tlabel\na\t1\nb\t1\nc\t1\n", "classification", 3, "same label"),
     "too many columns": ("text\tlabel\na\t1\t2\n", "classification", 3, "line 2"),
     "words and tags differ": ("tokens\ttags\na b\tO O\na b\tB-X\n", "tagging", 3, "2 words but 1 tags"),
-    "no source": ("en\tde\na\tb\n", "translation", 3, "data.columns.source"),
+    "no source": ("one\tother\na\tb\n", "translation", 3, "data.columns.source"),
 }
 
 
@@ -321,8 +321,9 @@ def test_families_are_compared_under_one_budget(tmp_path, reviews, capsys):
 
 def test_a_sweep_finds_settings_without_looking_at_the_test_file(tmp_path, reviews, capsys):
     pytest.importorskip("optuna")
-    code, out, err = call(capsys, "sweep", "sentiment", "--model", "bert", *QUICK, "--batch-size", 16, "--train",
-                          reviews[0], "--test", tmp_path / "not there.tsv", "--trials", 3, "--out", tmp_path / "sweep",
+    (tmp_path / "damaged.tsv").write_bytes(b"\xff\n\xff\t\t\n")
+    code, out, err = call(capsys, "sweep", "sentiment", "--model", "bert", *QUICK, "--train",
+                          reviews[0], "--test", tmp_path / "damaged.tsv", "--trials", 3, "--out", tmp_path / "sweep",
                           "task.ngrams=0", "--json")  # fmt: skip
     assert code == 0, err
     found = json.loads(out)

@@ -52,6 +52,7 @@ def files(tmp_path, monkeypatch):
     turns = [{"role": "user", "content": "Name a river."}, {"role": "assistant", "content": "The Rhine."}]
     write("chats.jsonl", [{"messages": [{"role": "user", "content": f"Say {n}"}, {"role": "assistant", "content": str(n)},
                                         *turns]} for n in range(24)])  # fmt: skip
+    write("chats.csv", rows(12, question="What is {0}?", answer="It is {0}."), separator=",")
     Path("names.conll").write_text(
         "Anna B-PER\nmet O\nBob B-PER\n. O\n\nParis B-LOC\nis O\nfar O\n. O\n\n" * 10, "utf-8"
     )

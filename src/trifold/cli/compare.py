@@ -32,11 +32,14 @@ def run(request: Request) -> dict[str, Any]:
     told = [[side[origin] for origin in both] for side in sides]
     said = [tuned.predict(records) for tuned, records in zip((first, second), told, strict=True)]
     comparison = {**compare(first.require(), told[0], *said), "account": account.to_json()}
+    names = {"first": values.first, "second": values.second}
+    console.say(message("cli.compared", **names, n=len(both)))
     for name, line in comparison["differences"].items():
         text = f"{line['first']:.4f} - {line['second']:.4f} = {line['value']:+.4f}"
         console.say(f"{name:<20} {text}  [{line['low']:+.4f}, {line['high']:+.4f}]  p = {line['p']:.4f}")
     if "mcnemar" in comparison:
-        console.say(message("cli.mcnemar", **{**comparison["mcnemar"], "p": f"{comparison['mcnemar']['p']:.4g}"}))
+        told = {**comparison["mcnemar"], "p": f"{comparison['mcnemar']['p']:.4g}"}
+        console.say(message("cli.mcnemar", **names, **told))
     return comparison
 
 

@@ -128,7 +128,7 @@ def _experiment(family: str, out: Path, request: Request) -> Any:
 def _samples(family: str, folder: Path) -> list[Any]:
     """What the trained model makes of a few fixed beginnings."""
     from trifold.evaluation.language_model import load_run
-    from trifold.evaluation.report import Sample
+    from trifold.evaluation.sample import Sample
     from trifold.generation import Generator, Sampling, fill_mask, restore_spans
 
     if family == "bert":

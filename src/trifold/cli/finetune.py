@@ -86,6 +86,7 @@ def run(request: Request) -> dict[str, Any]:
         return {
             "folder": str(out),
             "steps": result.steps,
+            "best_step": result.best_step,
             "seconds": result.seconds,
             "trained_parameters": result.trained_parameters,
             "account": result.account,
@@ -95,10 +96,10 @@ def run(request: Request) -> dict[str, Any]:
 
 
 def _say_length(result: "FineTuneResult", console: Console) -> None:
-    """Whether fewer steps would have done, or more would help."""
-    if result.best_step != result.steps:
-        console.say(message("cli.best_kept", step=result.best_step))
-    elif result.still_falling:
+    """Which step was the best, and whether more of them would help."""
+    told = "last" if result.best_step == result.steps else "kept"
+    console.say(message(f"cli.best_{told}", step=result.best_step))
+    if told == "last" and result.still_falling:
         console.say(
             message("cli.still_falling", fallen=f"{result.still_falling:.2f}", half=f"{result.still_falling / 2:.2f}")
         )
@@ -263,18 +264,16 @@ def show(event: "Event", progress: Progress) -> None:
 
 def say_judgement(judgement: dict[str, Any], console: Console) -> None:
     """Metrics with their intervals, baselines beside them, and what else a person should know."""
+    from trifold.tasks.report import baseline_name, verdict_line
+
     rows = {"": judgement["metrics"], **judgement.get("baselines", {})}
     console.say(message("cli.judged", n=judgement["n"], split=judgement.get("split", "-")))
     for who, metrics in rows.items():
         for name, score in metrics.items():
-            label = who or message("cli.this_model")
+            label = baseline_name(who) if who else message("cli.this_model")
             console.say(f"  {label:<28} {name:<18} {score['value']:8.4f}  [{score['low']:.4f}, {score['high']:.4f}]")
     if "verdict" in judgement:
-        verdict = judgement["verdict"]
-        by = {name: f"{verdict['difference'][name]:+.4f}" for name in ("value", "low", "high")}
-        console.say(
-            message(f"cli.verdict_{verdict['told']}", metric=verdict["metric"], baseline=verdict["baseline"], **by)
-        )
+        console.say(verdict_line(judgement))
     if "contamination" in judgement:
         known = judgement["contamination"]
         console.say(message("cli.contamination", exact=known["exact"], near=known["near"]))

@@ -29,7 +29,25 @@ def run(request: Request) -> dict[str, Any]:
     result = run_experiment(
         experiment, out, request.console, resume=resume, strict=values.strict, allow=values.allow_change or ()
     )
-    return describe(result)
+    return {**describe(result), **({} if request.console.follows else conclude(result, experiment, request.console))}
+
+
+def conclude(result: "Result", experiment: "Experiment", console: Console) -> dict[str, Any]:
+    """Say what the run comes to beside counting, and where its page is, which is written here; the figures as data."""
+    from trifold.cli.report import page_of
+    from trifold.evaluation.report import write_report
+
+    page = page_of(result.folder)
+    path = write_report(result.folder, [page], title=message("cli.report_title"))
+    bits = None if result.valid is None else result.valid.bits_per_byte
+    if page.baselines and bits is not None:
+        name = min(page.baselines, key=lambda known: page.baselines[known])
+        told = "better" if bits < page.baselines[name] else "worse"
+        console.say(message(f"cli.counted_{told}", bits=f"{bits:.3f}", name=name, other=f"{page.baselines[name]:.3f}"))
+    if result.valid is not None and experiment.training.keep_best:
+        console.say(message("cli.held_out_chose"))
+    console.say(message("cli.report_with_samples", path=path))
+    return {"baselines": dict(page.baselines), "report": str(path)}
 
 
 def problems(request: Request) -> "Iterator[TrifoldError]":
@@ -76,8 +94,9 @@ def run_experiment(
     loss = "-" if valid is None else f"{valid.loss:.4f}"
     facts = {"steps": result.steps, "time": duration(result.seconds), "loss": loss, "bits": bits, "path": out}
     console.say(message("cli.trained", **facts))
-    if result.best_step != result.steps:
-        console.say(message("cli.best_kept", step=result.best_step))
+    if result.valid is not None and experiment.training.keep_best:
+        told = "last" if result.best_step == result.steps else "kept"
+        console.say(message(f"cli.best_{told}", step=result.best_step))
     for line in compare_with_forecast(result):
         console.say(line)
     return result

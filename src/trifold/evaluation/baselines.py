@@ -6,6 +6,7 @@ from pathlib import Path
 from trifold.data import Loader, Room, TokenStore
 from trifold.evaluation.cloze import Cloze, hidden_bits, span_bits, span_lengths
 from trifold.evaluation.language_model import load_run, ngram_bits_per_byte
+from trifold.evaluation.sample import held_out_store
 from trifold.objective import build_objective
 from trifold.presets.pretrained import resolve
 from trifold.text import Tokenizer
@@ -13,12 +14,14 @@ from trifold.training import read_experiment
 
 __all__ = ["run_baselines"]
 
+COUNTED_TOKENS = 2 * 10**7
+"""Of longer text nothing is counted: it takes minutes, and gigabytes."""
 COUNTED = 50
 """Batches in which the lengths of spans are counted."""
 
 
 def run_baselines(folder: str | Path, *, orders: tuple[int, ...] = (1, 5)) -> dict[str, float]:
-    """Bits per byte of the run's held-out text by counting; empty where nothing was held out.
+    """Bits per byte of the run's held-out text by counting; empty where nothing was held out, or the text is very long.
 
     For a model that predicts each token from those before it, under n-gram models; for one that predicts hidden tokens,
     under a unigram model, and for these tokens from what stands beside them (`trifold.evaluation.cloze`).
@@ -29,19 +32,18 @@ def run_baselines(folder: str | Path, *, orders: tuple[int, ...] = (1, 5)) -> di
     """
     folder = Path(folder)
     tokenizer = Tokenizer.from_pretrained(resolve(folder))
-    places = (folder / "data" / "0" / "valid", folder / "data" / "valid" / "train")
-    held = next((place for place in places if (place / "index.json").is_file()), None)
-    if held is None:
+    valid = held_out_store(folder, tokenizer)
+    if valid is None:
         return {}
-    train, valid = TokenStore(folder / "data" / "0" / "train", tokenizer), TokenStore(held, tokenizer)
-    if not valid.num_tokens:
+    train = TokenStore(folder / "data" / "0" / "train", tokenizer)
+    if train.num_tokens > COUNTED_TOKENS:
         return {}
     end = tokenizer.special.eos or 0
     kind = read_experiment(folder).objective.kind
     counted = (1,) if kind in ("masked", "denoising") else orders
     names = {order: "unigram" if order == 1 else f"{order}-gram" for order in counted}
     scores = {
-        name: ngram_bits_per_byte(train, valid, vocab_size=tokenizer.vocab_size, end=end, order=order)
+        name: float(ngram_bits_per_byte(train, valid, vocab_size=tokenizer.vocab_size, end=end, order=order))
         for order, name in names.items()
     }
     return scores if kind not in ("masked", "denoising") else scores | _beside(folder, tokenizer, train, valid)

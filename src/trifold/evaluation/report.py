@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from trifold.evaluation.chart import Chart, Curve, draw_chart
+from trifold.evaluation.sample import Sample
 from trifold.locale import language, message
 from trifold.training.description import read_description
 from trifold.training.log import read_metrics
 
 __all__ = [
     "RunPage",
-    "Sample",
     "environment",
     "html_page",
     "html_table",
@@ -34,14 +34,6 @@ STYLE = (
     "b.given{color:#2563eb}svg{max-width:100%;height:auto;display:block}"
     "svg text{font-family:inherit!important}small{color:#6b7280}"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What a model was given and what it made of it."""
-
-    given: str
-    made: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +103,7 @@ def _table(facts: Sequence[tuple[RunPage, dict[str, Any]]]) -> list[list[str]]:
         rows.append(
             [
                 run.folder.name,
-                experiment["objective"]["kind"],
+                message(f"evaluation.objective_{experiment['objective']['kind']}"),
                 f"{result.get('num_parameters', 0):,}",
                 f"{result.get('tokens', 0):,}",
                 f"{result.get('seconds', 0) / 60:.1f}",
@@ -141,11 +133,17 @@ def html_table(rows: Sequence[Sequence[str]]) -> str:
 
 def _section(run: RunPage, known: Mapping[str, Any]) -> list[str]:
     parts = [f"<h2>{html.escape(run.folder.name)}</h2>"]
-    parts.append(draw_chart(loss_chart(run.folder)))
+    parts.append(draw_chart(loss_chart(run.folder, run.baselines)))
+    if run.samples:
+        heading = message("evaluation.samples")
+        parts.append(f"<h3>{html.escape(heading)}</h3>")
     parts += [f'<pre><b class="given">{html.escape(one.given)}</b>{html.escape(one.made)}</pre>' for one in run.samples]
     rows = [[message("evaluation.column_fact"), message("evaluation.column_value")]]
     rows += [
-        [name, f"{store['documents']:,} / {store['tokens']:,} / {store['bytes']:,} B, sha256 {store['sha256'][:16]}"]
+        [
+            _store_name(name),
+            f"{store['documents']:,} / {store['tokens']:,} / {store['bytes']:,} B, sha256 {store['sha256'][:16]}",
+        ]
         for name, store in (known.get("data") or {}).items()
     ]
     rows += predicted_beside_actual(known.get("forecast"), known.get("result") or {})
@@ -179,18 +177,41 @@ def predicted_beside_actual(forecast: Mapping[str, Any] | None, result: Mapping[
     ]
 
 
-def loss_chart(folder: Path) -> Chart:
-    """The loss of a run on its training and held-out text, over the tokens that it has seen."""
+def _store_name(name: str) -> str:
+    """What a token store holds: `train_0` is the first of those that are trained on."""
+    split, _, number = name.partition("_")
+    return " ".join(filter(None, (message(f"evaluation.store_{split}"), "" if number in ("", "0") else number)))
+
+
+def loss_chart(folder: Path, baselines: Mapping[str, float] | None = None) -> Chart:
+    """The loss of a run on its training and held-out text, over the tokens that it has seen.
+
+    Args:
+        folder: the run.
+        baselines: bits per byte of other models on the held-out text, of which the best is drawn as a line.
+    """
     records = read_metrics(folder)
     curves = [
         Curve(message("evaluation.training"), _smooth([(r["tokens"], r["loss"]) for r in records if "loss" in r])),
         Curve(message("evaluation.held_out"), [(r["tokens"], r["valid_loss"]) for r in records if "valid_loss" in r]),
     ]
-    best = (read_description(folder).get("result") or {}).get("best_step")
+    result = read_description(folder).get("result") or {}
+    best = result.get("best_step")
     kept = [(r["tokens"], r["valid_loss"]) for r in records if "valid_loss" in r and r["step"] == best]
     curves.append(Curve(message("evaluation.kept", step=best), kept))
+    curves += _counting_line(result, baselines or {}, [r["tokens"] for r in records])
     title = f"{folder.name}: {message('evaluation.loss_chart')}"
     return Chart(title=title, x=message("evaluation.axis_tokens"), y=message("evaluation.axis_loss"), curves=curves)
+
+
+def _counting_line(result: Mapping[str, Any], baselines: Mapping[str, float], places: Sequence[float]) -> list[Curve]:
+    """The best of the baselines as a level line, in nats per token of the same text."""
+    valid = result.get("valid") or {}
+    if not (baselines and places and valid.get("bits_per_byte")):
+        return []
+    name = min(baselines, key=lambda known: baselines[known])
+    level = baselines[name] * valid["loss"] / valid["bits_per_byte"]
+    return [Curve(message("evaluation.baseline", name=name), [(min(places), level), (max(places), level)])]
 
 
 def _smooth(points: list[tuple[float, float]], most: int = 200) -> list[tuple[float, float]]:

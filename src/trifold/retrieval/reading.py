@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trifold.data import ReadReport, SourceOptions, read
+from trifold.data.column_name import plain_name
 from trifold.data.format import find_format
 from trifold.data.rows import file_digest, read_rows
 from trifold.data.source import list_files
@@ -157,15 +158,36 @@ def _read_table(file: Path, name: str, reading: Reading) -> Iterator[Found]:
         return
     columns = _triple_columns(first, reading.columns)
     if columns:
-        yield Table(str(file.resolve()), file_digest(file))
-        for row in chain([first], rows):
-            subject, relation, value = (str(row.get(column, "")).strip() for column in columns)
-            if subject and relation and value:
-                yield subject, relation, value
-            else:
-                reading.report.reasons["data.left_triple"] += 1
+        triples = ([row.get(column, "") for column in columns] for row in chain([first], rows))
+        yield from _read_triples(triples, file, reading.report)
+    elif len(first) > 1 and not _named(first, TEXT):
+        facts = _facts(chain([first], rows), tuple(first))
+        yield from _read_triples(facts, file, reading.report)
+        reading.report.texts[str(file)] = tuple(first)
     else:
         yield from _read_texts(chain([first], rows), file, name, reading.report)
+
+
+def _read_triples(triples: Iterable[Sequence[Any]], file: Path, report: ReadReport) -> Iterator[Found]:
+    yield Table(str(file.resolve()), file_digest(file))
+    for triple in triples:
+        subject, relation, value = ("" if part is None else str(part).strip() for part in triple)
+        if subject and relation and value:
+            yield subject, relation, value
+        else:
+            report.reasons["data.left_triple"] += 1
+
+
+def _facts(rows: Iterable[Mapping[str, Any]], header: Sequence[str]) -> Iterator[Sequence[Any]]:
+    """What a table without text says: each cell of a row is a fact about what its first cell names."""
+    about, *others = header
+    for row in rows:
+        yield from ((row.get(about), name, row.get(name)) for name in others)
+
+
+def _named(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """The columns with one of these names, in English or Chinese, the most telling first."""
+    return [column for name in names for column in row if plain_name(column) == name]
 
 
 def _read_texts(rows: Iterable[Mapping[str, Any]], file: Path, name: str, report: ReadReport) -> Iterator[Document]:
@@ -175,23 +197,26 @@ def _read_texts(rows: Iterable[Mapping[str, Any]], file: Path, name: str, report
     header: dict[str, None] = {}
     source, before = str(file.resolve()), None
     for number, row in enumerate(rows, start=1):
-        key = next((key for key in TEXT if isinstance(row.get(key), str) and row[key].strip()), "")
+        key = next((key for key in _named(row, TEXT) if isinstance(row.get(key), str) and row[key].strip()), "")
         header.update(dict.fromkeys(row))
         read.add(key)
         if key and (key, row[key]) != before:  # the questions on a paragraph follow one another
             label = str(row.get("id") or number)
             label = f"{label}#{number}" if label in seen else label  # ids that stand twice
             seen.add(label)
-            titles = (str(row[key]) for key in TITLE if row.get(key))
+            titles = (str(row[title]) for title in _named(row, TITLE) if row.get(title))
             yield Document(f"{name}:{label}", f"{source}:{label}", " · ".join(dict.fromkeys(titles)), row[key])
         report.reasons.update([] if key else ["data.left_field"])
-        before = (key, row.get(key)) if key == "context" else None
-    if not any(key in header for key in TEXT):
+        before = (key, row.get(key)) if plain_name(key) == "context" else None
+    titles, texts = _named(header, TITLE), _named(header, TEXT)
+    if not texts:
         raise DataError("retrieval.no_text", path=file, given=", ".join(header)[:200], known=", ".join(TEXT))
-    report.texts[str(file)] = tuple(key for key in (*TITLE, *TEXT) if key in header and (key in TITLE or key in read))
+    report.texts[str(file)] = (*titles, *(text for text in texts if text in read))
     report.unused[str(file)] = tuple(key for key in header if key not in (*report.texts[str(file)], "id"))
 
 
 def _triple_columns(row: Mapping[str, Any], given: tuple[str, ...]) -> tuple[str, ...]:
-    found = [next((name for name in names if name in row), "") for names in ([[one] for one in given] or TRIPLE)]
+    if given:
+        return given if all(name in row for name in given) else ()
+    found = [next(iter(_named(row, names)), "") for names in TRIPLE]
     return tuple(found) if all(found) else ()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
+from trifold.data.column_name import plain_name, usual_names
 from trifold.data.rows import Row
 from trifold.errors import ConfigError, DataError, MissingValueError
 from trifold.tasks.account import Account, Count
-from trifold.tasks.column_name import plain_name, usual_names
 from trifold.tasks.label import refuse_marks
 
 __all__ = [

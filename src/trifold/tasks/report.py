@@ -7,12 +7,12 @@ from typing import Any
 
 from trifold.evaluation.chart import Chart, Curve, draw_chart
 from trifold.evaluation.report import environment, html_page, html_table
-from trifold.locale import message
+from trifold.locale import catalogue, language, message
 from trifold.native import cores
 from trifold.training.description import read_description
 from trifold.training.log import read_metrics
 
-__all__ = ["result_table", "write_task_report"]
+__all__ = ["baseline_name", "result_table", "verdict_line", "write_task_report"]
 
 LARGEST_CONFUSION = 20
 WATTS_PER_CORE = 12.0
@@ -56,6 +56,26 @@ def _heading(key: str) -> str:
     return f"<h2>{html.escape(message(key))}</h2>"
 
 
+def baseline_name(name: str) -> str:
+    """What a baseline is called in the reader's language; its own name, where it has no other.
+
+    Example:
+        >>> baseline_name("untuned"), baseline_name("encoder")
+        ('before fine-tuning', 'encoder')
+    """
+    return message(f"task.baseline_{name}") if f"baseline_{name}" in catalogue(language())["task"] else name
+
+
+def verdict_line(judgement: Mapping[str, Any]) -> str:
+    """The model beside the best of its baselines, in a sentence; empty where there are none."""
+    verdict = judgement.get("verdict")
+    if verdict is None:
+        return ""
+    by = {name: f"{verdict['difference'][name]:+.4f}" for name in ("value", "low", "high")}
+    names = {"metric": verdict["metric"], "baseline": baseline_name(verdict["baseline"])}
+    return message(f"cli.verdict_{verdict['told']}", **names, **by)
+
+
 def result_table(judgement: Mapping[str, Any]) -> list[list[str]]:
     """One row a system, one column a metric.
 
@@ -64,7 +84,8 @@ def result_table(judgement: Mapping[str, Any]) -> list[list[str]]:
         '0.5000 [0.4000, 0.6000]'
     """
     names = list(judgement["metrics"])
-    systems = {message("cli.this_model"): judgement["metrics"], **judgement.get("baselines", {})}
+    baselines = {baseline_name(name): metrics for name, metrics in judgement.get("baselines", {}).items()}
+    systems = {message("cli.this_model"): judgement["metrics"], **baselines}
     without = judgement.get("contamination", {}).get("without")
     systems |= {message("cli.without_known"): without} if without else {}
     return [["", *names], *([who, *(_cell(metrics.get(name)) for name in names)] for who, metrics in systems.items())]
@@ -76,6 +97,9 @@ def _cell(one: Mapping[str, float] | None) -> str:
 
 def _note(judgement: Mapping[str, Any]) -> str:
     parts = [message("cli.judged", n=judgement["n"], split=judgement.get("split", "-")).rstrip(":：") + "."]
+    parts += filter(None, [verdict_line(judgement)])
+    if judgement.get("split") == "dev":
+        parts.append(message("cli.judged_on_dev"))
     if "contamination" in judgement:
         known = judgement["contamination"]
         parts.append(message("cli.contamination", exact=known["exact"], near=known["near"]))

@@ -9,6 +9,7 @@ from annotated_types import Interval
 
 from trifold.batch import Batch, Loss
 from trifold.config import Count, Natural
+from trifold.data.column_name import LANGUAGES
 from trifold.data.rows import Row
 from trifold.evaluation.metric import Tally, bleu, chrf, require_sacrebleu
 from trifold.example import TrainingExample
@@ -19,7 +20,6 @@ from trifold.model import config as model_config
 from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.baseline import nearest_translation
-from trifold.tasks.column_name import LANGUAGES
 from trifold.tasks.frame import Frame
 from trifold.tasks.long_text import Piece, cut_at_sentences, put_together
 from trifold.tasks.record import Placed, Record, Role, text_of, value_of

@@ -35,11 +35,14 @@ def test_the_length_may_change_and_is_written_down_and_the_rest_has_to_be_allowe
     go_on_with(tmp_path, longer, ())
     assert read_experiment(tmp_path) == longer
     assert read_description(tmp_path).get("changes", []) == []  # free fields need no note
-    other = replace(longer, data=DataChoice(paths=("b.txt",)))
-    with pytest.raises(ConfigError, match=r"data\.paths"):
+    moved = replace(longer, data=DataChoice(paths=("b.txt",)))
+    go_on_with(tmp_path, moved, ())  # what lies there is compared by its hash
+    assert read_experiment(tmp_path) == moved and read_description(tmp_path).get("changes", []) == []
+    other = replace(moved, data=DataChoice(paths=("b.txt",), document="line"))
+    with pytest.raises(ConfigError, match=r"data\.document"):
         go_on_with(tmp_path, other, ("training",))
     go_on_with(tmp_path, other, ("data",))
-    assert read_description(tmp_path)["changes"] == [{"data.paths": "['a.txt'] -> ['b.txt']"}]
+    assert read_description(tmp_path)["changes"] == [{"data.document": "file -> line"}]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"result": 1}', "null", "{"])

@@ -3,10 +3,10 @@
 import pytest
 
 from trifold.data import SourceOptions, read
+from trifold.data.column_name import CHINESE, MEANT
 from trifold.data.rows import Row
 from trifold.errors import DataError
 from trifold.task_kinds import KINDS, config_class
-from trifold.tasks.column_name import CHINESE, MEANT
 from trifold.tasks.record import place_rows
 
 

@@ -18,7 +18,9 @@ CHINESE = {
     "选项": "options", "原文": "source", "译文": "translation", "源": "source", "目标": "target",
     "正例": "positive", "负例": "negative", "词语": "tokens", "词": "words", "字": "characters", "标注": "tags",
     "编号": "id", "序号": "id", "日期": "date", "时间": "time", "来源": "origin", "链接": "link", "网址": "url",
-    "作者": "author", "用户": "user", "语言": "language",
+    "作者": "author", "实体": "entity", "主体": "subject", "关系": "relation", "属性": "attribute", "对象": "object",
+    "值": "value",
+    "用户": "user", "语言": "language",
 }  # fmt: skip
 """The English name that a Chinese one stands for."""
 SPOKEN = {
