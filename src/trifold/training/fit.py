@@ -43,7 +43,7 @@ EPOCHS = 60.0
 """After so many readings nothing is gained."""
 BY_HEART, THRICE = 8.0, 0.2
 """Readings from which on a text is learned by heart without dropout, whatever the size of text and model; and the dropout
-with which they are three times as many (measured, see decision 0025)."""
+with which they are three times as many (measured, see decision 0027)."""
 HELD_OUT = 50_000
 """Bytes that are enough to judge by, where they are between 2 and 10 % of the text."""
 EVALUATIONS, SHARE, PATIENCE = 25, 0.04, 8
