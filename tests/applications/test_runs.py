@@ -19,6 +19,7 @@ from trifold.data import plan_split
 from trifold.errors import ConfigError, TrifoldError
 from trifold.training import Experiment, ModelChoice, Training, pretrain, read_experiment
 from trifold.training.log import read_metrics
+from trifold.training.timing import StepTime
 
 WORDS = "the cat sat on a mat and the dog ran to it 猫 坐 在 垫子 上 。 狗 跑 了 过来 。".split()
 
@@ -86,7 +87,11 @@ def test_pretrain_evaluate_and_use_each_family(tmp_path, text, capsys, preset):
                             "--tokenizer", tmp_path / "own", "--document", "line", *SMALL, "--steps", 1)  # fmt: skip
         assert code == 0 and "padding is token" in err, err
     code, out, _ = call(capsys, "plan", run, "--json", "--no-measure")
-    assert code == 0 and json.loads(out)["parameters"] == result["num_parameters"]
+    plan = json.loads(out)
+    assert code == 0 and plan["parameters"] == result["num_parameters"]
+    assert (
+        plan["actual"]["steps"] == result["steps"] == plan["predicted"]["best_step"] == result["forecast"]["best_step"]
+    )
     code, out, _ = call(capsys, "report", run)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert code == 0 and "<svg" in page and "gram" in page and "http" not in page.replace("http-equiv", "")
@@ -384,7 +389,9 @@ def test_the_same_words_and_resume_go_on_with_what_was_chosen(tmp_path, text, ca
     ]
     assert call(capsys, *words)[0] == 0
     chosen = read_experiment(tmp_path / "run")
-    monkeypatch.setattr("trifold.training.fit.step_seconds", lambda *_: 1e-9)  # as if the machine were another one
+    monkeypatch.setattr(
+        "trifold.training.fit.time_step", lambda *_: StepTime(1e-9, 1e-9)
+    )  # as if the machine were another one
     code, _, err = call(capsys, *words, "--resume")
     assert code == 0, err
     assert read_experiment(tmp_path / "run") == chosen

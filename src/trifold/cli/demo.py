@@ -99,18 +99,15 @@ def _train_tokenizer(out: Path, console: Console, vocab_size: int) -> None:
 def _family(family: str, out: Path, request: Request) -> tuple[Any, dict[str, Any]]:
     from trifold.cli.pretrain import describe, run_experiment
     from trifold.evaluation.baselines import run_baselines
-    from trifold.evaluation.forecast import forecast
     from trifold.evaluation.report import RunPage
 
     experiment = _experiment(family, out, request)
-    expected = forecast(experiment)
     result = run_experiment(experiment, out / family, request.console)
     samples = _samples(family, out / family)
     for sample in samples:
         request.console.say(f"  {sample.given!r} -> {sample.made!r}")
     baselines = run_baselines(out / family)
-    predicted = {} if expected.seconds is None else {"minutes": expected.seconds / 60}
-    page = RunPage(folder=out / family, samples=samples, baselines=baselines, predicted=predicted)
+    page = RunPage(folder=out / family, samples=samples, baselines=baselines)
     shown = [{"given": one.given, "made": one.made} for one in samples]
     return page, {**describe(result), "samples": shown, "baselines": baselines}
 

@@ -68,7 +68,7 @@ def describe(result: "Result") -> dict[str, Any]:
     """A result as data."""
     from dataclasses import asdict
 
-    return {**asdict(result), "folder": str(result.folder)}
+    return {**asdict(result), "folder": str(result.folder), "tokens_per_second": result.tokens_per_second}
 
 
 def run_experiment(
@@ -97,7 +97,18 @@ def run_experiment(
     if result.valid is not None and experiment.training.keep_best:
         told = "last" if result.best_step == result.steps else "kept"
         console.say(message(f"cli.best_{told}", step=result.best_step))
+    for line in compare_with_forecast(result):
+        console.say(line)
     return result
+
+
+def compare_with_forecast(result: "Result") -> list[str]:
+    """What was predicted at the run's beginning beside what came of it, where steps were timed then."""
+    from trifold.evaluation.report import predicted_beside_actual
+
+    facts = {"seconds": result.seconds, "tokens": result.tokens, "best_step": result.best_step}
+    rows = predicted_beside_actual(result.forecast, facts)
+    return [message("cli.predicted"), *(f"  {name:<28} {value}" for name, value in rows)] if rows else []
 
 
 def show_step(step: "Step", progress: Progress) -> None:

@@ -4,7 +4,6 @@ The page is a single file: pictures are drawn inside it, nothing is fetched, and
 """
 
 import html
-import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ __all__ = [
     "html_page",
     "html_table",
     "loss_chart",
+    "predicted_beside_actual",
     "write_report",
 ]
 
@@ -44,13 +44,11 @@ class RunPage:
         folder: the run.
         samples: what it was given and what it wrote.
         baselines: bits per byte of other models on the same held-out text, by name.
-        predicted: what was expected before it ran (`minutes`, `memory_gib`); empty where nobody asked.
     """
 
     folder: Path
     samples: Sequence[Sample] = ()
     baselines: Mapping[str, float] = field(default_factory=dict)
-    predicted: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_report(folder: Path, runs: Sequence[RunPage], *, title: str, extra: Sequence[str] = ()) -> Path:
@@ -148,14 +146,35 @@ def _section(run: RunPage, known: Mapping[str, Any]) -> list[str]:
         ]
         for name, store in (known.get("data") or {}).items()
     ]
-    result = known.get("result") or {}
-    if run.predicted and result:
-        actual = result["seconds"] / 60
-        rows.append(
-            [message("evaluation.predicted"), f"{run.predicted.get('minutes', math.nan):.1f} / {actual:.1f} min"]
-        )
+    rows += predicted_beside_actual(known.get("forecast"), known.get("result") or {})
     parts.append(html_table(rows))
     return parts
+
+
+def predicted_beside_actual(forecast: Mapping[str, Any] | None, result: Mapping[str, Any]) -> list[list[str]]:
+    """Rows of what a run was expected to take and what it took; none where it was not timed before, or did not end.
+
+    Args:
+        forecast: as the run's description has it; None where there is none.
+        result: likewise.
+
+    Example:
+        >>> forecast = {"seconds": 60.0, "seconds_now": 90.0, "tokens_per_second": 2000.0, "best_step": 500}
+        >>> predicted_beside_actual(forecast, {"seconds": 66.0, "tokens": 120000, "best_step": 400})[0]
+        ['time, predicted / actual', '60.0 s (90.0 s as busy as the machine was) / 66.0 s']
+        >>> predicted_beside_actual(None, {})
+        []
+    """
+    if not forecast or forecast["seconds"] is None or not result or not result["seconds"]:
+        return []
+    time, now = f"{forecast['seconds']:,.1f} s", f"{forecast['seconds_now']:,.1f} s"
+    told = time if time == now else message("evaluation.as_busy", free=time, now=now)
+    speed = result["tokens"] / result["seconds"]
+    return [
+        [message("evaluation.predicted"), f"{told} / {result['seconds']:,.1f} s"],
+        [message("evaluation.predicted_speed"), f"{forecast['tokens_per_second']:,.0f} / {speed:,.0f}"],
+        [message("evaluation.predicted_best"), f"{forecast['best_step']:,} / {result['best_step']:,}"],
+    ]
 
 
 def _store_name(name: str) -> str:

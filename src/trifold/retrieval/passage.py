@@ -13,8 +13,11 @@ RUN = re.compile(rf"(?P<han>[{HAN}]+)|(?P<word>[^\W_{HAN}]+)")
 UNIT = re.compile(rf"[{HAN}]{{1,3}}|[^\W_{HAN}]{{1,24}}|(?:[^\w\s]|_){{24}}")
 """What counts as one word: a word, three Han characters, or a long row of signs."""
 PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
+ABBREVIATED = "".join(
+    rf"(?<!\b{word})" for word in ("Mr", "Mrs", "Ms", "Dr", "St", "Prof", "vs", "No", "Nr", "z.B", "e.g", "i.e")
+)
 SENTENCE = re.compile(
-    rf"[。！？；…]+[”’」』）》\"]*|[.!?]+[\"”’)\]]*(?=\s)|[!?]+(?=[{HAN}])|\n"  # a closing mark belongs to what it closes
+    rf"[。！？；…]+[”’」』）》\"]*|{ABBREVIATED}[.!?]+[\"”’)\]]*(?=\s)|[!?]+(?=[{HAN}])|\n"  # what closes belongs to it
 )
 ENDINGS = (("sses", "ss"), ("ies", "y"), ("ss", "ss"), ("s", ""))
 TARGET = 100
@@ -118,8 +121,8 @@ def sentences_of(text: str) -> list[Passage]:
     """The sentences of a text, without the white space around them.
 
     Example:
-        >>> [sentence.text for sentence in sentences_of("长江很长。The Nile is longer.")]
-        ['长江很长。', 'The Nile is longer.']
+        >>> [sentence.text for sentence in sentences_of("长江很长。The Nile is longer. Mr. Li has seen both.")]
+        ['长江很长。', 'The Nile is longer.', 'Mr. Li has seen both.']
     """
     cuts = [0, *(cut.end() for cut in SENTENCE.finditer(text)), len(text)]
     places = (_stripped(text, one, two) for one, two in pairwise(cuts))

@@ -22,7 +22,7 @@ from trifold.training.experiment import Experiment
 from trifold.training.fit import dropout_for
 from trifold.training.plan import count_parameters
 from trifold.training.prepare import shape_of, usual_objective
-from trifold.training.timing import places_of, step_seconds
+from trifold.training.timing import places_of, time_step
 
 __all__ = ["Fitted", "Pairs", "count_pairs", "fit_tuning", "with_training"]
 
@@ -190,7 +190,7 @@ def _try(settled: Sections, pairs: Pairs, *, measure: bool) -> _Trial:
     elif training["minutes"] is None:
         steps = training["steps"] or training["tokens"] * 2 / (rows * tokens / pairs.count)
     elif measure:
-        steps = 60 * training["minutes"] / step_seconds(like, shape, places_of(like, shape))
+        steps = 60 * training["minutes"] / time_step(like, shape, places_of(like, shape)).free
     else:
         steps = min(max(SEEN / pairs.count, FEWEST), MOST) * pairs.count / rows
     return _Trial(

@@ -1,7 +1,8 @@
 """Translation: a sentence in one language in, the same in another out."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
@@ -12,7 +13,7 @@ from trifold.data.column_name import LANGUAGES
 from trifold.data.rows import Row
 from trifold.evaluation.metric import Tally, bleu, chrf, require_sacrebleu
 from trifold.example import TrainingExample
-from trifold.generation import Sampling
+from trifold.generation import Generation, Sampling
 from trifold.generation.rules import RANDOM, read_rules
 from trifold.model import Transformer
 from trifold.model import config as model_config
@@ -20,7 +21,8 @@ from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.baseline import nearest_translation
 from trifold.tasks.frame import Frame
-from trifold.tasks.record import Placed, Record, Role, text_of
+from trifold.tasks.long_text import Piece, cut_at_sentences, put_together
+from trifold.tasks.record import Placed, Record, Role, text_of, value_of
 from trifold.tasks.task import Folder, Prediction, Task, TaskConfig
 from trifold.tasks.writing import prompt_ids, write_answers, written_example
 from trifold.text import Tokenizer
@@ -47,6 +49,8 @@ class Translation(TaskConfig):
         label_smoothing: share of probability spread over all tokens (Szegedy et al. 2016).
         max_length: longest side in tokens.
         max_tokens: most tokens of a translation; None for `max_length`.
+        usual_length: characters of a source; found in training, where one in a hundred is longer. A text that is longer, or
+            has more than `max_length` tokens, is translated by its sentences. 0 where it is not known.
         target_language: how BLEU cuts words: `zh` into characters, anything else as 13a; `auto`: from the references.
 
     Example:
@@ -67,17 +71,19 @@ class Translation(TaskConfig):
     label_smoothing: Annotated[float, Interval(ge=0, lt=1)] = 0.1
     max_length: Count = 128
     max_tokens: Count | None = None
+    usual_length: Natural = 0
     target_language: str = "auto"
 
     def complete(self, rows: Sequence[Placed]) -> "tuple[Translation, list[float] | None]":
-        """As it is; before anything is trained, it is made sure that the result can be judged.
+        """With the usual length of a source; before anything is trained, it is made sure that the result can be judged.
 
         Raises:
             MissingExtraError: sacrebleu is not installed.
         """
-        del rows
         require_sacrebleu()
-        return self, None
+        texts = (value_of(row, columns["source"]) for row, columns in rows)
+        lengths = sorted(len(text) for text in texts if isinstance(text, str))
+        return replace(self, usual_length=lengths[len(lengths) * 99 // 100] if lengths else 0), None
 
     @classmethod
     def found_in(cls, folder: Folder) -> "Translation | None":
@@ -137,7 +143,7 @@ class TranslationTask(Task[Translation]):
         return Loss(*sum_cross_entropy(model.head, model(batch), batch.labels, smoothing=smoothing))
 
     def predict(self, model: Pretrained, records: Sequence[Record]) -> list[Prediction]:
-        """The best translation that beam search finds."""
+        """The best translation that beam search finds; of a long text, of its sentences."""
         config = self.config
         search = {"length_penalty": config.length_penalty, "early_stopping": config.early_stopping}
         sampling = Sampling(
@@ -147,11 +153,23 @@ class TranslationTask(Task[Translation]):
             no_repeat_ngram=config.no_repeat_ngram,
             **(search if config.beams > 1 else {}),
         )  # type: ignore[arg-type]
-        encoded = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
         room = self.frame.limit if self.frame.encoder else max(self.frame.limit // 2, 1)
+        texts = [cut_at_sentences(record.inputs[0], self._fits(room)) for record in records]
+        encoded = self.tokenizer.encode_ids([piece.text for pieces in texts for piece in pieces], plain=True)
         rows = [prompt_ids(self.frame, ids, room) for ids in encoded]
-        made = write_answers(model, self.tokenizer, self.frame, rows, sampling)
-        return [Prediction(one.text.strip(), details={"finish_reason": one.finish_reason}) for one in made]
+        written = iter(write_answers(model, self.tokenizer, self.frame, rows, sampling))
+        return [_translated(pieces, [next(written) for _ in pieces]) for pieces in texts]
+
+    def _fits(self, room: int) -> Callable[[str], bool]:
+        """Whether a text is no longer than those of training, and has room before the model."""
+        usual, room = self.config.usual_length or math.inf, room - 2  # a beginning and an end
+
+        def fits(text: str) -> bool:
+            if len(text) > usual:
+                return False
+            return len(text.encode("utf-8", "replace")) <= room or len(self.tokenizer.encode_ids([text])[0]) <= room
+
+        return fits
 
     def generation(self, before: dict[str, Any]) -> dict[str, Any]:
         """The same search as transformers' generation configuration says it; the start token counts in its length.
@@ -198,6 +216,13 @@ class TranslationTask(Task[Translation]):
         if self.config.target_language != "auto":
             return "zh" if self.config.target_language.lower().startswith("zh") else "13a"
         return "zh" if mostly_chinese(gold[:200]) else "13a"
+
+
+def _translated(pieces: list[Piece], written: list[Generation]) -> Prediction:
+    """The translation of a text from those of its parts; it ended for want of room if one of these did."""
+    reasons = [part.finish_reason for part in written]
+    reason = "length" if "length" in reasons else reasons[0]
+    return Prediction(put_together([part.text for part in written], pieces), details={"finish_reason": reason})
 
 
 def translation_as(generation: Mapping[str, Any], longest: int | None) -> Translation:

@@ -8,7 +8,7 @@ where none does. The time of a step is measured. Text that is read often calls f
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,11 @@ from trifold.locale import message
 from trifold.model.config import Learned, RelativeBias, Transformer
 from trifold.presets import find_preset
 from trifold.training.experiment import DataChoice, Experiment, ModelChoice
-from trifold.training.plan import Shape, available_memory, count_parameters, estimate_memory, training_flops
+from trifold.training.plan import available_memory, count_parameters, estimate_memory, training_flops
 from trifold.training.prepare import shape_of, source_options, usual_objective
-from trifold.training.timing import count_steps, places_of, step_seconds
+from trifold.training.timing import count_steps, places_of, time_step
 
-__all__ = ["Fitted", "Text", "bytes_per_token", "dropout_for", "fit", "survey"]
+__all__ = ["Advice", "Fitted", "Text", "advise", "bytes_per_token", "dropout_for", "fit", "survey"]
 
 Sections = Mapping[str, Any]
 SURVEYED = 2**26
@@ -37,8 +37,13 @@ VOCABULARIES = ((0.3e6, 1024), (3e6, 2048), (40e6, 4096), (400e6, 8192), (math.i
 """Tokens of the vocabulary for so many bytes of text, or fewer."""
 DROPOUTS = ((2.0, 0.0), (8.0, 0.1), (30.0, 0.2), (100.0, 0.3), (math.inf, 0.4))
 """For so many readings of the text, times the root of the parameters for each different token, or fewer."""
+HIDDEN = 0.2
+"""What it is worth in dropout that other tokens are hidden at each reading."""
 EPOCHS = 60.0
 """After so many readings nothing is gained."""
+BY_HEART, THRICE = 8.0, 0.2
+"""Readings from which on a text is learned by heart without dropout, whatever the size of text and model; and the dropout
+with which they are three times as many (measured, see decision 0025)."""
 HELD_OUT = 50_000
 """Bytes that are enough to judge by, where they are between 2 and 10 % of the text."""
 EVALUATIONS, SHARE, PATIENCE = 25, 0.04, 8
@@ -147,10 +152,54 @@ def fit(sections: Sections, text: Text | None = None, *, measure: bool = True) -
     measure = measure and "RANK" not in os.environ
     text = text or survey(from_json(DataChoice, sections.get("data", {}), where="data"))
     settled = _by_text(sections, text)
-    trials = list(_trials(settled, text, measure=measure))
-    best = next((trial for trial in reversed(trials) if trial.suits), trials[0])
+    best = _choose(_trials(settled, text, speed=None if measure else NOMINAL))
     experiment = _by_trial(settled, best)
     return Fitted(experiment, tuple(_lines(experiment, best, text)))
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What is to be expected of a run, by the rules that choose for one.
+
+    Attributes:
+        epochs: how often the text is read; None where its size is not known.
+        best_step: the step from which on the text is learned by heart; the last one where that does not come.
+        size: the size that suits text and length; None where it is the run's own, or none is open.
+        parameters: of that size, beside those of the vocabulary, for each of the run's own.
+    """
+
+    epochs: float | None
+    best_step: int
+    size: str | None = None
+    parameters: float = 1.0
+
+
+def advise(experiment: Experiment, shape: Transformer, text: Text, speed: float | None) -> Advice:
+    """What is to be expected of an experiment whose length is known.
+
+    Args:
+        experiment: all of it.
+        shape: of its model.
+        text: how much there is to train on.
+        speed: operations a second; None where nothing was measured.
+
+    Raises:
+        ConfigError: the experiment is not possible.
+    """
+    speed = speed or NOMINAL
+    trial = _try(experiment, shape, text, speed=speed)
+    dropout = shape.main.blocks[0].feed_forward.residual.dropout
+    rate = dropout + (HIDDEN if experiment.objective.kind != "causal" else 0.0)
+    readings = min(BY_HEART * 3.0 ** (rate / THRICE), EPOCHS)
+    best = trial.steps if trial.epochs <= readings else math.ceil(trial.steps * readings / trial.epochs)
+    epochs = trial.epochs if text.whole else None
+    if experiment.model.start is not None:
+        return Advice(epochs, best)
+    sections = to_json(experiment)
+    model = {name: value for name, value in sections["model"].items() if name not in ("size", "start")}
+    chosen = _choose(_trials({**sections, "model": model}, text, speed=speed))
+    other = None if chosen.parameters == trial.parameters else chosen.size
+    return Advice(epochs, best, other, chosen.parameters / trial.parameters)
 
 
 def _by_text(sections: Sections, text: Text) -> Sections:
@@ -184,8 +233,17 @@ def _objective(model: Mapping[str, Any], data: Mapping[str, Any]) -> Mapping[str
     return objective
 
 
-def _trials(settled: Sections, text: Text, *, measure: bool) -> Iterator[_Trial]:
-    """The sizes that are open, from the smallest to the first that is too large."""
+def _choose(trials: Iterable[_Trial]) -> _Trial:
+    """The largest that suits; the smallest one where none does."""
+    tried = list(trials)
+    return next((trial for trial in reversed(tried) if trial.suits), tried[0])
+
+
+def _trials(settled: Sections, text: Text, *, speed: float | None) -> Iterator[_Trial]:
+    """The sizes that are open, from the smallest to the first that is too large.
+
+    `speed` is in operations a second; None to time the steps of each size.
+    """
     model = settled["model"]
     sizes = [model.get("size", "tiny")] if model.keys() & {"start", "size"} else find_preset(model["preset"]).sizes
     for number, size in enumerate(sizes):
@@ -196,19 +254,20 @@ def _trials(settled: Sections, text: Text, *, measure: bool) -> Iterator[_Trial]
         need = estimate_memory(shape, places, optimizer=experiment.training.optimizer.kind)
         if number and need.total > available_memory():
             return
-        trial = _try(experiment, shape, places, text, measure=measure)
+        trial = _try(experiment, shape, text, speed=speed)
         yield trial
         if not trial.suits:
             return
 
 
-def _try(experiment: Experiment, shape: Transformer, places: Shape, text: Text, *, measure: bool) -> _Trial:
+def _try(experiment: Experiment, shape: Transformer, text: Text, *, speed: float | None) -> _Trial:
     """What would come of an experiment."""
-    training, count = experiment.training, count_parameters(shape)
+    training, count, places = experiment.training, count_parameters(shape), places_of(experiment, shape)
     rows = training.batch_size * training.accumulation
     seconds = None
     if training.minutes is not None:
-        seconds = step_seconds(experiment, shape, places) if measure else training_flops(shape, places) * rows / NOMINAL
+        operations = training_flops(shape, places) * rows
+        seconds = time_step(experiment, shape, places).free if speed is None else operations / speed
     steps = max(count_steps(training, places, seconds) or 1, 1)
     tokens = steps * rows * float(places.source or places.target)
     different = text.num_bytes / bytes_per_token(shape.vocab_size) if text.whole else math.inf
@@ -219,8 +278,8 @@ def _by_trial(settled: Sections, trial: _Trial) -> Experiment:
     """What follows from the size, and from how often it reads the text."""
     model, training = settled["model"], dict(settled["training"])
     rate = dropout_for(trial.wear)
-    hides = settled["objective"]["kind"] != "causal"  # other tokens are hidden at each reading
-    steps, overrides = trial.steps, {"dropout": round(max(rate - 0.2, 0.0), 1) if hides else rate}
+    hides = settled["objective"]["kind"] != "causal"
+    steps, overrides = trial.steps, {"dropout": round(max(rate - HIDDEN, 0.0), 1) if hides else rate}
     timed = training.get("minutes") is not None
     if timed and trial.epochs > EPOCHS:
         steps = math.ceil(steps * EPOCHS / trial.epochs)

@@ -10,11 +10,13 @@ from trifold.errors import DataError
 from trifold.presets.pretrained import Transformer
 from trifold.training.best import Choice
 from trifold.training.config import Training
-from trifold.training.description import read_experiment
+from trifold.training.description import read_description, read_experiment
 from trifold.training.experiment import Experiment
 from trifold.training.fit import Text, fit
+from trifold.training.forecast import foresee
 from trifold.training.held_out import Evaluation, evaluate_loss
 from trifold.training.loop import Evaluate, Listener
+from trifold.training.memory import unchanged_random_state
 from trifold.training.prepare import Corpora, Prepared, choose_start, prepare, usual_objective
 from trifold.training.run import Run, begin, given_path
 from trifold.training.trainer import Trainer
@@ -26,6 +28,8 @@ __all__ = ["Result", "pretrain"]
 class Result:
     """What came out of a run: its folder, its length and the loss on held-out text (None where none was held out).
 
+    `forecast` is what was expected at the run's beginning (`trifold.training.forecast`; None where an earlier version began
+    it, and in all processes but the first).
     `best_step` is the step whose weights the model has, `unknown_tokens` the part of the text's tokens that the tokenizer
     does not know, `account` says what was read to make the stores and what was left out.
     """
@@ -39,6 +43,12 @@ class Result:
     valid: Evaluation | None
     unknown_tokens: float
     account: dict[str, Any]
+    forecast: dict[str, Any] | None
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Target tokens a second, while it trained."""
+        return self.tokens / self.seconds if self.seconds else 0.0
 
 
 def pretrain(  # noqa: PLR0913 - what one may want to say of a run, by name
@@ -92,11 +102,22 @@ def pretrain(  # noqa: PLR0913 - what one may want to say of a run, by name
         if texts is not None:
             run.keep("texts", ({"text": text} for text in texts))
         prepared = run.group.in_turn(lambda: prepare(experiment, run.folder, run.tell))
+        _foresee(run, experiment, prepared)
         trainer = Trainer(prepared.model, prepared.objective, prepared.train, experiment.training, group=run.group)
         hashes, evaluate = prepared.corpora.hashes(), _evaluation(trainer, prepared)
         choice = Choice(patience=experiment.patience) if experiment.training.keep_best else None
         best = run.train(trainer, prepared.tokenizer, data=hashes, evaluate=evaluate, choice=choice)
         return _finish(run, trainer, prepared, best, evaluate(0))
+
+
+def _foresee(run: Run, experiment: Experiment, prepared: Prepared) -> None:
+    """Write down, at the beginning, what the run is expected to take."""
+    if run.resume or not run.group.is_first:
+        return
+    text = Text(max(sum(store.num_bytes for store in prepared.corpora.train), 1))
+    with unchanged_random_state():
+        expected = foresee(experiment, prepared.model.config, text, measure=run.group.size == 1)
+    run.describe({"forecast": expected.as_dict()})
 
 
 def _chosen(
@@ -173,6 +194,7 @@ def _finish(run: Run, trainer: Trainer, prepared: Prepared, best: int, valid: Ev
         valid,
         corpora.unknown_share,
         account,
+        read_description(run.folder).get("forecast") if run.group.is_first else None,
     )
     with trainer.weights.exact_model() as model:
         if run.group.is_first:
@@ -183,6 +205,6 @@ def _finish(run: Run, trainer: Trainer, prepared: Prepared, best: int, valid: Ev
 
 
 def _facts(run: Run, corpora: Corpora, result: Result) -> dict[str, Any]:
-    found = {key: value for key, value in asdict(result).items() if key not in ("folder", "valid")}
+    found = {key: value for key, value in asdict(result).items() if key not in ("folder", "valid", "forecast")}
     valid = None if result.valid is None else asdict(result.valid)
     return {"experiment": to_json(run.experiment), "data": corpora.facts(), "result": {**found, "valid": valid}}

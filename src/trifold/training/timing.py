@@ -1,8 +1,10 @@
 """How long a step takes: a few real ones, on random tokens in the shape of the run's."""
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,11 +16,16 @@ from trifold.presets.pretrained import Transformer
 from trifold.training.config import Training
 from trifold.training.experiment import Experiment
 from trifold.training.plan import Shape
+from trifold.training.step import Step
 from trifold.training.trainer import Trainer
 
-__all__ = ["count_steps", "places_of", "step_seconds"]
+__all__ = ["StepTime", "count_steps", "places_of", "time_step"]
 
-STEPS, WARM = 3, 1
+STEPS, WARM, LONG = 3, 1, 4.0
+"""Steps that are timed after the first, and seconds after which they are enough."""
+LED, BUSY, GAIN = 0.8, 1.25, 1.6
+"""The part of a step that its leading thread computes on a free machine, or more; how much slower is worth saying; and how
+much faster twice as many threads are (measured: `python -m benchmarks threads`)."""
 
 
 def places_of(experiment: Experiment, shape: model_config.Transformer) -> Shape:
@@ -76,14 +83,65 @@ class _Loss:
     loss = staticmethod(language_model_loss)
 
 
-def step_seconds(experiment: Experiment, shape: model_config.Transformer, places: Shape) -> float:
-    """Seconds of an optimizer step, the best of a few: what the machine does when nobody disturbs it."""
-    training = replace(
-        experiment.training, steps=STEPS + WARM, tokens=None, minutes=None, compile=False, tensorboard=False
-    )
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """Seconds of an optimizer step.
+
+    Attributes:
+        free: where nobody else computes.
+        now: beside what else computes at the moment.
+
+    Example:
+        >>> StepTime(free=0.4, now=6.0).busy
+        True
+    """
+
+    free: float
+    now: float
+
+    @property
+    def busy(self) -> bool:
+        """Whether other work makes a difference that is worth saying."""
+        return self.now > BUSY * self.free
+
+
+def time_step(experiment: Experiment, shape: model_config.Transformer, places: Shape) -> StepTime:
+    """How long a step takes on this machine, and how long it would if the machine were free.
+
+    A few steps are timed. Where the thread that leads them had to wait for a core, wall-clock time says little: threads
+    that wait for one another make two busy cores thirty times slower. Then the steps are repeated with one thread, whose
+    processor time other work hardly changes (measured: 0.63 to 0.69 s a step where the clock said 0.7 to 6.3 s), and the
+    gain of several threads is taken as measured once.
+    """
+    training = replace(experiment.training, steps=2 * (WARM + STEPS), tokens=None, minutes=None, compile=False,
+                       tensorboard=False)  # fmt: skip
     trainer = Trainer(Transformer(shape), _Loss(), _Random(shape, places), training)  # type: ignore[arg-type]
-    marks = [step.seconds for step in trainer.steps()]
-    return min(later - earlier for earlier, later in zip(marks[WARM - 1 :], marks[WARM:], strict=False))
+    steps = trainer.steps()
+    walls, led = _repeat(steps, time.thread_time)
+    threads = torch.get_num_threads()
+    if trainer.device.type != "cpu" or sum(led) >= LED * sum(walls):
+        return StepTime(min(walls), statistics.median(walls))
+    if threads > 1:
+        torch.set_num_threads(1)
+        try:
+            _, led = _repeat(steps, time.process_time)
+        finally:
+            torch.set_num_threads(threads)
+    return StepTime(min(*walls, min(led) / GAIN ** math.log2(threads)), statistics.median(walls))
+
+
+def _repeat(steps: Iterator[Step], processor: Callable[[], float]) -> tuple[list[float], list[float]]:
+    """Seconds of a few steps after the first, by the clock and of the processor; fewer where they take long."""
+    walls: list[float] = []
+    used: list[float] = []
+    for _ in range(WARM):
+        next(steps)
+    while len(walls) < STEPS and sum(walls) < LONG:
+        start, before = time.perf_counter(), processor()
+        next(steps)
+        walls.append(time.perf_counter() - start)
+        used.append(processor() - before)
+    return walls, used
 
 
 def count_steps(training: Training, places: Shape, seconds: float | None) -> int | None:

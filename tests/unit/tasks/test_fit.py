@@ -9,6 +9,7 @@ from trifold.tasks import fit
 from trifold.tasks.experiment import TRAINING
 from trifold.tasks.finetune import Work
 from trifold.tasks.fit import Pairs, count_pairs, fit_tuning
+from trifold.training.timing import StepTime
 
 MULTI30K = Pairs(count=29_000, num_bytes=3_900_000)
 
@@ -32,7 +33,7 @@ def test_more_pairs_get_a_larger_model_a_larger_vocabulary_and_less_dropout():
 
 @pytest.mark.parametrize("seconds", [0.1, 0.5, 5.0])
 def test_a_length_in_minutes_is_kept_and_more_steps_in_it_allow_a_larger_model(monkeypatch, seconds):
-    monkeypatch.setattr(fit, "step_seconds", lambda *_: seconds)
+    monkeypatch.setattr(fit, "time_step", lambda *_: StepTime(free=seconds, now=seconds))
     found = fitted(training={"minutes": 25.0})
     wide = {0.1: 192, 0.5: 192, 5.0: 128}[seconds]  # more would be too large for these pairs
     assert found.experiment.epochs is None and found.experiment.training.minutes == 25.0

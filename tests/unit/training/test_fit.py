@@ -6,7 +6,8 @@ from trifold.config import to_json
 from trifold.errors import ConfigError, DataError
 from trifold.families import FAMILIES
 from trifold.training import DataChoice
-from trifold.training.fit import EPOCHS, PATIENCE, UNKNOWN, Text, bytes_per_token, fit, survey
+from trifold.training.fit import EPOCHS, NOMINAL, PATIENCE, UNKNOWN, Text, advise, bytes_per_token, fit, survey
+from trifold.training.prepare import shape_of
 
 MEGABYTE = 10**6
 
@@ -128,6 +129,33 @@ def test_one_of_several_processes_measures_nothing(monkeypatch):
     def measured(*_: object) -> float:
         raise AssertionError
 
-    monkeypatch.setattr("trifold.training.fit.step_seconds", measured)
+    monkeypatch.setattr("trifold.training.fit.time_step", measured)
     monkeypatch.setenv("RANK", "1")
     assert fit({}, Text(MEGABYTE)).experiment == fit({}, Text(MEGABYTE), measure=False).experiment
+
+
+def advice(size: int, *, whole: bool = True, **sections):
+    experiment = chosen(size, **sections)
+    return experiment, advise(experiment, shape_of(experiment), Text(size, whole=whole), NOMINAL)
+
+
+@pytest.mark.parametrize("size", [10**5, 10**6, 10**7, 10**9])
+def test_what_the_rules_choose_is_not_advised_against(size):
+    experiment, found = advice(size)
+    assert found.size is None
+    assert experiment.training.steps is None or found.best_step == experiment.training.steps
+
+
+def test_a_model_that_is_too_large_or_too_small_for_text_and_time_is_named():
+    assert advice(10**6, model={"size": "base"})[1].size == "tiny"
+    found = advice(10**9, training={"minutes": 6000}, model={"size": "tiny"})[1]
+    assert found.size not in (None, "tiny") and found.parameters > 2
+
+
+def test_a_text_that_is_read_again_and_again_without_dropout_is_best_sooner():
+    training = {"steps": 20_000}
+    free = advice(10**5, training=training, model={"size": "tiny", "overrides": {"dropout": 0.0}})[1]
+    dropped = advice(10**5, training=training, model={"size": "tiny", "overrides": {"dropout": 0.2}})[1]
+    assert free.best_step < dropped.best_step < 20_000
+    assert free.epochs == dropped.epochs > EPOCHS
+    assert advice(10**5, whole=False, training=training)[1].best_step == 20_000  # of unknown size

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from trifold.evaluation.forecast import forecast
 from trifold.objective import config as objectives
 from trifold.presets.pretrained import Transformer
 from trifold.text import train_tokenizer
 from trifold.training import DataChoice, Experiment, ModelChoice, TokenizerChoice, Training
+from trifold.training.fit import Text
+from trifold.training.forecast import forecast, foresee
+from trifold.training.prepare import shape_of
 
 DIALS = {"num_layers": 1, "d_model": 16, "num_heads": 2, "max_length": 32}
 
@@ -29,6 +31,8 @@ def test_steps_follow_from_what_was_asked_for(tmp_path):
     assert forecast(by_time, measure=False).steps is None
     timed = forecast(by_time)
     assert timed.seconds == pytest.approx(30, abs=timed.step_seconds)
+    assert timed.seconds_now == pytest.approx(timed.steps * timed.step_seconds_now)
+    assert timed.tokens_per_second == pytest.approx(timed.target_tokens / timed.seconds)
     assert timed.steps == int(30 / timed.step_seconds)
 
 
@@ -69,3 +73,15 @@ def test_the_shape_is_that_of_the_model_and_the_tokenizer_there_are(tmp_path):
     by_path = replace(asked, tokenizer=TokenizerChoice(path=str(tmp_path / "tokenizer")))
     known = forecast(asked, measure=False, tokenizer=tokenizer)
     assert forecast(by_path, measure=False).parameters == known.parameters < forecast(asked, measure=False).parameters
+
+
+def test_a_run_is_timed_before_it_begins_where_it_is_long_enough():
+    def foreseen(measure=True, **training):
+        asked = experiment(**training)
+        return foresee(asked, shape_of(asked), Text(10**6), measure=measure)
+
+    long, short = foreseen(steps=200), foreseen(steps=20)
+    assert long.seconds > 0 and long.tokens_per_second > 0
+    assert (short.seconds, short.tokens_per_second) == (None, None)
+    assert foreseen(steps=200, measure=False).seconds is None
+    assert long.best_step == 200 and short.best_step == 20
