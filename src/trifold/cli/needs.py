@@ -17,7 +17,9 @@ RUNS = Path("runs")
 
 def missing_options(request: Request, command: str, names: Iterable[str]) -> Iterator[TrifoldError]:
     """Those of the options or arguments that are not given, as one error."""
-    missing = [name for name in names if getattr(request.values, name.lstrip("-").replace("-", "_")) in (None, [])]
+    fields = {name: name.lstrip("-").replace("-", "_") for name in names}
+    open_fields = {name: field for name, field in fields.items() if field not in request.given}  # else it is refused
+    missing = [name for name, field in open_fields.items() if getattr(request.values, field) in (None, [])]
     if missing:
         yield UsageError("cli.missing_option", missing=", ".join(missing), command=command)
 

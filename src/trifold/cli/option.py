@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["COMMON", "READING", "Command", "Option", "Request", "check_value", "label", "near_name", "near_option"]
 
 Kind = Literal["text", "integer", "number", "flag", "file", "folder"]
+NOUNS = {"integer": "integer", "number": "number"}
+"""Kinds of values that have a word of their own in messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,9 @@ class Option:
             return ", ".join(self.choices)
         low = f">= {self.low:g}" if self.low is not None else f"> {self.above:g}" if self.above is not None else ""
         high = f"<= {self.high:g}" if self.high is not None else ""
-        noun = {"integer": "integer", "number": "number", "flag": "true, false"}.get(self.kind, "text")
+        from trifold.locale import message
+
+        noun = "true, false" if self.kind == "flag" else message(f"cli.noun_{NOUNS.get(self.kind, 'text')}")
         return ", ".join(part for part in (noun, low, high) if part)
 
 

@@ -77,15 +77,18 @@ def read_words(command: Command, words: list[str], console: "Console") -> tuple[
     words, overrides = _take_overrides(command, words, problems)
     namespace, rest = _build(command, options).parse_known_args(words)
     problems += _unknown(command, options, rest)
-    explicit = dict(_checked(_present(options, namespace), problems))
+    typed_in = _present(options, namespace)
+    explicit = dict(_checked(typed_in, problems))
     filed, sections = _read_file(command, explicit["config"], problems) if "config" in explicit else ({}, {})
     values = {option.field: option.default for option in options} | filed | explicit
-    missing = [label(option) for option in options if option.required and values[option.field] in (None, [])]
+    fields = frozenset(option.field for option, _ in typed_in) | frozenset(filed)
+    needed = [option for option in options if option.required and option.field not in fields]
+    missing = [label(option) for option in needed if values[option.field] in (None, [])]
     if missing:
         problems.append(UsageError("cli.missing_option", missing=", ".join(missing), command=command.name))
     request = Request(
         values=argparse.Namespace(**values),
-        given=frozenset(explicit) | frozenset(filed),
+        given=fields,
         overrides=overrides,
         sections=sections,
         console=console,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trifold.cli import finetune as tuning
-from trifold.cli.console import Progress
+from trifold.cli.console import Console, Progress
 from trifold.cli.needs import missing_files, with_out
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.process import keep_memory_of_training
@@ -96,11 +96,7 @@ def run_families(request: Request) -> dict[str, Any]:
             result = finetune(experiment, out / family, listen=lambda event, p=progress: tuning.show(event, p))
         judged[family], account = result.judgement, result.account
     rows = {family: judgement["metrics"] for family, judgement in judged.items()} | judged["encoder"]["baselines"]
-    for who, metrics in rows.items():
-        for name, score in metrics.items():
-            console.say(
-                f"{who:<28} {name:<14} {score['value']:8.4f}  [{score['low']:.4f}, {score['high']:.4f}]  n = {score['n']}"
-            )
+    _say_scores(rows, console)
     first = next(iter(judged["encoder"]["metrics"]))
     best = max(judged, key=lambda family: judged[family]["metrics"][first]["value"])
     tuned = {family: load(out / family) for family in KINDS}
@@ -114,6 +110,16 @@ def run_families(request: Request) -> dict[str, Any]:
         facts = {"best": best, "other": family, "metric": first, "difference": difference, "p": f"{pair['p']:.4f}"}
         console.say(message("cli.family_pair", **facts))
     return {"families": judged, "account": account, "best": best, "against": pairs}
+
+
+def _say_scores(rows: Mapping[str, Any], console: Console) -> None:
+    """The metrics of each family and each baseline, with their intervals."""
+    from trifold.tasks.report import baseline_name
+
+    for who, metrics in rows.items():
+        for name, score in metrics.items():
+            interval = f"[{score['low']:.4f}, {score['high']:.4f}]"
+            console.say(f"{baseline_name(who):<28} {name:<14} {score['value']:8.4f}  {interval}  n = {score['n']}")
 
 
 def _minutes(text: str) -> float:

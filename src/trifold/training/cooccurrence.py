@@ -165,7 +165,8 @@ def embed_by_cooccurrence(model: Transformer, stores: Iterable[Documents]) -> in
         norm.weight.mul_(usual / spread)
     known = vectors.norm(dim=1) > 0
     table.mul_(spread / usual)
-    table[known, : vectors.shape[1]] = vectors[known] * (spread / vectors[known].std().item())
+    if known.any():  # a text that says one thing over and over tells no token from another
+        table[known, : vectors.shape[1]] = vectors[known] * (spread / vectors[known].std().item())
     if head.output.bias is not None:
         head.output.bias.copy_(((counts + 0.5) / (counts + 0.5).sum()).log())
     return int(counts.sum())

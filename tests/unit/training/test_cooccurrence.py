@@ -89,3 +89,10 @@ def test_every_family_starts_with_small_logits_and_the_frequencies(preset):
         ids = torch.randint(0, 20, (4, 10))
         loss = model.head(model.encode(ids)).log_softmax(-1)[..., :20].mean()
         assert -loss.item() < math.log(20) + 1, "no surer than the frequencies are"
+
+
+def test_a_text_that_says_one_thing_over_and_over_leaves_the_random_vectors(recwarn):
+    model = Transformer.from_preset("bert", size="tiny", vocab_size=32, num_layers=1)
+    assert embed_by_cooccurrence(model, [Store([np.full(64, 5)])]) == 64
+    assert torch.isfinite(model.embedding.tokens.weight).all()
+    assert not recwarn.list
