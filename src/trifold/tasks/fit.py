@@ -19,7 +19,6 @@ from trifold.task_kinds import config_class
 from trifold.tasks.experiment import TRAINING, FineTuning, LabelledData
 from trifold.training import AdamW, ModelChoice, Muon, Schedule, Training
 from trifold.training.experiment import Experiment
-from trifold.training.fit import dropout_for
 from trifold.training.plan import count_parameters
 from trifold.training.prepare import shape_of, usual_objective
 from trifold.training.timing import places_of, time_step
@@ -39,8 +38,9 @@ BATCHES = ((2000, 32), (8000, 64), (math.inf, 128))
 """Pairs in a batch, for so many pairs or fewer."""
 SEEN, FEWEST, MOST = 350_000, 3.0, 40.0
 """Pairs that a translator reads where no length is given, within so many readings."""
-SMOOTHED = 0.05
-"""Of the dropout that pre-training would take, what label smoothing spares."""
+DROPOUTS = ((4.0, 0.05), (60.0, 0.15), (150.0, 0.25), (math.inf, 0.35))
+"""For so many readings of the pairs, times the root of the parameters for each different token, or fewer. Beside label
+smoothing less is needed than in pre-training, and in few readings more costs much."""
 EVALUATIONS, PATIENCE = 25, 6
 TRANSLATING = replace(
     TRAINING,
@@ -201,7 +201,7 @@ def _try(settled: Sections, pairs: Pairs, *, measure: bool) -> _Trial:
 def _by_trial(settled: Mapping[str, Any], trial: _Trial) -> FineTuning:
     """What follows from the shape, and from how often it reads the pairs."""
     wear = trial.epochs * math.sqrt(trial.parameters / trial.different)
-    dropout = round(max(dropout_for(wear) - SMOOTHED, 0.0), 2)
+    dropout = next(rate for most, rate in DROPOUTS if wear <= most)
     training = settled["training"]
     if training["evaluate_every"] == 0:
         training = training | {"evaluate_every": max(trial.steps // EVALUATIONS, 10)}

@@ -22,7 +22,7 @@ from trifold.training.plan import available_memory, count_parameters, estimate_m
 from trifold.training.prepare import shape_of, source_options, usual_objective
 from trifold.training.timing import count_steps, places_of, time_step
 
-__all__ = ["Advice", "Fitted", "Text", "advise", "bytes_per_token", "dropout_for", "fit", "survey"]
+__all__ = ["Advice", "Fitted", "Text", "advise", "bytes_per_token", "fit", "survey"]
 
 Sections = Mapping[str, Any]
 SURVEYED = 2**26
@@ -125,16 +125,6 @@ def bytes_per_token(vocab_size: int) -> float:
         3.0
     """
     return max(0.5 * math.log2(vocab_size) - 2.5, 1.0)
-
-
-def dropout_for(wear: float) -> float:
-    """Of readings of a text, times the root of the parameters for each different token.
-
-    Example:
-        >>> dropout_for(20.0)
-        0.2
-    """
-    return next(rate for most, rate in DROPOUTS if wear <= most)
 
 
 def fit(sections: Sections, text: Text | None = None, *, measure: bool = True) -> Fitted:
@@ -277,7 +267,7 @@ def _try(experiment: Experiment, shape: Transformer, text: Text, *, speed: float
 def _by_trial(settled: Sections, trial: _Trial) -> Experiment:
     """What follows from the size, and from how often it reads the text."""
     model, training = settled["model"], dict(settled["training"])
-    rate = dropout_for(trial.wear)
+    rate = next(rate for most, rate in DROPOUTS if trial.wear <= most)
     hides = settled["objective"]["kind"] != "causal"
     steps, overrides = trial.steps, {"dropout": round(max(rate - HIDDEN, 0.0), 1) if hides else rate}
     timed = training.get("minutes") is not None
