@@ -6,6 +6,7 @@ from typing import Any
 
 from trifold.cli.console import say_read, warn_few, warn_unknown
 from trifold.cli.experiment import DATA_OPTIONS, source_options
+from trifold.cli.help import pad
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.tuned import reading_of
 from trifold.errors import DataError
@@ -38,7 +39,7 @@ def run(request: Request) -> dict[str, Any]:
     say_read(told, request.console)
     for name, value in asdict(score).items():
         if value is not None:
-            request.console.say(f"{message(f'cli.score_{name}'):<28} {_shown(value)}")
+            request.console.say(f"{pad(message(f'cli.score_{name}'), 28)} {_shown(value)}")
     warn_few(score.tokens, request.console)
     warn_unknown(score.unknown_tokens, request.console)
     return {**asdict(score), "account": told.to_json()}

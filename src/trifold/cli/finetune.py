@@ -15,6 +15,7 @@ from trifold.cli.experiment import (
     place_options,
     with_overrides,
 )
+from trifold.cli.help import pad
 from trifold.cli.needs import missing_files, missing_folder, missing_options, missing_out, with_out
 from trifold.cli.option import READING, Command, Option, Request
 from trifold.cli.pretrain import show_evaluation, show_step
@@ -271,7 +272,9 @@ def say_judgement(judgement: dict[str, Any], console: Console) -> None:
     for who, metrics in rows.items():
         for name, score in metrics.items():
             label = baseline_name(who) if who else message("cli.this_model")
-            console.say(f"  {label:<28} {name:<18} {score['value']:8.4f}  [{score['low']:.4f}, {score['high']:.4f}]")
+            console.say(
+                f"  {pad(label, 28)} {name:<18} {score['value']:8.4f}  [{score['low']:.4f}, {score['high']:.4f}]"
+            )
     if "verdict" in judgement:
         console.say(verdict_line(judgement))
     if "contamination" in judgement:
@@ -279,7 +282,9 @@ def say_judgement(judgement: dict[str, Any], console: Console) -> None:
         console.say(message("cli.contamination", exact=known["exact"], near=known["near"]))
         for name, score in known.get("without", {}).items():
             label = message("cli.without_known")
-            console.say(f"  {label:<28} {name:<18} {score['value']:8.4f}  [{score['low']:.4f}, {score['high']:.4f}]")
+            console.say(
+                f"  {pad(label, 28)} {name:<18} {score['value']:8.4f}  [{score['low']:.4f}, {score['high']:.4f}]"
+            )
     warn_unknown(judgement.get("unknown_tokens", 0.0), console)
     if "calibration" in judgement:
         calibration = judgement["calibration"]

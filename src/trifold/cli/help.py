@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from trifold.cli.option import COMMON, Command, Option
 from trifold.locale import catalogue, language, message
 
-__all__ = ["command_help", "overview"]
+__all__ = ["command_help", "overview", "pad"]
 
 INDENT = 26
 
@@ -90,6 +90,16 @@ def columns(text: str) -> int:
         (2, 4)
     """
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def pad(text: str, width: int) -> str:
+    """The text with blanks behind it, up to so many columns of a terminal.
+
+    Example:
+        >>> pad("ab", 4) + "|", pad("中文", 6) + "|"
+        ('ab  |', '中文  |')
+    """
+    return text + " " * max(width - columns(text), 0)
 
 
 def _wrap(text: str, indent: int) -> list[str]:

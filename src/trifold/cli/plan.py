@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, duration
 from trifold.cli.experiment import EXPERIMENT_OPTIONS, SECTIONS, build_experiment, missing_of_experiment
+from trifold.cli.help import pad
 from trifold.cli.option import Command, Option, Request
 from trifold.errors import TrifoldError
 from trifold.locale import message
@@ -44,7 +45,7 @@ def run(request: Request) -> dict[str, Any]:
     facts: dict[str, Any] = expected.as_dict()
     for name in SHOWN:
         if facts[name] is not None:
-            request.console.say(f"{message(f'cli.plan_{name}'):<44} {_shown(name, facts[name])}")
+            request.console.say(f"{pad(message(f'cli.plan_{name}'), 44)} {_shown(name, facts[name])}")
     for line in _expectations(expected, timed=experiment.training.minutes is not None):
         request.console.say(line)
     return {**facts, **_after(known, facts, request.console)}
@@ -86,7 +87,7 @@ def _after(known: dict[str, Any], facts: dict[str, Any], console: Console) -> di
         expected = before.get(name)
         if value is not None:
             ratio = f"  ({value / expected:.2f} x)" if expected else ""
-            console.say(f"{message(f'cli.plan_{name}'):<44} {_shown(name, value)}{ratio}")
+            console.say(f"{pad(message(f'cli.plan_{name}'), 44)} {_shown(name, value)}{ratio}")
     return {"predicted": {name: before.get(name) for name in actual}, "actual": actual}
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from trifold.cli.console import Console, Progress, duration, few_note, unknown_note
 from trifold.cli.experiment import EXPERIMENT_OPTIONS, RESUME_OPTIONS, SECTIONS, build_experiment, missing_of_experiment
+from trifold.cli.help import pad
 from trifold.cli.needs import missing_out, with_out
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.process import keep_memory_of_training
@@ -108,7 +109,7 @@ def compare_with_forecast(result: "Result") -> list[str]:
 
     facts = {"seconds": result.seconds, "tokens": result.tokens, "best_step": result.best_step}
     rows = predicted_beside_actual(result.forecast, facts)
-    return [message("cli.predicted"), *(f"  {name:<28} {value}" for name, value in rows)] if rows else []
+    return [message("cli.predicted"), *(f"  {pad(name, 28)} {value}" for name, value in rows)] if rows else []
 
 
 def show_step(step: "Step", progress: Progress) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trifold.cli import finetune as tuning
 from trifold.cli.console import Console, Progress
+from trifold.cli.help import pad
 from trifold.cli.needs import missing_files, with_out
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.process import keep_memory_of_training
@@ -119,7 +120,7 @@ def _say_scores(rows: Mapping[str, Any], console: Console) -> None:
     for who, metrics in rows.items():
         for name, score in metrics.items():
             interval = f"[{score['low']:.4f}, {score['high']:.4f}]"
-            console.say(f"{baseline_name(who):<28} {name:<14} {score['value']:8.4f}  {interval}  n = {score['n']}")
+            console.say(f"{pad(baseline_name(who), 28)} {name:<14} {score['value']:8.4f}  {interval}  n = {score['n']}")
 
 
 def _minutes(text: str) -> float:

@@ -25,6 +25,7 @@ class ReadReport:
         looks: by file, the encoding that it looks like where some of it could not be decoded.
         sheets: sheets of workbooks that were not read.
         texts: by file, the columns that were read as running text.
+        facts: by file, the columns of a table of which each row says something about its first cell.
         unused: by file, the columns that were not read.
 
     Example:
@@ -43,6 +44,7 @@ class ReadReport:
     looks: dict[str, str] = field(default_factory=dict)
     sheets: list[str] = field(default_factory=list)
     texts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    facts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unused: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -81,6 +83,8 @@ class ReadReport:
             if unused or columns != ("text",):
                 told = message("data.told_columns", read=", ".join(columns))
                 said[file] = told + (message("data.told_unused", unused=", ".join(unused)) if unused else "")
+        for file, (about, *others) in self.facts.items():
+            said[file] = message("data.told_facts", about=about, columns=", ".join(others))
         return said
 
     def to_json(self) -> dict[str, Any]:

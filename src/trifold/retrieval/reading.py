@@ -163,7 +163,7 @@ def _read_table(file: Path, name: str, reading: Reading) -> Iterator[Found]:
     elif len(first) > 1 and not _named(first, TEXT):
         facts = _facts(chain([first], rows), tuple(first))
         yield from _read_triples(facts, file, reading.report)
-        reading.report.texts[str(file)] = tuple(first)
+        reading.report.facts[str(file)] = tuple(first)
     else:
         yield from _read_texts(chain([first], rows), file, name, reading.report)
 
