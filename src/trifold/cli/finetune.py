@@ -98,9 +98,10 @@ def run(request: Request) -> dict[str, Any]:
 
 def _say_length(result: "FineTuneResult", console: Console) -> None:
     """Which step was the best, and whether more of them would help."""
-    told = "last" if result.best_step == result.steps else "kept"
-    console.say(message(f"cli.best_{told}", step=result.best_step))
-    if told == "last" and result.still_falling:
+    if result.best_step is not None:
+        told = "last" if result.best_step == result.steps else "kept"
+        console.say(message(f"cli.best_{told}", step=result.best_step))
+    if result.still_falling:
         console.say(
             message("cli.still_falling", fallen=f"{result.still_falling:.2f}", half=f"{result.still_falling / 2:.2f}")
         )

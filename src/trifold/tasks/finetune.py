@@ -7,6 +7,7 @@ runs/mine/
     checkpoints/ best/  as every run has them (`trifold.training.run`)
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +45,7 @@ class FineTuneResult:
     Attributes:
         folder: the run.
         steps, seconds: how long it trained.
-        best_step: whose weights are kept; the last where nothing chose.
+        best_step: whose weights are kept; None where nothing chose, and they are the last.
         still_falling: by how much the loss on dev examples fell in the second half of the run, where its end was the best;
             0 where more training would not help. Measured: twice the length brought half as much again, to one and a half
             times as much.
@@ -57,7 +58,7 @@ class FineTuneResult:
 
     folder: Path
     steps: int
-    best_step: int
+    best_step: int | None
     still_falling: float
     seconds: float
     num_parameters: int
@@ -124,7 +125,7 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
             evaluate=_evaluation(trainer, ready),
             choice=ready.choice if ready.training.keep_best else None,
         )
-        return _finish(run, trainer, ready, work, best)
+        return _finish(run, trainer, ready, work, best if ready.training.keep_best and work.losses else None)
 
 
 def _there(given: dict[str, Given | None]) -> dict[str, Given]:
@@ -161,7 +162,7 @@ def _batches(task: Task, records: Sequence[Record], size: int) -> list[Batch]:
     return [pack([one for example in part for one in example], task.frame.pad)[0] for part in parts]
 
 
-def _finish(run: Run, trainer: Trainer, ready: Ready, work: "Work", best: int) -> FineTuneResult:
+def _finish(run: Run, trainer: Trainer, ready: Ready, work: "Work", best: int | None) -> FineTuneResult:
     """Save the model, judge it on what it has not seen, and write down both: the first process does, for all."""
     flops = 6.0 * _multiplied(trainer.model, ready.task) * work.places
     model = trainer.weights.whole_model().eval()
@@ -207,9 +208,9 @@ class Work:
             self.losses[event.evaluation.step] = event.evaluation.loss
         self.listen(event)
 
-    def still_falling(self, best: int) -> float:
+    def still_falling(self, best: int | None) -> float:
         """By how much the loss fell in the second half of the run, if its last evaluation is the best; else 0."""
-        if not self.losses or best < max(self.losses):
+        if best is None or best < max(self.losses, default=math.inf):
             return 0.0
         middle = min(self.losses, key=lambda step: abs(step - best / 2))
         fallen = self.losses[middle] - self.losses[best]

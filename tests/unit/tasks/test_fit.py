@@ -84,6 +84,7 @@ def test_only_the_columns_that_are_named_are_counted():
         ({10: 4.0, 20: 2.51, 30: 2.5, 40: 2.5}, 40, 0.0),  # hardly any more
         ({0: 4.0, 1: 2.0}, 1, 0.0),  # nothing was measured in the middle
         ({}, 40, 0.0),
+        ({10: 4.0, 20: 3.0}, None, 0.0),  # nothing chose
     ],
 )
 def test_a_run_that_still_gets_better_when_it_ends_is_known(losses, best, fallen):
