@@ -106,7 +106,9 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
         ConfigError: there is nothing to train on, the folder exists, or the task does not suit the model.
         DataError: examples are missing or damaged.
     """
-    splits = {"train": list(train) if isinstance(train, Iterator) else train, "dev": dev, "test": test}
+    if isinstance(train, Iterator) and not isinstance(model, FineTuning):
+        train = list(train)  # read twice
+    splits = {"train": train, "dev": dev, "test": test}
     kept = {name: () for name in splits if resume and given_path(out, name).is_file()}
     lengths = {} if training is None else {"training": training, "epochs": None}
     changes = lengths | ({} if epochs is None else {"epochs": epochs})

@@ -17,7 +17,7 @@ from trifold.errors import ModelFileError
 
 @pytest.mark.parametrize("name", ["nowhere", "./some/model", "/some/model", "a/b/c", "some\nwhere"])
 def test_a_name_that_is_neither_a_folder_nor_one_of_the_hub_is_refused(name):
-    with pytest.raises(ModelFileError, match="holds no model"):
+    with pytest.raises(ModelFileError, match="There is no folder"):
         find_folder(name)
 
 
