@@ -21,7 +21,7 @@ from trifold.retrieval.dense import Embedder
 from trifold.retrieval.fusion import fuse
 from trifold.retrieval.passage import Passage, terms_of
 from trifold.retrieval.reading import Reading, read_documents
-from trifold.retrieval.search import Searcher
+from trifold.retrieval.search import DEPTH, Searcher
 from trifold.retrieval.store import Store
 from trifold.retrieval.texts import documents_of
 from trifold.retrieval.weight import measure_weight
@@ -30,8 +30,6 @@ from trifold.retrieval.writer import AddReport, Writer
 __all__ = ["Hit", "KnowledgeBase"]
 
 FILE, VECTORS = "index.sqlite", "vectors.bin"
-DEPTH = 200
-"""How far down either ranking is looked before they are made one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ from trifold.retrieval.passage import terms_of
 from trifold.retrieval.store import Store
 from trifold.retrieval.writer import check_embedder
 
-__all__ = ["Searcher"]
+__all__ = ["DEPTH", "Searcher"]
 
+DEPTH = 200
+"""How far down either ranking is looked before they are made one."""
 LARGE = 10_000
 """From this number of passages on, words that most of them hold are not looked up: BM25 gives them no weight."""
 

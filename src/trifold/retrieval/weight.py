@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from trifold.retrieval.dense import Embedder
 from trifold.retrieval.fusion import Ranking, fuse
 from trifold.retrieval.passage import HAN
-from trifold.retrieval.search import Searcher
+from trifold.retrieval.search import DEPTH, Searcher
 from trifold.retrieval.store import Store
 
 __all__ = ["WEIGHTS", "choose_weight", "measure_weight"]
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-ASKED, FEWEST, DEPTH = 200, 20, 200
-"""Most passages that are asked for, fewest that say anything, and how far down a ranking is looked."""
+ASKED, FEWEST = 200, 20
+"""Most passages that are asked for, and fewest that say anything."""
 DRAWN = (2, 4)
 """Words in a question."""
 CERTAIN = 3.0

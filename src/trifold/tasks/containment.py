@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from trifold.tasks.baseline import TERM
+
 __all__ = ["containers"]
 
-WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 LEAST, MOST = 3, 32
 """Words of a text that is looked for in others: fewer stand in many by chance, and more are not looked for."""
@@ -45,7 +46,7 @@ def containers(texts: Sequence[str]) -> list[int]:
 def _numbered(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The words of all texts one after the other, as numbers, and how many each text has."""
     number: dict[str, int] = {}
-    rows = [[number.setdefault(word, len(number) + 1) for word in WORD.findall(text.lower())] for text in texts]
+    rows = [[number.setdefault(word, len(number) + 1) for word in re.findall(TERM, text.lower())] for text in texts]
     words = np.fromiter((word for row in rows for word in row), np.uint64)
     return words, np.array([len(row) for row in rows], np.int64)
 

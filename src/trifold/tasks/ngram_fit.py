@@ -60,8 +60,10 @@ def fit_ngrams(
     fit = _Fit([texts[number] for number in fitted.tolist()], wanted[fitted], criterion, len(bag.bias))
     folds = _folds(torch.tensor(groups)[fitted])
     bag = _measured_bag(fit.tokens, fit.owners, len(bag.bias), bag.longest)
-    bag, strength = _chosen(bag, fit, folds, strengths, shares)
-    counts, said = bag.counts(fit.tokens, fit.owners), torch.zeros(len(texts), len(bag.bias))
+    runs = RunCounts.of(fit.tokens, fit.owners, bag.longest, len(bag.table))
+    rarity, strength = _chosen(bag.rarity.detach(), runs, fit, folds, strengths=strengths, shares=shares)
+    bag.rarity.data.copy_(rarity)
+    counts, said = runs.weighed(rarity), torch.zeros(len(texts), len(bag.bias))
     table, bias = fit.optimum(counts, strength)
     with torch.no_grad():
         bag.table.copy_(table)
@@ -98,34 +100,24 @@ def _measured_bag(tokens: Tensor, owners: Tensor, num_labels: int, longest: int)
 
 
 def _chosen(
-    bag: NGramBag, fit: "_Fit", folds: Tensor, strengths: Sequence[float], shares: Sequence[float]
-) -> tuple[NGramBag, float]:
-    """The share of long runs and the strength with the least loss on the first part, fitted without it."""
+    rarity: Tensor, runs: RunCounts, fit: "_Fit", folds: Tensor, *, strengths: Sequence[float], shares: Sequence[float]
+) -> tuple[Tensor, float]:
+    """The rarity of runs, of which long ones count a share, and the strength with the least loss on the first part."""
     few = torch.arange(len(folds)) < SEARCHED
     known, asked = few & (folds != 0), few & (folds == 0)
-    best, chosen = math.inf, (bag, strengths[-1])
+    best, chosen = math.inf, (rarity, strengths[-1])
     if not known.any() or not asked.any():
         return chosen
+    single = RunCounts.of(fit.tokens, fit.owners, 1, len(rarity)).runs
     for share in shares:
-        lighter = _with_share(bag, fit, share)
-        counts = lighter.counts(fit.tokens, fit.owners)
-        start = None
+        lighter = rarity * torch.full_like(rarity, share).index_fill(0, single, 1.0)
+        counts, start = runs.weighed(lighter), None
         for strength in strengths:
             table, bias = start = fit.optimum(counts, strength, known, start)
             loss = fit.loss(counts.among(asked).product(table) + bias, asked)
             if loss < best:
                 best, chosen = loss, (lighter, strength)
     return chosen
-
-
-def _with_share(bag: NGramBag, fit: "_Fit", share: float) -> NGramBag:
-    """The same linear model with runs of several tokens that count less."""
-    single = RunCounts.of(fit.tokens, fit.owners, 1, len(bag.table)).runs
-    weights = torch.full_like(bag.rarity, share).index_fill(0, single, 1.0)
-    lighter = NGramBag(len(bag.bias), bag.longest, len(bag.table))
-    with torch.no_grad():
-        lighter.rarity.copy_(bag.rarity * weights)
-    return lighter
 
 
 class _Fit:
