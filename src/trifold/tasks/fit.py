@@ -13,23 +13,25 @@ from typing import Any
 
 from trifold.config import from_json, to_json
 from trifold.data.reading import SourceOptions
-from trifold.data.rows import read_rows
+from trifold.data.rows import Row, read_rows
 from trifold.locale import message
 from trifold.task_kinds import config_class
 from trifold.tasks.experiment import TRAINING, FineTuning, LabelledData
+from trifold.tasks.record import Role, place_rows, value_of
 from trifold.training import AdamW, ModelChoice, Muon, Schedule, Training
 from trifold.training.experiment import Experiment
+from trifold.training.fit import Fitted, Trial, largest_that_suits, looked_up
 from trifold.training.plan import count_parameters
 from trifold.training.prepare import shape_of, usual_objective
 from trifold.training.timing import places_of, time_step
 
-__all__ = ["Fitted", "Pairs", "count_pairs", "fit_tuning", "with_training"]
+__all__ = ["Pairs", "count_pairs", "fit_tuning", "with_training"]
 
 Sections = Mapping[str, Any]
 SHAPES = ((2, 128, 4, 512), (3, 192, 4, 512), (4, 256, 4, 1024), (6, 384, 6, 1536), (6, 512, 8, 2048))
 """Layers a side, width, heads and inner width of the translators that are tried, from the smallest."""
-READ, DIFFERENT = 3.0, 6.0
-"""Tokens that a parameter must read at least, and parameters for each different token at most."""
+READ = 3.0
+"""Tokens that a parameter must read at least."""
 VOCABULARIES = ((0.3e6, 1000), (2e6, 3000), (20e6, 6000), (200e6, 12000), (math.inf, 24000))
 """Tokens of the vocabulary for so many bytes of both sides, or fewer."""
 BYTES = 4.0
@@ -59,31 +61,46 @@ class Pairs:
     count: int
     num_bytes: int
 
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """An experiment in which nothing is left open, and why it is as it is, in lines for a person."""
-
-    experiment: FineTuning
-    notes: tuple[str, ...]
+    @property
+    def readings(self) -> float:
+        """How often a translator from random weights reads them where no length is given."""
+        return round(min(max(SEEN / self.count, FEWEST), MOST), 1)
 
 
-def count_pairs(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] = ()) -> Pairs:
-    """Count rows and the bytes of their texts, of all columns unless some are named.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ShapeTrial(Trial):
+    """A shape, by the options that make it."""
+
+    overrides: Mapping[str, Any]
+
+
+UNKNOWN = Pairs(count=30_000, num_bytes=4_000_000)
+"""What is taken for pairs that can be read only once."""
+
+
+def count_pairs(rows: Iterable[Row], roles: Sequence[Role], columns: Mapping[str, str]) -> Pairs:
+    """Count rows and the bytes of what a task reads of them.
+
+    Args:
+        rows: of files, or as a program gives them.
+        roles: of the task.
+        columns: of each role, where the user says.
+
+    Raises:
+        DataError: a column is missing, or it is not clear which is meant.
 
     Example:
-        >>> count_pairs([{"source": "a dog", "target": "ein Hund"}])
+        >>> roles = [Role("source", ("source",)), Role("target", ("target",))]
+        >>> count_pairs([Row({"source": "a dog", "target": "ein Hund", "id": "x7"}, "")], roles, {})
         Pairs(count=1, num_bytes=13)
     """
-    count = num_bytes = 0
-    for row in rows:
-        count += 1
-        values = [row.get(name) for name in columns] if columns else row.values()
-        num_bytes += sum(len(value.encode("utf-8", "surrogatepass")) for value in values if isinstance(value, str))
-    return Pairs(max(count, 1), max(num_bytes, 1))
+    placed = place_rows(list(rows), roles, columns)
+    values = (value_of(row, column) for row, columns_of in placed for column in columns_of.values())
+    num_bytes = sum(len(value.encode("utf-8", "surrogatepass")) for value in values if isinstance(value, str))
+    return Pairs(max(len(placed), 1), max(num_bytes, 1))
 
 
-def fit_tuning(sections: Sections, pairs: Pairs | None = None, *, measure: bool = True) -> Fitted:
+def fit_tuning(sections: Sections, pairs: Pairs | None = None, *, measure: bool = True) -> Fitted[FineTuning]:
     """Choose what the sections of an experiment leave open; what they say is kept, and the rest follows it.
 
     Args:
@@ -101,11 +118,11 @@ def fit_tuning(sections: Sections, pairs: Pairs | None = None, *, measure: bool 
     if pairs is None:
         data = from_json(LabelledData, sections.get("data", {}), where="data")
         options = SourceOptions(on_error=data.on_error, encoding=data.encoding)
-        rows = (row.values for file in data.files["train"] for row in read_rows(file, options))
-        pairs = count_pairs(rows, [name for column in data.columns.values() for name in column.split("+")])
+        once = "-" in data.files["train"]  # standard input can be read only once
+        rows = () if once else (row for file in data.files["train"] for row in read_rows(file, options))
+        pairs = UNKNOWN if once else count_pairs(rows, config_class(kind).roles, data.columns)
     settled = _by_pairs(sections, pairs)
-    trials = list(_trials(settled, pairs, measure=measure))
-    best = next((trial for trial in reversed(trials) if trial.suits), trials[0])
+    best = largest_that_suits(_trials(settled, pairs, measure=measure))
     experiment = _by_trial(settled, best)
     return Fitted(experiment, tuple(_lines(experiment, best, pairs)))
 
@@ -126,40 +143,19 @@ def with_training(sections: Sections, usual: Training = TRAINING) -> dict[str, A
 
 def _by_pairs(sections: Sections, pairs: Pairs) -> dict[str, Any]:
     """What follows from how many pairs there are."""
-    usual = replace(TRANSLATING, batch_size=next(size for most, size in BATCHES if pairs.count <= most))
-    vocabulary = {"vocab_size": next(size for most, size in VOCABULARIES if pairs.num_bytes <= most)}
+    usual = replace(TRANSLATING, batch_size=looked_up(BATCHES, pairs.count))
+    vocabulary = {"vocab_size": looked_up(VOCABULARIES, pairs.num_bytes)}
     tokenizer, said = sections.get("tokenizer", {}), sections.get("training", {})
     timed = sections.get("epochs") is not None or any(said.get(name) is not None for name in LENGTHS)
     return {
         "patience": PATIENCE,
         **with_training(sections, usual),
         "tokenizer": ({} if "path" in tokenizer else vocabulary) | tokenizer,
-        "epochs": sections.get("epochs") if timed else round(min(max(SEEN / pairs.count, FEWEST), MOST), 1),
+        "epochs": sections.get("epochs") if timed else pairs.readings,
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """A shape, the steps that there is time for, and the tokens of both sides in a step and in all pairs."""
-
-    overrides: Mapping[str, Any]
-    parameters: int
-    steps: int
-    batch: float
-    different: float
-
-    @property
-    def epochs(self) -> float:
-        """How often the pairs are read."""
-        return self.steps * self.batch / self.different
-
-    @property
-    def suits(self) -> bool:
-        """Whether it reads enough, and has not too many parameters for the pairs."""
-        return self.steps * self.batch >= READ * self.parameters and self.parameters <= DIFFERENT * self.different
-
-
-def _trials(settled: Sections, pairs: Pairs, *, measure: bool) -> Iterator[_Trial]:
+def _trials(settled: Sections, pairs: Pairs, *, measure: bool) -> Iterator[_ShapeTrial]:
     """The shapes that are open, from the smallest to the first that is too large."""
     model = settled["model"]
     own = model.get("overrides", {})
@@ -171,7 +167,7 @@ def _trials(settled: Sections, pairs: Pairs, *, measure: bool) -> Iterator[_Tria
             return
 
 
-def _try(settled: Sections, pairs: Pairs, *, measure: bool) -> _Trial:
+def _try(settled: Sections, pairs: Pairs, *, measure: bool) -> _ShapeTrial:
     """What would come of a shape."""
     training, model = settled["training"], settled["model"]
     rows, tokens = training["batch_size"] * training["accumulation"], pairs.num_bytes / BYTES
@@ -192,16 +188,21 @@ def _try(settled: Sections, pairs: Pairs, *, measure: bool) -> _Trial:
     elif measure:
         steps = 60 * training["minutes"] / time_step(like, shape, places_of(like, shape)).free
     else:
-        steps = min(max(SEEN / pairs.count, FEWEST), MOST) * pairs.count / rows
-    return _Trial(
-        model["overrides"], count.encoder + count.decoder, max(round(steps), 1), rows * tokens / pairs.count, tokens
+        steps = pairs.readings * pairs.count / rows
+    steps = max(round(steps), 1)
+    return _ShapeTrial(
+        overrides=model["overrides"],
+        parameters=count.encoder + count.decoder,
+        steps=steps,
+        tokens=steps * rows * tokens / pairs.count,
+        different=tokens,
+        least=READ,
     )
 
 
-def _by_trial(settled: Mapping[str, Any], trial: _Trial) -> FineTuning:
+def _by_trial(settled: Mapping[str, Any], trial: _ShapeTrial) -> FineTuning:
     """What follows from the shape, and from how often it reads the pairs."""
-    wear = trial.epochs * math.sqrt(trial.parameters / trial.different)
-    dropout = next(rate for most, rate in DROPOUTS if wear <= most)
+    dropout = looked_up(DROPOUTS, trial.wear)
     training = settled["training"]
     if training["evaluate_every"] == 0:
         training = training | {"evaluate_every": max(trial.steps // EVALUATIONS, 10)}
@@ -209,11 +210,11 @@ def _by_trial(settled: Mapping[str, Any], trial: _Trial) -> FineTuning:
     return from_json(FineTuning, {**settled, "model": model, "training": training}, where="experiment")
 
 
-def _lines(experiment: FineTuning, trial: _Trial, pairs: Pairs) -> Iterator[str]:
+def _lines(experiment: FineTuning, trial: _ShapeTrial, pairs: Pairs) -> Iterator[str]:
     """The choice in words."""
     model, tokenizer, training = experiment.model, experiment.tokenizer, experiment.training
     facts = {"count": f"{pairs.count:,}", "steps": f"{trial.steps:,}", "epochs": f"{trial.epochs:,.1f}"}
-    yield message("task.fit_pairs", **facts)
+    yield message("task.fit_unknown" if pairs is UNKNOWN else "task.fit_pairs", **facts)
     shape = shape_of(Experiment(model=model, tokenizer=tokenizer, training=training))
     yield message(
         "task.fit_model",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trifold.config import Config, require, to_json, unknown_key
+from trifold.data.rows import Row
 from trifold.errors import DataError
 from trifold.task_kinds import ALIASES, KINDS, config_class
 from trifold.tasks.experiment import FineTuning, LabelledData
@@ -88,7 +89,9 @@ def choose_experiment(
     said = {name: to_json(part) if isinstance(part, Config) else part for name, part in changes.items()}
     kept = "train" not in splits or splits["train"] == ()
     kind = said.get("task", {}).get("kind", "classification")
-    pairs = None if kept else count_pairs(rows_of(splits["train"], kind))
+    config, pairs = config_class(kind), None
+    if config.from_scratch and model.start is None and not kept:
+        pairs = count_pairs((Row(row, "train") for row in rows_of(splits["train"], kind)), config.roles, data.columns)
     return fit_tuning({"model": to_json(model), **said}, pairs, measure=False).experiment
 
 

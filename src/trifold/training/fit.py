@@ -8,11 +8,11 @@ where none does. The time of a step is measured. Text that is read often calls f
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from trifold.config import from_json, to_json
+from trifold.config import Config, from_json, to_json
 from trifold.data import read
 from trifold.locale import message
 from trifold.model.config import Learned, RelativeBias, Transformer
@@ -22,9 +22,22 @@ from trifold.training.plan import available_memory, count_parameters, estimate_m
 from trifold.training.prepare import shape_of, source_options, usual_objective
 from trifold.training.timing import count_steps, places_of, time_step
 
-__all__ = ["Advice", "Fitted", "Text", "advise", "bytes_per_token", "fit", "survey"]
+__all__ = [
+    "Advice",
+    "Fitted",
+    "Text",
+    "Trial",
+    "advise",
+    "bytes_per_token",
+    "fit",
+    "largest_that_suits",
+    "looked_up",
+    "survey",
+]
 
 Sections = Mapping[str, Any]
+E = TypeVar("E", bound=Config)
+V = TypeVar("V")
 SURVEYED = 2**26
 """Characters that are read to see how much text there is; more of it needs no other setting."""
 UNKNOWN = 10**7
@@ -59,30 +72,34 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class Fitted(Generic[E]):
     """An experiment in which nothing is left open, and why it is as it is, in lines for a person."""
 
-    experiment: Experiment
+    experiment: E
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """One size, and what would come of it.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One size of a model, and what would come of it.
 
     Attributes:
-        size: its name.
         parameters: beside those of the vocabulary.
         steps: that there is time for.
         tokens: of the text that they read.
         different: of these; as many as there may be, where it is not known.
+        least: tokens that each parameter must read.
+
+    Example:
+        >>> Trial(parameters=10**6, steps=100, tokens=6e6, different=2e6).suits
+        True
     """
 
-    size: str
     parameters: int
     steps: int
     tokens: float
     different: float
+    least: float = READ
 
     @property
     def epochs(self) -> float:
@@ -97,7 +114,33 @@ class _Trial:
     @property
     def suits(self) -> bool:
         """Whether it reads enough, and has not too many parameters for the text."""
-        return self.tokens >= READ * self.parameters and self.parameters <= DIFFERENT * self.different
+        return self.tokens >= self.least * self.parameters and self.parameters <= DIFFERENT * self.different
+
+
+T = TypeVar("T", bound=Trial)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _SizeTrial(Trial):
+    """A size of a family, by its name."""
+
+    size: str
+
+
+def largest_that_suits(trials: Iterable[T]) -> T:
+    """The last of trials in rising order that suits; the first where none does."""
+    tried = list(trials)
+    return next((trial for trial in reversed(tried) if trial.suits), tried[0])
+
+
+def looked_up(table: Sequence[tuple[float, V]], amount: float) -> V:
+    """What a table of rising bounds says for an amount: the value beside the first bound that is not below it.
+
+    Example:
+        >>> looked_up(((3.0, "few"), (math.inf, "many")), 3.0)
+        'few'
+    """
+    return next(value for most, value in table if amount <= most)
 
 
 def survey(data: DataChoice) -> Text:
@@ -127,7 +170,7 @@ def bytes_per_token(vocab_size: int) -> float:
     return max(0.5 * math.log2(vocab_size) - 2.5, 1.0)
 
 
-def fit(sections: Sections, text: Text | None = None, *, measure: bool = True) -> Fitted:
+def fit(sections: Sections, text: Text | None = None, *, measure: bool = True) -> Fitted[Experiment]:
     """Choose what the sections of an experiment leave open; what they say is kept, and the rest follows it.
 
     Args:
@@ -142,7 +185,7 @@ def fit(sections: Sections, text: Text | None = None, *, measure: bool = True) -
     measure = measure and "RANK" not in os.environ
     text = text or survey(from_json(DataChoice, sections.get("data", {}), where="data"))
     settled = _by_text(sections, text)
-    best = _choose(_trials(settled, text, speed=None if measure else NOMINAL))
+    best = largest_that_suits(_trials(settled, text, speed=None if measure else NOMINAL))
     experiment = _by_trial(settled, best)
     return Fitted(experiment, tuple(_lines(experiment, best, text)))
 
@@ -187,7 +230,7 @@ def advise(experiment: Experiment, shape: Transformer, text: Text, speed: float 
         return Advice(epochs, best)
     sections = to_json(experiment)
     model = {name: value for name, value in sections["model"].items() if name not in ("size", "start")}
-    chosen = _choose(_trials({**sections, "model": model}, text, speed=speed))
+    chosen = largest_that_suits(_trials({**sections, "model": model}, text, speed=speed))
     other = None if chosen.parameters == trial.parameters else chosen.size
     return Advice(epochs, best, other, chosen.parameters / trial.parameters)
 
@@ -205,7 +248,7 @@ def _by_text(sections: Sections, text: Text) -> Sections:
         **({} if any(map(said["training"].get, ("steps", "tokens", "minutes"))) else {"minutes": MINUTES}),
     }
     held_out = {"valid_fraction": round(min(max(HELD_OUT / text.num_bytes, 0.02), 0.1), 3)} if text.whole else {}
-    vocabulary = {"vocab_size": next(size for most, size in VOCABULARIES if text.num_bytes <= most)}
+    vocabulary = {"vocab_size": looked_up(VOCABULARIES, text.num_bytes)}
     known = {name: value for name, value in said["training"].items() if value is not None}
     return {
         **sections,
@@ -223,13 +266,7 @@ def _objective(model: Mapping[str, Any], data: Mapping[str, Any]) -> Mapping[str
     return objective
 
 
-def _choose(trials: Iterable[_Trial]) -> _Trial:
-    """The largest that suits; the smallest one where none does."""
-    tried = list(trials)
-    return next((trial for trial in reversed(tried) if trial.suits), tried[0])
-
-
-def _trials(settled: Sections, text: Text, *, speed: float | None) -> Iterator[_Trial]:
+def _trials(settled: Sections, text: Text, *, speed: float | None) -> Iterator[_SizeTrial]:
     """The sizes that are open, from the smallest to the first that is too large.
 
     `speed` is in operations a second; None to time the steps of each size.
@@ -250,7 +287,7 @@ def _trials(settled: Sections, text: Text, *, speed: float | None) -> Iterator[_
             return
 
 
-def _try(experiment: Experiment, shape: Transformer, text: Text, *, speed: float | None) -> _Trial:
+def _try(experiment: Experiment, shape: Transformer, text: Text, *, speed: float | None) -> _SizeTrial:
     """What would come of an experiment."""
     training, count, places = experiment.training, count_parameters(shape), places_of(experiment, shape)
     rows = training.batch_size * training.accumulation
@@ -261,13 +298,14 @@ def _try(experiment: Experiment, shape: Transformer, text: Text, *, speed: float
     steps = max(count_steps(training, places, seconds) or 1, 1)
     tokens = steps * rows * float(places.source or places.target)
     different = text.num_bytes / bytes_per_token(shape.vocab_size) if text.whole else math.inf
-    return _Trial(experiment.model.size, count.encoder + count.decoder, steps, tokens, different)
+    size, parameters = experiment.model.size, count.encoder + count.decoder
+    return _SizeTrial(size=size, parameters=parameters, steps=steps, tokens=tokens, different=different)
 
 
-def _by_trial(settled: Sections, trial: _Trial) -> Experiment:
+def _by_trial(settled: Sections, trial: _SizeTrial) -> Experiment:
     """What follows from the size, and from how often it reads the text."""
     model, training = settled["model"], dict(settled["training"])
-    rate = next(rate for most, rate in DROPOUTS if trial.wear <= most)
+    rate = looked_up(DROPOUTS, trial.wear)
     hides = settled["objective"]["kind"] != "causal"
     steps, overrides = trial.steps, {"dropout": round(max(rate - HIDDEN, 0.0), 1) if hides else rate}
     timed = training.get("minutes") is not None
@@ -303,7 +341,7 @@ def _by_family(chosen: Sections, shape: Transformer) -> Experiment:
     return from_json(Experiment, {**chosen, "model": model, "training": training}, where="experiment")
 
 
-def _lines(experiment: Experiment, trial: _Trial, text: Text) -> Iterator[str]:
+def _lines(experiment: Experiment, trial: _SizeTrial, text: Text) -> Iterator[str]:
     """The choice in words."""
     training, model, tokenizer = experiment.training, experiment.model, experiment.tokenizer
     size = f"{text.num_bytes / 1e6:,.2f}"

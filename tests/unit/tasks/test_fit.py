@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from trifold.config import to_json
-from trifold.tasks import fit
+from trifold.data.rows import Row
+from trifold.errors import DataError
+from trifold.tasks import Translation, fit
 from trifold.tasks.experiment import TRAINING
 from trifold.tasks.finetune import Work
 from trifold.tasks.fit import Pairs, count_pairs, fit_tuning
@@ -71,9 +73,22 @@ def test_other_tasks_and_other_starts_train_as_usual():
     assert started.training == TRAINING and started.epochs == 3.0
 
 
-def test_only_the_columns_that_are_named_are_counted():
-    rows = [{"id": "x" * 99, "en": "a dog", "de": "ein Hund"}, {"id": "y", "en": None, "de": "狗"}]
-    assert count_pairs(rows, ["en", "de"]) == Pairs(2, 16) and count_pairs(rows).num_bytes == 116
+def test_only_what_the_task_reads_is_counted():
+    rows = [
+        Row({"id": "x" * 99, "en": "a dog", "de": "ein Hund"}, "a.tsv:1"),
+        Row({"id": "y", "en": None, "de": "狗"}, "a.tsv:2"),
+    ]
+    named = {"source": "en|id", "target": "de"}
+    assert count_pairs(rows, Translation.roles, {"source": "en", "target": "de"}) == Pairs(2, 16)
+    assert count_pairs(rows, Translation.roles, named) == Pairs(2, 17)  # the second row has no `en`
+    with pytest.raises(DataError, match="no column for 'source'"):
+        count_pairs([Row({"a": "x", "b": "y"}, "a.tsv:1")], Translation.roles, {})
+
+
+def test_standard_input_is_not_read_before_the_run_reads_it(monkeypatch):
+    monkeypatch.setattr(fit, "read_rows", None)
+    found = fit_tuning({"model": {"preset": "vaswani"}, "task": {"kind": "translation"}, "data": {"train": "-"}})
+    assert "standard input" in found.notes[0] and found.experiment.epochs == fit.UNKNOWN.readings
 
 
 @pytest.mark.parametrize(
