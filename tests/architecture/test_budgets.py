@@ -63,16 +63,23 @@ def names_in(node: ast.AST) -> set[str]:
 
 
 def family_lines(path: Path) -> int:
-    """Lines of code of a family beside its imports and its key table.
+    """Lines of code of a family beside its imports and its two tables of names.
 
     The key table is each function that returns entries of one, and the functions and constants that nothing else uses. The
-    table of Hugging Face's fields is no part of it.
+    table of fields is each constant made of `Fields` alone, names and values without a decision, and the constants that
+    nothing else uses. What reads or writes a field by a rule of the family's own counts, and so do its options, its sizes
+    and its card.
     """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     table: list[ast.AST] = [
         node
         for node in tree.body
-        if isinstance(node, ast.FunctionDef) and node.returns and ast.unparse(node.returns) in ("KeyMap", "list[Entry]")
+        if (
+            isinstance(node, ast.FunctionDef)
+            and node.returns
+            and ast.unparse(node.returns) in ("KeyMap", "list[Entry]")
+        )
+        or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).endswith("FIELDS"))
     ]
     named = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     named |= {node.targets[0].id: node for node in tree.body
@@ -107,8 +114,8 @@ def test_the_core_stays_within_seven_hundred_lines_of_code():
 
 
 FAMILY_FILES = sorted({SOURCE / "presets" / f"{place.split('.')[0]}.py" for place in families.FAMILIES.values()})
-ABOVE = {"gemma3": 78, "llama": 101, "marian": 102, "modernbert": 108, "t5": 101}
-"""Families that need more than 60 lines beside their key table, and how many."""
+ABOVE = {"modernbert": 66, "t5": 71}
+"""Families that need more than 60 lines beside their tables of names, and how many."""
 
 
 @pytest.mark.parametrize("path", FAMILY_FILES, ids=lambda path: path.stem)

@@ -113,8 +113,6 @@ PRESET = replace(
     build=build,
     keys=keys,
     fields=FIELDS,
-    write=bert.write,
-    prefix="albert.",
     small={
         "num_hidden_layers": 5, "num_hidden_groups": 2, "inner_group_num": 2, "hidden_size": 16, "embedding_size": 12,
         "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 40, "max_position_embeddings": 32,

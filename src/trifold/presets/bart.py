@@ -25,7 +25,7 @@ from trifold.presets.field import Fields
 from trifold.presets.options import Activation, by_size
 from trifold.presets.preset import Preset
 
-__all__ = ["PRESET", "STACKS", "Options", "build_around", "keys", "write"]
+__all__ = ["PRESET", "STACKS", "Options", "build_around", "keys"]
 
 BIAS, STACKS = "final_logits_bias", ("encoder", "decoder")
 OFFSET = 2
@@ -94,18 +94,16 @@ def settle(options: Options, theirs: Mapping[str, Tensor]) -> Options:
     return options if bias is None or not bool(bias.any()) else replace(options, logits_bias=True)
 
 
-PUBLISHED = {"normalize_embedding": True, "normalize_before": False, "add_final_layer_norm": False}
-"""Fields that are in published files, which transformers leaves alone and CTranslate2 asks for."""
 FIELDS = replace(
     marian.FIELDS.without("pad_token_id").with_values({"vocab_size": 50265}),
     fixed={"tie_word_embeddings": (True,), "is_encoder_decoder": (True,)},
-    silent=frozenset({"decoder_layerdrop", "encoder_layerdrop", "is_decoder", *PUBLISHED}),
+    published={
+        "normalize_embedding": True,
+        "normalize_before": False,
+        "add_final_layer_norm": False,
+    },  # CTranslate2 asks
+    silent=frozenset({"decoder_layerdrop", "encoder_layerdrop", "is_decoder"}),
 ) | Fields(renamed={"activation_dropout": ("activation_dropout", 0.0)})
-
-
-def write(options: Options) -> dict[str, object]:
-    """The rest of Hugging Face's configuration."""
-    return {**marian.write(options), **PUBLISHED}
 
 
 PRESET = Preset(
@@ -117,8 +115,6 @@ PRESET = Preset(
     build=build,
     keys=keys,
     fields=FIELDS,
-    write=write,
-    prefix="model.",
     objective="infilling",
     of_weights=settle,
 )

@@ -11,15 +11,14 @@
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered, paired
 from trifold.config import Count, Natural, Positive
 from trifold.model import config
-from trifold.presets.field import Fields, refuse_unless
+from trifold.presets.field import Fields
 from trifold.presets.gpt2 import SIZES
-from trifold.presets.options import Activation, Body, Shape
-from trifold.presets.parts import attention, feed_forward
+from trifold.presets.options import Activation, Body
+from trifold.presets.parts import attention, encoder_only, feed_forward
 from trifold.presets.preset import Preset
 from trifold.presets.task_class import pooler
 
@@ -33,7 +32,6 @@ __all__ = [
     "keys_under",
     "layer_entries",
     "output_entries",
-    "write",
 ]
 
 
@@ -59,14 +57,9 @@ def build(options: Options) -> config.Transformer:
     )
     position = config.Learned(max_length=options.max_length, offset=options.offset)
     segments, activation = options.num_segments, options.head_activation or options.activation
-    return config.Transformer(
-        vocab_size=options.vocab_size,
-        d_model=options.d_model,
-        embedding=config.Embedding(position=position, num_segments=segments, norm=norm, dropout=options.dropout),
-        encoder=config.Stack(blocks=(block,) * options.num_layers),
-        head=config.Head(tied=options.tied, bias=True, activation=activation, norm=norm),
-        initialization=config.Initialization(std=options.std),
-    )
+    embedding = config.Embedding(position=position, num_segments=segments, norm=norm, dropout=options.dropout)
+    head = config.Head(tied=options.tied, bias=True, activation=activation, norm=norm)
+    return encoder_only(options, [block] * options.num_layers, embedding=embedding, head=head)
 
 
 LAYER = {
@@ -131,21 +124,11 @@ FIELDS = Fields(
         "vocab_size": ("vocab_size", 30522), "type_vocab_size": ("num_segments", 2), "tie_word_embeddings": ("tied", True),
         "layer_norm_eps": ("eps", 1e-12), "hidden_dropout_prob": ("dropout", 0.1), "initializer_range": ("std", 0.02),
     },
+    written={"intermediate_size": "inner", "attention_probs_dropout_prob": "dropout"},
     activations={"hidden_act": ("activation", "gelu")},
     fixed={"position_embedding_type": ("absolute",), "is_decoder": (False,), "add_cross_attention": (False,)},
     silent=frozenset({"attention_probs_dropout_prob"}),
 )  # fmt: skip
-
-
-def write(options: Shape) -> dict[str, Any]:
-    """The fields that the families of this shape share, besides those that are an option under another name."""
-    return {"intermediate_size": options.inner, "attention_probs_dropout_prob": options.dropout}
-
-
-def _write_bert(options: Options) -> dict[str, Any]:
-    plain, values = options.head_activation in (None, options.activation), (options.offset, options.head_activation)
-    refuse_unless(plain and options.offset == 0, "offset, head_activation", values, "preset roberta for these")
-    return write(options)
 
 
 PRESET = Preset(
@@ -156,8 +139,6 @@ PRESET = Preset(
     sizes=SIZES,
     build=build,
     keys=keys,
-    fields=FIELDS,
-    write=_write_bert,
-    prefix="bert.",
+    fields=FIELDS | Fields(held={"offset": 0, "head_activation": None}),
     objective="masked",
 )

@@ -11,7 +11,6 @@
 """
 
 from dataclasses import asdict, replace
-from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered, paired
 from trifold.model import config
@@ -67,15 +66,11 @@ FIELDS = Fields(
         "max_position_embeddings": ("max_length", 512), "vocab_size": ("vocab_size", 30522),
         "tie_word_embeddings": ("tied", True), "dropout": ("dropout", 0.1), "initializer_range": ("std", 0.02),
     },
+    written={"hidden_dim": "inner", "attention_dropout": "dropout"},
     activations={"activation": ("activation", "gelu")},
     silent=frozenset({"attention_dropout", "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds"}),
     aliases={"num_hidden_layers": "n_layers", "hidden_size": "dim", "num_attention_heads": "n_heads"},
 )  # fmt: skip
-
-
-def write(options: Body) -> dict[str, Any]:
-    """The rest of Hugging Face's configuration."""
-    return {"hidden_dim": options.inner, "attention_dropout": options.dropout}
 
 
 PRESET = Preset(
@@ -87,8 +82,6 @@ PRESET = Preset(
     build=build,
     keys=keys,
     fields=FIELDS,
-    write=write,
-    prefix="distilbert.",
     objective="masked",
     small={
         "n_layers": 2, "dim": 16, "n_heads": 4, "hidden_dim": 24, "vocab_size": 40, "max_position_embeddings": 32,

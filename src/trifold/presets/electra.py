@@ -87,8 +87,6 @@ PRESET = replace(
     build=build,
     keys=keys,
     fields=FIELDS,
-    write=bert.write,
-    prefix="electra.",
     small={
         "num_hidden_layers": 2, "hidden_size": 16, "embedding_size": 12, "num_attention_heads": 4,
         "intermediate_size": 24, "vocab_size": 40, "max_position_embeddings": 32, "layer_norm_eps": 0.05,

@@ -3,9 +3,11 @@
 A field that the file leaves out has the value that transformers' own class gives it, so both read the same model.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from dataclasses import fields as fields_of
+from operator import attrgetter
 from typing import Any, Literal
 
 from trifold.errors import ConfigError
@@ -86,18 +88,27 @@ class Fields:
 
     Attributes:
         renamed: fields that are an option under another name: that option, and the value.
-        activations: fields that name an activation: the option, and the value.
+        written: fields that are written with what the options come to, as the number that a None stands for: the attribute
+            of the options that holds it, `a.b` for that of an attribute.
+        alike: fields that are several options, which have one value: these options, and the value.
+        held: options that no field speaks of, and the one value that the class computes with.
+        activations: fields that name an activation: the option, whose None is `activation`, and the value.
         joined: fields that make an option together with others: that option, for messages, and the value.
         others: further fields that are read, and the value.
+        published: fields that are written, since published files have them, and not read: the value.
         fixed: fields that may have only these values; the first is the class's own.
         silent: fields without influence on what is computed, besides the common ones.
         aliases: second names that transformers reads, and what they stand for.
     """
 
     renamed: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
+    alike: Mapping[str, tuple[tuple[str, ...], Any]] = field(default_factory=dict)
+    held: Mapping[str, Any] = field(default_factory=dict)
     activations: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     joined: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict)
+    published: Mapping[str, Any] = field(default_factory=dict)
     fixed: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     silent: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -119,12 +130,10 @@ class Fields:
             >>> Fields(renamed={"width": ("d_model", 8)}).with_values({"width": 16}).defaults
             {'width': 16}
         """
-        named = [
-            {name: (option, values.get(name, value)) for name, (option, value) in table.items()}
-            for table in (self.renamed, self.activations, self.joined)
-        ]
+        tables = {key: {name: (option, values.get(name, value)) for name, (option, value) in table.items()}
+                  for key, table in self._tables()}  # fmt: skip
         others = {name: values.get(name, value) for name, value in self.others.items()}
-        return replace(self, renamed=named[0], activations=named[1], joined=named[2], others=others)
+        return replace(self, **tables, others=others)
 
     def without(self, *names: str) -> "Fields":
         """The same without the fields of these names.
@@ -133,21 +142,11 @@ class Fields:
             >>> Fields(others={"a": 1, "b": 2}).without("a").defaults
             {'b': 2}
         """
-        tables = {name: getattr(self, name) for name in ("renamed", "activations", "joined", "others")}
-        kept = {
+        tables = {**dict(self._tables()), "written": self.written, "others": self.others}
+        kept: dict[str, Any] = {
             key: {name: value for name, value in table.items() if name not in names} for key, table in tables.items()
         }
         return replace(self, **kept)
-
-    @property
-    def plain(self) -> dict[str, str]:
-        """Fields that are an option under another name, and that option.
-
-        Example:
-            >>> Fields(renamed={"width": ("d_model", 8)}).plain
-            {'width': 'd_model'}
-        """
-        return {name: option for name, (option, _) in self.renamed.items()}
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -157,8 +156,12 @@ class Fields:
             >>> Fields(renamed={"width": ("d_model", 8)}, others={"deep": True}).defaults
             {'width': 8, 'deep': True}
         """
-        tables = (self.renamed, self.activations, self.joined)
-        return {name: value for table in tables for name, (_, value) in table.items()} | dict(self.others)
+        values = {name: value for _, table in self._tables() for name, (_, value) in table.items()}
+        return values | dict(self.others)
+
+    def _tables(self) -> Iterator[tuple[str, Mapping[str, tuple[Any, Any]]]]:
+        """The tables of fields that have an option."""
+        yield from ((name, getattr(self, name)) for name in ("renamed", "alike", "activations", "joined"))
 
     @property
     def known(self) -> frozenset[str]:
@@ -168,7 +171,7 @@ class Fields:
             >>> "width" in Fields(renamed={"width": ("d_model", 8)}).known
             True
         """
-        return frozenset({*self.defaults, *self.fixed, *self.silent, *COMMON, *FOREIGN})
+        return frozenset({*self.defaults, *self.published, *self.fixed, *self.silent, *COMMON, *FOREIGN})
 
     def complete(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that are read, those that the file leaves out at the class's own value.
@@ -196,29 +199,42 @@ class Fields:
         return {name: fields[name] for name in defaults}
 
     def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of the options that are a field under another name, or an activation.
+        """Values of the options that are a field under another name, or several, or an activation, or held.
 
         Raises:
             ConfigError: an activation that nobody here knows.
 
         Example:
-            >>> Fields(renamed={"width": ("d_model", 8)}).read({"width": 4})
-            {'d_model': 4}
+            >>> Fields(renamed={"width": ("d_model", 8)}, held={"window": None}).read({"width": 4})
+            {'d_model': 4, 'window': None}
         """
+        plain = {option: fields[name] for name, (option, _) in self.renamed.items()}
+        alike = {option: fields[name] for name, (options, _) in self.alike.items() for option in options}
         bent = {option: activation_name(name, fields[name]) for name, (option, _) in self.activations.items()}
-        return {option: fields[name] for name, option in self.plain.items()} | bent
+        return {**plain, **alike, **bent, **self.held}
 
-    def write(self, options: object) -> dict[str, Any]:
+    def write(self, options: Any) -> dict[str, Any]:
         """The same fields from the options, and those that are held to a value.
+
+        Raises:
+            ConfigError: options that are one field differ, or one is not at the value that the class computes with.
 
         Example:
             >>> Fields(fixed={"deep": (False,)}).write(None)
             {'deep': False}
         """
-        ours = {name: getattr(options, option) for name, (option, _) in self.activations.items()}
-        bent = {name: their_activation(activation) for name, activation in ours.items() if activation is not None}
-        plain = {name: getattr(options, option) for name, option in self.plain.items()}
-        return {name: values[0] for name, values in self.fixed.items()} | plain | bent
+        for option, value in self.held.items():
+            refuse_unless(getattr(options, option) == value, option, getattr(options, option), json.dumps(value))
+        fields = {**self.published, **{name: values[0] for name, values in self.fixed.items()}}
+        fields |= {name: getattr(options, option) for name, (option, _) in self.renamed.items()}
+        for name, (several, _) in self.alike.items():
+            values = [getattr(options, option) for option in several]
+            refuse_unless(len(set(values)) == 1, ", ".join(several), tuple(values), "the same value for all of them")
+            fields[name] = values[0]
+        for name, (option, usual) in self.activations.items():
+            activation = getattr(options, option) or options.activation
+            fields[name] = usual if ACTIVATIONS[usual] == activation else their_activation(activation)
+        return fields | {name: attrgetter(place)(options) for name, place in self.written.items()}
 
     def theirs(self, option: str) -> str:
         """Their name of an option, for messages; the option's own where it has none.
@@ -229,4 +245,5 @@ class Fields:
         """
         tables = (self.renamed, self.activations, self.joined)
         names = {ours: name for table in tables for name, (ours, _) in table.items()}
+        names |= {ours: name for name, (several, _) in self.alike.items() for ours in several}
         return names.get(option, option)

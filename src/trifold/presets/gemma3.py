@@ -4,20 +4,18 @@ Every sixth layer sees everything, the others a window; each kind has its own ro
 a norm, and embeddings are multiplied by the root of the width. The sizes are Llama's.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Count, Positive
 from trifold.model import config
 from trifold.presets import llama, qwen3
-from trifold.presets.field import Fields, their_activation
-from trifold.presets.options import Activation, alternate
-from trifold.presets.rotary import Scaling, build_rotary, read_kinds, read_ropes, write_ropes
+from trifold.presets.field import Fields
+from trifold.presets.options import Activation, LayerType, alternate
+from trifold.presets.rotary import Alternation, Scaling, build_rotary
 from trifold.presets.task_class import decoder_classes
 
-__all__ = ["PRESET", "Options", "build", "keys", "read", "write"]
+__all__ = ["PRESET", "Options", "build", "keys"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +35,9 @@ class Options(llama.Options):
     local_scaling: Scaling | None = None
 
     @property
-    def kinds(self) -> list[str]:
-        """What each layer sees."""
-        return list(self.layer_types or alternate(self.num_layers, self.global_every, first=self.global_every - 1))
+    def usual_kinds(self) -> tuple[LayerType, ...]:
+        """What each layer sees unless the options say otherwise."""
+        return alternate(self.num_layers, self.global_every, first=self.global_every - 1)
 
     @property
     def scalar(self) -> int:
@@ -89,9 +87,12 @@ SIZE = {
 }  # fmt: skip
 FIELDS = llama.FIELDS.without(*LACKS).with_values(SIZE) | Fields(
     renamed={
-        "attention_bias": ("qkv_bias", False), "query_pre_attn_scalar": ("query_scalar", 256),
+        "query_pre_attn_scalar": ("query_scalar", 256),
         "sliding_window": ("window", 4096), "sliding_window_pattern": ("global_every", 6),
     },
+    written={"query_pre_attn_scalar": "scalar"},
+    alike={"attention_bias": (("qkv_bias", "output_bias"), False)},
+    held={"mlp_bias": False},
     activations={"hidden_activation": ("activation", "gelu_pytorch_tanh")},
     joined={"rope_local_base_freq": ("local_base", 10_000.0)},
     others={"layer_types": None},
@@ -99,25 +100,10 @@ FIELDS = llama.FIELDS.without(*LACKS).with_values(SIZE) | Fields(
            "use_bidirectional_attention": (False, None)},
     silent=frozenset({"_sliding_window_pattern"}),
 )  # fmt: skip
-ROPES = {"full_attention": ("rotary", "rope_theta"), "sliding_attention": ("local", "rope_local_base_freq")}
-
-
-def write(options: Options) -> dict[str, Any]:
-    """The rest of Hugging Face's configuration."""
-    activation = "gelu_pytorch_tanh" if options.activation == "gelu_tanh" else their_activation(options.activation)
-    return {
-        **llama.write_biases(options),
-        **write_ropes(options, ROPES),
-        "layer_types": options.kinds,
-        "hidden_activation": activation,
-        "query_pre_attn_scalar": options.scalar,
-    }
-
-
-def read(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the options that are no field under another name."""
-    own = {"output_bias": fields["attention_bias"], **read_kinds(fields)}
-    return {**own, **read_ropes(fields, ROPES, scaled=("full_attention",))}
+KINDS = Alternation(
+    {"full_attention": ("rotary", "rope_theta"), "sliding_attention": ("local", "rope_local_base_freq")},
+    scaled=("full_attention",),
+)
 
 
 PRESET = replace(
@@ -130,10 +116,10 @@ PRESET = replace(
     build=build,
     keys=keys,
     fields=FIELDS,
-    write=write,
-    read=read,
+    write=KINDS.write,
+    read=KINDS.read,
     small={
-        **llama.SMALL, "sliding_window": 4, "sliding_window_pattern": 2, "query_pre_attn_scalar": 6,
+        **llama.PRESET.small, "sliding_window": 4, "sliding_window_pattern": 2, "query_pre_attn_scalar": 6,
         "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 90.0},
                             "sliding_attention": {"rope_type": "default", "rope_theta": 20.0}},
     },

@@ -11,7 +11,6 @@
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Count, Positive
@@ -101,6 +100,7 @@ FIELDS = Fields(
         "resid_pdrop": ("dropout", 0.1), "initializer_range": ("std", 0.02), "tie_word_embeddings": ("tied", True),
         "scale_attn_weights": ("scale_scores", True), "scale_attn_by_inverse_layer_idx": ("scale_by_layer", False),
     },
+    written={"embd_pdrop": "dropout", "attn_pdrop": "dropout"},
     activations={"activation_function": ("activation", "gelu_new")},
     fixed={"add_cross_attention": (False,)},
     silent=frozenset({
@@ -112,11 +112,6 @@ FIELDS = Fields(
 )  # fmt: skip
 
 
-def write(options: Options) -> dict[str, Any]:
-    """The rest of Hugging Face's configuration."""
-    return {"embd_pdrop": options.dropout, "attn_pdrop": options.dropout}
-
-
 PRESET = Preset(
     name="gpt2",
     model_type="gpt2",
@@ -126,8 +121,6 @@ PRESET = Preset(
     build=build,
     keys=keys,
     fields=FIELDS,
-    write=write,
-    prefix="transformer.",
     objective="causal",
     small={"n_layer": 2, "n_embd": 16, "n_head": 4, "n_positions": 32, "vocab_size": 40, "layer_norm_epsilon": 0.05,
            "bos_token_id": 1, "eos_token_id": 2},

@@ -12,17 +12,15 @@
 | large | 24 | 1024 | 16 (4) | 2816 | 271 M |
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered
-from trifold.config import Chance, Config, Count, Positive, require
+from trifold.config import Chance, Count, Positive
 from trifold.model import config
 from trifold.presets import rotary
-from trifold.presets.field import Fields, refuse_unless
-from trifold.presets.options import WIDTHS, Activation, Body, LayerType, by_size, gated_width, require_layers
-from trifold.presets.parts import attention, decoder_only, feed_forward
+from trifold.presets.field import Fields
+from trifold.presets.options import WIDTHS, Activation, Layered, LayerType, by_size, gated_width
+from trifold.presets.parts import attention, decoder_only, layers
 from trifold.presets.preset import Preset
 from trifold.presets.task_class import decoder_classes
 
@@ -30,18 +28,14 @@ __all__ = [
     "FIELDS",
     "PRESET",
     "SIZES",
-    "SMALL",
     "Options",
     "build",
     "keys",
-    "read_biases",
-    "write",
-    "write_biases",
 ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options(Body):
+class Options(Layered):
     """What one may turn.
 
     `num_kv_heads` None is `num_heads`; `head_size` None is the width over the heads; `d_ff` None is 8/3 of the width, up
@@ -58,24 +52,14 @@ class Options(Body):
     rotary_base: Positive = 10_000.0
     rotary_scaling: rotary.Scaling | None = None
     window: Count | None = None
-    layer_types: tuple[LayerType, ...] | None = None
     qkv_bias: bool = False
     output_bias: bool = False
-    mlp_bias: bool = False
-    dropout: Chance = 0.0
     attention_dropout: Chance = 0.0
 
-    def __post_init__(self) -> None:
-        Config.__post_init__(self)
-        divides = self.head_size is not None or self.d_model % self.num_heads == 0
-        require(divides, where="num_heads", given=self.num_heads, allowed=f"a divisor of d_model = {self.d_model}")
-        require_layers(self.num_layers, self.layer_types)
-
     @property
-    def kinds(self) -> list[str]:
-        """What each layer sees."""
-        usual = "full_attention" if self.window is None else "sliding_attention"
-        return list(self.layer_types or (usual,) * self.num_layers)
+    def usual_kinds(self) -> tuple[LayerType, ...]:
+        """What each layer sees unless the options say otherwise."""
+        return ("full_attention" if self.window is None else "sliding_attention",) * self.num_layers
 
     @property
     def inner(self) -> int:
@@ -87,6 +71,16 @@ class Options(Body):
         """The width of a head."""
         return self.head_size or self.d_model // self.num_heads
 
+    @property
+    def heads_share_width(self) -> bool:
+        """Whether the width of a head is that of the model over their number."""
+        return self.head_size is None
+
+    @property
+    def kv_heads(self) -> int:
+        """The number of heads of keys and values."""
+        return self.num_kv_heads or self.num_heads
+
 
 SIZES = by_size({"num_layers": (4, 6, 8, 12, 12, 24), **WIDTHS, "num_kv_heads": (2, 2, 4, 5, 4, 4)})
 
@@ -95,18 +89,14 @@ def build(options: Options) -> config.Transformer:
     """The configuration."""
     norm = config.RMSNorm(eps=options.eps)
     residual = config.Residual(pre_norm=norm, dropout=options.dropout)
-    far = replace(
-        attention(options, residual, causal=True),
-        num_kv_heads=options.num_kv_heads or options.num_heads,
+    whole = replace(
+        attention(options, residual, causal=True, dropout=options.attention_dropout),
         position=rotary.build_rotary(options.rotary_base, options.rotary_scaling),
         qkv_bias=options.qkv_bias,
         output_bias=options.output_bias,
-        dropout=options.attention_dropout,
     )
-    local = replace(far, window=None if options.window is None else options.window - 1)
-    inner = replace(feed_forward(options, residual), gated=True, bias=options.mlp_bias)
-    attentions = [far if kind == "full_attention" else local for kind in options.kinds]
-    return decoder_only(options, [config.Block(attention=layer, feed_forward=inner) for layer in attentions], norm)
+    local = replace(whole, window=None if options.window is None else options.window - 1)
+    return decoder_only(options, layers(options, whole, local, residual), norm)
 
 
 def keys(options: Options) -> KeyMap:
@@ -145,46 +135,15 @@ FIELDS = rotary.FIELDS | Fields(
         "vocab_size": ("vocab_size", 32000), "rms_norm_eps": ("eps", 1e-6), "initializer_range": ("std", 0.02),
         "attention_dropout": ("attention_dropout", 0.0), "tie_word_embeddings": ("tied", False),
     },
+    written={"num_key_value_heads": "kv_heads", "head_dim": "head_width", "intermediate_size": "inner"},
     activations={"hidden_act": ("activation", "silu")},
 )  # fmt: skip
 OWN_FIELDS = FIELDS | Fields(
-    renamed={"attention_bias": ("qkv_bias", False), "mlp_bias": ("mlp_bias", False)},
+    renamed={"mlp_bias": ("mlp_bias", False)},
+    alike={"attention_bias": (("qkv_bias", "output_bias"), False)},
+    held={"window": None},
     silent=frozenset({"pretraining_tp"}),
 )
-SMALL = {
-    "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 40,
-    "max_position_embeddings": 32, "pad_token_id": 0, "num_key_value_heads": 2, "head_dim": 4, "rms_norm_eps": 0.05,
-    "bos_token_id": 1, "eos_token_id": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 20.0},
-}  # fmt: skip
-
-
-def write(options: Options) -> dict[str, Any]:
-    """The fields that the families of this shape share, besides those that are an option under another name."""
-    return {
-        "num_key_value_heads": options.num_kv_heads or options.num_heads,
-        "head_dim": options.head_width,
-        "intermediate_size": options.inner,
-        **rotary.write_rotary(options),
-    }
-
-
-def _write_llama(options: Options) -> dict[str, Any]:
-    same = options.qkv_bias == options.output_bias and options.window is None
-    refuse_unless(same, "qkv_bias, window", (options.qkv_bias, options.window), "preset qwen2 or mistral for these")
-    return write(options)
-
-
-def write_biases(options: Options) -> dict[str, Any]:
-    """The same fields, where one speaks of the biases of all four projections, and none of those of the feed-forward."""
-    same = options.qkv_bias == options.output_bias and not options.mlp_bias
-    biases = (options.qkv_bias, options.output_bias, options.mlp_bias)
-    refuse_unless(same, "qkv_bias, output_bias, mlp_bias", biases, "the same for the first two, and false")
-    return write(options)
-
-
-def read_biases(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the options that are no field under another name; one speaks of the biases of all projections."""
-    return {**rotary.read_rotary(fields), "output_bias": fields["attention_bias"]}
 
 
 PRESET = Preset(
@@ -196,10 +155,13 @@ PRESET = Preset(
     build=build,
     keys=keys,
     fields=OWN_FIELDS,
-    write=_write_llama,
-    read=read_biases,
-    prefix="model.",
+    write=rotary.write_rotary,
+    read=rotary.read_rotary,
     objective="causal",
-    small=SMALL,
+    small={
+        "num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 40,
+        "max_position_embeddings": 32, "pad_token_id": 0, "num_key_value_heads": 2, "head_dim": 4, "rms_norm_eps": 0.05,
+        "bos_token_id": 1, "eos_token_id": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 20.0},
+    },
     classes=decoder_classes("Llama", "model.", asks="transformer."),
-)
+)  # fmt: skip

@@ -22,11 +22,11 @@ from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Chance, Count, Natural, Positive, require
 from trifold.model import config
 from trifold.presets.field import Fields
-from trifold.presets.options import Activation, Pair, by_size
-from trifold.presets.parts import attention, feed_forward
+from trifold.presets.options import Activation, Pair, Shape, by_size, require_heads
+from trifold.presets.parts import attention, encoder_decoder, feed_forward
 from trifold.presets.preset import Preset
 
-__all__ = ["FIELDS", "PRESET", "SIZES", "Options", "build", "build_around", "keys", "write"]
+__all__ = ["FIELDS", "PRESET", "SIZES", "Options", "build", "build_around", "keys"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,12 +53,16 @@ class Options(Pair):
 
     def __post_init__(self) -> None:
         Pair.__post_init__(self)
-        allowed = f"a divisor of d_model = {self.d_model}, which is even"
-        for name in ("num_heads", "num_decoder_heads"):
-            heads = getattr(self, name) or 1
-            require(self.d_model % heads == self.d_model % 2 == 0, where=name, given=heads, allowed=allowed)
+        require(self.d_model % 2 == 0, where="d_model", given=self.d_model, allowed="an even number: sines and cosines")
+        require_heads(self.d_model, num_heads=self.num_heads, num_decoder_heads=self.num_decoder_heads)
         pad = self.pad or 0
         require(pad < self.vocab_size, where="pad", given=pad, allowed=f"less than vocab_size = {self.vocab_size}")
+
+    @property
+    def writer(self) -> Shape:
+        """The options of a layer of the decoder."""
+        heads, inner = self.num_decoder_heads or self.num_heads, self.decoder_d_ff or self.inner
+        return replace(self, num_heads=heads, d_ff=inner)
 
 
 SIZES = by_size({
@@ -73,31 +77,20 @@ def build(options: Options) -> config.Transformer:
 
 def build_around(options: Options, residual: config.Residual) -> config.Transformer:
     """The configuration with other norms around the branches."""
-    writer = replace(
-        options,
-        num_heads=options.num_decoder_heads or options.num_heads,
-        d_ff=options.decoder_d_ff or options.inner,
-    )
-    look = replace(attention(options, residual, causal=False), dropout=options.attention_dropout)
-    cross = replace(attention(writer, residual, causal=False), dropout=options.attention_dropout)
+    look = attention(options, residual, causal=False, dropout=options.attention_dropout)
+    cross = attention(options.writer, residual, causal=False, dropout=options.attention_dropout)
     reads = config.Block(attention=look, feed_forward=feed_forward(options, residual))
-    writes = config.Block(
-        attention=replace(cross, causal=True), cross_attention=cross, feed_forward=feed_forward(writer, residual)
+    inner = feed_forward(options.writer, residual)
+    writes = config.Block(attention=replace(cross, causal=True), cross_attention=cross, feed_forward=inner)
+    embedding = config.Embedding(
+        position=config.Sinusoidal(max_length=options.max_length),
+        scale=options.d_model**0.5 if options.scale_embedding else 1.0,
+        padding=options.pad,
+        dropout=options.dropout,
     )
-    return config.Transformer(
-        vocab_size=options.vocab_size,
-        d_model=options.d_model,
-        embedding=config.Embedding(
-            position=config.Sinusoidal(max_length=options.max_length),
-            scale=options.d_model**0.5 if options.scale_embedding else 1.0,
-            padding=options.pad,
-            dropout=options.dropout,
-        ),
-        encoder=config.Stack(blocks=(reads,) * options.depth["encoder"]),
-        decoder=config.Stack(blocks=(writes,) * options.depth["decoder"]),
-        head=config.Head(tied=options.tied, bias=True),
-        initialization=config.Initialization(kind="xavier", std=options.std),
-    )
+    head = config.Head(tied=options.tied, bias=True)
+    drawn = config.Initialization(kind="xavier", std=options.std)
+    return encoder_decoder(options, reads, writes, embedding=embedding, head=head, initialization=drawn)
 
 
 def keys(options: Options) -> KeyMap:
@@ -150,6 +143,10 @@ FIELDS = Fields(
         "attention_dropout": ("attention_dropout", 0.0), "init_std": ("std", 0.02), "pad_token_id": ("pad", 58100),
         "scale_embedding": ("scale_embedding", False),
     },
+    written={
+        "decoder_layers": "decoder_layers", "num_hidden_layers": "num_layers", "encoder_ffn_dim": "inner",
+        "decoder_ffn_dim": "writer.d_ff", "decoder_attention_heads": "writer.num_heads",
+    },
     activations={"activation_function": ("activation", "gelu")},
     fixed={
         "tie_word_embeddings": (True,), "share_encoder_decoder_embeddings": (True,),
@@ -164,22 +161,6 @@ FIELDS = Fields(
 )  # fmt: skip
 
 
-def write(options: Options) -> dict[str, Any]:
-    """The fields that the families of this shape share, besides those that are an option under another name."""
-    return {
-        "decoder_layers": options.depth["decoder"],
-        "num_hidden_layers": options.num_layers,
-        "decoder_attention_heads": options.num_decoder_heads or options.num_heads,
-        "encoder_ffn_dim": options.inner,
-        "decoder_ffn_dim": options.decoder_d_ff or options.inner,
-        "is_encoder_decoder": True,
-    }
-
-
-def _write_marian(options: Options) -> dict[str, Any]:
-    return {**write(options), "decoder_vocab_size": options.vocab_size, "activation_dropout": 0.0}
-
-
 def _name_padding(pad: int) -> dict[str, Any]:
     return {"pad": pad}
 
@@ -192,9 +173,7 @@ PRESET = Preset(
     sizes=SIZES,
     build=build,
     keys=keys,
-    fields=FIELDS,
-    write=_write_marian,
-    prefix="model.",
+    fields=FIELDS | Fields(written={"decoder_vocab_size": "vocab_size"}),
     objective="sequence_to_sequence",
     of_padding=_name_padding,
     pad_last=True,

@@ -8,8 +8,9 @@ from dataclasses import replace
 from trifold.checkpoint import KeyMap, paired
 from trifold.model import config
 from trifold.presets import bart
+from trifold.presets.field import Fields
 
-__all__ = ["PRESET", "build", "keys", "write"]
+__all__ = ["PRESET", "build", "keys"]
 
 
 def build(options: bart.Options) -> config.Transformer:
@@ -34,9 +35,7 @@ def keys(options: bart.Options) -> KeyMap:
     return replace(table, entries=tuple(entries))
 
 
-def write(options: bart.Options) -> dict[str, object]:
-    """The rest of Hugging Face's configuration."""
-    return {**bart.write(options), "normalize_before": True, "add_final_layer_norm": True}
+FIELDS = bart.FIELDS | Fields(published={"normalize_before": True, "add_final_layer_norm": True})
 
 
 PRESET = replace(
@@ -47,5 +46,5 @@ PRESET = replace(
     sizes={name: {**size, "scale_embedding": True} for name, size in bart.PRESET.sizes.items()},
     build=build,
     keys=keys,
-    write=write,
+    fields=FIELDS,
 )

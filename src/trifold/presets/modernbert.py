@@ -18,19 +18,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered
-from trifold.config import Chance, Count, Natural, Positive
+from trifold.config import Count, Natural, Positive
 from trifold.model import config
-from trifold.presets.field import Fields, refuse_unless, their_activation
-from trifold.presets.options import WIDTHS, Activation, Body, LayerType, alternate, by_size, require_layers
-from trifold.presets.parts import attention, feed_forward
+from trifold.presets.field import Fields, refuse_unless
+from trifold.presets.options import WIDTHS, Activation, Layered, LayerType, alternate, by_size
+from trifold.presets.parts import attention, encoder_only, layers
 from trifold.presets.preset import Preset
-from trifold.presets.rotary import Scaling, build_rotary, read_kinds, read_ropes, write_ropes
+from trifold.presets.rotary import Alternation, Scaling, build_rotary
 
 __all__ = ["PRESET", "Options"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options(Body):
+class Options(Layered):
     """What one may turn.
 
     `window` is the whole width of local attention, half of it on each side; `layer_types` says which layers have it,
@@ -43,7 +43,6 @@ class Options(Body):
     vocab_size: Count = 50368
     window: Natural = 128
     global_every: Count = 3
-    layer_types: tuple[LayerType, ...] | None = None
     global_base: Positive = 160_000.0
     local_base: Positive = 10_000.0
     global_scaling: Scaling | None = None
@@ -51,20 +50,14 @@ class Options(Body):
     head_activation: Activation | None = None
     norm_bias: bool = False
     attention_bias: bool = False
-    mlp_bias: bool = False
     head_bias: bool = False
     output_bias: bool = True
     eps: Positive = 1e-5
-    dropout: Chance = 0.0
-
-    def __post_init__(self) -> None:
-        Body.__post_init__(self)
-        require_layers(self.num_layers, self.layer_types)
 
     @property
-    def kinds(self) -> list[str]:
-        """What each layer sees."""
-        return list(self.layer_types or alternate(self.num_layers, self.global_every, first=0))
+    def usual_kinds(self) -> tuple[LayerType, ...]:
+        """What each layer sees unless the options say otherwise."""
+        return alternate(self.num_layers, self.global_every, first=0)
 
 
 SIZES = by_size({"num_layers": (4, 6, 8, 13, 22, 28), **WIDTHS, "d_ff": (192, 384, 768, 960, 1152, 2624)})
@@ -82,10 +75,8 @@ def build(options: Options) -> config.Transformer:
     )
     position = build_rotary(options.local_base, options.local_scaling)
     local = replace(whole, window=options.window // 2, position=position)
-    inner = replace(feed_forward(options, residual), gated=True, bias=options.mlp_bias)
-    attentions = [whole if kind == "full_attention" else local for kind in options.kinds]
-    attentions[0] = replace(attentions[0], residual=config.Residual(dropout=options.dropout))
-    blocks = tuple(config.Block(attention=layer, feed_forward=inner) for layer in attentions)
+    first, *others = layers(options, whole, local, residual)
+    bare = replace(first.attention, residual=config.Residual(dropout=options.dropout))
     head = config.Head(
         tied=options.tied,
         bias=options.output_bias,
@@ -93,14 +84,9 @@ def build(options: Options) -> config.Transformer:
         dense_bias=options.head_bias,
         norm=norm,
     )
-    return config.Transformer(
-        vocab_size=options.vocab_size,
-        d_model=options.d_model,
-        embedding=config.Embedding(norm=norm, dropout=options.dropout),
-        encoder=config.Stack(blocks=blocks, final_norm=norm),
-        head=head,
-        initialization=config.Initialization(std=options.std, scale_residual=True),
-    )
+    embedding = config.Embedding(norm=norm, dropout=options.dropout)
+    blocks = [replace(first, attention=bare), *others]
+    return encoder_only(options, blocks, embedding=embedding, head=head, norm=norm)
 
 
 def keys(options: Options) -> KeyMap:
@@ -151,6 +137,7 @@ FIELDS = Fields(
         "global_attn_every_n_layers": ("global_every", 3), "global_rope_theta": ("global_base", 160_000.0),
         "local_rope_theta": ("local_base", 10_000.0),
     },
+    written={"attention_dropout": "dropout", "mlp_dropout": "dropout"},
     activations={
         "hidden_activation": ("activation", "gelu"), "classifier_activation": ("head_activation", "gelu"),
     },
@@ -164,26 +151,16 @@ FIELDS = Fields(
 
 
 ROPES = {"full_attention": ("global", "global_rope_theta"), "sliding_attention": ("local", "local_rope_theta")}
-
-
-def write(options: Options) -> dict[str, Any]:
-    """The rest of Hugging Face's configuration."""
-    return {
-        "layer_types": options.kinds,
-        **write_ropes(options, ROPES),
-        "classifier_activation": their_activation(options.head_activation or options.activation),
-        "attention_dropout": options.dropout,
-        "mlp_dropout": options.dropout,
-    }
+KINDS = Alternation(ROPES, scaled=ROPES)
 
 
 def read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    values, window = read_kinds(fields), fields["sliding_window"]
+    values, window = KINDS.read(fields), fields["sliding_window"]
     if window is not None:
         refuse_unless(type(window) is int, "sliding_window", window, "a whole number")
         values["window"] = 2 * window
-    return values | read_ropes(fields, ROPES, scaled=ROPES)
+    return values
 
 
 PRESET = Preset(
@@ -195,8 +172,7 @@ PRESET = Preset(
     build=build,
     keys=keys,
     fields=FIELDS,
-    write=write,
+    write=KINDS.write,
     read=read,
-    prefix="model.",
     objective="masked",
 )

@@ -11,11 +11,13 @@ __all__ = [
     "Activation",
     "Body",
     "LayerType",
+    "Layered",
     "Pair",
     "Shape",
     "alternate",
     "by_size",
     "gated_width",
+    "require_heads",
     "require_layers",
 ]
 
@@ -68,6 +70,11 @@ class Shape(Config):
         """The width of a head."""
         return self.d_model // self.num_heads
 
+    @property
+    def kv_heads(self) -> int:
+        """The number of heads of keys and values."""
+        return self.num_heads
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Body(Shape):
@@ -79,9 +86,40 @@ class Body(Shape):
 
     def __post_init__(self) -> None:
         Shape.__post_init__(self)
-        divides = self.d_model % self.num_heads == 0
-        require(divides, where="num_heads", given=self.num_heads, allowed=f"a divisor of d_model = {self.d_model}")
+        if self.heads_share_width:
+            require_heads(self.d_model, num_heads=self.num_heads)
         require_layers(self.num_layers)
+
+    @property
+    def heads_share_width(self) -> bool:
+        """Whether the width of a head is that of the model over their number."""
+        return True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layered(Body):
+    """What one may turn in every family of gated layers of which some see everything and others a window.
+
+    `layer_types` says for each layer which (`full_attention`, `sliding_attention`); None for what the family does.
+    """
+
+    layer_types: tuple[LayerType, ...] | None = None
+    mlp_bias: bool = False
+    dropout: Chance = 0.0
+
+    def __post_init__(self) -> None:
+        Body.__post_init__(self)
+        require_layers(self.num_layers, self.layer_types)
+
+    @property
+    def kinds(self) -> list[LayerType]:
+        """What each layer sees."""
+        return list(self.layer_types or self.usual_kinds)
+
+    @property
+    def usual_kinds(self) -> tuple[LayerType, ...]:
+        """What each layer sees unless the options say otherwise."""
+        return ("full_attention",) * self.num_layers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +135,30 @@ class Pair(Shape):
     @property
     def depth(self) -> dict[str, int]:
         """The number of layers of each stack."""
-        return {"encoder": self.num_layers, "decoder": self.num_decoder_layers or self.num_layers}
+        return {"encoder": self.num_layers, "decoder": self.decoder_layers}
+
+    @property
+    def decoder_layers(self) -> int:
+        """The number of layers of the decoder."""
+        return self.num_decoder_layers or self.num_layers
+
+
+def require_heads(d_model: int, **heads: int | None) -> None:
+    """Refuse numbers of heads that do not share the width evenly.
+
+    Args:
+        d_model: the width.
+        heads: the numbers, by the options that they are; None is left to another option.
+
+    Raises:
+        ConfigError: one of them does not divide the width.
+
+    Example:
+        >>> require_heads(32, num_heads=4, num_decoder_heads=None)
+    """
+    for name, number in heads.items():
+        allowed = f"a divisor of d_model = {d_model}"
+        require(number is None or d_model % number == 0, where=name, given=number, allowed=allowed)
 
 
 def require_layers(count: int, kinds: Sequence[LayerType] | None = None) -> None:

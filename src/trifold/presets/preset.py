@@ -14,6 +14,7 @@ from trifold.errors import ConfigError
 from trifold.locale import name_option
 from trifold.model import config
 from trifold.presets.field import Fields
+from trifold.presets.options import Pair
 from trifold.presets.task_class import CLASSES, FamilyClasses
 
 __all__ = ["Preset", "modern_names"]
@@ -45,7 +46,6 @@ class Preset:
         build: options to configuration.
         keys: options to key table.
         fields: what becomes of each field of Hugging Face's configuration.
-        prefix: what all names of the body begin with, and what a folder saved without head lacks.
         objective: the objective it was published with.
         write: options to the fields of that configuration that are no option under another name; special ids only where
             numbers depend on them.
@@ -68,7 +68,6 @@ class Preset:
     build: Callable[[Any], config.Transformer]
     keys: Callable[[Any], KeyMap]
     fields: Fields
-    prefix: str
     objective: Literal["causal", "masked", "denoising", "infilling", "sequence_to_sequence"]
     write: Callable[[Any], dict[str, Any]] = _nothing
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = _nothing
@@ -137,7 +136,8 @@ class Preset:
         Raises:
             ConfigError: it cannot express an option.
         """
-        return {**self.fields.write(options), **self.write(options)}
+        both = {"is_encoder_decoder": True} if isinstance(options, Pair) else {}
+        return {**both, **self.fields.write(options), **self.write(options)}
 
     def settle(self, options: Config, theirs: Mapping[str, Tensor]) -> Config:
         """The options as the file has it: a head that the file holds, other than the embedding, is the head's own.

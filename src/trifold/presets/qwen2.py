@@ -9,30 +9,24 @@ from typing import Any
 
 from trifold.presets import llama
 from trifold.presets.field import Fields, refuse_unless
-from trifold.presets.rotary import read_layer_types, read_rotary
+from trifold.presets.rotary import read_layer_types, read_rotary, write_rotary
 from trifold.presets.task_class import decoder_classes
 
-__all__ = ["FIELDS", "PRESET", "SMALL", "read", "read_windows", "write", "write_windows"]
+__all__ = ["FIELDS", "PRESET", "read", "write"]
 
 SIZE = {"vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32, "max_position_embeddings": 32768}
 FIELDS = llama.FIELDS.with_values(SIZE) | Fields(
     joined={"sliding_window": ("window", 4096)},
+    held={"qkv_bias": True, "output_bias": False, "mlp_bias": False},
     others={"use_sliding_window": False, "max_window_layers": 28, "layer_types": None},
 )
-SMALL = {**llama.SMALL, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}
 
 
 def write(options: llama.Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    plain = options.qkv_bias and not options.output_bias and not options.mlp_bias
-    refuse_unless(plain, "qkv_bias, output_bias, mlp_bias", options.qkv_bias, "true, false, false with preset qwen2")
-    return {**llama.write(options), **write_windows(options)}
-
-
-def write_windows(options: llama.Options) -> dict[str, Any]:
-    """The fields that say which layers have a window."""
     first = next((layer for layer, kind in enumerate(options.kinds) if kind == "sliding_attention"), options.num_layers)
     return {
+        **write_rotary(options),
         "use_sliding_window": options.window is not None,
         "sliding_window": options.window,
         "layer_types": options.kinds,
@@ -42,11 +36,6 @@ def write_windows(options: llama.Options) -> dict[str, Any]:
 
 def read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    return {**read_rotary(fields), **read_windows(fields), "qkv_bias": True}
-
-
-def read_windows(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the options that say which layers have a window."""
     turned, count, first = fields["use_sliding_window"], fields["num_hidden_layers"], fields["max_window_layers"]
     refuse_unless(isinstance(turned, bool), "use_sliding_window", turned, "true, false")
     window, kinds = fields["sliding_window"] if turned else None, fields["layer_types"]
@@ -61,7 +50,7 @@ def read_windows(fields: Mapping[str, Any]) -> dict[str, Any]:
         window is not None or not some, "layer_types", kinds, "full_attention where no sliding_window is used"
     )
     mixed = kinds if some and "full_attention" in kinds else None
-    return {"window": window if some else None, "layer_types": mixed}
+    return {**read_rotary(fields), "window": window if some else None, "layer_types": mixed}
 
 
 PRESET = replace(
@@ -73,7 +62,7 @@ PRESET = replace(
     fields=FIELDS,
     write=write,
     read=read,
-    small=SMALL,
+    small={**llama.PRESET.small, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
     classes=decoder_classes("Qwen2", "model.", asks="transformer."),
     rebuilt=True,
 )

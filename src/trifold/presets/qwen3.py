@@ -1,8 +1,6 @@
 """Qwen3: Llama's shape and sizes with a norm of each head's queries and keys (Yang et al. 2025)."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.model import config
@@ -10,7 +8,7 @@ from trifold.presets import llama, qwen2
 from trifold.presets.field import Fields
 from trifold.presets.task_class import decoder_classes
 
-__all__ = ["PRESET", "build", "keys", "read", "write"]
+__all__ = ["PRESET", "build", "keys"]
 
 
 def build(options: llama.Options) -> config.Transformer:
@@ -27,17 +25,8 @@ def keys(options: llama.Options) -> KeyMap:
     return replace(plain, entries=(*plain.entries, *numbered(norms, options.num_layers)))
 
 
-FIELDS = qwen2.FIELDS.with_values({"head_dim": 128}) | Fields(renamed={"attention_bias": ("qkv_bias", False)})
-
-
-def write(options: llama.Options) -> dict[str, Any]:
-    """The rest of Hugging Face's configuration."""
-    return {**llama.write_biases(options), **qwen2.write_windows(options)}
-
-
-def read(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the options that are no field under another name."""
-    return {**llama.read_biases(fields), **qwen2.read_windows(fields)}
+BIASES = Fields(alike={"attention_bias": (("qkv_bias", "output_bias"), False)}, held={"mlp_bias": False})
+FIELDS = replace(qwen2.FIELDS.with_values({"head_dim": 128}), held={}) | BIASES
 
 
 PRESET = replace(
@@ -49,7 +38,5 @@ PRESET = replace(
     build=build,
     keys=keys,
     fields=FIELDS,
-    write=write,
-    read=read,
     classes=decoder_classes("Qwen3", "model.", asks="transformer."),
 )

@@ -27,7 +27,7 @@ def write(options: bert.Options) -> dict[str, Any]:
     refuse_unless(head == "gelu", "head_activation", head, "gelu with preset roberta")
     refuse_unless(first > 0, "offset", first, "1 or more with preset roberta")
     # positions are counted from the padding's id
-    return {**bert.write(options), "max_position_embeddings": options.max_length + first, "pad_token_id": first - 1}
+    return {"max_position_embeddings": options.max_length + first, "pad_token_id": first - 1}
 
 
 def read(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,6 +54,5 @@ PRESET = replace(
     fields=FIELDS.with_values({"vocab_size": 50265}),
     write=write,
     read=read,
-    prefix="roberta.",
     of_padding=_count_from_padding,
 )

@@ -10,16 +10,14 @@ from trifold.presets.field import Fields, refuse_unless
 
 __all__ = [
     "FIELDS",
+    "Alternation",
     "Linear",
     "Scaling",
     "build_rotary",
-    "read_kinds",
     "read_layer_types",
     "read_rope",
-    "read_ropes",
     "read_rotary",
     "write_rope",
-    "write_ropes",
     "write_rotary",
 ]
 
@@ -117,36 +115,6 @@ def read_rotary(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"rotary_base": base, "rotary_scaling": scaling}
 
 
-def read_ropes(
-    fields: Mapping[str, Any], names: Mapping[str, tuple[str, str]], *, scaled: Collection[str]
-) -> dict[str, Any]:
-    """The base and the scaling of each kind of layer, from one mapping of a configuration for each.
-
-    Args:
-        fields: of a configuration.
-        names: for each kind of layer what its two options begin with, and the field with the base of older files.
-        scaled: the kinds that `rope_scaling`, a field of older files, is for.
-
-    Raises:
-        ConfigError: a kind of layer or of scaling that is not computed here.
-
-    Example:
-        >>> fields = {"rope_parameters": None, "rope_scaling": None, "max_position_embeddings": 8, "theta": 9.0}
-        >>> read_ropes(fields, {"full_attention": ("global", "theta")}, scaled=())
-        {'global_base': 9.0, 'global_scaling': None}
-    """
-    ropes, more, values = fields["rope_parameters"] or {}, fields["rope_scaling"] or {}, dict[str, Any]()
-    plain = isinstance(ropes, dict) and isinstance(more, dict) and not ropes.keys() - names.keys()
-    refuse_unless(plain, "rope_parameters", ropes, f"one mapping for each of {', '.join(names)}")
-    for kind, (option, base) in names.items():
-        rope, extra = ropes.get(kind) or {}, more if kind in scaled else {}
-        where = "rope_scaling" if extra else f"rope_parameters.{kind}"
-        refuse_unless(isinstance(rope, dict), where, rope, "a mapping")
-        rotary = read_rope({**rope, **extra}, where, base=fields[base], length=fields["max_position_embeddings"])
-        values[f"{option}_base"], values[f"{option}_scaling"] = rotary
-    return values
-
-
 def _require_number(value: object, where: str) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
     refuse_unless(number, where, value, "a number above 0")
@@ -169,24 +137,53 @@ def write_rope(base: float, scaling: Scaling | None) -> dict[str, Any]:
             return {"rope_type": "llama3", "rope_theta": base, **more}
 
 
-def write_ropes(options: object, names: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    """The fields that `read_ropes` reads, of today and of older files.
+@dataclass(frozen=True, slots=True)
+class Alternation:
+    """Layers that see everything and layers that see a window, with rotary positions of their own for each kind.
 
-    Args:
-        options: the options of a family.
-        names: as `read_ropes` has it.
+    Attributes:
+        names: for each kind of layer what its two options begin with, and the field with the base of older files.
+        scaled: the kinds that `rope_scaling`, a field of older files, is for.
 
     Example:
-        >>> from types import SimpleNamespace
-        >>> write_ropes(SimpleNamespace(far_base=9.0, far_scaling=None), {"full_attention": ("far", "theta")})
-        {'theta': 9.0, 'rope_parameters': {'full_attention': {'rope_type': 'default', 'rope_theta': 9.0}}}
+        >>> kinds = Alternation({"full_attention": ("global", "theta")}, scaled=("full_attention",))
+        >>> fields = {"rope_parameters": None, "rope_scaling": None, "max_position_embeddings": 8, "theta": 9.0}
+        >>> kinds.read({**fields, "layer_types": None})
+        {'global_base': 9.0, 'global_scaling': None}
     """
-    rotaries = {
-        kind: (getattr(options, f"{option}_base"), getattr(options, f"{option}_scaling"))
-        for kind, (option, _) in names.items()
-    }
-    ropes = {kind: write_rope(base, scaling) for kind, (base, scaling) in rotaries.items()}
-    return {names[kind][1]: base for kind, (base, _) in rotaries.items()} | {"rope_parameters": ropes}
+
+    names: Mapping[str, tuple[str, str]]
+    scaled: Collection[str]
+
+    def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """The kind of each layer, where the file says it, and the base and the scaling of each kind.
+
+        Raises:
+            ConfigError: a kind of layer or of scaling that is not computed here, or not one kind for each layer.
+        """
+        ropes, more, values = fields["rope_parameters"] or {}, fields["rope_scaling"] or {}, dict[str, Any]()
+        plain = isinstance(ropes, dict) and isinstance(more, dict) and not ropes.keys() - self.names.keys()
+        refuse_unless(plain, "rope_parameters", ropes, f"one mapping for each of {', '.join(self.names)}")
+        for kind, (option, base) in self.names.items():
+            rope, extra = ropes.get(kind) or {}, more if kind in self.scaled else {}
+            where = "rope_scaling" if extra else f"rope_parameters.{kind}"
+            refuse_unless(isinstance(rope, dict), where, rope, "a mapping")
+            rotary = read_rope({**rope, **extra}, where, base=fields[base], length=fields["max_position_embeddings"])
+            values[f"{option}_base"], values[f"{option}_scaling"] = rotary
+        kinds = fields["layer_types"]
+        if kinds is not None:
+            values["layer_types"] = read_layer_types(kinds, fields["num_hidden_layers"])
+        return values
+
+    def write(self, options: Any) -> dict[str, Any]:
+        """The fields that `read` reads, of today and of older files, from the options of a family."""
+        rotaries = {
+            kind: (getattr(options, f"{option}_base"), getattr(options, f"{option}_scaling"))
+            for kind, (option, _) in self.names.items()
+        }
+        ropes = {kind: write_rope(base, scaling) for kind, (base, scaling) in rotaries.items()}
+        bases = {self.names[kind][1]: base for kind, (base, _) in rotaries.items()}
+        return {"layer_types": options.kinds, **bases, "rope_parameters": ropes}
 
 
 def write_rotary(options: Any) -> dict[str, Any]:
@@ -199,20 +196,6 @@ def write_rotary(options: Any) -> dict[str, Any]:
     """
     base, scaling = options.rotary_base, options.rotary_scaling
     return {"rope_theta": base, "rope_parameters": write_rope(base, scaling)}
-
-
-def read_kinds(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Which layers see everything and which a window, where the file says it.
-
-    Raises:
-        ConfigError: not one known kind for each layer.
-
-    Example:
-        >>> read_kinds({"layer_types": ["full_attention"], "num_hidden_layers": 1})
-        {'layer_types': ['full_attention']}
-    """
-    kinds = fields["layer_types"]
-    return {} if kinds is None else {"layer_types": read_layer_types(kinds, fields["num_hidden_layers"])}
 
 
 def read_layer_types(kinds: object, count: object) -> list[str]:

@@ -19,9 +19,9 @@ from typing import Any
 from trifold.checkpoint import Entry, KeyMap, numbered
 from trifold.config import Count, Positive, require
 from trifold.model import config
-from trifold.presets.field import Fields, activation_name, refuse_unless
+from trifold.presets.field import ACTIVATIONS, Fields, activation_name, refuse_unless
 from trifold.presets.options import WIDTHS, Activation, Pair, by_size, gated_width
-from trifold.presets.parts import attention, feed_forward
+from trifold.presets.parts import attention, encoder_decoder, feed_forward
 from trifold.presets.preset import Preset
 
 __all__ = ["T5", "T5_V1_1", "Options"]
@@ -76,15 +76,10 @@ def build(options: Options) -> config.Transformer:
     reads = config.Block(attention=replace(cross, position=both), feed_forward=inner)
     first = replace(cross, causal=True, position=replace(both, bidirectional=False))
     writes = config.Block(attention=first, cross_attention=cross, feed_forward=inner)
-    return config.Transformer(
-        vocab_size=options.vocab_size,
-        d_model=options.d_model,
-        embedding=config.Embedding(dropout=options.dropout),
-        encoder=config.Stack(blocks=(reads,) * options.depth["encoder"], final_norm=norm, dropout=options.dropout),
-        decoder=config.Stack(blocks=(writes,) * options.depth["decoder"], final_norm=norm, dropout=options.dropout),
-        head=config.Head(tied=options.tied, scale=options.d_model**-0.5 if options.scaled else 1.0),
-        initialization=config.Initialization(kind="fan_in"),
-    )
+    embedding = config.Embedding(dropout=options.dropout)
+    head = config.Head(tied=options.tied, scale=options.d_model**-0.5 if options.scaled else 1.0)
+    drawn = config.Initialization(kind="fan_in")
+    return encoder_decoder(options, reads, writes, embedding=embedding, head=head, initialization=drawn, norm=norm)
 
 
 def keys(options: Options) -> KeyMap:
@@ -120,6 +115,10 @@ def keys(options: Options) -> KeyMap:
     return KeyMap(tuple(entries), frozenset({cross}))
 
 
+FEED_FORWARDS = {
+    f"{gate}{name}": (bool(gate), ours) for gate in ("", "gated-") for name, ours in ACTIVATIONS.items()
+} | {"gated-gelu": (True, "gelu_tanh")}  # the published files' name
+"""Their names of feed-forwards: whether there is a gate, and our name of the activation."""
 DERIVED = "derived"
 """Stands for a field that follows from others where the file leaves it out."""
 FIELDS = Fields(
@@ -130,6 +129,7 @@ FIELDS = Fields(
         "relative_attention_max_distance": ("max_distance", 128), "layer_norm_epsilon": ("eps", 1e-6),
         "dropout_rate": ("dropout", 0.1),
     },
+    written={"num_decoder_layers": "decoder_layers", "d_ff": "inner", "scale_decoder_outputs": "scaled"},
     others={
         "feed_forward_proj": "relu", "dense_act_fn": DERIVED, "is_gated_act": DERIVED, "scale_decoder_outputs": DERIVED,
         "tie_word_embeddings": True,
@@ -142,31 +142,20 @@ FIELDS = Fields(
 
 def write(options: Options) -> dict[str, Any]:
     """The rest of Hugging Face's configuration."""
-    kinds = {"relu": "relu", "gelu_tanh": "gelu" if options.gated else "gelu_new", "gelu": "gelu", "silu": "silu"}
-    exact = not (options.gated and options.activation == "gelu")  # their "gated-gelu" means the tanh form
-    refuse_unless(exact, "activation", "gelu", "gelu_tanh where it is gated")
-    return {
-        "num_decoder_layers": options.depth["decoder"],
-        "d_ff": options.inner,
-        "feed_forward_proj": ("gated-" if options.gated else "") + kinds[options.activation],
-        "tie_word_embeddings": options.tied or options.scaled,
-        "scale_decoder_outputs": options.scaled,
-        "is_encoder_decoder": True,
-    }
+    kind = (options.gated, options.activation)
+    name = next(theirs for theirs, ours in FEED_FORWARDS.items() if ours == kind)
+    return {"feed_forward_proj": name, "tie_word_embeddings": options.tied or options.scaled}
 
 
 def read(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values of the options that are no field under another name."""
-    parts = str(fields["feed_forward_proj"]).split("-")
-    known = len(parts) == 1 or (len(parts) == 2 and parts[0] == "gated")
-    refuse_unless(known, "feed_forward_proj", fields["feed_forward_proj"], "gated-ACTIVATION or ACTIVATION")
-    gated = _given(fields, "is_gated_act", default=len(parts) == 2)
+    name, inner = fields["feed_forward_proj"], fields["dense_act_fn"]
+    refuse_unless(str(name) in FEED_FORWARDS, "feed_forward_proj", name, ", ".join(FEED_FORWARDS))
+    gated, activation = FEED_FORWARDS[str(name)]
+    gated = _given(fields, "is_gated_act", default=gated)
+    activation = activation if inner == DERIVED else activation_name("dense_act_fn", inner)
     # transformers writes tie_word_embeddings true always; whether the output is scaled tells v1.0 from v1.1
     scaled = _given(fields, "scale_decoder_outputs", default=fields["tie_word_embeddings"] is not False)
-    if fields["dense_act_fn"] != DERIVED:
-        activation = activation_name("dense_act_fn", fields["dense_act_fn"])
-    else:
-        activation = "gelu_tanh" if parts == ["gated", "gelu"] else activation_name("feed_forward_proj", parts[-1])
     return {"gated": gated, "activation": activation, "tied": scaled, "scale_output": scaled}
 
 
@@ -187,7 +176,6 @@ T5 = Preset(
     fields=FIELDS,
     write=write,
     read=read,
-    prefix="",
     objective="denoising",
 )
 NEWER = {"gated": True, "activation": "gelu_tanh", "tied": False}
