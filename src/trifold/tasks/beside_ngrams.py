@@ -43,6 +43,7 @@ class BesideNGramsConfig(WholeTextConfig):
     """
 
     tokenizer_kind: ClassVar[Kind] = "wordpiece"  # whose runs are runs of words
+    lowercase: ClassVar[bool] = True  # a word that begins a sentence is the word that it is elsewhere
 
     ngrams: Annotated[int, Interval(ge=0, le=8)] | None = None
     ngram_rows: Natural = 0

@@ -88,6 +88,7 @@ class TaskConfig(Config):
         kind: its name in the list of tasks.
         family: the preset to start from, with random weights, where no model is named.
         tokenizer_kind: what is trained where none is named, for a model of random weights.
+        lowercase: whether that one lower-cases all text, where nobody says.
         roles: the columns it reads.
         tagged: whether files of one token a line, with empty lines between sentences, are read as its rows.
         classifies: whether it says what a text is, one way or another: what `classify` is for.
@@ -98,6 +99,7 @@ class TaskConfig(Config):
 
     family: ClassVar[str] = "bert"
     tokenizer_kind: ClassVar[TokenizerKind] = "byte_bpe"
+    lowercase: ClassVar[bool] = False
     roles: ClassVar[tuple[Role, ...]] = ()
     tagged: ClassVar[bool] = False
     classifies: ClassVar[bool] = False
