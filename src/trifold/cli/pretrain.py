@@ -15,9 +15,10 @@ from trifold.locale import message
 
 if TYPE_CHECKING:
     from trifold.errors import TrifoldError
+    from trifold.tasks import FineTuneResult
     from trifold.training import Evaluation, Event, Experiment, Result, Step
 
-__all__ = ["COMMAND", "run_experiment", "show_evaluation", "show_step"]
+__all__ = ["COMMAND", "length_lines", "run_experiment", "show_evaluation", "show_step"]
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -98,18 +99,21 @@ def run_experiment(
     if result.valid is not None and experiment.training.keep_best:
         told = "last" if result.best_step == result.steps else "kept"
         console.say(message(f"cli.best_{told}", step=result.best_step))
-    for line in compare_with_forecast(result):
+    for line in length_lines(result):
         console.say(line)
     return result
 
 
-def compare_with_forecast(result: "Result") -> list[str]:
-    """What was predicted at the run's beginning beside what came of it, where steps were timed then."""
+def length_lines(result: "Result | FineTuneResult") -> list[str]:
+    """Why a run ended, and what was predicted at its beginning beside what came of it, where steps were timed then."""
+    from dataclasses import asdict
+
     from trifold.evaluation.report import predicted_beside_actual
 
-    facts = {"seconds": result.seconds, "tokens": result.tokens, "best_step": result.best_step}
-    rows = predicted_beside_actual(result.forecast, facts)
-    return [message("cli.predicted"), *(f"  {pad(name, 28)} {value}" for name, value in rows)] if rows else []
+    steps = {"step": result.steps, "best": result.best_step}
+    lines = [message("cli.stopped_early", **steps)] if result.stopped_early else []
+    rows = predicted_beside_actual(result.forecast, asdict(result))
+    return lines + ([message("cli.predicted"), *(f"  {pad(name, 36)} {value}" for name, value in rows)] if rows else [])
 
 
 def show_step(step: "Step", progress: Progress) -> None:

@@ -169,12 +169,22 @@ def predicted_beside_actual(forecast: Mapping[str, Any] | None, result: Mapping[
         return []
     time, now = f"{forecast['seconds']:,.1f} s", f"{forecast['seconds_now']:,.1f} s"
     told = time if time == now else message("evaluation.as_busy", free=time, now=now)
-    speed = result["tokens"] / result["seconds"]
+    pairs = {
+        "evaluation.predicted_speed": (forecast["tokens_per_second"], result.get("tokens", 0) / result["seconds"]),
+        "evaluation.predicted_examples": (forecast.get("examples_per_second"), _examples_per_second(forecast, result)),
+        "evaluation.predicted_best": (forecast["best_step"], result.get("best_step")),
+    }
+    both = {name: pair for name, pair in pairs.items() if None not in pair}
     return [
         [message("evaluation.predicted"), f"{told} / {result['seconds']:,.1f} s"],
-        [message("evaluation.predicted_speed"), f"{forecast['tokens_per_second']:,.0f} / {speed:,.0f}"],
-        [message("evaluation.predicted_best"), f"{forecast['best_step']:,} / {result['best_step']:,}"],
+        *([message(name), f"{before:,.0f} / {came:,.0f}"] for name, (before, came) in both.items()),
     ]
+
+
+def _examples_per_second(forecast: Mapping[str, Any], result: Mapping[str, Any]) -> float | None:
+    """How many examples a fine-tuning read in a second; None of a pre-training."""
+    predicted = forecast.get("examples_per_second")
+    return predicted and predicted * forecast["step_seconds"] * result["steps"] / result["seconds"]
 
 
 def _store_name(name: str) -> str:

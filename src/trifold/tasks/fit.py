@@ -114,7 +114,8 @@ def fit_tuning(sections: Sections, pairs: Pairs | None = None, *, measure: bool 
     """
     kind = sections.get("task", {}).get("kind", "classification")
     if sections["model"].get("start") is not None or not config_class(kind).from_scratch:
-        return Fitted(from_json(FineTuning, with_training(sections), where="experiment"), ())
+        patience = {} if _steps_said(sections) else {"patience": None}
+        return Fitted(from_json(FineTuning, patience | with_training(sections), where="experiment"), ())
     if pairs is None:
         data = from_json(LabelledData, sections.get("data", {}), where="data")
         options = SourceOptions(on_error=data.on_error, encoding=data.encoding)
@@ -125,6 +126,12 @@ def fit_tuning(sections: Sections, pairs: Pairs | None = None, *, measure: bool 
     best = largest_that_suits(_trials(settled, pairs, measure=measure))
     experiment = _by_trial(settled, best)
     return Fitted(experiment, tuple(_lines(experiment, best, pairs)))
+
+
+def _steps_said(sections: Sections) -> bool:
+    """Whether somebody said how long, other than in minutes: then so long it is."""
+    training = sections.get("training", {})
+    return any(value is not None for value in (sections.get("epochs"), training.get("steps"), training.get("tokens")))
 
 
 def with_training(sections: Sections, usual: Training = TRAINING) -> dict[str, Any]:

@@ -146,8 +146,9 @@ def estimate_memory(
     dtype: Literal["float32", "bfloat16", "float64"] = "float32",
     optimizer: Literal["adamw", "muon"] = "adamw",
     checkpointing: bool = False,
+    trained: float = 1.0,
 ) -> Memory:
-    """Bytes that training needs at its peak."""
+    """Bytes that training needs at its peak; `trained` is the part of the parameters that moves."""
     parameters = count_parameters(transformer).total
     lean = {"bfloat16": 2, "float32": 4, "float64": 8}[dtype]
     exact = max(lean, 4)
@@ -156,8 +157,8 @@ def estimate_memory(
     moments = (2 * parameters - matrices if optimizer == "muon" else 2 * parameters) * exact
     return Memory(
         weights=parameters * (exact + (lean if twice else 0)),
-        gradients=parameters * (exact + (lean if twice else 0)),
-        optimizer=moments,
+        gradients=int(trained * parameters * (exact + (lean if twice else 0))),
+        optimizer=int(trained * moments),
         activations=_activations(transformer, shape, lean, checkpointing=checkpointing),
     )
 
