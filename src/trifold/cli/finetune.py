@@ -212,10 +212,10 @@ def _start(request: Request, data: dict[str, Any]) -> str | None:
     """The model that is named, or the usual family of the task where nothing says which; None where something does."""
     if request.values.model is not None or "model" in data:
         return request.values.model
-    family: str = config_class(data["task"]["kind"]).family
+    config = config_class(data["task"]["kind"])
     if not request.console.follows:
-        request.console.note(message("cli.family_chosen", preset=family))
-    return family
+        request.console.note(message(config.no_model, preset=config.family))
+    return str(config.family)
 
 
 def _task(name: str, own: dict[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class BesideNGramsConfig(WholeTextConfig):
     """
 
     tokenizer_kind: ClassVar[Kind] = "wordpiece"  # whose runs are runs of words
+    no_model: ClassVar[str] = "cli.family_beside_words"
 
     ngrams: Annotated[int, Interval(ge=0, le=8)] | None = None
     ngram_rows: Natural = 0

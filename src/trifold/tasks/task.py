@@ -94,6 +94,7 @@ class TaskConfig(Config):
         less_is_better: whether less is better of what chooses the weights unless another metric is named.
         from_scratch: whether a model of random weights can learn all that it needs from the examples: how large it is, and
             how long it is trained, then follow from them.
+        no_model: name of the message that says what it is to start without a trained model.
     """
 
     family: ClassVar[str] = "bert"
@@ -103,6 +104,7 @@ class TaskConfig(Config):
     classifies: ClassVar[bool] = False
     less_is_better: ClassVar[bool] = False
     from_scratch: ClassVar[bool] = False
+    no_model: ClassVar[str] = "cli.family_chosen"
 
     kind: str
 

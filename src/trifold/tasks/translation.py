@@ -62,6 +62,7 @@ class Translation(TaskConfig):
     roles: ClassVar[tuple[Role, ...]] = ROLES
     less_is_better: ClassVar[bool] = True
     from_scratch: ClassVar[bool] = True
+    no_model: ClassVar[str] = "cli.family_for_pairs"
 
     kind: Literal["translation"] = "translation"
     beams: Annotated[int, Interval(ge=1, le=64)] = 5
