@@ -11,11 +11,13 @@ from trifold.tasks.adapter_folder import learned, write_adapter
 from trifold.tasks.build import save_task
 from trifold.tasks.equip import portability
 from trifold.tasks.experiment import FineTuning
+from trifold.tasks.familiar import Familiar
 from trifold.tasks.judge import judge
 from trifold.tasks.preparation import Ready, say
 from trifold.tasks.record import Record
 from trifold.tasks.report import write_task_report
 from trifold.tasks.task import Prediction, Task
+from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer
 from trifold.training.adapter import merge_adapters
 from trifold.training.loop import Event
@@ -45,6 +47,7 @@ def publish(run: Run, ready: Ready, model: nn.Module, facts: dict[str, Any]) -> 
     run.listen(Event("evaluate"))
     judgement = _judge(run, ready, model)
     because = portability(model, task.head)
+    familiar = Familiar.learned(ready.splits.train, translates=isinstance(task, TranslationTask))
     data = {
         name: {"file": ", ".join(found), "sha256": ready.hashes[name]} for name, found in experiment.data.files.items()
     }
@@ -57,6 +60,7 @@ def publish(run: Run, ready: Ready, model: nn.Module, facts: dict[str, Any]) -> 
             "judgement": judgement,
             "portable": not because,
             "because": list(because),
+            "texts": familiar.to_json(),
         }
     )
     write_task_report(run.folder)
