@@ -10,7 +10,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -94,14 +93,14 @@ class Familiar:
         if self._told or not self.scripts:
             return
         texts = (entry if isinstance(entry, str) else _text(entry) for entry in inputs)
-        found = next(islice(((text, sign) for text in texts if (sign := self.strange(text))), 1), None)
-        if found is None:
+        text, sign = next(((text, sign) for text in texts if (sign := self.strange(text))), ("", None))
+        if sign is None:
             return
         self._told = True
-        text, sign = found
         facts = {"expected": _names(self.scripts), "target": _names(self.target_scripts), "found": script_name(sign)}
-        key = "other_side" if sign == "target" else "other_source" if self.target_scripts else "other_script"
-        warnings.warn(message(f"task.{key}", text=text[:SHOWN], **facts), stacklevel=3)
+        by_script = "task.other_source" if self.target_scripts else "task.other_script"
+        told = message("task.other_side" if sign == "target" else by_script, text=text[:SHOWN], **facts)
+        warnings.warn(told, stacklevel=3)
 
 
 def script_name(script: str) -> str:

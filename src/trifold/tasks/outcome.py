@@ -17,7 +17,6 @@ from trifold.tasks.preparation import Ready, say
 from trifold.tasks.record import Record
 from trifold.tasks.report import write_task_report
 from trifold.tasks.task import Prediction, Task
-from trifold.tasks.translation import TranslationTask
 from trifold.text import Tokenizer
 from trifold.training.adapter import merge_adapters
 from trifold.training.loop import Event
@@ -47,7 +46,7 @@ def publish(run: Run, ready: Ready, model: nn.Module, facts: dict[str, Any]) -> 
     run.listen(Event("evaluate"))
     judgement = _judge(run, ready, model)
     because = portability(model, task.head)
-    familiar = Familiar.learned(ready.splits.train, translates=isinstance(task, TranslationTask))
+    familiar = Familiar.learned(ready.splits.train, translates=task.translates)
     data = {
         name: {"file": ", ".join(found), "sha256": ready.hashes[name]} for name, found in experiment.data.files.items()
     }

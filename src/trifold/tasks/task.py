@@ -212,12 +212,14 @@ class Task(ABC, Generic[C]):
         head: the head that it reads; None for a task that uses the language-model head.
         needs_segments: whether it marks the parts of a pair also for a family that has no segments.
         writes: whether each place is multiplied with the vocabulary.
+        translates: whether what it should write is a text like those it reads, in another language.
     """
 
     metrics: tuple[str, ...]
     head: HeadWanted | None = None
     needs_segments: bool = False
     writes: ClassVar[bool] = False
+    translates: ClassVar[bool] = False
 
     def __init__(self, config: C, tokenizer: Tokenizer, frame: Frame) -> None:
         self.config, self.tokenizer, self.frame = config, tokenizer, frame

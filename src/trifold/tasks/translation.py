@@ -112,6 +112,7 @@ class TranslationTask(Task[Translation]):
 
     metrics = ("bleu", "chrf")
     writes = True
+    translates: ClassVar[bool] = True
 
     def __init__(self, config: Translation, tokenizer: Tokenizer, model: Any) -> None:
         super().__init__(config, tokenizer, Frame(tokenizer, model, config.max_length))

@@ -2,6 +2,7 @@
 
 import gzip
 import warnings
+from contextlib import contextmanager
 
 import pytest
 
@@ -35,6 +36,14 @@ def test_a_translator_of_one_alphabet_knows_its_sides_by_their_words():
     assert familiar.strange("狗在一座山上面") == "han"
 
 
+@contextmanager
+def quietly():
+    """No warning comes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
 @pytest.fixture
 def translator(tmp_path):
     pairs = [(english, f"山上有第{number}只狗") for number, (english, _) in enumerate(DOGS)]
@@ -44,13 +53,12 @@ def translator(tmp_path):
 
 def test_a_translator_warns_once_of_the_language_it_translates_into(translator, capsys):
     loaded = load(translator)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with quietly():
         loaded.translate(["the dog is on a hill", "OK"])
-    with pytest.warns(UserWarning, match="translates from Latin letters into Chinese characters") as told:
+    with pytest.warns(UserWarning, match="translates from Latin letters into Chinese characters"):
         loaded.translate(["the dog is on a hill", "山上有一只狗", "狗在山上面"])
+    with quietly():
         loaded.translate(["狗在山上面"])
-    assert len(told) == 1
     with pytest.warns(UserWarning, match="this text is in Chinese characters"):
         assert main(["translate", str(translator), "山上有一只狗"]) == 0
 
@@ -61,8 +69,7 @@ def test_a_classifier_warns_and_an_older_run_does_not(tmp_path):
         load(run).classify(["очень хороший фильм"])
     description = (run / "trifold.json").read_text(encoding="utf-8")
     (run / "trifold.json").write_text(description.replace('"texts"', '"something"'), encoding="utf-8")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with quietly():
         load(run).classify(["очень хороший фильм"])
 
 
