@@ -37,19 +37,17 @@ def run(request: Request) -> dict[str, Any]:
 def conclude(result: "Result", experiment: "Experiment", console: Console) -> dict[str, Any]:
     """Say what the run comes to beside counting, and where its page is, which is written here; the figures as data."""
     from trifold.cli.report import page_of
-    from trifold.evaluation.report import write_report
+    from trifold.evaluation.report import counted_line, write_report
 
     page = page_of(result.folder)
     path = write_report(result.folder, [page], title=message("cli.report_title"))
     bits = None if result.valid is None else result.valid.bits_per_byte
     if page.baselines and bits is not None:
-        name = min(page.baselines, key=lambda known: page.baselines[known])
-        told = "better" if bits < page.baselines[name] else "worse"
-        console.say(message(f"cli.counted_{told}", bits=f"{bits:.3f}", name=name, other=f"{page.baselines[name]:.3f}"))
+        console.say(counted_line(bits, page.baselines, page.verdict))
     if result.valid is not None and experiment.training.keep_best:
         console.say(message("cli.held_out_chose"))
     console.say(message("cli.report_with_samples", path=path))
-    return {"baselines": dict(page.baselines), "report": str(path)}
+    return {"baselines": dict(page.baselines), "verdict": page.verdict, "report": str(path)}
 
 
 def problems(request: Request) -> "Iterator[TrifoldError]":

@@ -18,6 +18,7 @@ from trifold.training.log import read_metrics
 
 __all__ = [
     "RunPage",
+    "counted_line",
     "environment",
     "html_page",
     "html_table",
@@ -44,11 +45,31 @@ class RunPage:
         folder: the run.
         samples: what it was given and what it wrote.
         baselines: bits per byte of other models on the same held-out text, by name.
+        verdict: the run's model beside the best of them (`trifold.evaluation.baselines`).
     """
 
     folder: Path
     samples: Sequence[Sample] = ()
     baselines: Mapping[str, float] = field(default_factory=dict)
+    verdict: Mapping[str, Any] | None = None
+
+
+def counted_line(bits: float, baselines: Mapping[str, float], verdict: Mapping[str, Any] | None) -> str:
+    """A run's bits per byte beside the best of its baselines, in a sentence; with an interval, where there is one.
+
+    Example:
+        >>> counted_line(1.5, {"unigram": 3.0, "5-gram": 2.0}, None)[:60]
+        'On held-out text 1.500 bits per byte: better than a 5-gram m'
+    """
+    name = min(baselines, key=lambda known: baselines[known])
+    told, between = "better" if bits < baselines[name] else "worse", ""
+    if verdict is not None:
+        told, difference = verdict["told"], verdict["difference"]
+        ends = {end: f"{difference[end]:+.3f}" for end in ("value", "low", "high")}
+        between = message("evaluation.between", n=difference["n"], **ends)
+    return message(
+        f"cli.counted_{told}", bits=f"{bits:.3f}", name=name, other=f"{baselines[name]:.3f}", between=between
+    )
 
 
 def write_report(folder: Path, runs: Sequence[RunPage], *, title: str, extra: Sequence[str] = ()) -> Path:
@@ -134,6 +155,9 @@ def html_table(rows: Sequence[Sequence[str]]) -> str:
 def _section(run: RunPage, known: Mapping[str, Any]) -> list[str]:
     parts = [f"<h2>{html.escape(run.folder.name)}</h2>"]
     parts.append(draw_chart(loss_chart(run.folder, run.baselines)))
+    bits = ((known.get("result") or {}).get("valid") or {}).get("bits_per_byte")
+    if run.baselines and bits is not None:
+        parts.append(f"<p>{html.escape(counted_line(bits, run.baselines, run.verdict))}</p>")
     if run.samples:
         heading = message("evaluation.samples")
         parts.append(f"<h3>{html.escape(heading)}</h3>")
