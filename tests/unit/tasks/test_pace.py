@@ -8,7 +8,7 @@ import pytest
 from trifold import finetune
 from trifold.errors import PreemptedError
 from trifold.tasks import Classification, FineTuning, pace
-from trifold.tasks.fit import fit_tuning
+from trifold.tasks.fit import PATIENCE, Pairs, fit_tuning
 from trifold.tasks.pace import plan_tuning
 from trifold.training import AdamW, ModelChoice, TokenizerChoice, Training, read_experiment
 from trifold.training.log import read_metrics
@@ -100,6 +100,10 @@ def test_patience_comes_with_a_length_that_nobody_gave_in_steps():
         return fit_tuning({"model": {"start": "runs/mine"}, **sections}).experiment.patience
 
     assert patience() is None and patience(training={"minutes": 5.0}) is None
+    from_pairs = {"model": {"preset": "vaswani"}, "task": {"kind": "translation"}}
+    pairs = Pairs(count=1000, num_bytes=60_000)
+    assert fit_tuning({**from_pairs, "epochs": 2.0}, pairs).experiment.patience == 0
+    assert fit_tuning(from_pairs, pairs).experiment.patience == PATIENCE
     assert patience(epochs=3.0) == 0 and patience(training={"steps": 50}) == 0 and patience(patience=2) == 2
 
 
