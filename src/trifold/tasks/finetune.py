@@ -17,9 +17,8 @@ import torch
 from torch import nn
 
 from trifold.batch import Batch
-from trifold.data.permutation import mix, permute
 from trifold.presets.pretrained import Transformer
-from trifold.tasks.examples import read_examples
+from trifold.tasks.examples import read_examples, sample_of
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import pack
 from trifold.tasks.given import Given, choose_experiment, rows_of
@@ -34,7 +33,7 @@ from trifold.training.held_out import Evaluation
 from trifold.training.loop import Evaluate, Event, Listener
 from trifold.training.run import Run, begin, given_path
 
-__all__ = ["FineTuneResult", "finetune", "sample_of", "split_records"]
+__all__ = ["FineTuneResult", "finetune", "split_records"]
 
 LITTLE = 0.02
 """A loss that fell by a smaller part of itself in half of a run will hardly fall further."""
@@ -163,25 +162,6 @@ def _evaluation(trainer: Trainer, ready: Ready) -> Evaluate:
             return replace(evaluation, metric=trainer.group.decide(lambda: measure(model)))
 
     return evaluate
-
-
-def sample_of(records: Sequence[Record], count: int) -> list[Record]:
-    """So many of the records, in the order of a shuffle that is always the same; all as they stand where there are no more.
-
-    Files are often sorted by their labels, whose first rows say little of the others.
-
-    Args:
-        records: of the dev set.
-        count: how many; 0 for all.
-
-    Example:
-        >>> len({record.gold for record in sample_of([Record("a", "no")] * 50 + [Record("b", "yes")] * 50, 10)})
-        2
-    """
-    total = len(records)
-    if not count or count >= total:
-        return list(records)
-    return [records[permute(place, total, mix(total, 5))] for place in range(count)]
 
 
 def _batches(task: Task, records: Sequence[Record], size: int) -> list[Batch]:

@@ -11,13 +11,14 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from trifold.batch import Batch
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.loader import ExampleLoader
 from trifold.tasks.preparation import Ready, prepare
+from trifold.training import Training
 from trifold.training.description import read_description
 from trifold.training.fit import EVALUATIONS, NOMINAL
 from trifold.training.forecast import Forecast, expect, is_long, memory_of
@@ -68,9 +69,10 @@ def foresee_tuning(run: Run, ready: Ready, experiment: FineTuning) -> Mapping[st
     """
     if run.resume:
         return read_description(run.folder).get("forecast") or {}
-    places, _ = _places(ready, list(islice(_loader(ready), DRAWN)))
+    drawn = list(islice(_loader(ready), DRAWN))
+    places, _ = _places(ready, drawn)
     fits = 2 * memory_of(ready.model.config, places, ready.training).total <= available_memory()
-    worth = run.group.size == 1 and fits and is_long(ready.training, places)
+    worth = run.group.size == 1 and fits and is_long(_in_steps(ready, drawn), places)
     with unchanged_random_state():
         facts = _expect(ready, experiment, measure=worth, keep=True).as_dict()
     if run.group.is_first:
@@ -80,7 +82,8 @@ def foresee_tuning(run: Run, ready: Ready, experiment: FineTuning) -> Mapping[st
 
 def _expect(ready: Ready, experiment: FineTuning, *, measure: bool, keep: bool) -> Forecast:
     """The forecast; with `keep` the model stays as it is."""
-    drawn, shape, training = list(islice(_loader(ready), DRAWN)), ready.model.config, ready.training
+    drawn, shape = list(islice(_loader(ready), DRAWN)), ready.model.config
+    training = _in_steps(ready, drawn)
     places, largest = _places(ready, drawn)
     moving = sum(value.numel() for value in ready.model.parameters() if value.requires_grad)
     memory = memory_of(shape, largest, training, trained=moving / ready.model.num_parameters())
@@ -109,6 +112,15 @@ def _loader(ready: Ready) -> ExampleLoader:
     """The batches of a run from its first on, apart from the run's own."""
     training, pad = ready.training, ready.task.frame.pad
     return ExampleLoader(ready.loader.examples, batch_size=training.batch_size, pad=pad, seed=training.seed)
+
+
+def _in_steps(ready: Ready, drawn: list[Batch]) -> Training:
+    """The training with its length in steps, where it is given in target tokens."""
+    training = ready.training
+    if training.tokens is None:
+        return training
+    each = fmean(batch.num_targets for batch in drawn) * training.accumulation
+    return replace(training, steps=max(math.ceil(training.tokens / each), 1), tokens=None)
 
 
 def _places(ready: Ready, drawn: list[Batch]) -> tuple[Shape, Shape]:

@@ -16,7 +16,7 @@ from trifold.tasks.adapter_folder import require_expressible
 from trifold.tasks.build import complete, put_on, remarks
 from trifold.tasks.choice import choose_metric
 from trifold.tasks.equip import portability, suited
-from trifold.tasks.examples import Splits, read_examples
+from trifold.tasks.examples import Splits, read_examples, sample_of
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.loader import ExampleLoader
 from trifold.tasks.record import Record
@@ -184,7 +184,7 @@ def _load(
 ) -> tuple[ExampleLoader, int, float]:
     """At most so many examples in batches; how many all are, and the seconds that it takes to make them."""
     task.frame.take_cut()
-    start, training, chosen = time.perf_counter(), experiment.training, records[:most]
+    start, training, chosen = time.perf_counter(), experiment.training, sample_of(records, most or 0)
     examples = task.training_examples(model, chosen)
     seconds = time.perf_counter() - start
     loader = ExampleLoader(examples, batch_size=training.batch_size, pad=task.frame.pad, seed=training.seed)

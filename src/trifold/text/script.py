@@ -40,7 +40,7 @@ def script_shares(texts: Iterable[str]) -> dict[str, float]:
     """The part of the texts, of those that tell, that is mainly in each script.
 
     Example:
-        >>> script_shares(["a good film", "a dull film", "这部电影很好看", "?"])
+        >>> script_shares(["a very good film", "a very dull film", "这部电影很好看", "?"])
         {'latin': 0.6666666666666666, 'han': 0.3333333333333333}
     """
     counts = Counter(filter(None, map(main_script, texts)))

@@ -164,7 +164,8 @@ class Run:
             if choice is not None and choice.from_start and trainer.step == 0:
                 self._note(considered(trainer.training.evaluate_rows), trainer, log)
             self.stopped_early = train(trainer, saver, log=log, listen=self.listen, evaluate=considered)
-            self._note(considered(trainer.training.evaluate_rows), trainer, log)
+            if not self.stopped_early:  # else that was the last evaluation
+                self._note(considered(trainer.training.evaluate_rows), trainer, log)
         if best is not None:
             best.restore()
         return trainer.step if best is None or best.path is None else best.step

@@ -110,8 +110,19 @@ def test_patience_comes_with_a_length_that_nobody_gave_in_steps():
 def test_the_forecast_is_that_of_the_run(tmp_path):
     asked = replace(files(tmp_path), epochs=3.0)
     planned = plan_tuning(asked, measure=False)
+    by_tokens = replace(asked, epochs=None, training=replace(asked.training, steps=None, tokens=100))
+    assert plan_tuning(by_tokens, measure=False).steps == 13  # of 8 labels each
     assert planned.steps == 38 and planned.epochs == pytest.approx(3.04) and planned.seconds is None
     result = finetune(asked, tmp_path / "run")
     assert result.forecast["steps"] == result.steps == 38 and result.forecast["memory"] == planned.memory > 450 * 2**20
     assert result.forecast["parameters"] == pytest.approx(result.num_parameters, rel=0.05)
     assert read_experiment(tmp_path / "run", FineTuning) == asked
+
+
+def test_a_plan_is_made_with_examples_of_all_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(pace, "PLANNED", 20)
+    lines = ["text\tlabel", *(f"a {word} film, number {n}\t{word}" for word in ("dull", "good") for n in range(100))]
+    (tmp_path / "sorted.tsv").write_text("\n".join(lines), encoding="utf-8")
+    data = replace(EXPERIMENT.data, train=str(tmp_path / "sorted.tsv"))
+    planned = plan_tuning(replace(EXPERIMENT, data=data, task=Classification(ngrams=2)), measure=False)
+    assert planned.linear_seconds is not None and planned.epochs == pytest.approx(400 * 8 / 180, rel=0.05)
