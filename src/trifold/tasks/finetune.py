@@ -31,6 +31,7 @@ from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.description import read_description
 from trifold.training.held_out import Evaluation
 from trifold.training.loop import Evaluate, Event, Listener
+from trifold.training.plan import held_memory
 from trifold.training.run import Run, begin, given_path
 
 __all__ = ["FineTuneResult", "finetune", "split_records"]
@@ -122,8 +123,9 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
     with begin(experiment, out, experiment.training, resume=resume, strict=strict, allow=allow, listen=listen) as run:
         for name, examples in _there(splits).items():
             run.keep(name, rows_of(examples, experiment.task.kind))
+        before = held_memory()
         ready = run.group.in_turn(lambda: prepare(experiment, run))
-        ready = paced(ready, experiment, foresee_tuning(run, ready, experiment))
+        ready = paced(ready, experiment, foresee_tuning(run, ready, experiment, held_memory() - before))
         trainer = Trainer(ready.model, ready.task, ready.loader, ready.training, group=run.group)
         work = Work(run.listen)
         run.listen = work

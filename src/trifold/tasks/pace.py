@@ -24,7 +24,7 @@ from trifold.training.fit import EVALUATIONS, NOMINAL
 from trifold.training.forecast import Forecast, expect, is_long, memory_of
 from trifold.training.group import Alone
 from trifold.training.memory import unchanged_random_state
-from trifold.training.plan import Shape, available_memory, require_memory
+from trifold.training.plan import Shape, available_memory, held_memory, require_memory
 from trifold.training.run import Run
 from trifold.training.timing import time_batches
 
@@ -58,14 +58,21 @@ def plan_tuning(experiment: FineTuning, *, measure: bool = True) -> Forecast:
     """
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder), experiment, Alone(), resume=False, strict=False, allow=(), listen=lambda _: None)
+        before = held_memory()
         ready = prepare(experiment, run, most=PLANNED)
-    return _expect(ready, experiment, measure=measure, keep=False)
+    return _expect(ready, experiment, held_memory() - before, measure=measure, keep=False)
 
 
-def foresee_tuning(run: Run, ready: Ready, experiment: FineTuning) -> Mapping[str, Any]:
+def foresee_tuning(run: Run, ready: Ready, experiment: FineTuning, held: int) -> Mapping[str, Any]:
     """The forecast that a run begins with, which is written down; of a run that goes on, what was written down then.
 
     Steps are timed where they are few beside the run's, and the model fits twice.
+
+    Args:
+        run: which begins.
+        ready: before its first step.
+        experiment: what was asked for.
+        held: bytes of memory that making it ready took.
     """
     if run.resume:
         return read_description(run.folder).get("forecast") or {}
@@ -74,19 +81,20 @@ def foresee_tuning(run: Run, ready: Ready, experiment: FineTuning) -> Mapping[st
     fits = 2 * memory_of(ready.model.config, places, ready.training).total <= available_memory()
     worth = run.group.size == 1 and fits and is_long(_in_steps(ready, drawn), places)
     with unchanged_random_state():
-        facts = _expect(ready, experiment, measure=worth, keep=True).as_dict()
+        facts = _expect(ready, experiment, held, measure=worth, keep=True).as_dict()
     if run.group.is_first:
         run.describe({"forecast": facts})
     return facts
 
 
-def _expect(ready: Ready, experiment: FineTuning, *, measure: bool, keep: bool) -> Forecast:
-    """The forecast; with `keep` the model stays as it is."""
+def _expect(ready: Ready, experiment: FineTuning, held: int, *, measure: bool, keep: bool) -> Forecast:
+    """The forecast; with `keep` the model stays as it is. What is `held` beside its weights adds to what training needs."""
     drawn, shape = list(islice(_loader(ready), DRAWN)), ready.model.config
     training = _in_steps(ready, drawn)
     places, largest = _places(ready, drawn)
     moving = sum(value.numel() for value in ready.model.parameters() if value.requires_grad)
     memory = memory_of(shape, largest, training, trained=moving / ready.model.num_parameters())
+    memory = replace(memory, process=memory.process + max(held - memory.weights, 0))
     timed = None
     if measure:
         require_memory(memory, available_memory())

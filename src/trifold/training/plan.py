@@ -33,6 +33,7 @@ __all__ = [
     "available_memory",
     "count_parameters",
     "estimate_memory",
+    "held_memory",
     "require_memory",
     "require_memory_for",
     "training_flops",
@@ -174,6 +175,20 @@ def available_memory() -> int:
     except (OSError, ValueError):
         return free  # no container, or one that does not say
     return free
+
+
+def held_memory() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not say.
+
+    Example:
+        >>> held_memory() >= 0
+        True
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:  # not Linux
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def require_memory(need: Memory, available: int) -> None:
