@@ -152,9 +152,12 @@ def build(request: Request, *, resume: bool = False) -> Any:
     data = {} if begun is None else to_json(begun)
     for name, section in request.sections.items():
         data[name] = {**data.get(name, {}), **section} if isinstance(section, dict) else section
+    named = values.model is not None or "model" in data
     _apply(request, data)
     whole = from_json(FineTuning, data if begun is not None else with_training(data), where="experiment")
     experiment = override(whole, request.overrides, where="experiment")
+    if not (named or experiment.model.start or request.console.follows):
+        request.console.note(message(experiment.task.no_model, preset=experiment.model.preset))
     if begun is not None:
         return experiment
     fitted = fit_tuning(
@@ -212,10 +215,7 @@ def _start(request: Request, data: dict[str, Any]) -> str | None:
     """The model that is named, or the usual family of the task where nothing says which; None where something does."""
     if request.values.model is not None or "model" in data:
         return request.values.model
-    config = config_class(data["task"]["kind"])
-    if not request.console.follows:
-        request.console.note(message(config.no_model, preset=config.family))
-    return str(config.family)
+    return str(config_class(data["task"]["kind"]).family)
 
 
 def _task(name: str, own: dict[str, Any]) -> dict[str, Any]:

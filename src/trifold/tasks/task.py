@@ -94,7 +94,6 @@ class TaskConfig(Config):
         less_is_better: whether less is better of what chooses the weights unless another metric is named.
         from_scratch: whether a model of random weights can learn all that it needs from the examples: how large it is, and
             how long it is trained, then follow from them.
-        no_model: name of the message that says what it is to start without a trained model.
     """
 
     family: ClassVar[str] = "bert"
@@ -104,9 +103,13 @@ class TaskConfig(Config):
     classifies: ClassVar[bool] = False
     less_is_better: ClassVar[bool] = False
     from_scratch: ClassVar[bool] = False
-    no_model: ClassVar[str] = "cli.family_chosen"
 
     kind: str
+
+    @property
+    def no_model(self) -> str:
+        """Name of the message that says what it is to start without a trained model."""
+        return "cli.family_chosen"
 
     @property
     def may_lack_label(self) -> bool:

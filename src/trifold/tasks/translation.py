@@ -62,7 +62,6 @@ class Translation(TaskConfig):
     roles: ClassVar[tuple[Role, ...]] = ROLES
     less_is_better: ClassVar[bool] = True
     from_scratch: ClassVar[bool] = True
-    no_model: ClassVar[str] = "cli.family_for_pairs"
 
     kind: Literal["translation"] = "translation"
     beams: Annotated[int, Interval(ge=1, le=64)] = 5
@@ -74,6 +73,11 @@ class Translation(TaskConfig):
     max_tokens: Count | None = None
     usual_length: Natural = 0
     target_language: str = "auto"
+
+    @property
+    def no_model(self) -> str:
+        """It learns all from its pairs."""
+        return "cli.family_for_pairs"
 
     def complete(self, rows: Sequence[Placed]) -> "tuple[Translation, list[float] | None]":
         """With the usual length of a source; before anything is trained, it is made sure that the result can be judged.

@@ -156,11 +156,12 @@ def test_settings_are_understood_as_the_documents_write_them(word):
 @pytest.mark.parametrize(
     ("kind", "told", "not_told"),
     [("translation", "from its pairs", "pretrain"), ("sentiment", "linear model", "pretrain"),
-     ("regression", "linear model", "pretrain"), ("tagging", "trifold pretrain", "pairs")],
+     ("regression", "linear model", "pretrain"), ("tagging", "trifold pretrain", "pairs"),
+     ("sentiment task.ngrams=0", "trifold pretrain", "linear")],
 )  # fmt: skip
 def test_a_start_without_a_model_is_told_as_it_is_for_the_task(tmp_path, capsys, kind, told, not_told):
     data = tmp_path / "a.tsv"
     data.write_text("en\tde\n" + "a dog\tein Hund\n" * 5, encoding="utf-8")
-    finetune.build(parse(NAMES["finetune"], [kind, "--train", str(data), "--out", "r"], Console()))
+    finetune.build(parse(NAMES["finetune"], [*kind.split(), "--train", str(data), "--out", "r"], Console()))
     said = capsys.readouterr().err.splitlines()[0]
     assert told in said and not_told not in said
