@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trifold.evaluation.chart import Chart, Curve, draw_chart
-from trifold.evaluation.report import environment, html_page, html_table
+from trifold.evaluation.report import environment, html_page, html_table, predicted_beside_actual
 from trifold.locale import catalogue, language, message
 from trifold.native import cores
 from trifold.training.description import read_description
@@ -207,7 +207,7 @@ def _facts(known: Mapping[str, Any]) -> list[list[str]]:
         [message("task.energy", watts=WATTS_PER_CORE, cores=count), f"{energy:.2f} Wh"],
         [message("task.seed"), str(known["experiment"]["training"]["seed"])],
     ]
-    return rows
+    return rows + predicted_beside_actual(known.get("forecast"), result)
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:

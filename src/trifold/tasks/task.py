@@ -109,6 +109,11 @@ class TaskConfig(Config):
     kind: str
 
     @property
+    def no_model(self) -> str:
+        """Name of the message that says what it is to start without a trained model."""
+        return "cli.family_chosen"
+
+    @property
     def may_lack_label(self) -> bool:
         """Whether a row without a label says that there is none, instead of that nobody knows."""
         return False
@@ -212,12 +217,14 @@ class Task(ABC, Generic[C]):
         head: the head that it reads; None for a task that uses the language-model head.
         needs_segments: whether it marks the parts of a pair also for a family that has no segments.
         writes: whether each place is multiplied with the vocabulary.
+        translates: whether what it should write is a text like those it reads, in another language.
     """
 
     metrics: tuple[str, ...]
     head: HeadWanted | None = None
     needs_segments: bool = False
     writes: ClassVar[bool] = False
+    translates: ClassVar[bool] = False
 
     def __init__(self, config: C, tokenizer: Tokenizer, frame: Frame) -> None:
         self.config, self.tokenizer, self.frame = config, tokenizer, frame

@@ -74,6 +74,11 @@ class Translation(TaskConfig):
     usual_length: Natural = 0
     target_language: str = "auto"
 
+    @property
+    def no_model(self) -> str:
+        """It learns all from its pairs."""
+        return "cli.family_for_pairs"
+
     def complete(self, rows: Sequence[Placed]) -> "tuple[Translation, list[float] | None]":
         """With the usual length of a source; before anything is trained, it is made sure that the result can be judged.
 
@@ -111,6 +116,7 @@ class TranslationTask(Task[Translation]):
 
     metrics = ("bleu", "chrf")
     writes = True
+    translates: ClassVar[bool] = True
 
     def __init__(self, config: Translation, tokenizer: Tokenizer, model: Any) -> None:
         super().__init__(config, tokenizer, Frame(tokenizer, model, config.max_length))

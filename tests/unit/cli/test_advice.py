@@ -45,7 +45,8 @@ WHERE = {
     "cli.best_trial": ("finetune",),
     "cli.never_silent": ("ask",), "cli.still_falling": ("finetune",),
     "cli.prompt_cut": ("generate",), "cli.unweighed": ("index search", "ask"),
-    "cli.family_chosen": ("finetune", "sweep"), "cli.out_chosen": ("pretrain", *TUNING),
+    "cli.family_chosen": ("finetune", "sweep"), "cli.family_for_pairs": ("finetune", "sweep"),
+    "cli.family_beside_words": ("finetune", "sweep"), "cli.out_chosen": ("pretrain", *TUNING),
     "cli.out_of_memory": ("pretrain",),
 }  # fmt: skip
 """The commands in which messages of an area, or one of them, can appear."""
@@ -150,3 +151,17 @@ def test_every_option_that_a_message_names_is_understood_where_the_message_appea
 def test_settings_are_understood_as_the_documents_write_them(word):
     for where in ("finetune", "sweep"):
         understand(NAMES[where], [word], "generation")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "not_told"),
+    [("translation", "from its pairs", "pretrain"), ("sentiment", "linear model", "pretrain"),
+     ("regression", "linear model", "pretrain"), ("tagging", "trifold pretrain", "pairs"),
+     ("sentiment task.ngrams=0", "trifold pretrain", "linear")],
+)  # fmt: skip
+def test_a_start_without_a_model_is_told_as_it_is_for_the_task(tmp_path, capsys, kind, told, not_told):
+    data = tmp_path / "a.tsv"
+    data.write_text("en\tde\n" + "a dog\tein Hund\n" * 5, encoding="utf-8")
+    finetune.build(parse(NAMES["finetune"], [*kind.split(), "--train", str(data), "--out", "r"], Console()))
+    said = capsys.readouterr().err.splitlines()[0]
+    assert told in said and not_told not in said
