@@ -11,7 +11,8 @@ to each stand-in.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import groupby, pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -31,6 +32,8 @@ STAND_INS = tuple(f"<extra_id_{number}>" for number in range(COUNT))
 
 Parts: TypeAlias = tuple[str | int, ...]
 """A text with the numbers of stand-ins in it."""
+Piece: TypeAlias = tuple[int | None, str]
+"""A piece of what was written, with the number of the stand-in in whose place it is."""
 
 
 def carry(text: str) -> tuple[Parts, list[str]]:
@@ -91,7 +94,7 @@ class Carrier:
         >>> from trifold.text import train_tokenizer
         >>> tokenizer = train_tokenizer(["to be at 17:45"] * 9, kind="byte_bpe", vocab_size=400)
         >>> carrier, (parts, strings) = Carrier(tokenizer), carry("See https://example.org at 23:59.")
-        >>> carrier.text(carrier.encode([parts])[0].tolist(), strings)
+        >>> carrier.text(carrier.encode([parts])[0].tolist(), parts, strings)
         'See https://example.org at 23:59.'
     """
 
@@ -106,10 +109,11 @@ class Carrier:
     def encode(self, texts: Sequence[Parts], *, target: bool = False) -> list[Ids]:
         """The ids of each text; what a user wrote like a stand-in is text."""
         tokenizer = self.tokenizer.for_target() if target else self.tokenizer
-        written = [part for parts in texts for part in parts if isinstance(part, str)]
-        read = iter(tokenizer.encode_ids(written, plain=True))
+        read = iter(
+            tokenizer.encode_ids([text for parts in texts for text in parts if isinstance(text, str)], plain=True)
+        )
         return [
-            self._joined([next(read) if isinstance(part, str) else self._token(part) for part in parts])
+            self._joined([self._token(text) if isinstance(text, int) else next(read) for text in parts])
             for parts in texts
         ]
 
@@ -120,15 +124,28 @@ class Carrier:
     def _joined(ids: Sequence[Ids]) -> Ids:
         return ids[0] if len(ids) == 1 else np.concatenate([np.empty(0, dtype=np.int64), *ids])
 
-    def text(self, ids: Sequence[int], strings: Sequence[str]) -> str:
-        """What was written, with the strings in the places of their stand-ins."""
-        parts, waiting = list[str](), list[int]()
-        for token in [*ids, self.ids[0]]:  # the last is a bound, which stands for nothing
-            number = self.numbers.get(token)
+    def text(self, ids: Sequence[int], carried: Parts, strings: Sequence[str]) -> str:
+        """What was written, with the strings in the places of their stand-ins, none of them run into another.
+
+        Args:
+            ids: as they were written.
+            carried: the source with its stand-ins.
+            strings: that these stand for.
+        """
+        touching, parts = {*pairwise(carried)}, list[Piece]()
+        for number, tokens in groupby(ids, self.numbers.get):
             if number is None:
-                waiting.append(token)
-                continue
-            parts += [self.tokenizer.decode(waiting).replace("\ufffd", ""), *strings[number : number + 1]]
-            waiting = []
-        parts = parts[: len(parts) - len(strings[:1])]
-        return "".join(parts) if self.keeps_spaces else joined([part for part in parts if part], "words")
+                parts.append((None, self.tokenizer.decode(tokens).replace("\ufffd", "")))
+            elif number < len(strings):
+                parts.append((number, strings[number]))
+        parts = [(number, text) for number, text in parts if text]
+        if not self.keeps_spaces:
+            return joined([text for _, text in parts], "words")
+        spaces = ["", *(" " * _run_together(*pair, touching) for pair in pairwise(parts))]
+        return "".join(space + text for space, (_, text) in zip(spaces, parts, strict=False))
+
+
+def _run_together(before: Piece, after: Piece, touching: Collection[Sequence[object]]) -> bool:
+    """Whether two strings that were apart would meet, or a digit would meet another."""
+    numbers = before[0], after[0]
+    return (None not in numbers and numbers not in touching) or (before[1][-1].isdigit() and after[1][0].isdigit())

@@ -158,7 +158,7 @@ def _load(experiment: FineTuning, task: Task, model: Transformer, splits: Splits
     """The examples in batches, and the training with its length."""
     task.frame.take_cut()
     examples = task.training_examples(model, splits.train)
-    training = _length(experiment, len(examples))
+    training = _length(experiment, len(splits.train))
     return ExampleLoader(examples, batch_size=training.batch_size, pad=task.frame.pad, seed=training.seed), training
 
 

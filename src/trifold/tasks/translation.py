@@ -176,7 +176,7 @@ class TranslationTask(Task[Translation]):
         return self._laid([carry_pair(*pair) if self.carrier else ((pair[0],), (pair[1],)) for pair in pairs])
 
     def training_examples(self, model: Pretrained, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
-        """The same, with further stand-ins in some."""
+        """The same, and copies of some with further stand-ins."""
         if self.carrier is None:
             return super().training_examples(model, records)
         return self._laid(Placer([(record.inputs[0], record.gold) for record in records]).place())
@@ -215,15 +215,17 @@ class TranslationTask(Task[Translation]):
         rows = [prompt_ids(self.frame, ids, room) for ids in self._encode([parts for parts, _ in read])]
         carried = self.carrier.ids if self.carrier else ()
         answers = write_answers(model, self.tokenizer, self.frame, rows, sampling, carried=carried)
-        written = iter([self._put_back(answer, strings) for answer, (_, strings) in zip(answers, read, strict=True)])
+        written = iter([self._put_back(answer, *one) for answer, one in zip(answers, read, strict=True)])
         return [_translated(pieces, [next(written) for _ in pieces]) for pieces in texts]
 
     def _read(self, text: str) -> tuple[Parts, list[str]]:
         return carry(text) if self.carrier else ((text,), [])
 
-    def _put_back(self, answer: Generation, strings: list[str]) -> Generation:
+    def _put_back(self, answer: Generation, carried: Parts, strings: list[str]) -> Generation:
         """What was written, with what stand-ins stood for."""
-        return replace(answer, text=self.carrier.text(answer.ids, strings)) if self.carrier and strings else answer
+        if self.carrier is None or not strings:
+            return answer
+        return replace(answer, text=self.carrier.text(answer.ids, carried, strings))
 
     def _fits(self, room: int) -> Callable[[str], bool]:
         """Whether a text is no longer than those of training, and has room before the model."""
