@@ -36,13 +36,13 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
 
 
 def survivors(translator: LoadedModel, wanted: Sequence[Case]) -> float:
-    """Share of the strings that stand in the translation as often as in the source, no digit beside them."""
+    """Share of the strings that stand in the translation as often as in the source, no digit of theirs beside another."""
     kept = total = 0
     for (_, strings), said in zip(wanted, translator.translate([text for text, _ in wanted]), strict=True):
         assert not any(token in said for token in STAND_INS)
         total += len(strings)
         for string, count in Counter(strings).items():
-            kept += min(count, len(re.findall(rf"(?<!\d){re.escape(string)}(?!\d)", said)))
+            kept += min(count, len(re.findall(rf"(?<!\d(?=\d)){re.escape(string)}(?!(?<=\d)\d)", said)))
     return kept / total
 
 

@@ -77,4 +77,5 @@ class Owed:
 
     def keep(self, rows: Int[Tensor, " chosen"]) -> None:
         """Keep the given rows, in the given order; rows may repeat."""
-        self.open, self.left = self.open[rows], self.left[rows]
+        if self.any:
+            self.open, self.left = self.open[rows], self.left[rows]
