@@ -17,7 +17,7 @@ from trifold.text.words import mostly_chinese
 __all__ = ["Placer"]
 
 SHARE = 0.05
-"""Of the pairs that have nothing to carry, how many get a copy. A quarter of them costs 1.2 BLEU (decision 0028)."""
+"""Of the pairs that have nothing to carry, how many get a copy; more cost BLEU (decision 0028)."""
 INSIDE = 0.75
 """Of the copies, how many have stand-ins in the place of words, where they have such words."""
 PAIRS, WORDS = 30_000, 40
