@@ -140,7 +140,8 @@ class FineTuning(Config):
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
-        object.__setattr__(self, "tokenizer", self.tokenizer.settled(self.task.tokenizer_kind, lowercase=self.task.lowercase))
+        tokenizer = self.tokenizer.settled(self.task.tokenizer_kind, lowercase=self.task.lowercase)
+        object.__setattr__(self, "tokenizer", tokenizer)
         drawn = self.model.embedding == "random"
         require(drawn, where="model.embedding", given=self.model.embedding, allowed="random; pre-training can count it")
         both = self.lora is None or self.freeze == 0

@@ -325,7 +325,7 @@ class Task(ABC, Generic[C]):
         """Training examples with their gold labels, one tuple a record."""
 
     def training_examples(self, model: Pretrained, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
-        """Examples to train on; a task may fit a part of the model to them before the first step."""
+        """Examples to train on, perhaps more than there are records; a task may fit a part of the model to them before."""
         del model
         return self.examples(records)
 

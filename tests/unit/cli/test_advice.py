@@ -29,6 +29,7 @@ WHERE = {
     "task": ROWS, "task.no_group": TUNING, "task.no_rows": TUNING, "task.too_few": TUNING, "task.few_judged": TUNING,
     "task.not_fine_tuned": ("finetune",), "task.several_labels": TUNING, "task.perhaps_several_labels": TUNING,
     "task.other_scheme": TUNING, "task.note_numbered_tags": TUNING, "task.texts_cut": TUNING, "task.vector_names": TUNING,
+    "task.note_verbatim": ("finetune",),
     "cli.stage_linear": ("finetune",), "cli.judged_on_dev": ("finetune",),
     "task.note_separator": TUNING, "task.note_vectors": TUNING, "task.scores_and_negatives": TUNING,
     "task.two_readings": TUNING, "task.one_score": TUNING, "task.no_scores": TUNING,
@@ -71,6 +72,8 @@ SAID = {"label_as": "text",
 """What to give the options and settings that do not take any value."""
 BESIDE = {"task.label_separator": ["task.multi_label=true"]}
 KINDS = tuple(task_kinds.KINDS)
+UNDERSTOOD = ("cli.missing_option", "data.no_such_path")
+"""What is said once the options have been read: there is no `a.csv`, which a translator is fitted to."""
 
 
 def advice(language: str) -> Iterator[tuple[str, str]]:
@@ -112,7 +115,7 @@ def refused(command: Command, words: list[str]) -> str:
         try:
             understand(command, words, kind)
         except TrifoldError as error:
-            said = "" if error.code == "cli.missing_option" else str(error)
+            said = "" if error.code in UNDERSTOOD else str(error)
         if not said:
             return ""
     return said
