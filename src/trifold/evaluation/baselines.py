@@ -28,6 +28,8 @@ from trifold.training import read_experiment
 
 __all__ = ["Counted", "count_beside", "run_baselines"]
 
+STRETCHES = 256
+"""Stretches whose differences give an interval, or somewhat more."""
 COUNTED_TOKENS = 2 * 10**7
 """Of longer text nothing is counted: it takes minutes, and gigabytes."""
 COUNTED = 50
@@ -112,12 +114,13 @@ class _Run:
         return sums_of_stretches(bits, documents, self.length, self.token_bytes)
 
     def hidden(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Bits and bytes of the hidden tokens of each row, under the model and by what stands beside them."""
+        """Bits and bytes of the hidden tokens of rows, some together, under the model and by what stands beside them."""
         experiment, (model, _) = read_experiment(self.folder), load_run(self.folder)
         objective = build_objective(experiment.objective, self.tokenizer, model.config)
         room = Room(source=self.length, target=objective.target_length(self.length) if model.config.decoder else 0)
         pad, special = self.tokenizer.special.pad or 0, self.tokenizer.special.all_ids
-        rows = Loader([self.valid], objective, room, batch_size=1, pad=pad, token_bytes=self.token_bytes)
+        together = max(self.valid.num_tokens // self.length // STRETCHES, 1)
+        rows = Loader([self.valid], objective, room, batch_size=together, pad=pad, token_bytes=self.token_bytes)
         batches = list(rows.epoch())
         texts = (self.train.document(number) for number in range(self.train.num_documents))
         counted = Cloze(texts, vocab_size=self.tokenizer.vocab_size)

@@ -182,14 +182,14 @@ def _equip(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str,
 def _load(
     experiment: FineTuning, task: Task, model: Transformer, records: Sequence[Record], most: int | None
 ) -> tuple[ExampleLoader, int, float]:
-    """The examples of at most so many records in batches; how many records make an epoch, and the seconds that all take."""
+    """At most so many examples in batches; how many all are, and the seconds that it takes to make them."""
     task.frame.take_cut()
     start, training, chosen = time.perf_counter(), experiment.training, sample_of(records, most or 0)
     examples = task.training_examples(model, chosen)
     seconds = time.perf_counter() - start
     loader = ExampleLoader(examples, batch_size=training.batch_size, pad=task.frame.pad, seed=training.seed)
     share = len(chosen) / len(records)
-    return loader, len(records), seconds / share
+    return loader, round(len(examples) / share), seconds / share
 
 
 def _length(experiment: FineTuning, count: int) -> Training:
