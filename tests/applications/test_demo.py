@@ -9,8 +9,9 @@ import pytest
 from tests.applications.test_runs import call
 from trifold.cli import demo, demo_page
 from trifold.cli.console import Console
-from trifold.cli.demo_steps import Sample
-from trifold.cli.main import main
+from trifold.cli.demo_steps import NEXT, Sample
+from trifold.cli.main import COMMANDS, main
+from trifold.cli.parse import find_command, parse
 from trifold.errors import MissingExtraError
 from trifold.samples import exercises, library
 from trifold.tasks import finetune
@@ -66,6 +67,13 @@ def test_questions_about_functions_have_their_answers_in_signature_and_docstring
         assert row["context"][answer["start"] :].startswith(answer["text"])
     assert rows[0]["answers"][0]["text"] == copy.purpose
     assert rows[-1]["answers"][0]["text"] == "True" and "follow_symlinks" in rows[-1]["question"]
+
+
+def test_what_is_to_be_tried_next_can_be_typed():
+    for line in NEXT:
+        _, *words = line.split()
+        command, rest = find_command(words, COMMANDS)
+        parse(command, rest, Console())
 
 
 def test_an_answer_is_marked_where_it_stands():

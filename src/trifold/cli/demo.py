@@ -10,8 +10,7 @@ from typing import Any
 
 from trifold.cli import tokenizer
 from trifold.cli.console import Console, duration
-from trifold.cli.demo_page import write_page
-from trifold.cli.demo_steps import APPLICATIONS, FAMILIES, Application, Family, Judged, Trained
+from trifold.cli.demo_steps import APPLICATIONS, FAMILIES, NEXT, Application, Family, Judged, Trained
 from trifold.cli.option import Command, Option, Request
 from trifold.cli.parse import parse
 from trifold.errors import UsageError
@@ -37,6 +36,7 @@ class Shell:
 
 def run(request: Request) -> dict[str, Any]:
     """Tokenizer, one model of each family, five applications, and a page about all of them."""
+    from trifold.cli.demo_page import write_page
     from trifold.evaluation.metric import require_sacrebleu
     from trifold.samples.exercises import write_exercises, write_text
 
@@ -53,7 +53,7 @@ def run(request: Request) -> dict[str, Any]:
     page, seconds = write_page(out, trained, judged), time.perf_counter() - start
     _say_table(trained, judged, console)
     console.say(message("cli.demo_done", page=page, time=duration(seconds)))
-    console.say(message("cli.demo_next"))
+    console.say("\n  ".join([message("cli.demo_next"), *NEXT]))
     return {
         "page": str(page),
         "seconds": seconds,

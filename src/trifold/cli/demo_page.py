@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
-from trifold.cli.demo_steps import Judged, Sample, Trained
+from trifold.cli.demo_steps import NEXT, Judged, Sample, Trained
 from trifold.evaluation.report import RunPage, html_table, write_report
 from trifold.evaluation.sample import Sample as RunSample
 from trifold.locale import message
@@ -59,5 +59,5 @@ def _sample(sample: Sample) -> str:
 
 def _next() -> list[str]:
     """What to try on text of one's own."""
-    heading, *lines = message("cli.demo_next").splitlines()
-    return [f"<h2>{html.escape(heading)}</h2>", f"<pre>{html.escape(chr(10).join(lines))}</pre>"]
+    commands = "\n".join(NEXT)
+    return [f"<h2>{html.escape(message('cli.demo_next'))}</h2>", f"<pre>{html.escape(commands)}</pre>"]

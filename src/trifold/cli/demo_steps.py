@@ -9,7 +9,7 @@ from trifold.cli import fill_mask, finetune, generate, index, pretrain, restore,
 from trifold.cli.option import Command
 from trifold.locale import message
 
-__all__ = ["APPLICATIONS", "FAMILIES", "Application", "Family", "Judged", "Trained"]
+__all__ = ["APPLICATIONS", "FAMILIES", "NEXT", "Application", "Family", "Judged", "Sample", "Trained"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,3 +254,12 @@ APPLICATIONS = (
         read=_written,
     ),
 )
+
+NEXT = (
+    "trifold pretrain --data BOOK.txt --minutes 5 --out runs/book",
+    "trifold finetune sentiment --train REVIEWS.csv --out runs/reviews",
+    "trifold finetune translation --train PAIRS.csv --minutes 25 --out runs/translator",
+    "trifold index build NOTES --out kb",
+    "trifold ask --kb kb QUESTION",
+)
+"""What to try next on text of one's own."""
