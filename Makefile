@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE := # hundreds of processes of the tests would com
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo      train one small model of each family on the standard library's text and show them (12 min, 2 cores)"
+	@echo "make demo      train one small model of each family on the standard library's text and show them (6 min, 2 cores)"
 	@echo "make test      the test suite (5 min, 2 cores)   make test-all  also the slow ones"
 	@echo "make check     style, types, import layers   make docs      build the documentation   make bench  benchmarks"
 	@echo "make release   the wheel, built twice and compared, and the list of its components   make test-lowest  oldest libraries"

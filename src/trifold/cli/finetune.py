@@ -18,7 +18,7 @@ from trifold.cli.experiment import (
 from trifold.cli.help import pad
 from trifold.cli.needs import missing_files, missing_folder, missing_options, missing_out, with_out
 from trifold.cli.option import READING, Command, Option, Request
-from trifold.cli.pretrain import show_evaluation, show_step
+from trifold.cli.pretrain import length_lines, show_evaluation, show_step
 from trifold.cli.process import keep_memory_of_training
 from trifold.cli.together import TOGETHER, deterministic, goes_on, train_together
 from trifold.errors import UsageError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trifold.tasks import FineTuneResult
     from trifold.training import Event
 
-__all__ = ["COMMAND", "say_judgement"]
+__all__ = ["COMMAND", "build", "missing_of_tuning", "say_judgement", "show"]
 
 TASKS = tuple(name for kind in KINDS for name in (kind, *(also for also, of in ALIASES.items() if of == kind)))
 ROLE_OPTIONS = {
@@ -88,16 +88,18 @@ def run(request: Request) -> dict[str, Any]:
             "folder": str(out),
             "steps": result.steps,
             "best_step": result.best_step,
+            "stopped_early": result.stopped_early,
             "seconds": result.seconds,
             "trained_parameters": result.trained_parameters,
             "account": result.account,
+            "forecast": result.forecast,
             "judgement": result.judgement,
         }
     return _run_seeds(request, experiment, out)
 
 
 def _say_length(result: "FineTuneResult", console: Console) -> None:
-    """Which step was the best, and whether more of them would help."""
+    """Which step was the best, whether more of them would help, and how right the forecast was."""
     if result.best_step is not None:
         told = "last" if result.best_step == result.steps else "kept"
         console.say(message(f"cli.best_{told}", step=result.best_step))
@@ -105,6 +107,8 @@ def _say_length(result: "FineTuneResult", console: Console) -> None:
         console.say(
             message("cli.still_falling", fallen=f"{result.still_falling:.2f}", half=f"{result.still_falling / 2:.2f}")
         )
+    for line in length_lines(result):
+        console.say(line)
 
 
 def _run_seeds(request: Request, experiment: Any, out: Path) -> dict[str, Any]:
@@ -148,12 +152,17 @@ def build(request: Request, *, resume: bool = False) -> Any:
     data = {} if begun is None else to_json(begun)
     for name, section in request.sections.items():
         data[name] = {**data.get(name, {}), **section} if isinstance(section, dict) else section
+    named = values.model is not None or "model" in data
     _apply(request, data)
     whole = from_json(FineTuning, data if begun is not None else with_training(data), where="experiment")
     experiment = override(whole, request.overrides, where="experiment")
+    if not (named or experiment.model.start or request.console.follows):
+        request.console.note(message(experiment.task.no_model, preset=experiment.model.preset))
     if begun is not None:
         return experiment
-    fitted = fit_tuning(with_overrides(data, request, to_json(experiment)), measure=values.processes == 1)
+    fitted = fit_tuning(
+        with_overrides(data, request, to_json(experiment)), measure=getattr(values, "processes", 1) == 1
+    )
     for line in () if request.console.follows else fitted.notes:
         request.console.note(line)
     return fitted.experiment
@@ -206,10 +215,7 @@ def _start(request: Request, data: dict[str, Any]) -> str | None:
     """The model that is named, or the usual family of the task where nothing says which; None where something does."""
     if request.values.model is not None or "model" in data:
         return request.values.model
-    family: str = config_class(data["task"]["kind"]).family
-    if not request.console.follows:
-        request.console.note(message("cli.family_chosen", preset=family))
-    return family
+    return str(config_class(data["task"]["kind"]).family)
 
 
 def _task(name: str, own: dict[str, Any]) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def _say_chat_cut(cut: int, console: Console) -> None:
 
 
 def _spelled(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    return [tokenizer.decode([token], skip_special=False) for token in ids]
+    return [tokenizer.spell(token) for token in ids]
 
 
 def _answer(request: Request, tuned: Any, texts: Sequence[str]) -> dict[str, Any]:

@@ -58,6 +58,8 @@ def answer_lines(
     placed = place_as_trained(tuned.task, tuned.trained_columns, rows, reading.columns, labelled=False, account=account)
     by_row = [make_records([row], tuned.task.question, on_error=reading.on_error, count=count) for row in placed]
     records = [record for some in by_row for record in some]
+    if predict is None:
+        tuned.familiar.look_at(records)
     if request.values.input is not None:
         account.splits[str(request.values.input)] = count
         for line in account.lines():

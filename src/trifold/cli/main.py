@@ -42,6 +42,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         tokenizer.TRAIN,
         tokenizer.REPORT,
         plan.COMMAND,
+        plan.TUNING,
         pretrain.COMMAND,
         finetune.COMMAND,
         search.SWEEP,

@@ -1,9 +1,14 @@
-"""`trifold plan`: what a run will need and what to expect of it, before it starts; and how right that was, after it."""
+"""`trifold plan`: what a run will need and what to expect of it, before it starts; and how right that was, after it.
+
+`trifold plan finetune` does for fine-tuning, with its options, what `trifold plan` does for pre-training.
+"""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trifold.cli import finetune as tuning
 from trifold.cli.console import Console, duration
 from trifold.cli.experiment import EXPERIMENT_OPTIONS, SECTIONS, build_experiment, missing_of_experiment
 from trifold.cli.help import pad
@@ -12,13 +17,18 @@ from trifold.errors import TrifoldError
 from trifold.locale import message
 
 if TYPE_CHECKING:
+    from trifold.tasks.experiment import FineTuning
+    from trifold.training import Experiment
     from trifold.training.forecast import Forecast
 
-__all__ = ["COMMAND"]
+__all__ = ["COMMAND", "TUNING"]
 
+OF_A_RUN = {"out", "seeds", "resume", "strict", "allow-change", "processes", "deterministic"}
+"""Options of `finetune` that say nothing of what it takes."""
 SHOWN = (
     "parameters", "embedding", "encoder", "decoder", "head", "memory", "available_bytes", "step_flops", "step_seconds",
-    "steps", "target_tokens", "flops", "seconds", "tokens_per_second", "epochs", "best_step",
+    "steps", "target_tokens", "flops", "seconds", "tokens_per_second", "examples_per_second", "linear_seconds",
+    "evaluations", "evaluation_seconds", "epochs", "best_step",
 )  # fmt: skip
 
 
@@ -29,26 +39,69 @@ def problems(request: Request) -> Iterator[TrifoldError]:
 
 def run(request: Request) -> dict[str, Any]:
     """Show the numbers."""
+    from trifold.tasks.build import is_fine_tuned
     from trifold.text import Tokenizer
     from trifold.training import read_experiment
     from trifold.training.description import read_description
     from trifold.training.forecast import forecast
 
-    measure, known, tokenizer = not request.values.no_measure, dict[str, Any](), None
-    if request.values.run is not None:
-        experiment = read_experiment(request.values.run)
-        known = read_description(Path(request.values.run))
-        tokenizer = Tokenizer.from_pretrained(request.values.run)
-    else:
+    measure, done = not request.values.no_measure, request.values.run
+    if done is not None and is_fine_tuned(done):
+        return _of_tuned(Path(done), request)
+    if done is None:
         experiment = build_experiment(request, measure=measure)
+        return _say(forecast(experiment, measure=measure), request.console, timed=_is_timed(experiment))
+    experiment, tokenizer = read_experiment(done), Tokenizer.from_pretrained(done)
     expected = forecast(experiment, measure=measure, tokenizer=tokenizer)
+    facts = _say(expected, request.console, timed=_is_timed(experiment))
+    return {**facts, **_after(read_description(Path(done)), facts, request.console)}
+
+
+def run_tuning(request: Request) -> dict[str, Any]:
+    """Show the numbers of a fine-tuning."""
+    from trifold.tasks.pace import plan_tuning
+
+    experiment = tuning.build(request)
+    expected = plan_tuning(experiment, measure=not request.values.no_measure)
+    return _say(expected, request.console, timed=_is_timed(experiment))
+
+
+def _of_tuned(folder: Path, request: Request) -> dict[str, Any]:
+    """What a finished fine-tuning took, beside what it predicted at its beginning, or else what is predicted now."""
+    from trifold.tasks.experiment import FineTuning
+    from trifold.tasks.pace import plan_tuning
+    from trifold.training import read_experiment
+    from trifold.training.description import read_description
+
+    known = read_description(folder)
+    facts = known.get("forecast")
+    if facts is None:
+        experiment = read_experiment(folder, FineTuning)
+        expected = plan_tuning(experiment, measure=not request.values.no_measure)
+        facts = _say(expected, request.console, timed=_is_timed(experiment))
+    return {**facts, **_after(known, facts, request.console)}
+
+
+def _is_timed(experiment: "Experiment | FineTuning") -> bool:
+    """Whether its length is given in minutes."""
+    return experiment.training.minutes is not None and getattr(experiment, "epochs", None) is None
+
+
+def _say(expected: "Forecast", console: Console, *, timed: bool) -> dict[str, Any]:
+    """Show a forecast, and give it as data."""
     facts: dict[str, Any] = expected.as_dict()
     for name in SHOWN:
         if facts[name] is not None:
-            request.console.say(f"{pad(message(f'cli.plan_{name}'), 44)} {_shown(name, facts[name])}")
-    for line in _expectations(expected, timed=experiment.training.minutes is not None):
-        request.console.say(line)
-    return {**facts, **_after(known, facts, request.console)}
+            key = "cli.plan_readings" if name == "epochs" and expected.evaluations else f"cli.plan_{name}"
+            console.say(f"{pad(message(key), 44)} {_shown(name, facts[name])}")
+    whole = expected.whole_seconds
+    if whole is not None:
+        end = datetime.now().astimezone() + timedelta(seconds=whole)
+        facts["ends"] = end.isoformat(timespec="minutes")
+        console.say(message("cli.plan_ends", end=f"{end:%Y-%m-%d %H:%M}", whole=duration(whole)))
+    for line in _expectations(expected, timed=timed):
+        console.say(line)
+    return facts
 
 
 def _expectations(expected: "Forecast", *, timed: bool) -> list[str]:
@@ -79,9 +132,10 @@ def _after(known: dict[str, Any], facts: dict[str, Any], console: Console) -> di
     if not result:
         return {}
     before = known.get("forecast") or facts
-    actual = {"seconds": result["seconds"], "steps": result["steps"], "target_tokens": result["tokens"],
+    tokens = result.get("tokens")
+    actual = {"seconds": result["seconds"], "steps": result["steps"], "target_tokens": tokens,
               "best_step": result.get("best_step", result["steps"])}  # fmt: skip
-    actual["tokens_per_second"] = result["tokens"] / result["seconds"] if result["seconds"] else None
+    actual["tokens_per_second"] = tokens / result["seconds"] if tokens and result["seconds"] else None
     console.say(message("cli.plan_actual"))
     for name, value in actual.items():
         expected = before.get(name)
@@ -92,7 +146,7 @@ def _after(known: dict[str, Any], facts: dict[str, Any], console: Console) -> di
 
 
 def _shown(name: str, value: float) -> str:
-    if name == "seconds":
+    if name in ("seconds", "linear_seconds", "evaluation_seconds"):
         return duration(value)
     if name.endswith("bytes") or name == "memory":
         return f"{value / 2**30:,.2f} GiB"
@@ -111,4 +165,14 @@ COMMAND = Command(
     run=run,
     problems=problems,
     sections=(*SECTIONS, "patience"),
+)
+TUNING = Command(
+    name="plan finetune",
+    options=(
+        *(option for option in tuning.COMMAND.options if option.name not in OF_A_RUN),
+        Option(name="no-measure", kind="flag", default=False),
+    ),
+    run=run_tuning,
+    problems=lambda request: tuning.missing_of_tuning(request, "plan finetune"),
+    sections=tuning.COMMAND.sections,
 )

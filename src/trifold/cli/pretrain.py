@@ -15,9 +15,10 @@ from trifold.locale import message
 
 if TYPE_CHECKING:
     from trifold.errors import TrifoldError
+    from trifold.tasks import FineTuneResult
     from trifold.training import Evaluation, Event, Experiment, Result, Step
 
-__all__ = ["COMMAND", "run_experiment", "show_evaluation", "show_step"]
+__all__ = ["COMMAND", "length_lines", "run_experiment", "show_evaluation", "show_step"]
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -36,19 +37,17 @@ def run(request: Request) -> dict[str, Any]:
 def conclude(result: "Result", experiment: "Experiment", console: Console) -> dict[str, Any]:
     """Say what the run comes to beside counting, and where its page is, which is written here; the figures as data."""
     from trifold.cli.report import page_of
-    from trifold.evaluation.report import write_report
+    from trifold.evaluation.report import counted_line, write_report
 
     page = page_of(result.folder)
     path = write_report(result.folder, [page], title=message("cli.report_title"))
     bits = None if result.valid is None else result.valid.bits_per_byte
     if page.baselines and bits is not None:
-        name = min(page.baselines, key=lambda known: page.baselines[known])
-        told = "better" if bits < page.baselines[name] else "worse"
-        console.say(message(f"cli.counted_{told}", bits=f"{bits:.3f}", name=name, other=f"{page.baselines[name]:.3f}"))
+        console.say(counted_line(bits, page.baselines, page.verdict))
     if result.valid is not None and experiment.training.keep_best:
         console.say(message("cli.held_out_chose"))
     console.say(message("cli.report_with_samples", path=path))
-    return {"baselines": dict(page.baselines), "report": str(path)}
+    return {"baselines": dict(page.baselines), "verdict": page.verdict, "report": str(path)}
 
 
 def problems(request: Request) -> "Iterator[TrifoldError]":
@@ -98,18 +97,21 @@ def run_experiment(
     if result.valid is not None and experiment.training.keep_best:
         told = "last" if result.best_step == result.steps else "kept"
         console.say(message(f"cli.best_{told}", step=result.best_step))
-    for line in compare_with_forecast(result):
+    for line in length_lines(result):
         console.say(line)
     return result
 
 
-def compare_with_forecast(result: "Result") -> list[str]:
-    """What was predicted at the run's beginning beside what came of it, where steps were timed then."""
+def length_lines(result: "Result | FineTuneResult") -> list[str]:
+    """Why a run ended, and what was predicted at its beginning beside what came of it, where steps were timed then."""
+    from dataclasses import asdict
+
     from trifold.evaluation.report import predicted_beside_actual
 
-    facts = {"seconds": result.seconds, "tokens": result.tokens, "best_step": result.best_step}
-    rows = predicted_beside_actual(result.forecast, facts)
-    return [message("cli.predicted"), *(f"  {pad(name, 28)} {value}" for name, value in rows)] if rows else []
+    steps = {"step": result.steps, "best": result.best_step}
+    lines = [message("cli.stopped_early", **steps)] if result.stopped_early else []
+    rows = predicted_beside_actual(result.forecast, asdict(result))
+    return lines + ([message("cli.predicted"), *(f"  {pad(name, 36)} {value}" for name, value in rows)] if rows else [])
 
 
 def show_step(step: "Step", progress: Progress) -> None:

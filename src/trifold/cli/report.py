@@ -11,11 +11,12 @@ __all__ = ["COMMAND", "page_of"]
 
 def page_of(folder: Path) -> Any:
     """What a page shows of a run: its curve, what counting comes to, and what its model writes."""
-    from trifold.evaluation.baselines import run_baselines
+    from trifold.evaluation.baselines import count_beside
     from trifold.evaluation.report import RunPage
     from trifold.evaluation.sample import run_samples
 
-    return RunPage(folder=folder, samples=run_samples(folder), baselines=run_baselines(folder))
+    counted = count_beside(folder)
+    return RunPage(folder=folder, samples=run_samples(folder), baselines=counted.bits, verdict=counted.verdict)
 
 
 def run(request: Request) -> dict[str, Any]:

@@ -153,6 +153,8 @@ def _from_base(request: Request, tuned: Any, asked: Sequence[str]) -> Callable[[
         request.console.note(message("cli.never_silent", path=values.run))
 
     def answer(question: str) -> dict[str, Any]:
+        if tuned is not None:
+            tuned.familiar.look_at([question])
         how: dict[str, Any] = {"embedder": embedder, "k": values.k, "weight": values.vector_weight}
         reply = ask(base, tuned, question, threshold=values.threshold, **how)
         if tuned is None and not reply.text:

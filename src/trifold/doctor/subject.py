@@ -203,7 +203,7 @@ def _text(folder: Path | None, place: Path, *, paired: bool) -> tuple[Path, bool
         path = place / "own.txt"
         path.write_text("\n".join(own) + "\n", encoding="utf-8")
         return path, True
-    rows = [line.split("\t") for line in _sample("translation.tsv")]
+    rows = [line.split("\t") for line in _sample("pairs.tsv")]
     if paired:
         path = place / "sample.jsonl"
         path.write_text(
@@ -211,16 +211,15 @@ def _text(folder: Path | None, place: Path, *, paired: bool) -> tuple[Path, bool
         )
         return path, False
     path = place / "sample.txt"
-    path.write_text("\n".join([*(text for row in rows for text in row), *_topics()]) + "\n", encoding="utf-8")
+    reviews = [line.partition("\t")[2] for line in _sample("reviews.tsv")]
+    path.write_text("\n".join([*(text for row in rows for text in row), *reviews]) + "\n", encoding="utf-8")
     return path, False
 
 
 def _sample(name: str) -> list[str]:
-    return resources.files("trifold.samples").joinpath(name).read_text(encoding="utf-8").splitlines()[1:]
-
-
-def _topics() -> list[str]:
-    return [line.partition("\t")[2] for line in _sample("topics.tsv")]
+    """The first lines of a sample."""
+    text = resources.files("trifold.samples").joinpath(name).read_text(encoding="utf-8")
+    return text.splitlines()[1 : LINES + 1]
 
 
 def _own_text(folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ An n-gram is the pair (number of its first n-1 words among all such, last word) 
 arrays of these, so that counting is a sort and looking up a binary search.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +72,19 @@ class NGram:
             ConfigError: an id outside the vocabulary.
         """
         return self._score([document])
+
+    def each_document(self, documents: Sequence[Int[np.ndarray, " _"]]) -> Iterator[Float[np.ndarray, " _"]]:
+        """Natural log-probabilities of the tokens of each document; many short ones are scored together.
+
+        Raises:
+            ConfigError: an id outside the vocabulary.
+        """
+        first = 0
+        while first < len(documents):
+            sizes = np.cumsum([len(document) for document in documents[first : first + GROUP]])
+            count = max(int(np.searchsorted(sizes, GROUP)), 1)
+            yield from np.split(self._score(list(documents[first : first + count])), sizes[: count - 1])
+            first += count
 
     def distributions(self, contexts: Int[np.ndarray, "places words"]) -> Float[np.ndarray, "places vocab"]:
         """The probability of every word after each context.

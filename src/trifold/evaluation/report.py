@@ -18,6 +18,7 @@ from trifold.training.log import read_metrics
 
 __all__ = [
     "RunPage",
+    "counted_line",
     "environment",
     "html_page",
     "html_table",
@@ -44,11 +45,31 @@ class RunPage:
         folder: the run.
         samples: what it was given and what it wrote.
         baselines: bits per byte of other models on the same held-out text, by name.
+        verdict: the run's model beside the best of them (`trifold.evaluation.baselines`).
     """
 
     folder: Path
     samples: Sequence[Sample] = ()
     baselines: Mapping[str, float] = field(default_factory=dict)
+    verdict: Mapping[str, Any] | None = None
+
+
+def counted_line(bits: float, baselines: Mapping[str, float], verdict: Mapping[str, Any] | None) -> str:
+    """A run's bits per byte beside the best of its baselines, in a sentence; with an interval, where there is one.
+
+    Example:
+        >>> counted_line(1.5, {"unigram": 3.0, "5-gram": 2.0}, None)[:60]
+        'On held-out text 1.500 bits per byte: better than a 5-gram m'
+    """
+    name = min(baselines, key=lambda known: baselines[known])
+    told, between = "better" if bits < baselines[name] else "worse", ""
+    if verdict is not None:
+        told, difference = verdict["told"], verdict["difference"]
+        ends = {end: f"{difference[end]:+.3f}" for end in ("value", "low", "high")}
+        between = message("evaluation.between", n=difference["n"], **ends)
+    return message(
+        f"cli.counted_{told}", bits=f"{bits:.3f}", name=name, other=f"{baselines[name]:.3f}", between=between
+    )
 
 
 def write_report(folder: Path, runs: Sequence[RunPage], *, title: str, extra: Sequence[str] = ()) -> Path:
@@ -134,6 +155,9 @@ def html_table(rows: Sequence[Sequence[str]]) -> str:
 def _section(run: RunPage, known: Mapping[str, Any]) -> list[str]:
     parts = [f"<h2>{html.escape(run.folder.name)}</h2>"]
     parts.append(draw_chart(loss_chart(run.folder, run.baselines)))
+    bits = ((known.get("result") or {}).get("valid") or {}).get("bits_per_byte")
+    if run.baselines and bits is not None:
+        parts.append(f"<p>{html.escape(counted_line(bits, run.baselines, run.verdict))}</p>")
     if run.samples:
         heading = message("evaluation.samples")
         parts.append(f"<h3>{html.escape(heading)}</h3>")
@@ -169,12 +193,22 @@ def predicted_beside_actual(forecast: Mapping[str, Any] | None, result: Mapping[
         return []
     time, now = f"{forecast['seconds']:,.1f} s", f"{forecast['seconds_now']:,.1f} s"
     told = time if time == now else message("evaluation.as_busy", free=time, now=now)
-    speed = result["tokens"] / result["seconds"]
+    pairs = {
+        "evaluation.predicted_speed": (forecast["tokens_per_second"], result.get("tokens", 0) / result["seconds"]),
+        "evaluation.predicted_examples": (forecast.get("examples_per_second"), _examples_per_second(forecast, result)),
+        "evaluation.predicted_best": (forecast["best_step"], result.get("best_step")),
+    }
+    both = {name: pair for name, pair in pairs.items() if None not in pair}
     return [
         [message("evaluation.predicted"), f"{told} / {result['seconds']:,.1f} s"],
-        [message("evaluation.predicted_speed"), f"{forecast['tokens_per_second']:,.0f} / {speed:,.0f}"],
-        [message("evaluation.predicted_best"), f"{forecast['best_step']:,} / {result['best_step']:,}"],
+        *([message(name), f"{before:,.0f} / {came:,.0f}"] for name, (before, came) in both.items()),
     ]
+
+
+def _examples_per_second(forecast: Mapping[str, Any], result: Mapping[str, Any]) -> float | None:
+    """How many examples a fine-tuning read in a second; None of a pre-training."""
+    predicted = forecast.get("examples_per_second")
+    return predicted and predicted * forecast["step_seconds"] * result["steps"] / result["seconds"]
 
 
 def _store_name(name: str) -> str:

@@ -88,7 +88,8 @@ def _halves(text: str) -> tuple[str, str]:
 def _filled(model: Transformer, tokenizer: Tokenizer, text: str) -> Sample:
     asked = tokenizer.roles["mask"].join(_halves(text))
     (candidates, *_) = fill_mask(model, tokenizer, asked, top_k=4 * CANDIDATES)
-    named = [(candidate.token.replace("\ufffd", "").strip(), candidate.probability) for candidate in candidates]
+    special = tokenizer.special.all_ids
+    named = [(one.token.strip(), one.probability) for one in candidates if one.id not in special]
     listed = ", ".join([f"{token} {probability:.0%}" for token, probability in named if token][:CANDIDATES])
     return Sample(f"{asked}\n", listed)
 

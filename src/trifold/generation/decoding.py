@@ -13,6 +13,7 @@ from torch import Tensor
 from trifold.batch import Layout
 from trifold.errors import NonFiniteError
 from trifold.generation.beams import BeamCache, can_share
+from trifold.generation.owed import Owed
 from trifold.model import Transformer
 
 __all__ = ["Decoding", "check_finite", "pad"]
@@ -58,6 +59,7 @@ class Decoding:
         prefix: whether the tokens of a prompt see each other in both directions (a prefix language model).
         vocab_size: how many first logits to give (a model may have more than its tokenizer has tokens); None for all.
         suppressed: tokens that are never to be chosen.
+        owed: what each row must write once; None for nothing.
     """
 
     def __init__(
@@ -69,9 +71,10 @@ class Decoding:
         prefix: bool = False,
         vocab_size: int | None = None,
         suppressed: Sequence[int] = (),
+        owed: Owed | None = None,
     ) -> None:
         self.model, self.prompts, self.cache = model, prompts, model.new_cache()
-        self.vocab_size, self.suppressed = vocab_size, list(suppressed)
+        self.vocab_size, self.suppressed, self.owed = vocab_size, list(suppressed), owed
         self.device = model.embedding.tokens.weight.device
         self.lengths = torch.tensor([len(row) for row in prompts], device=self.device)
         self.prefix = self.lengths if prefix else None
@@ -100,6 +103,8 @@ class Decoding:
             positions = self.lengths[:, None]
             layout = Layout(positions, torch.ones_like(positions))
         self.lengths = self.lengths + 1
+        if self.owed is not None:
+            self.owed.write(tokens)
         return self._read(tokens[:, None], layout)
 
     def _read(self, tokens: Tensor, layout: Layout) -> Tensor:
@@ -111,6 +116,8 @@ class Decoding:
         logits = self.model.head(hidden[:, -1])[:, : self.vocab_size]
         if self.suppressed:
             logits[:, self.suppressed] = float("-inf")
+        if self.owed is not None:
+            self.owed.settle(logits)
         return logits
 
     @torch.inference_mode()
@@ -139,6 +146,8 @@ class Decoding:
         """What is beside the cache."""
         self.lengths = self.lengths[rows]
         self.prefix = None if self.prefix is None else self.prefix[rows]
+        if self.owed is not None:
+            self.owed.keep(rows)
         if self.memory is not None and self.memory_layout is not None and not same_source:
             if isinstance(self.cache, BeamCache):  # its slots hold what they need; the shape alone is read
                 self.memory = self.memory[:1].expand(len(rows), -1, -1)

@@ -20,7 +20,7 @@ class Candidate:
     """One token that may fill a mask.
 
     Attributes:
-        token: its text.
+        token: its text; bytes that make no whole character are written as `<0xE4>`, special tokens as they are spelled.
         id: its id.
         probability: how likely the model finds it, from 0 to 1.
     """
@@ -70,7 +70,7 @@ def fill_mask(model: Transformer, tokenizer: Tokenizer, text: str, *, top_k: int
         logits = model.head(model.encode(tokens)[0, places])[:, : tokenizer.vocab_size]
         best = logits.float().softmax(-1).topk(min(top_k, logits.shape[-1]), dim=-1)
     rows = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [[Candidate(tokenizer.decode([i]), i, p) for i, p in zip(*row, strict=True)] for row in rows]
+    return [[Candidate(tokenizer.spell(i), i, p) for i, p in zip(*row, strict=True)] for row in rows]
 
 
 def _spell(text: str, tokenizer: Tokenizer, mask: int) -> str:

@@ -17,7 +17,8 @@ from trifold.checkpoint.hugging_face import find_folder
 from trifold.errors import UsageError
 from trifold.generation.config import Sampling
 from trifold.generation.decoding import Decoding, check_finite
-from trifold.generation.output import Generation, Growing, StreamedToken
+from trifold.generation.output import Generation, Growing, StreamedToken, shown
+from trifold.generation.owed import Owed
 from trifold.generation.rules import Rules, read_rules
 from trifold.generation.sampling import Sampler
 from trifold.generation.search import search
@@ -75,6 +76,7 @@ class Generator:
         ends: tokens that end a text; None for the tokenizer's.
         prefix: whether the prompt is read in both directions (a prefix language model).
         rules: how the model is meant to write, where nothing else is asked for.
+        carried: tokens that are written once where a prompt has them, and never where it has not.
 
     Raises:
         UsageError: a model without decoder, or a tokenizer with more tokens than the model.
@@ -100,13 +102,14 @@ class Generator:
         ends: Collection[int] | None = None,
         prefix: bool = False,
         rules: Rules | None = None,
+        carried: Collection[int] = (),
     ) -> None:
         if model.config.decoder is None:
             raise UsageError("generation.no_decoder")
         known, special = model.config.vocab_size, tokenizer.special
         if tokenizer.vocab_size > known:
             raise UsageError("generation.vocabulary", tokenizer=tokenizer.vocab_size, model=known)
-        self.model, self.tokenizer, self.prefix = model, tokenizer, prefix
+        self.model, self.tokenizer, self.prefix, self.carried = model, tokenizer, prefix, carried
         paired = model.config.encoder is not None
         self.framing = tokenizer.framing_for(encoder=paired, decoder=True)
         if start is not None and not paired:
@@ -228,7 +231,7 @@ class Generator:
         Raises:
             UsageError: a prompt that is empty or too long; beam search, which knows its text only at the end.
         """
-        return _texts(self.stream_tokens(prompt, sampling, special=special))
+        return shown(self.stream_tokens(prompt, sampling, special=special))
 
     def stream_tokens(
         self, prompt: str | Sequence[int], sampling: Sampling | None = None, *, special: bool = False
@@ -288,7 +291,7 @@ class Generator:
     ) -> Iterator[None]:
         """Let all texts grow by one token a turn, until each is finished."""
         with evaluating(self.model):
-            decoding = self._decoding(rows)
+            decoding = self._decoding(rows, [text.limit for text in texts])
             sampler = Sampler(options, decoding.prompts, seeds, vocab_size=self.tokenizer.vocab_size)
             logits = decoding.start()
             while True:
@@ -311,7 +314,7 @@ class Generator:
     def _search(self, rows: list[list[int]], limits: list[int], options: Sampling) -> list[Generation]:
         """The best hypothesis of each row; a stop string cuts its text afterwards."""
         with evaluating(self.model):
-            decoding, alpha = self._decoding(rows), options.length_penalty
+            decoding, alpha = self._decoding(rows, limits), options.length_penalty
             rules = {"no_repeat_ngram": options.no_repeat_ngram, "early_stopping": options.early_stopping}
             hypotheses = search(
                 decoding, beams=options.beams, limits=limits, ends=self.ends, alpha=alpha, wanted=1, **rules
@@ -325,12 +328,18 @@ class Generator:
             generations.append(text.result())
         return generations
 
-    def _decoding(self, rows: list[list[int]]) -> Decoding:
-        known, never = self.tokenizer.vocab_size, self.rules.suppressed
-        if self.model.config.encoder is None:
-            return Decoding(self.model, rows, prefix=self.prefix, vocab_size=known, suppressed=never)
-        first = [self.before(row) for row in rows]
-        return Decoding(self.model, first, rows, vocab_size=known, suppressed=never)
+    def _decoding(self, rows: list[list[int]], limits: Sequence[int]) -> Decoding:
+        alone, device = self.model.config.encoder is None, self.model.embedding.tokens.weight.device
+        prompts = rows if alone else [self.before(row) for row in rows]
+        return Decoding(
+            self.model,
+            prompts,
+            None if alone else rows,
+            prefix=self.prefix and alone,
+            vocab_size=self.tokenizer.vocab_size,
+            suppressed=self.rules.suppressed,
+            owed=Owed(self.carried, rows, self.ends, limits, device) if self.carried else None,
+        )
 
     def encode(self, text: str | Sequence[int], number: int = 1, *, special: bool = False) -> list[int]:
         """The ids that the decoder continues, or that the encoder reads."""
@@ -387,14 +396,3 @@ class Generator:
             for token in row[-PRIMING:]:
                 decoder.push(token)
         return Growing(decoder, self.ends, options.stop, limit)
-
-
-def _texts(tokens: Iterator[StreamedToken]) -> Iterator[str]:
-    """What the tokens show; gives back, as the iterator of tokens does, the whole text."""
-    while True:
-        try:
-            text = next(tokens).text
-        except StopIteration as end:
-            return end.value
-        if text:
-            yield text

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from trifold.text import StreamDecoder
 
-__all__ = ["FinishReason", "Generation", "Growing", "StopFilter", "StreamedToken", "note_cut", "pass_on"]
+__all__ = ["FinishReason", "Generation", "Growing", "StopFilter", "StreamedToken", "note_cut", "pass_on", "shown"]
 
 FinishReason = Literal["end", "stop", "length"]
 
@@ -164,3 +164,14 @@ def pass_on(pieces: Iterator[str], on_token: Callable[[str], object]) -> Generat
         except StopIteration as end:
             return end.value
         on_token(piece)
+
+
+def shown(tokens: Iterator[StreamedToken]) -> Iterator[str]:
+    """What the tokens show; gives back, as the iterator of tokens does, the whole text."""
+    while True:
+        try:
+            text = next(tokens).text
+        except StopIteration as end:
+            return end.value
+        if text:
+            yield text

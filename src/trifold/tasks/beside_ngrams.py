@@ -43,9 +43,15 @@ class BesideNGramsConfig(WholeTextConfig):
     """
 
     tokenizer_kind: ClassVar[Kind] = "wordpiece"  # whose runs are runs of words
+    lowercase: ClassVar[bool] = True  # a word that begins a sentence is the word that it is elsewhere
 
     ngrams: Annotated[int, Interval(ge=0, le=8)] | None = None
     ngram_rows: Natural = 0
+
+    @property
+    def no_model(self) -> str:
+        """A linear model stands beside it, unless there is none."""
+        return "cli.family_chosen" if self.ngrams == 0 else "cli.family_beside_words"
 
     def started_from(self, start: str | None) -> "BesideNGramsConfig":
         """With the linear model of the run that this one goes on from; with one of its own where nobody has trained yet."""

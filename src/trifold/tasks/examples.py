@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from trifold.data.permutation import mix, permute
 from trifold.data.reading import ReadReport, SourceOptions
 from trifold.data.rows import read_rows
 from trifold.errors import DataError
@@ -13,7 +14,7 @@ from trifold.tasks.record import Placed, Record, check_roles, file_of, make_reco
 from trifold.tasks.split import content_of, group_of, numbered, split_units
 from trifold.tasks.task import Task
 
-__all__ = ["Examples", "Splits", "read_examples"]
+__all__ = ["Examples", "Splits", "read_examples", "sample_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,25 @@ def read_examples(experiment: FineTuning) -> Examples:
     if not placed["dev"] and not placed["test"]:
         raise DataError("task.too_few", count=len(every))
     return Examples(experiment, {name: rows for name, rows in placed.items() if rows}, account)
+
+
+def sample_of(records: Sequence[Record], count: int) -> list[Record]:
+    """So many of the records, in the order of a shuffle that is always the same; all as they stand where there are no more.
+
+    Files are often sorted by their labels, whose first rows say little of the others.
+
+    Args:
+        records: of a split.
+        count: how many; 0 for all.
+
+    Example:
+        >>> len({record.gold for record in sample_of([Record("a", "no")] * 50 + [Record("b", "yes")] * 50, 10)})
+        2
+    """
+    total = len(records)
+    if not count or count >= total:
+        return list(records)
+    return [records[permute(place, total, mix(total, 5))] for place in range(count)]
 
 
 def _keys(

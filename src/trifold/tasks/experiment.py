@@ -111,14 +111,16 @@ class FineTuning(Config):
         task: what to learn.
         tokenizer: for a model that starts from random weights; otherwise it is the model's own. Its kind is the task's,
             unless it is named.
-        training: how; `batch_size` counts examples, `evaluate_every` 0 evaluates ten times in the run, and the length
-            of the run is `epochs` unless that is None.
+        training: how; `batch_size` counts examples, `evaluate_every` 0 spreads as many evaluations over the run as take a
+            tenth of its time, on at most `evaluate_rows` examples (`trifold.tasks.pace`), and the length of the run is
+            `epochs` unless that is None.
         epochs: how often to see each example; None: `training` says how long.
         lora: train adapters only; None to train all weights.
         freeze: how many of the lowest blocks stay as they are, with the embedding; 0 for none.
         metric: which of the task's metrics, or `loss`, chooses the weights; None: the task's first, for translation and
             beside a linear model of runs of tokens the loss. Among equals the lower loss decides.
-        patience: stop after so many evaluations without a better one; 0 never stops early.
+        patience: stop after so many evaluations without a better one; 0 never stops early, None after a third of those
+            that the run would have.
 
     Example:
         >>> FineTuning(model=ModelChoice(start="runs/bert"), data=LabelledData(train="a.tsv")).task.kind
@@ -134,11 +136,12 @@ class FineTuning(Config):
     lora: LowRank | None = None
     freeze: Natural = 0
     metric: str | None = None
-    patience: Natural = 0
+    patience: Natural | None = 0
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)
-        object.__setattr__(self, "tokenizer", self.tokenizer.settled(self.task.tokenizer_kind))
+        tokenizer = self.tokenizer.settled(self.task.tokenizer_kind, lowercase=self.task.lowercase)
+        object.__setattr__(self, "tokenizer", tokenizer)
         drawn = self.model.embedding == "random"
         require(drawn, where="model.embedding", given=self.model.embedding, allowed="random; pre-training can count it")
         both = self.lora is None or self.freeze == 0

@@ -18,11 +18,12 @@ from torch import nn
 
 from trifold.batch import Batch
 from trifold.presets.pretrained import Transformer
-from trifold.tasks.examples import read_examples
+from trifold.tasks.examples import read_examples, sample_of
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.frame import pack
 from trifold.tasks.given import Given, choose_experiment, rows_of
 from trifold.tasks.outcome import publish
+from trifold.tasks.pace import foresee_tuning, paced
 from trifold.tasks.preparation import Ready, prepare
 from trifold.tasks.record import Record
 from trifold.tasks.task import Task, TaskConfig
@@ -30,6 +31,7 @@ from trifold.training import Trainer, Training, evaluate_loss
 from trifold.training.description import read_description
 from trifold.training.held_out import Evaluation
 from trifold.training.loop import Evaluate, Event, Listener
+from trifold.training.plan import held_memory
 from trifold.training.run import Run, begin, given_path
 
 __all__ = ["FineTuneResult", "finetune", "split_records"]
@@ -54,18 +56,23 @@ class FineTuneResult:
         flops: operations of this process's training, `6 x weights of matrix products x places`; tables are only looked up.
         judgement: metrics with intervals beside baselines, as JSON data.
         account: what became of the columns and rows of the data, as JSON data.
+        forecast: what was expected at the run's beginning (`trifold.training.forecast`); None where an earlier version
+            began it.
+        stopped_early: whether it ended before its length was over, because looks at dev examples gained nothing.
     """
 
     folder: Path
     steps: int
     best_step: int | None
     still_falling: float
+    stopped_early: bool
     seconds: float
     num_parameters: int
     trained_parameters: int
     flops: float
     judgement: dict[str, Any]
     account: dict[str, Any]
+    forecast: dict[str, Any] | None
 
 
 def finetune(  # noqa: PLR0913 - what the library offers, each by its name
@@ -116,7 +123,9 @@ def finetune(  # noqa: PLR0913 - what the library offers, each by its name
     with begin(experiment, out, experiment.training, resume=resume, strict=strict, allow=allow, listen=listen) as run:
         for name, examples in _there(splits).items():
             run.keep(name, rows_of(examples, experiment.task.kind))
+        before = held_memory()
         ready = run.group.in_turn(lambda: prepare(experiment, run))
+        ready = paced(ready, experiment, foresee_tuning(run, ready, experiment, held_memory() - before))
         trainer = Trainer(ready.model, ready.task, ready.loader, ready.training, group=run.group)
         work = Work(run.listen)
         run.listen = work
@@ -137,7 +146,7 @@ def _there(given: dict[str, Given | None]) -> dict[str, Given]:
 def _evaluation(trainer: Trainer, ready: Ready) -> Evaluate:
     """Loss on records of the dev set, and the metric that chooses."""
     training, choice = ready.training, ready.choice
-    chosen = ready.splits.dev[: training.evaluate_rows or None]
+    chosen = sample_of(ready.splits.dev, training.evaluate_rows)
     batches = _batches(ready.task, chosen, training.batch_size)
 
     def measure(model: nn.Module) -> float:
@@ -172,12 +181,14 @@ def _finish(run: Run, trainer: Trainer, ready: Ready, work: "Work", best: int | 
         "steps": trainer.step,
         "best_step": best,
         "still_falling": work.still_falling(best),
+        "stopped_early": run.stopped_early,
         "seconds": trainer.seconds,
         "flops": flops,
     }
     run.group.in_turn(lambda: publish(run, ready, model, facts) if run.group.is_first else None)
     told = read_description(run.folder)
-    return FineTuneResult(run.folder, **told["result"], judgement=told["judgement"], account=told["account"])
+    rest = {"judgement": told["judgement"], "account": told["account"], "forecast": told.get("forecast")}
+    return FineTuneResult(run.folder, **told["result"], **rest)
 
 
 def _multiplied(model: nn.Module, task: Task) -> int:

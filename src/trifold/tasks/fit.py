@@ -43,7 +43,8 @@ SEEN, FEWEST, MOST = 350_000, 3.0, 40.0
 DROPOUTS = ((4.0, 0.05), (60.0, 0.15), (150.0, 0.25), (math.inf, 0.35))
 """For so many readings of the pairs, times the root of the parameters for each different token, or fewer. Beside label
 smoothing less is needed than in pre-training, and in few readings more costs much."""
-EVALUATIONS, PATIENCE = 25, 6
+PATIENCE = 6
+"""Looks at dev pairs in a row without a better one, of the 25 that a run has at most, after which it stops."""
 TRANSLATING = replace(
     TRAINING,
     optimizer=Muon(lr=5e-3, weight_decay=0.1, adamw=AdamW(lr=3e-3, weight_decay=0.0)),
@@ -114,7 +115,8 @@ def fit_tuning(sections: Sections, pairs: Pairs | None = None, *, measure: bool 
     """
     kind = sections.get("task", {}).get("kind", "classification")
     if sections["model"].get("start") is not None or not config_class(kind).from_scratch:
-        return Fitted(from_json(FineTuning, with_training(sections), where="experiment"), ())
+        patience = {} if _steps_said(sections) else {"patience": None}
+        return Fitted(from_json(FineTuning, patience | with_training(sections), where="experiment"), ())
     if pairs is None:
         data = from_json(LabelledData, sections.get("data", {}), where="data")
         options = SourceOptions(on_error=data.on_error, encoding=data.encoding)
@@ -125,6 +127,12 @@ def fit_tuning(sections: Sections, pairs: Pairs | None = None, *, measure: bool 
     best = largest_that_suits(_trials(settled, pairs, measure=measure))
     experiment = _by_trial(settled, best)
     return Fitted(experiment, tuple(_lines(experiment, best, pairs)))
+
+
+def _steps_said(sections: Sections) -> bool:
+    """Whether somebody said how long, other than in minutes: then so long it is."""
+    training = sections.get("training", {})
+    return any(value is not None for value in (sections.get("epochs"), training.get("steps"), training.get("tokens")))
 
 
 def with_training(sections: Sections, usual: Training = TRAINING) -> dict[str, Any]:
@@ -148,7 +156,7 @@ def _by_pairs(sections: Sections, pairs: Pairs) -> dict[str, Any]:
     tokenizer, said = sections.get("tokenizer", {}), sections.get("training", {})
     timed = sections.get("epochs") is not None or any(said.get(name) is not None for name in LENGTHS)
     return {
-        "patience": PATIENCE,
+        "patience": 0 if _steps_said(sections) else PATIENCE,
         **with_training(sections, usual),
         "tokenizer": ({} if "path" in tokenizer else vocabulary) | tokenizer,
         "epochs": sections.get("epochs") if timed else pairs.readings,
@@ -203,11 +211,8 @@ def _try(settled: Sections, pairs: Pairs, *, measure: bool) -> _ShapeTrial:
 def _by_trial(settled: Mapping[str, Any], trial: _ShapeTrial) -> FineTuning:
     """What follows from the shape, and from how often it reads the pairs."""
     dropout = looked_up(DROPOUTS, trial.wear)
-    training = settled["training"]
-    if training["evaluate_every"] == 0:
-        training = training | {"evaluate_every": max(trial.steps // EVALUATIONS, 10)}
     model = {**settled["model"], "overrides": {"dropout": dropout, **trial.overrides}}
-    return from_json(FineTuning, {**settled, "model": model, "training": training}, where="experiment")
+    return from_json(FineTuning, {**settled, "model": model}, where="experiment")
 
 
 def _lines(experiment: FineTuning, trial: _ShapeTrial, pairs: Pairs) -> Iterator[str]:
@@ -226,4 +231,4 @@ def _lines(experiment: FineTuning, trial: _ShapeTrial, pairs: Pairs) -> Iterator
     )
     if tokenizer.path is None:
         yield message("training.fit_tokenizer", kind=tokenizer.kind, vocab_size=f"{tokenizer.vocab_size:,}")
-    yield message("task.fit_batches", count=training.batch_size, every=training.evaluate_every)
+    yield message("task.fit_batches", count=training.batch_size)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trifold.checkpoint.hugging_face import find_folder
 from trifold.config import require
-from trifold.data.rows import Row, file_digest
+from trifold.data.rows import file_digest
 from trifold.errors import UsageError
 from trifold.evaluation.language_model import load_run
 from trifold.generation import Candidate, Generation, Generator, Precision, Sampling, StreamedToken, lower_precision
@@ -26,13 +26,14 @@ from trifold.retrieval import Embedder, KnowledgeBase
 from trifold.task_kinds import classifying_kinds
 from trifold.tasks.build import is_fine_tuned, is_translator, open_task
 from trifold.tasks.embedding import EmbeddingTask
+from trifold.tasks.familiar import Familiar
 from trifold.tasks.judge import judge
 from trifold.tasks.knowledge import KnowledgeAnswer
 from trifold.tasks.knowledge import ask as look_up
 from trifold.tasks.record import Record
 from trifold.tasks.span_qa import SpanQATask
 from trifold.tasks.task import Prediction, Task
-from trifold.tasks.trained_columns import Input, labelled_records, listed, place_inputs, trained_columns
+from trifold.tasks.trained_columns import Input, labelled_records, listed, records_of, trained_columns
 from trifold.text import Tokenizer
 from trifold.training.precision import find_device
 
@@ -174,6 +175,7 @@ class LoadedModel:
         if (context is None) == (kb is None):
             raise UsageError("task.context_or_kb")
         if kb is not None:
+            self.familiar.look_at([question])
             return look_up(kb, self, question, embedder=embedder, k=k, threshold=threshold)
         (span,) = task.spans(self.model, self.records([(question, context or "")]))
         least = task.config.threshold if threshold is None else threshold
@@ -355,27 +357,19 @@ class LoadedModel:
             UsageError: the model was only pre-trained, or an input has more texts than the task reads.
             DataError: a row lacks a column.
         """
-        task = self.require()
-        inputs, labels = listed(inputs, "inputs"), None if labels is None else listed(labels, "labels")
-        if labels is not None and len(inputs) != len(labels):
-            raise UsageError("task.labels_for_inputs", inputs=len(inputs), labels=len(labels))
-        placed = iter(place_inputs(task, self.trained_columns, inputs))
-        if labels is None:
-            return [entry if isinstance(entry, Record) else task.question(*next(placed)) for entry in inputs]
-        answer = next(role.name for role in task.roles if role.label)
-        records = []
-        for entry, label in zip(inputs, labels, strict=True):
-            if isinstance(entry, Record):
-                records.append(replace(entry, gold=label))
-                continue
-            row, columns = next(placed)
-            records.append(task.record(Row({**row.values, answer: label}, row.origin), {**columns, answer: answer}))
+        records = records_of(self.require(), self.trained_columns, inputs, labels)
+        self.familiar.look_at(records)
         return records
 
     @cached_property
     def trained_columns(self) -> dict[str, list[str]]:
         """The columns that it was trained with, by role."""
         return trained_columns(self.folder)
+
+    @cached_property
+    def familiar(self) -> Familiar:
+        """What kind of texts it was fine-tuned on; warns once of another kind."""
+        return Familiar.of_run(self.folder)
 
     @cached_property
     def writer(self) -> Generator:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from trifold.retrieval.passage import sentences_of
 from trifold.tasks.units import HAN, WIDE
+from trifold.text.verbatim import masked
 
 __all__ = ["Piece", "cut_at_sentences", "put_together"]
 
@@ -29,7 +30,8 @@ class Piece:
 def cut_at_sentences(text: str, fits: Callable[[str], bool]) -> list[Piece]:
     r"""A text whole where it fits; otherwise as many of its sentences together as do, never across a line's end.
 
-    A sentence that does not fit by itself is a part all the same.
+    No sentence ends inside an address, a number, code or their like; one that does not fit by itself is a part all the
+    same.
 
     Example:
         >>> [piece.text for piece in cut_at_sentences("A dog. A cat. A bird.", lambda part: len(part) < 15)]
@@ -39,7 +41,7 @@ def cut_at_sentences(text: str, fits: Callable[[str], bool]) -> list[Piece]:
         return [Piece(text)]
     pieces: list[Piece] = []
     start = end = 0
-    for sentence in sentences_of(text):
+    for sentence in sentences_of(masked(text)):
         gap = text[end : sentence.start]
         breaks = "\n" in gap or not end
         if pieces and not breaks and fits(text[start : sentence.end]):
@@ -47,7 +49,7 @@ def cut_at_sentences(text: str, fits: Callable[[str], bool]) -> list[Piece]:
         else:
             if pieces and breaks:
                 pieces[-1] = Piece(pieces[-1].text, gap)
-            pieces.append(Piece(sentence.text))
+            pieces.append(Piece(text[sentence.start : sentence.end]))
             start = sentence.start
         end = sentence.end
     return pieces or [Piece("")]

@@ -11,6 +11,7 @@ from trifold.tasks.adapter_folder import learned, write_adapter
 from trifold.tasks.build import save_task
 from trifold.tasks.equip import portability
 from trifold.tasks.experiment import FineTuning
+from trifold.tasks.familiar import Familiar
 from trifold.tasks.judge import judge
 from trifold.tasks.preparation import Ready, say
 from trifold.tasks.record import Record
@@ -45,6 +46,7 @@ def publish(run: Run, ready: Ready, model: nn.Module, facts: dict[str, Any]) -> 
     run.listen(Event("evaluate"))
     judgement = _judge(run, ready, model)
     because = portability(model, task.head)
+    familiar = Familiar.learned(ready.splits.train, translates=task.translates)
     data = {
         name: {"file": ", ".join(found), "sha256": ready.hashes[name]} for name, found in experiment.data.files.items()
     }
@@ -57,6 +59,7 @@ def publish(run: Run, ready: Ready, model: nn.Module, facts: dict[str, Any]) -> 
             "judgement": judgement,
             "portable": not because,
             "because": list(because),
+            "texts": familiar.to_json(),
         }
     )
     write_task_report(run.folder)

@@ -1,5 +1,6 @@
 """What a fine-tuning run needs before its first step: examples, the model with what its task puts on it, and how long."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,10 @@ from trifold.tasks.adapter_folder import require_expressible
 from trifold.tasks.build import complete, put_on, remarks
 from trifold.tasks.choice import choose_metric
 from trifold.tasks.equip import portability, suited
-from trifold.tasks.examples import Splits, read_examples
+from trifold.tasks.examples import Splits, read_examples, sample_of
 from trifold.tasks.experiment import FineTuning
 from trifold.tasks.loader import ExampleLoader
+from trifold.tasks.record import Record
 from trifold.tasks.task import Prediction, Task
 from trifold.text import Tokenizer
 from trifold.training import Training
@@ -39,8 +41,10 @@ class Ready:
 
     Attributes:
         before: what the model said of the judged records before it was tuned, where it can say anything.
-        training: with its length in steps.
+        training: with its length in steps, where it was given in epochs.
         hashes: of the files of each split.
+        count: of the examples to train on.
+        linear_seconds: that fitting a linear model to all of them takes; None where there is none.
     """
 
     task: Task
@@ -53,10 +57,18 @@ class Ready:
     training: Training
     choice: Choice
     hashes: dict[str, object]
+    count: int
+    linear_seconds: float | None
 
 
-def prepare(experiment: FineTuning, run: Run) -> Ready:
-    """Read the examples, open or make the model, and put on it what the task needs."""
+def prepare(experiment: FineTuning, run: Run, *, most: int | None = None) -> Ready:
+    """Read the examples, open or make the model, and put on it what the task needs.
+
+    Args:
+        experiment: what to do.
+        run: whose folder a tokenizer is learned into.
+        most: examples that are made ready to train on, for a plan; None for all of them.
+    """
     data = read_examples(experiment)
     _tell(run.listen, data.account)
     begun = experiment.task.named_by_files(data.account.columns).started_from(experiment.model.start)
@@ -68,22 +80,35 @@ def prepare(experiment: FineTuning, run: Run) -> Ready:
     if added:
         run.tell("tokens_added", {"count": len(added), "tokens": " ".join(added)})
     task = wanted.agree(model).build(tokenizer, model.config, class_weights=weights)
-    choice = choose_metric(task, experiment.metric, patience=experiment.patience)
+    choice = choose_metric(task, experiment.metric, patience=experiment.patience or 0)
     tokenizer = suited(tokenizer, task)
     splits = data.records(task)
     data.account.notes += remarks(task, portability(model, task.head))
     _tell(run.listen, data.account, splits)
-    before = task.before(model, splits.judged) if run.group.is_first else []
+    before = task.before(model, splits.judged) if run.group.is_first and most is None else []
     left = _equip(experiment, task, model)
     if left is not None:
         run.tell("new_head" if left else "head", {"folder": str(experiment.model.start), "differing": ", ".join(left)})
     run.tell("model", {"parameters": model.num_parameters()})
     if task.from_start:
-        run.tell("linear", {"count": len(splits.train)})
-    loader, training = _load(experiment, task, model, splits)
+        run.tell("linear", {"count": len(splits.train[:most])})
+    loader, count, seconds = _load(experiment, task, model, splits.train, most)
     data.account.cut["train"] = task.frame.take_cut()
     say(run.listen, data.account.cut_lines())
-    return Ready(task, tokenizer, model, splits, data.account, before, loader, training, choice, _hashes(experiment))
+    return Ready(
+        task,
+        tokenizer,
+        model,
+        splits,
+        data.account,
+        before,
+        loader,
+        _length(experiment, count),
+        choice,
+        _hashes(experiment),
+        count,
+        seconds if task.from_start else None,
+    )
 
 
 def _tell(listen: Listener, account: Account, splits: Splits | None = None) -> None:
@@ -154,20 +179,23 @@ def _equip(experiment: FineTuning, task: Task, model: Transformer) -> tuple[str,
     return left
 
 
-def _load(experiment: FineTuning, task: Task, model: Transformer, splits: Splits) -> tuple[ExampleLoader, Training]:
-    """The examples in batches, and the training with its length."""
+def _load(
+    experiment: FineTuning, task: Task, model: Transformer, records: Sequence[Record], most: int | None
+) -> tuple[ExampleLoader, int, float]:
+    """At most so many examples in batches; how many all are, and the seconds that it takes to make them."""
     task.frame.take_cut()
-    examples = task.training_examples(model, splits.train)
-    training = _length(experiment, len(examples))
-    return ExampleLoader(examples, batch_size=training.batch_size, pad=task.frame.pad, seed=training.seed), training
+    start, training, chosen = time.perf_counter(), experiment.training, sample_of(records, most or 0)
+    examples = task.training_examples(model, chosen)
+    seconds = time.perf_counter() - start
+    loader = ExampleLoader(examples, batch_size=training.batch_size, pad=task.frame.pad, seed=training.seed)
+    share = len(chosen) / len(records)
+    return loader, round(len(examples) / share), seconds / share
 
 
 def _length(experiment: FineTuning, count: int) -> Training:
-    """The training with its length in steps, and ten evaluations in it."""
+    """The training with its length in steps, where it is given in epochs."""
     training = experiment.training
-    if experiment.epochs is not None:
-        steps = max(1, round(experiment.epochs * count / (training.batch_size * training.accumulation)))
-        training = replace(training, steps=steps, tokens=None, minutes=None)
-    if training.evaluate_every == 0:
-        training = replace(training, evaluate_every=max(1, (training.steps or 1000) // 10))
-    return training
+    if experiment.epochs is None:
+        return training
+    steps = max(1, round(experiment.epochs * count / (training.batch_size * training.accumulation)))
+    return replace(training, steps=steps, tokens=None, minutes=None)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from trifold.evaluation.chart import Chart, Curve, draw_chart
-from trifold.evaluation.report import environment, html_page, html_table
+from trifold.evaluation.report import environment, html_page, html_table, predicted_beside_actual
 from trifold.locale import catalogue, language, message
 from trifold.native import cores
 from trifold.training.description import read_description
 from trifold.training.log import read_metrics
 
-__all__ = ["baseline_name", "result_table", "verdict_line", "write_task_report"]
+__all__ = ["baseline_name", "pictures", "result_table", "verdict_line", "write_task_report"]
 
 LARGEST_CONFUSION = 20
 WATTS_PER_CORE = 12.0
@@ -30,8 +30,7 @@ def write_task_report(folder: Path) -> Path:
     results, facts = result_table(judgement), _facts(known)
     parts = [f"<h1>{html.escape(title)}</h1>", html_table(results)]
     parts.append(f"<p>{html.escape(_note(judgement))}</p>")
-    parts += _charts(folder, judgement)
-    parts += _confusion(judgement)
+    parts += pictures(folder, judgement)
     worst = "task.furthest" if any("distance" in example for example in judgement.get("worst", ())) else "task.worst"
     examples = {worst: _worst(judgement.get("worst")), "task.samples": _samples(judgement.get("samples"))}
     examples["task.silence"] = _silence(judgement)
@@ -110,6 +109,11 @@ def _note(judgement: Mapping[str, Any]) -> str:
     return " ".join([*parts, *judgement.get("signatures", {}).values(), *_silence_told(judgement)])
 
 
+def pictures(folder: Path, judgement: Mapping[str, Any]) -> list[str]:
+    """Curves of a run, and which labels it takes for which, as HTML."""
+    return _charts(folder, judgement) + _confusion(judgement)
+
+
 def _charts(folder: Path, judgement: Mapping[str, Any]) -> list[str]:
     charts = _run_charts(folder)
     bins = judgement.get("calibration", {}).get("bins", [])
@@ -151,9 +155,18 @@ def _confusion(judgement: Mapping[str, Any]) -> list[str]:
     labels = judgement.get("labels", [])
     if not 2 <= len(labels) <= LARGEST_CONFUSION or "confusion" not in judgement:
         return []
-    rows = [[message("task.gold_and_said"), *labels]]
-    rows += [[label, *map(str, row)] for label, row in zip(labels, judgement["confusion"], strict=True)]
-    return [_heading("task.confusion"), html_table(rows)]
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in (message("task.gold_and_said"), *labels))
+    body = ""
+    for label, row in zip(labels, judgement["confusion"], strict=True):
+        cells = [_shaded(count, sum(row), right=label == said) for said, count in zip(labels, row, strict=True)]
+        body += f"<tr><td>{html.escape(label)}</td>{''.join(cells)}</tr>"
+    return [_heading("task.confusion"), f"<table><tr>{head}</tr>{body}</table>"]
+
+
+def _shaded(count: int, of: int, *, right: bool) -> str:
+    """A cell as dark as its share of the row: blue where the label is right, red where it is not."""
+    color, share = ("37,99,235" if right else "220,38,38"), count / max(of, 1)
+    return f'<td style="background:rgba({color},{0.6 * share:.2f})">{count}</td>'
 
 
 def _worst(errors: Sequence[Mapping[str, Any]] | None) -> list[list[str]]:
@@ -207,7 +220,7 @@ def _facts(known: Mapping[str, Any]) -> list[list[str]]:
         [message("task.energy", watts=WATTS_PER_CORE, cores=count), f"{energy:.2f} Wh"],
         [message("task.seed"), str(known["experiment"]["training"]["seed"])],
     ]
-    return rows
+    return rows + predicted_beside_actual(known.get("forecast"), result)
 
 
 def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""When a reader of a knowledge base is to say "I don't know": tried on questions whose answer the base lacks.
+"""When a reader of a knowledge base is to say "I don't know": taught, and tried, on questions whose answer is not there.
 
 The contexts of held-out questions are made a base. Every other question is asked of all of it, the rest of what is left
 when the passages that hold its answer are taken out, so that each is read with passages that fit its words best.
@@ -19,12 +19,14 @@ from trifold.retrieval import Hit, KnowledgeBase
 from trifold.tasks.judgement import risk_at_coverage
 from trifold.tasks.record import Record
 
-__all__ = ["Trial", "best_threshold", "in_order", "try_base"]
+__all__ = ["Trial", "asked_elsewhere", "best_threshold", "in_order", "try_base"]
 
 RANK = 4.0
 """What each e-fold of rank costs, in nats: on 87 questions about Python's library, F1 was 0.26 without, 0.60 with it."""
 PASSAGES, LOOKED_AT, MOST, FEWEST = 5, 20, 200, 10
 """Passages read for a question and looked at for them; most and fewest questions of each trial."""
+NEAR = 3
+"""Passages that fit a question, one of which it is asked of."""
 
 Read = Callable[[Sequence[Record]], Sequence[tuple[str, float]]]
 """The best span of each record's context, and its margin over no answer."""
@@ -82,6 +84,34 @@ def in_order(margins: Sequence[float]) -> list[int]:
     """
     scores = [margin - RANK * math.log(rank) for rank, margin in enumerate(margins, start=1)]
     return sorted(range(len(scores)), key=lambda number: -scores[number])
+
+
+def asked_elsewhere(records: Sequence[Record], share: float) -> list[Record]:
+    """Questions asked of other contexts that fit their words but hold no answer, so that a reader learns to see that.
+
+    Without them a reader that has seen every question beside its answer finds one in any text (Rajpurkar et al. 2018).
+
+    Args:
+        records: questions with their contexts and gold answers.
+        share: of the questions, spread evenly; nothing is made where some are without an answer as they are.
+
+    Example:
+        >>> from trifold.tasks.record import Record
+        >>> paris = Record(("Where is it?", "It is in Paris."), [("Paris", 9)])
+        >>> lima = Record(("Where was it?", "It was in Lima."), [("Lima", 10)])
+        >>> [record.inputs[1] for record in asked_elsewhere([paris, lima], 1.0)]
+        ['It was in Lima.', 'It is in Paris.']
+    """
+    contexts = [text for text in dict.fromkeys(record.inputs[1] for record in records) if text.strip()]
+    if len(contexts) < 2 or not all(record.gold for record in records):
+        return []
+    base, elsewhere = KnowledgeBase.from_texts(contexts), []
+    for number in range(round(share * len(records))):
+        record = records[int(number / share)]
+        hits = [hit for hit in base.search(record.inputs[0], PASSAGES) if not _holds(hit, record)][:NEAR]
+        if hits:
+            elsewhere.append(Record((record.inputs[0], hits[number % len(hits)].passage.text), ()))
+    return elsewhere
 
 
 def try_base(records: Sequence[Record], read: Read, overlap: Overlap) -> Trial | None:

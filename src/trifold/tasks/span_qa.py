@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from trifold.batch import IGNORED, Batch, Layout, Loss
-from trifold.config import Config, Count, require
+from trifold.batch import IGNORED, Batch, Loss
+from trifold.config import Chance, Config, Count, require
 from trifold.data.rows import Row
 from trifold.evaluation.metric import Tally, mean
 from trifold.evaluation.metric_text import cmrc_exact, cmrc_f1, squad_exact, squad_f1
@@ -25,19 +25,18 @@ from trifold.presets.pretrained import Transformer as Pretrained
 from trifold.tasks.account import Cut
 from trifold.tasks.answer import Answers, read_answers
 from trifold.tasks.baseline import sliding_window
-from trifold.tasks.frame import Frame, segments
+from trifold.tasks.frame import Frame
 from trifold.tasks.head import HeadWanted, document_keys, main_layout, segment_log_softmax, task_head
 from trifold.tasks.judgement import risk_at_coverage
+from trifold.tasks.nearness import Nearness
 from trifold.tasks.record import Record, Role, text_of
-from trifold.tasks.silence import best_threshold, try_base
+from trifold.tasks.silence import asked_elsewhere, best_threshold, try_base
 from trifold.tasks.task import Folder, Prediction, Task, TaskConfig, run_places
 from trifold.text import Tokenizer
 from trifold.text.words import mostly_chinese
 
-__all__ = ["Nearness", "SpanQA", "SpanQATask"]
+__all__ = ["SpanQA", "SpanQATask"]
 
-SCALES, WEIGHT, IN_BOTH = (2.0, 8.0, 32.0), 30.0, 2
-"""Distances in tokens; how much faster the weights of nearness move than others; the segment of what both parts have."""
 ROLES = (
     Role("question", ("question", "query")),
     Role("context", ("context", "passage", "paragraph")),
@@ -60,6 +59,8 @@ class SpanQA(TaskConfig):
             question is always answered.
         base_threshold: the same where passages of a knowledge base are read, learned from questions whose answer a base
             lacks; None: as `threshold`.
+        elsewhere: share of the questions that are also trained on with a text that fits their words but does not answer
+            them; none where rows say themselves that there is no answer.
         match: tell the model which tokens of the context the question has too, and how near each token is to those. Helps a
             small model; no other tool can express it, so such a model is not portable.
         rule: how answers are compared: by SQuAD's words or by CMRC's characters; `auto`: characters where the contexts
@@ -79,6 +80,7 @@ class SpanQA(TaskConfig):
     max_answer: Count = 48
     threshold: float | None = None
     base_threshold: float | None = None
+    elsewhere: Chance = 0.25
     match: bool = False
     rule: Literal["auto", "squad", "cmrc"] = "auto"
 
@@ -140,45 +142,6 @@ class Window:
     begin: int
     spans: np.ndarray
     record: int
-
-
-class Nearness(nn.Module):
-    """What a sliding window over a context counts, with weights that are learned: how much of the question is near.
-
-    For a token i and a scale s, the sum over the tokens j of its text that stand in the question of
-
-        importance(j) / (how often j's token comes in the text) * exp(-|i - j| / s),
-
-    and the logarithm of one plus that; then a linear map (after kernel pooling, Xiong et al. 2017).
-
-    Args:
-        vocab_size: of the model.
-        num_outputs: logits a token.
-
-    Example:
-        >>> near = Nearness(10, 2)
-        >>> near(torch.tensor([[7, 8, 2, 5, 8, 2]]), Layout.whole(1, 6), 2).shape
-        torch.Size([1, 6, 2])
-    """
-
-    def __init__(self, vocab_size: int, num_outputs: int) -> None:
-        super().__init__()
-        self.importance = nn.Embedding(vocab_size, 1)
-        self.output = nn.Linear(len(SCALES) + 1, num_outputs, bias=False)
-        nn.init.zeros_(self.importance.weight)
-        nn.init.zeros_(self.output.weight)
-
-    def forward(self, tokens: Int[Tensor, "batch seq"], layout: Layout, end: int) -> Float[Tensor, "batch seq outputs"]:
-        """Logits of each token; `end` is the token that parts of a text end with."""
-        keys = document_keys(layout, *tokens.shape)
-        same = keys[:, :, None] == keys[:, None, :]  # B S S
-        often = (same & (tokens[:, :, None] == tokens[:, None, :])).sum(2)
-        shared = (segments(tokens, layout, end) == IN_BOTH).to(self.output.weight.dtype)
-        weight = shared * torch.exp(WEIGHT * self.importance(tokens)[..., 0]) / often
-        place = torch.arange(tokens.shape[1], device=tokens.device)
-        apart = (place[:, None] - place[None, :]).abs().to(weight.dtype)
-        near = [torch.einsum("bij,bj->bi", torch.exp(-apart / scale) * same, weight).log1p() for scale in SCALES]
-        return WEIGHT * self.output(torch.stack([*near, shared], dim=-1))
 
 
 class SpanQATask(Task[SpanQA]):
@@ -247,6 +210,11 @@ class SpanQATask(Task[SpanQA]):
             first, last = self._place(window, records[window.record].gold)
             per_record[window.record].append(self._mark(window, {"span": [first, last]}))
         return [(example,) for examples in per_record for example in examples]
+
+    def training_examples(self, model: Pretrained, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
+        """Those, and some of questions whose answer stands in another text."""
+        del model
+        return self.examples([*records, *asked_elsewhere(records, self.config.elsewhere)])
 
     def _place(self, window: Window, gold: Answers) -> tuple[int, int]:
         """Tokens of the first gold answer that stands whole in the window; (0, 0) for none."""
@@ -358,8 +326,9 @@ class SpanQATask(Task[SpanQA]):
 
     def measure(self, records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Tally]:
         """F1 and exact match, by SQuAD's rule or CMRC's."""
-        contexts = (record.inputs[-1][:200] for record in records[:200])
-        chinese = self.config.rule == "cmrc" or (self.config.rule == "auto" and mostly_chinese(contexts))
+        chinese = self.config.rule == "cmrc"
+        if self.config.rule == "auto":
+            chinese = mostly_chinese(record.inputs[-1][:200] for record in records[:200])
         exact, overlap = (cmrc_exact, cmrc_f1) if chinese else (squad_exact, squad_f1)
         pairs = [
             (one.answer, [text for text, _ in record.gold]) for one, record in zip(predictions, records, strict=True)

@@ -88,6 +88,7 @@ class TaskConfig(Config):
         kind: its name in the list of tasks.
         family: the preset to start from, with random weights, where no model is named.
         tokenizer_kind: what is trained where none is named, for a model of random weights.
+        lowercase: whether that one lower-cases all text, where nobody says.
         roles: the columns it reads.
         tagged: whether files of one token a line, with empty lines between sentences, are read as its rows.
         classifies: whether it says what a text is, one way or another: what `classify` is for.
@@ -98,6 +99,7 @@ class TaskConfig(Config):
 
     family: ClassVar[str] = "bert"
     tokenizer_kind: ClassVar[TokenizerKind] = "byte_bpe"
+    lowercase: ClassVar[bool] = False
     roles: ClassVar[tuple[Role, ...]] = ()
     tagged: ClassVar[bool] = False
     classifies: ClassVar[bool] = False
@@ -105,6 +107,11 @@ class TaskConfig(Config):
     from_scratch: ClassVar[bool] = False
 
     kind: str
+
+    @property
+    def no_model(self) -> str:
+        """Name of the message that says what it is to start without a trained model."""
+        return "cli.family_chosen"
 
     @property
     def may_lack_label(self) -> bool:
@@ -210,12 +217,14 @@ class Task(ABC, Generic[C]):
         head: the head that it reads; None for a task that uses the language-model head.
         needs_segments: whether it marks the parts of a pair also for a family that has no segments.
         writes: whether each place is multiplied with the vocabulary.
+        translates: whether what it should write is a text like those it reads, in another language.
     """
 
     metrics: tuple[str, ...]
     head: HeadWanted | None = None
     needs_segments: bool = False
     writes: ClassVar[bool] = False
+    translates: ClassVar[bool] = False
 
     def __init__(self, config: C, tokenizer: Tokenizer, frame: Frame) -> None:
         self.config, self.tokenizer, self.frame = config, tokenizer, frame
@@ -316,7 +325,7 @@ class Task(ABC, Generic[C]):
         """Training examples with their gold labels, one tuple a record."""
 
     def training_examples(self, model: Pretrained, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
-        """Examples to train on; a task may fit a part of the model to them before the first step."""
+        """Examples to train on, perhaps more than there are records; a task may fit a part of the model to them before."""
         del model
         return self.examples(records)
 

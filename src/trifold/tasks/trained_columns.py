@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from trifold.tasks.record import Placed, Record, check_roles, choose_column, fil
 from trifold.tasks.task import Task
 from trifold.training.description import read_description
 
-__all__ = ["Input", "labelled_records", "listed", "place_as_trained", "place_inputs", "trained_columns"]
+__all__ = ["Input", "labelled_records", "listed", "place_as_trained", "place_inputs", "records_of", "trained_columns"]
 
 Input = str | Sequence[str] | Mapping[str, Any] | Record
 """What a task reads: a text, the texts of a pair, a row with named columns, or a record."""
@@ -109,7 +110,7 @@ def place_inputs(task: Task, trained: Mapping[str, Sequence[str]], inputs: Seque
     placed = iter(place_as_trained(task, trained, _rows(inputs), {}, labelled=False, account=account))
     unread = [name for names in account.unread.values() for name in names]
     if unread:
-        warnings.warn(message("task.inputs_unread", columns=", ".join(unread)[:300]), stacklevel=4)
+        warnings.warn(message("task.inputs_unread", columns=", ".join(unread)[:300]), stacklevel=5)
     return [
         next(placed)
         if isinstance(entry, Mapping)
@@ -117,6 +118,32 @@ def place_inputs(task: Task, trained: Mapping[str, Sequence[str]], inputs: Seque
         for number, entry in enumerate(inputs, 1)
         if not isinstance(entry, Record)
     ]
+
+
+def records_of(
+    task: Task, trained: Mapping[str, Sequence[str]], inputs: Sequence[Input], labels: Sequence[Any] | None
+) -> list[Record]:
+    """What a task reads of each input; with labels, what it should say too.
+
+    Raises:
+        UsageError: an input has more texts than the task reads, or there are not as many labels as inputs.
+        DataError: a row lacks a column.
+    """
+    inputs, labels = listed(inputs, "inputs"), None if labels is None else listed(labels, "labels")
+    if labels is not None and len(inputs) != len(labels):
+        raise UsageError("task.labels_for_inputs", inputs=len(inputs), labels=len(labels))
+    placed = iter(place_inputs(task, trained, inputs))
+    if labels is None:
+        return [entry if isinstance(entry, Record) else task.question(*next(placed)) for entry in inputs]
+    answer = next(role.name for role in task.roles if role.label)
+    records = []
+    for entry, label in zip(inputs, labels, strict=True):
+        if isinstance(entry, Record):
+            records.append(replace(entry, gold=label))
+            continue
+        row, columns = next(placed)
+        records.append(task.record(Row({**row.values, answer: label}, row.origin), {**columns, answer: answer}))
+    return records
 
 
 def _rows(inputs: Sequence[Input]) -> list[Row]:

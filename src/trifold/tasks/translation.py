@@ -8,24 +8,32 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Interval
 
 from trifold.batch import Batch, Loss
+from trifold.checkpoint.hugging_face import find_folder
 from trifold.config import Count, Natural
 from trifold.data.column_name import LANGUAGES
 from trifold.data.rows import Row
 from trifold.evaluation.metric import Tally, bleu, chrf, require_sacrebleu
-from trifold.example import TrainingExample
-from trifold.generation import Generation, Sampling
+from trifold.example import Ids, TrainingExample
+from trifold.generation import Generation, Generator, Sampling
 from trifold.generation.rules import RANDOM, read_rules
+from trifold.locale import message
 from trifold.model import Transformer
 from trifold.model import config as model_config
 from trifold.objective import sum_cross_entropy
 from trifold.presets.pretrained import Transformer as Pretrained
+from trifold.presets.pretrained import resolve
 from trifold.tasks.baseline import nearest_translation
+from trifold.tasks.carrying import COUNT, STAND_INS, Carrier, Parts, carry, carry_pair
+from trifold.tasks.chat_template import enlarge
 from trifold.tasks.frame import Frame
 from trifold.tasks.long_text import Piece, cut_at_sentences, put_together
+from trifold.tasks.placing import Placer
 from trifold.tasks.record import Placed, Record, Role, text_of, value_of
+from trifold.tasks.saved import read_task, task_in
 from trifold.tasks.task import Folder, Prediction, Task, TaskConfig
-from trifold.tasks.writing import prompt_ids, write_answers, written_example
+from trifold.tasks.writing import open_writer, prompt_ids, write_answers, written_example
 from trifold.text import Tokenizer
+from trifold.text.verbatim import find_verbatim
 from trifold.text.words import mostly_chinese
 from trifold.training.prepare import note_padding
 
@@ -51,6 +59,8 @@ class Translation(TaskConfig):
         max_tokens: most tokens of a translation; None for `max_length`.
         usual_length: characters of a source; found in training, where one in a hundred is longer. A text that is longer, or
             has more than `max_length` tokens, is translated by its sentences. 0 where it is not known.
+        verbatim: numbers, addresses, placeholders and their like (`trifold.text.verbatim`) are carried over as they are, by
+            stand-ins that the model learns to place; None: where the weights are random, or those of a run that does.
         target_language: how BLEU cuts words: `zh` into characters, anything else as 13a; `auto`: from the references.
 
     Example:
@@ -72,7 +82,31 @@ class Translation(TaskConfig):
     max_length: Count = 128
     max_tokens: Count | None = None
     usual_length: Natural = 0
+    verbatim: bool | None = None
     target_language: str = "auto"
+
+    @property
+    def no_model(self) -> str:
+        """It learns all from its pairs."""
+        return "cli.family_for_pairs"
+
+    def started_from(self, start: str | None) -> "Translation":
+        """With stand-ins where the weights are random, or those of a run that has them."""
+        if self.verbatim is not None:
+            return self
+        told = {"verbatim": True} if start is None else task_in(read_task(resolve(find_folder(start))))
+        return replace(self, verbatim=told.get("verbatim") is True)
+
+    def settle(self, tokenizer: Tokenizer, model: Pretrained) -> "tuple[Translation, Pretrained, list[str]]":
+        """With stand-ins in the tokenizer, if they are to be."""
+        added = [token for token in STAND_INS if self.verbatim and tokenizer.token_to_id(token) is None]
+        tokenizer.add_special(added)
+        return self, enlarge(model, tokenizer.vocab_size) if added else model, added
+
+    @classmethod
+    def as_meant(cls, saved: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An older `task.json` says nothing of stand-ins, of which there were none."""
+        return {"verbatim": False, **saved}
 
     def complete(self, rows: Sequence[Placed]) -> "tuple[Translation, list[float] | None]":
         """With the usual length of a source; before anything is trained, it is made sure that the result can be judged.
@@ -82,8 +116,12 @@ class Translation(TaskConfig):
         """
         require_sacrebleu()
         texts = (value_of(row, columns["source"]) for row, columns in rows)
-        lengths = sorted(len(text) for text in texts if isinstance(text, str))
+        lengths = sorted(self.length_of(text) for text in texts if isinstance(text, str))
         return replace(self, usual_length=lengths[len(lengths) * 99 // 100] if lengths else 0), None
+
+    def length_of(self, text: str) -> int:
+        """Characters of a text; what a stand-in takes the place of counts as one."""
+        return sum(len(part) if isinstance(part, str) else 1 for part in carry(text)[0]) if self.verbatim else len(text)
 
     @classmethod
     def found_in(cls, folder: Folder) -> "Translation | None":
@@ -111,10 +149,12 @@ class TranslationTask(Task[Translation]):
 
     metrics = ("bleu", "chrf")
     writes = True
+    translates: ClassVar[bool] = True
 
     def __init__(self, config: Translation, tokenizer: Tokenizer, model: Any) -> None:
         super().__init__(config, tokenizer, Frame(tokenizer, model, config.max_length))
         self.model = model
+        self.carrier = Carrier(tokenizer) if config.verbatim else None
 
     @property
     def default_metric(self) -> str:
@@ -122,8 +162,14 @@ class TranslationTask(Task[Translation]):
         return "loss"
 
     def remarks(self) -> list[str]:
-        """Where a model of Marian's kind has its padding elsewhere than its converters take it to be."""
-        return note_padding(self.model)
+        """What is carried over; where a model of Marian's kind has its padding elsewhere than converters take it to be."""
+        return ([message("task.note_verbatim")] if self.carrier else []) + note_padding(self.model)
+
+    def writer(self, model: Pretrained) -> Generator:
+        """What writes after a text as it is; no stand-in."""
+        if self.carrier is None:
+            return super().writer(model)
+        return open_writer(model, self.tokenizer, self.frame, carried=self.carrier.ids)
 
     def record(self, row: Row, columns: Mapping[str, str]) -> Record:
         """Source and, where the file has it, target."""
@@ -132,9 +178,25 @@ class TranslationTask(Task[Translation]):
 
     def examples(self, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
         """Source and target as the family reads them."""
-        sources = self.tokenizer.encode_ids([record.inputs[0] for record in records], plain=True)
-        targets = self.tokenizer.for_target().encode_ids([record.gold for record in records], plain=True)
+        pairs = [(record.inputs[0], record.gold) for record in records]
+        return self._laid([carry_pair(*pair) if self.carrier else ((pair[0],), (pair[1],)) for pair in pairs])
+
+    def training_examples(self, model: Pretrained, records: Sequence[Record]) -> list[tuple[TrainingExample, ...]]:
+        """The same, and copies of some with further stand-ins."""
+        if self.carrier is None:
+            return super().training_examples(model, records)
+        return self._laid(Placer([(record.inputs[0], record.gold) for record in records]).place())
+
+    def _laid(self, pairs: Sequence[tuple[Parts, Parts]]) -> list[tuple[TrainingExample, ...]]:
+        sources = self._encode([source for source, _ in pairs])
+        targets = self._encode([target for _, target in pairs], target=True)
         return [(written_example(self.frame, source, target),) for source, target in zip(sources, targets, strict=True)]
+
+    def _encode(self, texts: Sequence[Parts], *, target: bool = False) -> list[Ids]:
+        if self.carrier is not None:
+            return self.carrier.encode(texts, target=target)
+        tokenizer = self.tokenizer.for_target() if target else self.tokenizer
+        return tokenizer.encode_ids([str(text) for (text,) in texts], plain=True)
 
     def loss(self, model: Transformer, batch: Batch) -> Loss:
         """Cross-entropy of the target, smoothed in training only."""
@@ -155,19 +217,30 @@ class TranslationTask(Task[Translation]):
         )  # type: ignore[arg-type]
         room = self.frame.limit if self.frame.encoder else max(self.frame.limit // 2, 1)
         texts = [cut_at_sentences(record.inputs[0], self._fits(room)) for record in records]
-        encoded = self.tokenizer.encode_ids([piece.text for pieces in texts for piece in pieces], plain=True)
-        rows = [prompt_ids(self.frame, ids, room) for ids in encoded]
-        written = iter(write_answers(model, self.tokenizer, self.frame, rows, sampling))
+        read = [self._read(piece.text) for pieces in texts for piece in pieces]
+        rows = [prompt_ids(self.frame, ids, room) for ids in self._encode([parts for parts, _ in read])]
+        carried = self.carrier.ids if self.carrier else ()
+        answers = write_answers(model, self.tokenizer, self.frame, rows, sampling, carried=carried)
+        written = iter([self._put_back(answer, *one) for answer, one in zip(answers, read, strict=True)])
         return [_translated(pieces, [next(written) for _ in pieces]) for pieces in texts]
+
+    def _read(self, text: str) -> tuple[Parts, list[str]]:
+        return carry(text) if self.carrier else ((text,), [])
+
+    def _put_back(self, answer: Generation, carried: Parts, strings: list[str]) -> Generation:
+        """What was written, with what stand-ins stood for."""
+        if self.carrier is None or not strings:
+            return answer
+        return replace(answer, text=self.carrier.text(answer.ids, carried, strings))
 
     def _fits(self, room: int) -> Callable[[str], bool]:
         """Whether a text is no longer than those of training, and has room before the model."""
         usual, room = self.config.usual_length or math.inf, room - 2  # a beginning and an end
 
         def fits(text: str) -> bool:
-            if len(text) > usual:
+            if self.config.length_of(text) > usual or (self.carrier and len(find_verbatim(text)) > COUNT):
                 return False
-            return len(text.encode("utf-8", "replace")) <= room or len(self.tokenizer.encode_ids([text])[0]) <= room
+            return len(text.encode("utf-8", "replace")) <= room or len(self._encode([self._read(text)[0]])[0]) <= room
 
         return fits
 

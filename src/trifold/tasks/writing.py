@@ -52,7 +52,9 @@ def written_example(frame: Frame, prompt: Ids, answer: Ids) -> TrainingExample:
     return TrainingExample(labels=labels, target=ids[:-1])
 
 
-def open_writer(model: Transformer, tokenizer: Tokenizer, frame: Frame, ends: Collection[int] = ()) -> Generator:
+def open_writer(
+    model: Transformer, tokenizer: Tokenizer, frame: Frame, ends: Collection[int] = (), carried: Collection[int] = ()
+) -> Generator:
     """What goes on after the prompts of a task, by the rules of the model's folder.
 
     Args:
@@ -60,9 +62,10 @@ def open_writer(model: Transformer, tokenizer: Tokenizer, frame: Frame, ends: Co
         tokenizer: of the model.
         frame: of the task.
         ends: tokens that end an answer beside the frame's and the folder's.
+        carried: tokens that are written once where a prompt has them, and never where it has not.
     """
     rules = read_rules(model.generation)
-    return Generator(model, tokenizer, ends={frame.end, *ends, *rules.ends}, rules=rules)
+    return Generator(model, tokenizer, ends={frame.end, *ends, *rules.ends}, rules=rules, carried=carried)
 
 
 def write_answers(
@@ -73,6 +76,7 @@ def write_answers(
     sampling: Sampling,
     *,
     ends: Collection[int] = (),
+    carried: Collection[int] = (),
 ) -> list[Generation]:
     """What the model writes after each prompt.
 
@@ -85,8 +89,9 @@ def write_answers(
         rows: prompts as the model reads them.
         sampling: how to choose tokens.
         ends: tokens that end an answer beside the frame's.
+        carried: as for `open_writer`.
     """
-    generator = open_writer(model, tokenizer, frame, ends)
+    generator = open_writer(model, tokenizer, frame, ends, carried)
     answers: list[Generation | None] = [None] * len(rows)
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     for start in range(0, len(order), BATCH):

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-__all__ = ["StreamDecoder"]
+__all__ = ["UNFINISHED", "StreamDecoder"]
 
 UNFINISHED = "\ufffd"
+"""What stands in a text for bytes that make no whole character."""
 PATIENCE = 64
 """Tokens to wait for the rest of a character before what there is of it is shown as it is."""
 

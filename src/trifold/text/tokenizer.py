@@ -17,7 +17,8 @@ from trifold.errors import UsageError
 from trifold.text.codec import BackendCodec, Codec
 from trifold.text.encoding import Encoding
 from trifold.text.framing import Framing, read_framing, write_framing
-from trifold.text.stream import StreamDecoder
+from trifold.text.spelling import show_bytes
+from trifold.text.stream import UNFINISHED, StreamDecoder
 from trifold.text.words import word_starts
 
 __all__ = ["SpecialTokens", "Tokenizer"]
@@ -224,6 +225,20 @@ class Tokenizer:
         if ids and min(ids) < 0:
             raise UsageError("text.negative_id", given=min(ids))
         return self.codec.decode(ids, skip_special=skip_special)
+
+    def spell(self, index: int) -> str:
+        """One token by itself, as it can be shown: bytes that make no character as `<0xE4>`, special tokens as spelled.
+
+        Example:
+            >>> from trifold.text import train_tokenizer
+            >>> tokenizer = train_tokenizer(["to be"] * 9, kind="byte_bpe", vocab_size=300)
+            >>> [tokenizer.spell(index) for index in tokenizer.encode("é").ids.tolist()]
+            ['<0xC3>', '<0xA9>']
+        """
+        text, token = self.decode([index], skip_special=False), self.id_to_token(index)
+        if UNFINISHED not in text or token is None:
+            return text
+        return show_bytes(token) if self._byte_level else token
 
     def stream(self, *, skip_special: bool = True) -> StreamDecoder:
         """A decoder that takes ids one at a time and never shows half a character."""

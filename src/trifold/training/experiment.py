@@ -60,7 +60,7 @@ class TokenizerChoice(Config):
         path: a tokenizer's folder or file; None to train one on the training data (or take that of `model.start`).
         kind: of the one to train; None: `byte_bpe`, or what the task to fine-tune for says.
         vocab_size: of the one to train.
-        lowercase: lower-case all text first (`wordpiece` only).
+        lowercase: lower-case all text first (`wordpiece` only); None: no, or what the task to fine-tune for says.
         special_tokens: further tokens that stand for no text.
         user_tokens: pieces of text that are always one token.
 
@@ -72,7 +72,7 @@ class TokenizerChoice(Config):
     path: PathText | None = None
     kind: Kind | None = None
     vocab_size: Annotated[int, Interval(ge=16, le=2**22)] = 8192
-    lowercase: bool = False
+    lowercase: bool | None = None
     special_tokens: tuple[str, ...] = ()
     user_tokens: tuple[str, ...] = ()
 
@@ -81,9 +81,11 @@ class TokenizerChoice(Config):
         fits = not self.lowercase or self.kind in (None, "wordpiece")
         require(fits, where="tokenizer.lowercase", given=f"kind={self.kind}", allowed="kind=wordpiece")
 
-    def settled(self, kind: Kind) -> "TokenizerChoice":
-        """The same choice, of this kind where none was named."""
-        return self if self.kind is not None else replace(self, kind=kind)
+    def settled(self, kind: Kind, *, lowercase: bool = False) -> "TokenizerChoice":
+        """The same choice, of this kind where none was named, and lower-cased where nobody said whether it should be."""
+        kind = self.kind or kind
+        lower = lowercase and kind == "wordpiece" if self.lowercase is None else self.lowercase
+        return replace(self, kind=kind, lowercase=lower)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

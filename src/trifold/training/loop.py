@@ -45,7 +45,7 @@ class Event:
     details: Mapping[str, float | int | str] | None = None
 
 
-def train(trainer: Trainer, saver: Saver, *, log: MetricLog, listen: Listener, evaluate: Evaluate) -> None:
+def train(trainer: Trainer, saver: Saver, *, log: MetricLog, listen: Listener, evaluate: Evaluate) -> bool:
     """Train to the end, or until an evaluation says that it is enough; whatever ends it, what was learned is saved.
 
     Args:
@@ -54,6 +54,9 @@ def train(trainer: Trainer, saver: Saver, *, log: MetricLog, listen: Listener, e
         log: where measurements go.
         listen: is told every step and evaluation.
         evaluate: held-out loss over at most so many rows (0 for all); None where nothing is held out.
+
+    Returns:
+        Whether an evaluation said that it is enough.
 
     Raises:
         PreemptedError: a signal stopped it.
@@ -73,7 +76,7 @@ def train(trainer: Trainer, saver: Saver, *, log: MetricLog, listen: Listener, e
                 if training.checkpoint_every and step.step % training.checkpoint_every == 0:
                     saver.save(valid)
                 if evaluation is not None and evaluation.enough:
-                    break
+                    return True
                 if stop.hear(trainer.group.largest(stop.number)):
                     raise stop.error(step.step)
         except NonFiniteError as error:
@@ -81,6 +84,7 @@ def train(trainer: Trainer, saver: Saver, *, log: MetricLog, listen: Listener, e
             raise
         finally:
             _save_rest(trainer, saver, valid)
+    return False
 
 
 def _save_rest(trainer: Trainer, saver: Saver, valid: float | None) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "available_memory",
     "count_parameters",
     "estimate_memory",
+    "held_memory",
     "require_memory",
     "require_memory_for",
     "training_flops",
@@ -146,8 +147,9 @@ def estimate_memory(
     dtype: Literal["float32", "bfloat16", "float64"] = "float32",
     optimizer: Literal["adamw", "muon"] = "adamw",
     checkpointing: bool = False,
+    trained: float = 1.0,
 ) -> Memory:
-    """Bytes that training needs at its peak."""
+    """Bytes that training needs at its peak; `trained` is the part of the parameters that moves."""
     parameters = count_parameters(transformer).total
     lean = {"bfloat16": 2, "float32": 4, "float64": 8}[dtype]
     exact = max(lean, 4)
@@ -156,8 +158,8 @@ def estimate_memory(
     moments = (2 * parameters - matrices if optimizer == "muon" else 2 * parameters) * exact
     return Memory(
         weights=parameters * (exact + (lean if twice else 0)),
-        gradients=parameters * (exact + (lean if twice else 0)),
-        optimizer=moments,
+        gradients=int(trained * parameters * (exact + (lean if twice else 0))),
+        optimizer=int(trained * moments),
         activations=_activations(transformer, shape, lean, checkpointing=checkpointing),
     )
 
@@ -173,6 +175,20 @@ def available_memory() -> int:
     except (OSError, ValueError):
         return free  # no container, or one that does not say
     return free
+
+
+def held_memory() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not say.
+
+    Example:
+        >>> held_memory() >= 0
+        True
+    """
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:  # not Linux
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def require_memory(need: Memory, available: int) -> None:

@@ -221,7 +221,7 @@ def learn_tokenizer(texts: Iterable[str], choice: TokenizerChoice, model: ModelC
         texts,
         kind=choice.kind or "byte_bpe",
         vocab_size=choice.vocab_size,
-        lowercase=choice.lowercase,
+        lowercase=bool(choice.lowercase),
         special_tokens=choice.special_tokens,
         user_tokens=choice.user_tokens,
         pad_last=find_preset(model.preset or "").pad_last,

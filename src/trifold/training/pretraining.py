@@ -30,7 +30,8 @@ class Result:
 
     `forecast` is what was expected at the run's beginning (`trifold.training.forecast`; None where an earlier version began
     it, and in all processes but the first).
-    `best_step` is the step whose weights the model has, `unknown_tokens` the part of the text's tokens that the tokenizer
+    `best_step` is the step whose weights the model has, `stopped_early` says whether the run ended before its length was
+    over, because nothing was gained on held-out text; `unknown_tokens` the part of the text's tokens that the tokenizer
     does not know, `account` says what was read to make the stores and what was left out.
     """
 
@@ -44,6 +45,7 @@ class Result:
     unknown_tokens: float
     account: dict[str, Any]
     forecast: dict[str, Any] | None
+    stopped_early: bool
 
     @property
     def tokens_per_second(self) -> float:
@@ -195,6 +197,7 @@ def _finish(run: Run, trainer: Trainer, prepared: Prepared, best: int, valid: Ev
         corpora.unknown_share,
         account,
         read_description(run.folder).get("forecast") if run.group.is_first else None,
+        run.stopped_early,
     )
     with trainer.weights.exact_model() as model:
         if run.group.is_first:

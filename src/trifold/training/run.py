@@ -61,6 +61,7 @@ class Run:
 
     Attributes:
         trains: whether it has begun to train; until then a failure leaves no folder behind.
+        stopped_early: whether training ended before its length was over, because nothing was gained.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Run:
     ) -> None:
         self.folder, self.experiment, self.group = folder, experiment, group
         self.resume, self.strict, self.allow, self.trains = resume, strict, tuple(allow), False
+        self.stopped_early = False
         self.listen: Listener = listen if group.is_first else lambda _: None
 
     def tell(self, stage: str, details: Mapping[str, float | int | str]) -> None:
@@ -161,8 +163,9 @@ class Run:
         with self._open_log(trainer) as log:
             if choice is not None and choice.from_start and trainer.step == 0:
                 self._note(considered(trainer.training.evaluate_rows), trainer, log)
-            train(trainer, saver, log=log, listen=self.listen, evaluate=considered)
-            self._note(considered(trainer.training.evaluate_rows), trainer, log)
+            self.stopped_early = train(trainer, saver, log=log, listen=self.listen, evaluate=considered)
+            if not self.stopped_early:  # else that was the last evaluation
+                self._note(considered(trainer.training.evaluate_rows), trainer, log)
         if best is not None:
             best.restore()
         return trainer.step if best is None or best.path is None else best.step

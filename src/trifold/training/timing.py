@@ -1,25 +1,26 @@
-"""How long a step takes: a few real ones, on random tokens in the shape of the run's."""
+"""How long a step takes: a few real ones, on a batch of the run's or on random tokens in the shape of it."""
 
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from trifold.batch import Batch, Layout
 from trifold.model import config as model_config
+from trifold.objective import Criterion
 from trifold.objective import config as objectives
 from trifold.objective.objective import language_model_loss
 from trifold.presets.pretrained import Transformer
 from trifold.training.config import Training
 from trifold.training.experiment import Experiment
 from trifold.training.plan import Shape
-from trifold.training.step import Step
+from trifold.training.step import Batches, Step
 from trifold.training.trainer import Trainer
 
-__all__ = ["StepTime", "count_steps", "places_of", "time_step"]
+__all__ = ["StepTime", "count_steps", "places_of", "time_batches", "time_step"]
 
 STEPS, WARM, LONG = 3, 1, 4.0
 """Steps that are timed after the first, and seconds after which they are enough."""
@@ -44,25 +45,28 @@ def places_of(experiment: Experiment, shape: model_config.Transformer) -> Shape:
     return Shape(rows=experiment.training.batch_size, source=source, target=target, labels=labels)
 
 
-class _Random:
-    """The same batch of random tokens, again and again."""
+def _random_batch(shape: model_config.Transformer, places: Shape) -> Batch:
+    """Random tokens in every place."""
+    generator = torch.Generator().manual_seed(0)
 
-    def __init__(self, shape: model_config.Transformer, places: Shape) -> None:
-        generator = torch.Generator().manual_seed(0)
+    def side(length: int) -> tuple[torch.Tensor | None, Layout | None]:
+        if not length:
+            return None, None
+        tokens = torch.randint(0, shape.vocab_size, (places.rows, length), generator=generator)
+        return tokens, Layout.whole(places.rows, length)
 
-        def side(length: int) -> tuple[torch.Tensor | None, Layout | None]:
-            if not length:
-                return None, None
-            tokens = torch.randint(0, shape.vocab_size, (places.rows, length), generator=generator)
-            return tokens, Layout.whole(places.rows, length)
+    (source, source_layout), (target, target_layout) = side(places.source), side(places.target)
+    width = places.target or places.source
+    labels = torch.full((places.rows, width), -100)
+    labels[:, : places.labels] = torch.randint(0, shape.vocab_size, (places.rows, places.labels), generator=generator)
+    return Batch(source, target, source_layout, target_layout, labels)
 
-        (source, source_layout), (target, target_layout) = side(places.source), side(places.target)
-        width = places.target or places.source
-        labels = torch.full((places.rows, width), -100)
-        labels[:, : places.labels] = torch.randint(
-            0, shape.vocab_size, (places.rows, places.labels), generator=generator
-        )
-        self.batch = Batch(source, target, source_layout, target_layout, labels)
+
+class _Again:
+    """The same batch, again and again."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
@@ -106,39 +110,60 @@ class StepTime:
 
 
 def time_step(experiment: Experiment, shape: model_config.Transformer, places: Shape) -> StepTime:
+    """How long a step of an experiment takes, with random weights and random tokens; see `time_batches`."""
+    batches = _Again(_random_batch(shape, places))
+    return time_batches(Transformer(shape), _Loss(), batches, experiment.training)  # type: ignore[arg-type]
+
+
+def time_batches(
+    model: Transformer,
+    objective: Criterion,
+    batches: Batches,
+    training: Training,
+    *,
+    steps: int = STEPS,
+    middle: Callable[[Sequence[float]], float] = min,
+) -> StepTime:
     """How long a step takes on this machine, and how long it would if the machine were free.
 
     A few steps are timed. Where the thread that leads them had to wait for a core, wall-clock time says little: threads
     that wait for one another make two busy cores thirty times slower. Then the steps are repeated with one thread, whose
     processor time other work hardly changes (measured: 0.63 to 0.69 s a step where the clock said 0.7 to 6.3 s), and the
     gain of several threads is taken as measured once.
+
+    Args:
+        model: is trained by it.
+        objective: gives the loss of a batch.
+        batches: that are trained on.
+        training: how; its length does not count.
+        steps: that are timed, or fewer where they take long.
+        middle: what stands for them all: of steps on the same batch the shortest, of others the median.
     """
-    training = replace(experiment.training, steps=2 * (WARM + STEPS), tokens=None, minutes=None, compile=False,
-                       tensorboard=False)  # fmt: skip
-    trainer = Trainer(Transformer(shape), _Loss(), _Random(shape, places), training)  # type: ignore[arg-type]
-    steps = trainer.steps()
-    walls, led = _repeat(steps, time.thread_time)
+    training = replace(training, steps=2 * (WARM + steps), tokens=None, minutes=None, compile=False, tensorboard=False)
+    trainer = Trainer(model, objective, batches, training)
+    stream = trainer.steps()
+    walls, led = _repeat(stream, steps, time.thread_time)
     threads = torch.get_num_threads()
     if trainer.device.type != "cpu" or sum(led) >= LED * sum(walls):
-        return StepTime(min(walls), statistics.median(walls))
+        return StepTime(middle(walls), statistics.median(walls))
     if threads > 1:
         torch.set_num_threads(1)
         try:
-            _, led = _repeat(steps, time.process_time)
+            _, led = _repeat(stream, steps, time.process_time)
         finally:
             torch.set_num_threads(threads)
-    return StepTime(min(*walls, min(led) / GAIN ** math.log2(threads)), statistics.median(walls))
+    return StepTime(min(middle(walls), middle(led) / GAIN ** math.log2(threads)), statistics.median(walls))
 
 
-def _repeat(steps: Iterator[Step], processor: Callable[[], float]) -> tuple[list[float], list[float]]:
+def _repeat(stream: Iterator[Step], steps: int, processor: Callable[[], float]) -> tuple[list[float], list[float]]:
     """Seconds of a few steps after the first, by the clock and of the processor; fewer where they take long."""
     walls: list[float] = []
     used: list[float] = []
     for _ in range(WARM):
-        next(steps)
-    while len(walls) < STEPS and sum(walls) < LONG:
+        next(stream)
+    while len(walls) < steps and sum(walls) < LONG:
         start, before = time.perf_counter(), processor()
-        next(steps)
+        next(stream)
         walls.append(time.perf_counter() - start)
         used.append(processor() - before)
     return walls, used
@@ -159,5 +184,5 @@ def count_steps(training: Training, places: Shape, seconds: float | None) -> int
     if training.steps is not None:
         return training.steps
     if training.tokens is not None:
-        return math.ceil(training.tokens / (places.labels * training.batch_size * training.accumulation))
+        return math.ceil(training.tokens / (places.labels * places.rows * training.accumulation))
     return None if seconds is None or training.minutes is None else int(training.minutes * 60 / seconds)

@@ -29,6 +29,7 @@ WHERE = {
     "task": ROWS, "task.no_group": TUNING, "task.no_rows": TUNING, "task.too_few": TUNING, "task.few_judged": TUNING,
     "task.not_fine_tuned": ("finetune",), "task.several_labels": TUNING, "task.perhaps_several_labels": TUNING,
     "task.other_scheme": TUNING, "task.note_numbered_tags": TUNING, "task.texts_cut": TUNING, "task.vector_names": TUNING,
+    "task.note_verbatim": ("finetune",),
     "cli.stage_linear": ("finetune",), "cli.judged_on_dev": ("finetune",),
     "task.note_separator": TUNING, "task.note_vectors": TUNING, "task.scores_and_negatives": TUNING,
     "task.two_readings": TUNING, "task.one_score": TUNING, "task.no_scores": TUNING,
@@ -45,7 +46,8 @@ WHERE = {
     "cli.best_trial": ("finetune",),
     "cli.never_silent": ("ask",), "cli.still_falling": ("finetune",),
     "cli.prompt_cut": ("generate",), "cli.unweighed": ("index search", "ask"),
-    "cli.family_chosen": ("finetune", "sweep"), "cli.out_chosen": ("pretrain", *TUNING),
+    "cli.family_chosen": ("finetune", "sweep"), "cli.family_for_pairs": ("finetune", "sweep"),
+    "cli.family_beside_words": ("finetune", "sweep"), "cli.out_chosen": ("pretrain", *TUNING),
     "cli.out_of_memory": ("pretrain",),
 }  # fmt: skip
 """The commands in which messages of an area, or one of them, can appear."""
@@ -70,6 +72,8 @@ SAID = {"label_as": "text",
 """What to give the options and settings that do not take any value."""
 BESIDE = {"task.label_separator": ["task.multi_label=true"]}
 KINDS = tuple(task_kinds.KINDS)
+UNDERSTOOD = ("cli.missing_option", "data.no_such_path")
+"""What is said once the options have been read: there is no `a.csv`, which a translator is fitted to."""
 
 
 def advice(language: str) -> Iterator[tuple[str, str]]:
@@ -111,7 +115,7 @@ def refused(command: Command, words: list[str]) -> str:
         try:
             understand(command, words, kind)
         except TrifoldError as error:
-            said = "" if error.code == "cli.missing_option" else str(error)
+            said = "" if error.code in UNDERSTOOD else str(error)
         if not said:
             return ""
     return said
@@ -150,3 +154,17 @@ def test_every_option_that_a_message_names_is_understood_where_the_message_appea
 def test_settings_are_understood_as_the_documents_write_them(word):
     for where in ("finetune", "sweep"):
         understand(NAMES[where], [word], "generation")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "not_told"),
+    [("translation", "from its pairs", "pretrain"), ("sentiment", "linear model", "pretrain"),
+     ("regression", "linear model", "pretrain"), ("tagging", "trifold pretrain", "pairs"),
+     ("sentiment task.ngrams=0", "trifold pretrain", "linear")],
+)  # fmt: skip
+def test_a_start_without_a_model_is_told_as_it_is_for_the_task(tmp_path, capsys, kind, told, not_told):
+    data = tmp_path / "a.tsv"
+    data.write_text("en\tde\n" + "a dog\tein Hund\n" * 5, encoding="utf-8")
+    finetune.build(parse(NAMES["finetune"], [*kind.split(), "--train", str(data), "--out", "r"], Console()))
+    said = capsys.readouterr().err.splitlines()[0]
+    assert told in said and not_told not in said

@@ -60,7 +60,8 @@ def test_a_translator_is_given_sentences_of_what_is_longer_than_its_training(mon
     model = Transformer.from_preset("vaswani", size="tiny", vocab_size=tokenizer.vocab_size)
     rows: list[str] = []
 
-    def copied(_model, _tokenizer, _frame, prompts, _sampling):
+    def copied(_model, _tokenizer, _frame, prompts, _sampling, *, carried):
+        assert carried == ()
         rows.extend(tokenizer.decode(prompt).strip() for prompt in prompts)
         return [Generation(text.upper(), (), (), "length" if "cat" in text else "end") for text in rows]
 

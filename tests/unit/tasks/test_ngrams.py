@@ -19,6 +19,9 @@ from trifold.tasks.multiple_choice import MultipleChoice
 from trifold.tasks.ngram_fit import fit_ngrams
 from trifold.tasks.ngrams import NGramBag
 from trifold.tasks.regression import Regression
+from trifold.tasks.tagging import Tagging
+from trifold.tasks.translation import Translation
+from trifold.training import ModelChoice, TokenizerChoice
 
 SETTING = {"strengths": (10.0,), "shares": (1.0,)}
 WORDS = "a film that was and it is this of the".split()
@@ -200,3 +203,18 @@ def test_scores_have_one_too(tmp_path):
               for n in dice.integers(5, size=200)]  # fmt: skip
     result = finetune(experiment(kind="regression"), tmp_path / "run", train=scored)
     assert result.judgement["metrics"]["pearson"]["value"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("task", "said", "lowercase"),
+    [
+        (Classification(), {}, True),
+        (Classification(), {"lowercase": False}, False),
+        (Classification(), {"kind": "byte_bpe"}, False),
+        (Tagging(), {}, False),
+        (Translation(), {}, False),
+    ],
+)
+def test_text_is_lower_cased_where_a_task_counts_words_and_nobody_says_otherwise(task, said, lowercase):
+    tuning = FineTuning(model=ModelChoice(preset="bert"), task=task, tokenizer=TokenizerChoice(**said))
+    assert tuning.tokenizer.lowercase is lowercase

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trifold.tasks.record import Record
-from trifold.tasks.silence import Trial, best_threshold, in_order, try_base
+from trifold.tasks.silence import Trial, asked_elsewhere, best_threshold, in_order, try_base
 
 CITIES = ("oslo", "kiel", "rome", "bonn", "york", "lyon", "graz", "linz", "bern", "nice", "cork", "brno")
 RECORDS = [
@@ -53,3 +53,17 @@ def test_a_passage_without_an_answer_is_last_and_rank_counts():
 def test_one_that_answers_nothing_has_no_risk():
     trial = Trial(np.array([1.0, 2.0]), np.array([0.0, 0.0]), np.array([True, False]))
     assert trial.told(3.0)["risk"] is None
+
+
+def test_a_share_of_the_questions_is_asked_of_texts_that_fit_but_do_not_answer():
+    elsewhere = asked_elsewhere(RECORDS, 0.25)
+    assert [record.inputs[0] for record in elsewhere] == [RECORDS[number].inputs[0] for number in (0, 4, 8)]
+    for record in elsewhere:
+        city = next(one.gold[0][0] for one in RECORDS if one.inputs[0] == record.inputs[0])
+        assert record.gold == () and "sang in" in record.inputs[1] and city not in record.inputs[1]
+
+
+def test_questions_are_asked_elsewhere_only_where_none_is_without_an_answer():
+    silent = Record(("where did person99 sing?", "person99 went out."), ())
+    assert asked_elsewhere([*RECORDS, silent], 1.0) == []
+    assert asked_elsewhere(RECORDS, 0.0) == asked_elsewhere(RECORDS[:1], 1.0) == []

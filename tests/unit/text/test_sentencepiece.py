@@ -65,3 +65,13 @@ def test_a_folder_of_mt5_with_its_pieces_alone_gives_the_ids_of_transformers(tmp
         ids = ours.encode(text).ids.tolist()
         assert ours.framing.around(ids) == theirs(text)["input_ids"], text
         assert ours.framing.around(ids, ids) == theirs(text, text)["input_ids"], text
+
+
+def test_a_byte_that_a_piece_falls_back_to_is_shown_as_one(tmp_path):
+    train(tmp_path, model_type="bpe", byte_fallback=True, vocab_size=380)
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
+    assert [tokenizer.spell(index) for index in tokenizer.encode("☃").ids.tolist()][-3:] == [
+        "<0xE2>",
+        "<0x98>",
+        "<0x83>",
+    ]

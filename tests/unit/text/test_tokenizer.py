@@ -340,3 +340,12 @@ def test_what_is_hidden_has_the_space_before_it_hidden_too(kind):
     (spelled,) = tokenizer.encode_batch([text], plain=True)
     assert tokenizer.decode(spelled.ids) == text or kind != "byte_bpe", "a spelling that is read as text stays as it is"
     assert reads_in_pieces(json.loads(tokenizer.backend.to_str()), (cuts(32),), plain=True) is (kind == "byte_bpe")
+
+
+def test_a_token_by_itself_is_readable_also_where_it_is_a_part_of_a_character(tmp_path):
+    tokenizer = train_tokenizer(["the cat sat"] * 9, kind="byte_bpe", vocab_size=400)
+    assert [tokenizer.spell(index) for index in tokenizer.encode("你").ids.tolist()] == ["<0xE4>", "<0xBD>", "<0xA0>"]
+    spelled = [tokenizer.spell(index) for index in range(tokenizer.vocab_size)]
+    assert all(spelled) and not any("\ufffd" in text for text in spelled)
+    assert tokenizer.spell(tokenizer.special.eos) == tokenizer.id_to_token(tokenizer.special.eos)
+    assert tokenizer.spell(int(tokenizer.encode("the cat").ids[-1])) == " cat"

@@ -59,7 +59,7 @@ def test_one_thread_that_waits_is_believed_its_own_time_of_the_processor(monkeyp
 def test_steps_that_take_long_are_timed_less_often(monkeypatch):
     ticks = chain([0.0, 10.0], repeat(10.0))
     monkeypatch.setattr(timing.time, "perf_counter", lambda: next(ticks))
-    walls, used = timing._repeat(iter(range(99)), lambda: 0.0)
+    walls, used = timing._repeat(iter(range(99)), STEPS, lambda: 0.0)
     assert walls == [10.0] and used == [0.0]
     monkeypatch.undo()
-    assert len(timing._repeat(iter(range(99)), lambda: 0.0)[0]) == STEPS
+    assert len(timing._repeat(iter(range(99)), STEPS, lambda: 0.0)[0]) == STEPS
