@@ -64,7 +64,7 @@ def test_a_difference_that_may_be_chance_is_called_so():
 
 
 def test_documents_are_scored_together_as_alone():
-    documents = [np.array(ids) for ids in ([0, 1, 2], [2], [], [1, 1, 0, 2], [0])]
+    documents = [np.array(ids, dtype=np.int64) for ids in ([0, 1, 2], [2], [], [1, 1, 0, 2], [0])]
     model = NGram(documents, vocab_size=3, order=2)
     for together, document in zip(model.each_document(documents), documents, strict=True):
         assert together == pytest.approx(model.log_probabilities(document) if len(document) else np.zeros(0))
