@@ -91,6 +91,11 @@ class Config:
             if value is not raw:
                 object.__setattr__(self, name, value)
 
+    @classmethod
+    def as_meant(cls, saved: Any) -> Any:
+        """What JSON data that a run keeps means: an earlier version does not say what its runs had no choice of."""
+        return saved
+
 
 @functools.cache
 def _fields(cls: type) -> dict[str, Any]:

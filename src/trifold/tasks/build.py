@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trifold.adapter_base import find_base, is_adapter
 from trifold.checkpoint.hugging_face import WANTED, find_folder, read_config
@@ -16,11 +15,11 @@ from trifold.presets.adapted import read_adapted_config
 from trifold.presets.classes import find_class
 from trifold.presets.pretrained import Transformer, resolve
 from trifold.presets.task_class import Outputs
-from trifold.task_kinds import KINDS, config_class, config_classes
+from trifold.task_kinds import config_classes
 from trifold.tasks.any_task import AnyTask
 from trifold.tasks.equip import equip
 from trifold.tasks.record import Placed
-from trifold.tasks.saved import FILE, read_task, task_in
+from trifold.tasks.saved import FILE, read_task, task_as_meant
 from trifold.tasks.sentence_folder import is_sentence_folder
 from trifold.tasks.task import Folder, Task, TaskConfig
 from trifold.text import Tokenizer
@@ -150,14 +149,7 @@ def _saved_task(folder: Path) -> TaskConfig | None:
     data = read_task(folder)
     if data is None:
         return None
-    return from_json(Saved, _as_meant(data), where=str(folder / FILE)).task
-
-
-def _as_meant(data: Any) -> Any:
-    """The content of a `task.json`; an older one does not say all that its kind of task has come to keep."""
-    task = task_in(data)
-    kind = task.get("kind")
-    return {**data, "task": config_class(kind).as_meant(task)} if isinstance(kind, str) and kind in KINDS else data
+    return from_json(Saved, task_as_meant(data), where=str(folder / FILE)).task
 
 
 def put_on(model: Transformer, task: Task, start: str | None) -> tuple[str, ...] | None:

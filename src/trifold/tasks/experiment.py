@@ -1,13 +1,14 @@
 """A whole fine-tuning run as one value."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Interval
 
 from trifold.config import Chance, Config, Natural, PathText, Positive, require
 from trifold.tasks.any_task import AnyTask
 from trifold.tasks.classification import Classification
+from trifold.tasks.saved import task_as_meant
 from trifold.training import AdamW, ModelChoice, Schedule, TokenizerChoice, Training
 
 __all__ = ["TRAINING", "FineTuning", "LabelledData", "LowRank", "Reading"]
@@ -137,6 +138,11 @@ class FineTuning(Config):
     freeze: Natural = 0
     metric: str | None = None
     patience: Natural | None = 0
+
+    @classmethod
+    def as_meant(cls, saved: Any) -> Any:
+        """With what the task of a run that an earlier version began was."""
+        return task_as_meant(saved)
 
     def __post_init__(self) -> None:
         Config.__post_init__(self)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from trifold.errors import ModelFileError
+from trifold.task_kinds import KINDS, config_class
 
-__all__ = ["FILE", "read_task", "task_in"]
+__all__ = ["FILE", "read_task", "task_as_meant", "task_in"]
 
 FILE = "task.json"
 
@@ -35,3 +36,12 @@ def task_in(content: Any) -> Mapping[str, Any]:
     """
     task = content.get("task") if isinstance(content, dict) else None
     return task if isinstance(task, dict) else {}
+
+
+def task_as_meant(content: Any) -> Any:
+    """What is kept of a run with a task in it; an older one does not say all that its kind of task has come to keep."""
+    task = task_in(content)
+    kind = task.get("kind")
+    if not (isinstance(kind, str) and kind in KINDS):
+        return content
+    return {**content, "task": config_class(kind).as_meant(task)}

@@ -96,8 +96,8 @@ class SpanQA(TaskConfig):
 
     @classmethod
     def as_meant(cls, saved: Mapping[str, Any]) -> Mapping[str, Any]:
-        """An older `task.json` says nothing of marks, which all had."""
-        return saved if "match" in saved else {**saved, "match": True}
+        """An older run says nothing of marks, which all had, nor of questions asked elsewhere, of which there were none."""
+        return {"match": True, "elsewhere": 0.0, **saved}
 
     @classmethod
     def found_in(cls, folder: Folder) -> "SpanQA | None":

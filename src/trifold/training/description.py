@@ -88,7 +88,8 @@ def read_experiment(folder: str | Path, kind: type[E] = Experiment) -> E:
     Raises:
         ModelFileError: the folder holds no run.
     """
-    return from_json(kind, read_description(folder)["experiment"], where=str(Path(folder) / DESCRIPTION))
+    saved = kind.as_meant(read_description(folder)["experiment"])
+    return from_json(kind, saved, where=str(Path(folder) / DESCRIPTION))
 
 
 def describe(folder: Path, facts: Mapping[str, Any]) -> None:

@@ -70,10 +70,16 @@ def test_a_masked_text_is_as_long_and_has_no_marks_inside_a_string():
     "part", ["a", "(", "a.", "a_", "1,", "/a", "<a", "{", "%", "-", "a@", "`", "a-", "C:\\", "0f", "a/", "www."]
 )
 def test_time_grows_with_the_text_alone(part):
-    sizes = (4_000, 32_000)
-    taken = []
-    for size in sizes:
-        started = time.perf_counter()
-        find_verbatim(part * size)
-        taken.append(time.perf_counter() - started)
-    assert taken[1] < 40 * max(taken[0], 0.01)  # eight times the text; 64 times, if it were squared
+    short, long = (processor_time(part * size) for size in (4_000, 32_000))
+    assert long < 40 * max(short, 0.01)  # eight times the text; 64 times, if it were squared
+
+
+def processor_time(text: str) -> float:
+    """Seconds of this process alone, the least of three: the machine has others to serve."""
+
+    def once() -> float:
+        started = time.process_time()
+        find_verbatim(text)
+        return time.process_time() - started
+
+    return min(once() for _ in range(3))
