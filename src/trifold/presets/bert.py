@@ -139,6 +139,6 @@ PRESET = Preset(
     sizes=SIZES,
     build=build,
     keys=keys,
-    fields=FIELDS | Fields(held={"offset": 0, "head_activation": None}),
+    fields=FIELDS | Fields(held={"offset": 0, "head_activation": None}, elsewhere={"offset": "roberta"}),
     objective="masked",
 )

@@ -92,6 +92,7 @@ class Fields:
             of the options that holds it, `a.b` for that of an attribute.
         alike: fields that are several options, which have one value: these options, and the value.
         held: options that no field speaks of, and the one value that the class computes with.
+        elsewhere: options that this class holds to a value, or to that of others, and the preset that does not.
         activations: fields that name an activation: the option, whose None is `activation`, and the value.
         joined: fields that make an option together with others: that option, for messages, and the value.
         others: further fields that are read, and the value.
@@ -105,6 +106,7 @@ class Fields:
     written: Mapping[str, str] = field(default_factory=dict)
     alike: Mapping[str, tuple[tuple[str, ...], Any]] = field(default_factory=dict)
     held: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     activations: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     joined: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict)
@@ -224,17 +226,24 @@ class Fields:
             {'deep': False}
         """
         for option, value in self.held.items():
-            refuse_unless(getattr(options, option) == value, option, getattr(options, option), json.dumps(value))
+            allowed = f"{json.dumps(value)}{self._elsewhere(option)}"
+            refuse_unless(getattr(options, option) == value, option, getattr(options, option), allowed)
         fields = {**self.published, **{name: values[0] for name, values in self.fixed.items()}}
         fields |= {name: getattr(options, option) for name, (option, _) in self.renamed.items()}
         for name, (several, _) in self.alike.items():
             values = [getattr(options, option) for option in several]
-            refuse_unless(len(set(values)) == 1, ", ".join(several), tuple(values), "the same value for all of them")
+            allowed = f"the same value for all of them{self._elsewhere(*several)}"
+            refuse_unless(len(set(values)) == 1, ", ".join(several), tuple(values), allowed)
             fields[name] = values[0]
         for name, (option, usual) in self.activations.items():
             activation = getattr(options, option) or options.activation
             fields[name] = usual if ACTIVATIONS[usual] == activation else their_activation(activation)
         return fields | {name: attrgetter(place)(options) for name, place in self.written.items()}
+
+    def _elsewhere(self, *options: str) -> str:
+        """What a refusal of these options advises."""
+        presets = sorted({self.elsewhere[option] for option in options if option in self.elsewhere})
+        return f" (preset {' or '.join(presets)} allows others)" if presets else ""
 
     def theirs(self, option: str) -> str:
         """Their name of an option, for messages; the option's own where it has none.

@@ -142,6 +142,7 @@ OWN_FIELDS = FIELDS | Fields(
     renamed={"mlp_bias": ("mlp_bias", False)},
     alike={"attention_bias": (("qkv_bias", "output_bias"), False)},
     held={"window": None},
+    elsewhere={"window": "mistral", "qkv_bias": "qwen2"},
     silent=frozenset({"pretraining_tp"}),
 )
 

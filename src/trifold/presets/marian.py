@@ -53,7 +53,7 @@ class Options(Pair):
 
     def __post_init__(self) -> None:
         Pair.__post_init__(self)
-        require(self.d_model % 2 == 0, where="d_model", given=self.d_model, allowed="an even number: sines and cosines")
+        require(self.d_model % 2 == 0, where="d_model", given=self.d_model, allowed="an even number")
         require_heads(self.d_model, num_heads=self.num_heads, num_decoder_heads=self.num_decoder_heads)
         pad = self.pad or 0
         require(pad < self.vocab_size, where="pad", given=pad, allowed=f"less than vocab_size = {self.vocab_size}")
@@ -173,7 +173,7 @@ PRESET = Preset(
     sizes=SIZES,
     build=build,
     keys=keys,
-    fields=FIELDS | Fields(written={"decoder_vocab_size": "vocab_size"}),
+    fields=FIELDS | Fields(written={"decoder_vocab_size": "vocab_size"}, published={"activation_dropout": 0.0}),
     objective="sequence_to_sequence",
     of_padding=_name_padding,
     pad_last=True,

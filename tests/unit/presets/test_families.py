@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import transformers
 
 from tests.shapes import small_options
 from trifold.cli import experiment
@@ -53,6 +54,30 @@ def test_biases_that_the_folder_cannot_say_are_refused(name):
     for overrides in ({"qkv_bias": True}, {"mlp_bias": True}):
         with pytest.raises(ConfigError, match="bias"):
             family.write_fields(family.choose("tiny", overrides))
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "other"),
+    [
+        ("llama", {"window": 8}, "mistral"),
+        ("llama", {"qkv_bias": True}, "qwen2"),
+        ("bert", {"offset": 2, "head_activation": "gelu"}, "roberta"),
+    ],
+)
+def test_what_a_class_holds_to_one_value_is_refused_with_the_preset_that_has_it(name, overrides, other):
+    with pytest.raises(ConfigError, match=rf"preset {other}\b"):
+        PRESETS[name].write_fields(PRESETS[name].choose("tiny", overrides))
+    written = PRESETS[other].write_fields(PRESETS[other].choose("tiny", overrides))
+    assert written["vocab_size"] == PRESETS[other].choose("tiny", {}).vocab_size
+
+
+def test_a_gate_with_the_exact_gelu_has_a_name_of_its_own_in_t5():
+    """Published files say gated-gelu for the approximate one."""
+    options = PRESETS["t5"].choose("tiny", {"gated": True, "activation": "gelu"})
+    written = PRESETS["t5"].write_fields(options)
+    assert transformers.T5Config(**written).dense_act_fn == "gelu_python"
+    again = PRESETS["t5"].read_options(written)
+    assert (again.gated, again.activation) == (True, "gelu")
 
 
 @pytest.mark.parametrize("name", PRESETS)
