@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trifold.cli import tokenizer
+from trifold.cli import finetune, pretrain, tokenizer
 from trifold.cli.console import Console, duration
 from trifold.cli.demo_steps import APPLICATIONS, FAMILIES, NEXT, Application, Family, Judged, Trained
 from trifold.cli.option import Command, Option, Request
-from trifold.cli.parse import parse
+from trifold.cli.parse import parse_to_run
 from trifold.errors import UsageError
 from trifold.locale import message
 
@@ -31,7 +31,7 @@ class Shell:
         """The result of a command as data."""
         typed = list(map(str, words))
         self.console.say(f"\n$ trifold {command.name} {shlex.join(typed)}")
-        return command.run(parse(command, typed, self.console))
+        return command.run(parse_to_run(command, typed, self.console))
 
 
 def run(request: Request) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _claim(out: Path, console: Console) -> None:
 def _family(family: Family, out: Path, request: Request, shell: Shell) -> Trained:
     """Pre-train a model of a family, and see what it makes of a few texts."""
     values = request.values
-    result = shell(family.pretrain, family.words(out, minutes=values.minutes, size=values.size))
+    result = shell(pretrain.COMMAND, family.words(out, minutes=values.minutes, size=values.size))
     texts = family.texts(out / family.name)
     said = shell(family.use, [out / family.name, *texts, *family.options])
     return Trained(family, out / family.name, result, family.read(said, texts))
@@ -90,7 +90,7 @@ def _application(application: Application, out: Path, request: Request, shell: S
     """Fine-tune a model for a task, judge it, and use it."""
     for command, words in application.before(out):
         shell(command, words)
-    tuned = shell(application.finetune, application.words(out, minutes=request.values.minutes))
+    tuned = shell(finetune.COMMAND, application.words(out, minutes=request.values.minutes))
     said = shell(application.use, [out / application.name, *application.texts, *application.options(out)])
     return Judged(application, out / application.name, tuned["judgement"], application.read(said, application.texts))
 

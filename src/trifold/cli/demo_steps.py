@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trifold.cli import fill_mask, finetune, generate, index, pretrain, restore, use
+from trifold.cli import fill_mask, generate, index, restore, use
 from trifold.cli.option import Command
 from trifold.locale import message
 
@@ -46,13 +46,8 @@ class Family:
     options: tuple[str, ...]
     read: Read
 
-    @property
-    def pretrain(self) -> Command:
-        """The command that trains it."""
-        return pretrain.COMMAND
-
     def words(self, out: Path, *, minutes: float, size: str) -> list[object]:
-        """Of the command that trains it."""
+        """Of the command that pre-trains it."""
         data = out / "data"
         texts = ["--data", data / "train.jsonl", "--valid", data / "valid.jsonl", "--tokenizer", out / "tokenizer"]
         model = ["--preset", self.name, "--size", size, "--minutes", f"{self.share * minutes:.3g}"]
@@ -72,7 +67,7 @@ class Application:
 
     Attributes:
         name: of the task, and of the run's folder.
-        data: the beginning of its files' names.
+        data: the name of its files, `{}` in the place of `train` and `test`.
         start: the run of a family that it starts from; None for random weights.
         share: of the training time; None for what follows from the data.
         use, texts: the command that uses it, and what it is given.
@@ -91,20 +86,15 @@ class Application:
     base: bool = False
     how: tuple[str, ...] = ()
 
-    @property
-    def finetune(self) -> Command:
-        """The command that trains it."""
-        return finetune.COMMAND
-
     def before(self, out: Path) -> list[tuple[Command, list[object]]]:
         """What is done first."""
         return [(index.BUILD, [out / "data/functions.jsonl", "--out", out / "kb"])] if self.base else []
 
     def words(self, out: Path, *, minutes: float) -> list[object]:
-        """Of the command that trains it."""
+        """Of the command that fine-tunes it."""
         start = [] if self.start is None else ["--model", out / self.start]
         length = [] if self.share is None else ["--minutes", f"{self.share * minutes:.3g}"]
-        train, test = sorted((out / "data").glob(f"{self.data}.t*"), reverse=True)
+        train, test = (out / "data" / self.data.format(split) for split in ("train", "test"))
         return [self.name, *start, "--train", train, "--test", test, *length, "--out", out / self.name]
 
     def options(self, out: Path) -> list[object]:
@@ -209,21 +199,21 @@ FAMILIES = (
 APPLICATIONS = (
     Application(
         name="sentiment",
-        data="reviews",
+        data="reviews.{}.tsv",
         use=use.CLASSIFY,
         texts=("I love these shoes, they are so comfortable.", "电池两天就坏了，客服态度很差。"),
         read=_labelled,
     ),
     Application(
         name="classification",
-        data="areas",
+        data="areas.{}.tsv",
         use=use.CLASSIFY,
         texts=("Open a connection to the server and read its answer.", "Wait until all threads have finished."),
         read=_labelled,
     ),
     Application(
         name="translation",
-        data="pairs",
+        data="pairs.{}.tsv",
         share=0.19,
         use=use.TRANSLATE,
         texts=("My sister is reading a book in the kitchen.", "We will go to school tomorrow."),
@@ -231,7 +221,7 @@ APPLICATIONS = (
     ),
     Application(
         name="span_qa",
-        data="questions",
+        data="questions.{}.jsonl",
         start="bert",
         share=0.16,
         base=True,
@@ -245,7 +235,7 @@ APPLICATIONS = (
     ),
     Application(
         name="generation",
-        data="descriptions",
+        data="descriptions.{}.jsonl",
         start="gpt2",
         share=0.08,
         use=generate.COMMAND,

@@ -59,7 +59,7 @@ def answer_lines(
     by_row = [make_records([row], tuned.task.question, on_error=reading.on_error, count=count) for row in placed]
     records = [record for some in by_row for record in some]
     if predict is None:
-        tuned.familiar.look_at(records)
+        tuned.input_check.look_at(records)
     if request.values.input is not None:
         account.splits[str(request.values.input)] = count
         for line in account.lines():

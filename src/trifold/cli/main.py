@@ -30,7 +30,7 @@ from trifold.cli import (
 from trifold.cli.console import Console
 from trifold.cli.help import command_help, overview
 from trifold.cli.option import Command
-from trifold.cli.parse import find_command, read_words, refuse, wants
+from trifold.cli.parse import find_command, parse_to_run, wants
 from trifold.errors import PreemptedError, StorageError, TrifoldError
 from trifold.locale import message, on_command_line
 
@@ -127,8 +127,7 @@ def _dispatch(words: list[str], console: Console) -> int:
     if wants(rest, "--help") or wants(rest, "-h"):
         console.say(command_help(command))
         return 0
-    request, problems = read_words(command, rest, console)
-    refuse([*problems, *command.problems(request)])
+    request = parse_to_run(command, rest, console)
     console.as_json = console.as_json or request.values.json
     console.result(command.run(request))
     return 0

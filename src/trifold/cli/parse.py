@@ -13,7 +13,7 @@ from trifold.locale import message
 if TYPE_CHECKING:
     from trifold.cli.console import Console
 
-__all__ = ["find_command", "parse", "read_words", "refuse", "wants"]
+__all__ = ["find_command", "parse", "parse_to_run", "wants"]
 
 PATH = re.compile(r"(?:--)?([a-z_][a-z0-9_-]*(?:\.[a-z0-9_]+)*)(?:=(.*))?", re.DOTALL)
 
@@ -62,12 +62,24 @@ def parse(command: Command, words: list[str], console: "Console") -> Request:
     Raises:
         UsageError: an unknown option, a bad value, a required option that is missing; all of them, where there are several.
     """
-    request, problems = read_words(command, words, console)
-    refuse(problems)
+    request, problems = _read_words(command, words, console)
+    _refuse(problems)
     return request
 
 
-def read_words(command: Command, words: list[str], console: "Console") -> tuple[Request, list[TrifoldError]]:
+def parse_to_run(command: Command, words: list[str], console: "Console") -> Request:
+    """The same, and what the command itself finds wrong before it runs, such as a file that is not there.
+
+    Raises:
+        UsageError: as `parse`.
+        TrifoldError: what the command finds.
+    """
+    request, problems = _read_words(command, words, console)
+    _refuse([*problems, *command.problems(request)])
+    return request
+
+
+def _read_words(command: Command, words: list[str], console: "Console") -> tuple[Request, list[TrifoldError]]:
     """The request as far as it can be understood, and all that is wrong with the words.
 
     Raises:
@@ -98,7 +110,7 @@ def read_words(command: Command, words: list[str], console: "Console") -> tuple[
     return request, problems
 
 
-def refuse(problems: Sequence[TrifoldError]) -> None:
+def _refuse(problems: Sequence[TrifoldError]) -> None:
     """Raise what is wrong: the one thing, or all that there are as one.
 
     Raises:

@@ -154,7 +154,7 @@ def _from_base(request: Request, tuned: Any, asked: Sequence[str]) -> Callable[[
 
     def answer(question: str) -> dict[str, Any]:
         if tuned is not None:
-            tuned.familiar.look_at([question])
+            tuned.input_check.look_at([question])
         how: dict[str, Any] = {"embedder": embedder, "k": values.k, "weight": values.vector_weight}
         reply = ask(base, tuned, question, threshold=values.threshold, **how)
         if tuned is None and not reply.text:

@@ -26,7 +26,7 @@ from trifold.presets.pretrained import resolve
 from trifold.text import Tokenizer
 from trifold.training import read_experiment
 
-__all__ = ["Counted", "count_beside", "run_baselines"]
+__all__ = ["Counted", "count_beside"]
 
 STRETCHES = 256
 """Stretches whose differences give an interval, or somewhat more."""
@@ -50,11 +50,6 @@ class Counted:
 
     bits: dict[str, float] = field(default_factory=dict)
     verdict: dict[str, Any] | None = None
-
-
-def run_baselines(folder: str | Path, *, orders: tuple[int, ...] = (1, 5)) -> dict[str, float]:
-    """Bits per byte of the run's held-out text by counting; see `count_beside`."""
-    return count_beside(folder, orders=orders).bits
 
 
 def count_beside(folder: str | Path, *, orders: tuple[int, ...] = (1, 5)) -> Counted:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from trifold.data import Example, Loader, ReadReport, Room, SourceOptions, TokenStore, build_stores, read
 from trifold.errors import ModelFileError
-from trifold.evaluation.ngram import NGram
 from trifold.objective import build_objective, config
 from trifold.presets.pretrained import Transformer, resolve
 from trifold.text import Tokenizer
@@ -20,7 +19,6 @@ __all__ = [
     "evaluate_examples",
     "evaluate_text",
     "load_run",
-    "ngram_bits_per_byte",
     "objective_of",
     "trained_length",
 ]
@@ -204,21 +202,3 @@ class _Words:
             self.characters += sum(map(len, text.split()))
             self._han += len(HAN.findall(text))
             yield example
-
-
-def ngram_bits_per_byte(train: TokenStore, valid: TokenStore, *, vocab_size: int, end: int, order: int) -> float:
-    """Bits per byte of held-out text, as its tokens spell it, under an n-gram model learned from the same text's tokens.
-
-    Each document ends with the token `end`, which is predicted too, as a causal language model predicts it.
-
-    Raises:
-        ConfigError: a store without tokens.
-    """
-    model = NGram(_documents(train, end), vocab_size=vocab_size, order=order)
-    return model.bits(_documents(valid, end)) / max(valid.token_bytes, 1)
-
-
-def _documents(store: TokenStore, end: int) -> Iterator:
-    import numpy as np
-
-    return (np.append(store.document(index), end) for index in range(store.num_documents))

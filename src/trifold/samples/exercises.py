@@ -47,7 +47,7 @@ AREAS = {
 }  # fmt: skip
 """What the modules of the standard library are about."""
 TEST_EVERY = 8
-"""Every so manieth row is for the test."""
+"""One row in so many is for the test."""
 QUESTIONS = {
     "purpose": ("What does {} do?", "What is {} for?", "{} 的作用是什么？", "{} 是做什么的？"),
     "returns": ("What does {} return?", "What do I get back from {}?", "{} 返回什么？"),

@@ -39,7 +39,7 @@ HELD_OUT = {
 }
 """Modules that no model of the demo is trained on: their text judges, and questions about them are asked."""
 TOPIC_EVERY = 20
-"""Every so manieth page of the manual is held out as well."""
+"""One page of the manual in so many is held out as well."""
 DOC, SIGNATURE, SENTENCE = 600, 120, (8, 160)
 """Characters of a docstring that are read, of a signature at most, and of its first sentence."""
 

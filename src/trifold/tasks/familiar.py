@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from trifold.config import Config, Fraction, from_json
 from trifold.locale import catalogue, language, message
 from trifold.tasks.record import Record
 from trifold.text.script import main_script, script_shares
 from trifold.training.description import DESCRIPTION, read_description
 
-__all__ = ["Familiar"]
+__all__ = ["Familiar", "InputCheck"]
 
 READ = 5000
 """Training examples that are looked at."""
@@ -32,8 +32,8 @@ SIGNS = 3
 SHOWN = 60
 
 
-@dataclass(slots=True)
-class Familiar:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Familiar(Config):
     """The kind of texts that a run learned to read, and for a translator to write.
 
     Attributes:
@@ -48,11 +48,10 @@ class Familiar:
         ('han', None)
     """
 
-    scripts: Mapping[str, float] = field(default_factory=dict)
-    target_scripts: Mapping[str, float] = field(default_factory=dict)
-    words: Sequence[str] = ()
-    target_words: Sequence[str] = ()
-    _told: bool = field(default=False, repr=False, compare=False)
+    scripts: dict[str, Fraction] = field(default_factory=dict)
+    target_scripts: dict[str, Fraction] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+    target_words: tuple[str, ...] = ()
 
     @classmethod
     def learned(cls, records: Sequence[Record], *, translates: bool = False) -> "Familiar":
@@ -60,24 +59,25 @@ class Familiar:
         chosen = records[:: max(len(records) // READ, 1)]
         sources = [_text(record) for record in chosen]
         if not translates:
-            return cls(script_shares(sources))
+            return cls(scripts=script_shares(sources))
         targets = [str(record.gold) for record in chosen]
         here, there = _frequencies(sources), _frequencies(targets)
-        typical = (_typical(here, there), _typical(there, here))
-        return cls(script_shares(sources), script_shares(targets), *typical)
+        return cls(
+            scripts=script_shares(sources),
+            target_scripts=script_shares(targets),
+            words=_typical(here, there),
+            target_words=_typical(there, here),
+        )
 
     @classmethod
     def of_run(cls, folder: Path) -> "Familiar":
-        """What a run's description says; nothing is known of a run of an earlier version, and of other folders."""
-        known = read_description(folder) if (folder / DESCRIPTION).is_file() else {}
-        told = known.get("texts")
-        names = ("scripts", "target_scripts", "words", "target_words")
-        return cls(**{name: told[name] for name in names if name in told}) if isinstance(told, dict) else cls()
+        """What a run's description says; nothing is known of a run of an earlier version, and of other folders.
 
-    def to_json(self) -> dict[str, Any]:
-        """As `of_run` reads it."""
-        return {"scripts": dict(self.scripts), "target_scripts": dict(self.target_scripts),
-                "words": list(self.words), "target_words": list(self.target_words)}  # fmt: skip
+        Raises:
+            ConfigError: the description is damaged there.
+        """
+        known = read_description(folder) if (folder / DESCRIPTION).is_file() else {}
+        return from_json(cls, known.get("texts", {}), where=f"{folder / DESCRIPTION}: texts")
 
     def strange(self, text: str) -> str | None:
         """The script of a text where it is another than that of the texts known, `target` where its words are."""
@@ -88,17 +88,26 @@ class Familiar:
         other = len(said.intersection(self.target_words))
         return "target" if other >= SIGNS and said.isdisjoint(self.words) else None
 
+
+@dataclass(slots=True)
+class InputCheck:
+    """Looks at what a model is given, and warns of a text that is of another kind than those it learned from."""
+
+    familiar: Familiar
+    warned: bool = False
+
     def look_at(self, inputs: Iterable[Record | str]) -> None:
         """Warn of the first text that is of another kind; once, however many there are."""
-        if self._told or not self.scripts:
+        known = self.familiar
+        if self.warned or not known.scripts:
             return
         texts = (entry if isinstance(entry, str) else _text(entry) for entry in inputs)
-        text, sign = next(((text, sign) for text in texts if (sign := self.strange(text))), ("", None))
+        text, sign = next(((text, sign) for text in texts if (sign := known.strange(text))), ("", None))
         if sign is None:
             return
-        self._told = True
-        facts = {"expected": _names(self.scripts), "target": _names(self.target_scripts), "found": script_name(sign)}
-        by_script = "task.other_source" if self.target_scripts else "task.other_script"
+        self.warned = True
+        facts = {"expected": _names(known.scripts), "target": _names(known.target_scripts), "found": script_name(sign)}
+        by_script = "task.other_source" if known.target_scripts else "task.other_script"
         told = message("task.other_side" if sign == "target" else by_script, text=text[:SHOWN], **facts)
         warnings.warn(told, stacklevel=3)
 
@@ -128,7 +137,7 @@ def _frequencies(texts: Sequence[str]) -> dict[str, float]:
     return {word: count / counts.total() for word, count in counts.items()}
 
 
-def _typical(here: Mapping[str, float], there: Mapping[str, float]) -> list[str]:
+def _typical(here: Mapping[str, float], there: Mapping[str, float]) -> tuple[str, ...]:
     """The most frequent words of one side that the other hardly has."""
     typical = [word for word, often in here.items() if often > max(FREQUENT, RATIO * there.get(word, 0.0))]
-    return sorted(typical, key=here.__getitem__, reverse=True)[:TYPICAL]
+    return tuple(sorted(typical, key=here.__getitem__, reverse=True)[:TYPICAL])

@@ -26,7 +26,7 @@ from trifold.retrieval import Embedder, KnowledgeBase
 from trifold.task_kinds import classifying_kinds
 from trifold.tasks.build import is_fine_tuned, is_translator, open_task
 from trifold.tasks.embedding import EmbeddingTask
-from trifold.tasks.familiar import Familiar
+from trifold.tasks.familiar import Familiar, InputCheck
 from trifold.tasks.judge import judge
 from trifold.tasks.knowledge import KnowledgeAnswer
 from trifold.tasks.knowledge import ask as look_up
@@ -175,7 +175,7 @@ class LoadedModel:
         if (context is None) == (kb is None):
             raise UsageError("task.context_or_kb")
         if kb is not None:
-            self.familiar.look_at([question])
+            self.input_check.look_at([question])
             return look_up(kb, self, question, embedder=embedder, k=k, threshold=threshold)
         (span,) = task.spans(self.model, self.records([(question, context or "")]))
         least = task.config.threshold if threshold is None else threshold
@@ -358,7 +358,7 @@ class LoadedModel:
             DataError: a row lacks a column.
         """
         records = records_of(self.require(), self.trained_columns, inputs, labels)
-        self.familiar.look_at(records)
+        self.input_check.look_at(records)
         return records
 
     @cached_property
@@ -367,9 +367,9 @@ class LoadedModel:
         return trained_columns(self.folder)
 
     @cached_property
-    def familiar(self) -> Familiar:
-        """What kind of texts it was fine-tuned on; warns once of another kind."""
-        return Familiar.of_run(self.folder)
+    def input_check(self) -> InputCheck:
+        """Warns once of texts of another kind than those that it was fine-tuned on."""
+        return InputCheck(Familiar.of_run(self.folder))
 
     @cached_property
     def writer(self) -> Generator:

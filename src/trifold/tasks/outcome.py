@@ -59,7 +59,7 @@ def publish(run: Run, ready: Ready, model: nn.Module, facts: dict[str, Any]) -> 
             "judgement": judgement,
             "portable": not because,
             "because": list(because),
-            "texts": familiar.to_json(),
+            "texts": to_json(familiar),
         }
     )
     write_task_report(run.folder)

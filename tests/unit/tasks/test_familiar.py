@@ -1,6 +1,7 @@
 """A text of another kind than those that a model learned from is called so, once; others never are."""
 
 import gzip
+import json
 import warnings
 from contextlib import contextmanager
 
@@ -9,9 +10,11 @@ import pytest
 from tests.unit.tasks.test_pace import EXPERIMENT
 from trifold import finetune, load
 from trifold.cli.main import main
+from trifold.errors import ConfigError
 from trifold.tasks import Record, Translation
 from trifold.tasks.familiar import Familiar
 from trifold.text.script import main_script
+from trifold.training.description import DESCRIPTION
 
 REVIEWS = [(f"a {word} film about a dog, number {number}", word) for number in range(30) for word in ("good", "dull")]
 DOGS = [
@@ -71,6 +74,15 @@ def test_a_classifier_warns_and_an_older_run_does_not(tmp_path):
     (run / "trifold.json").write_text(description.replace('"texts"', '"something"'), encoding="utf-8")
     with quietly():
         load(run).classify(["очень хороший фильм"])
+
+
+@pytest.mark.parametrize(
+    "texts", [None, [], {"words": "dog"}, {"scripts": {"latin": "all"}}, {"scripts": {"latin": 2}}]
+)
+def test_a_damaged_description_is_refused_by_name(tmp_path, texts):
+    (tmp_path / DESCRIPTION).write_text(json.dumps({"experiment": {}, "texts": texts}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"trifold\.json: texts"):
+        Familiar.of_run(tmp_path)
 
 
 @pytest.mark.data
