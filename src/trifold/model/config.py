@@ -79,6 +79,12 @@ class RelativeBias(Config):
     bidirectional: bool
     table: Natural = 0
 
+    def __post_init__(self) -> None:
+        Config.__post_init__(self)
+        require(self.num_buckets >= 4, where="num_buckets", given=self.num_buckets, allowed="4 or more")
+        least = self.num_buckets // 2 + 1  # nearer distances have a bucket each
+        require(self.max_distance >= least, where="max_distance", given=self.max_distance, allowed=f"{least} or more")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerNorm(Config):

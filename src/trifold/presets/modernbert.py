@@ -67,25 +67,18 @@ def build(options: Options) -> config.Transformer:
     """The configuration."""
     norm = config.LayerNorm(eps=options.eps, bias=options.norm_bias)
     residual = config.Residual(pre_norm=norm, dropout=options.dropout)
-    whole = replace(
-        attention(options, residual, causal=False),
-        position=build_rotary(options.global_base, options.global_scaling),
-        qkv_bias=options.attention_bias,
-        output_bias=options.attention_bias,
-    )
-    position = build_rotary(options.local_base, options.local_scaling)
-    local = replace(whole, window=options.window // 2, position=position)
+    both = attention(options, residual, causal=False, bias=options.attention_bias)
+    whole = replace(both, position=build_rotary(options.global_base, options.global_scaling))
+    near = build_rotary(options.local_base, options.local_scaling)
+    local = replace(whole, window=options.window // 2, position=near)
     first, *others = layers(options, whole, local, residual)
     bare = replace(first.attention, residual=config.Residual(dropout=options.dropout))
-    head = config.Head(
-        tied=options.tied,
-        bias=options.output_bias,
-        activation=options.head_activation or options.activation,
-        dense_bias=options.head_bias,
-        norm=norm,
-    )
-    embedding = config.Embedding(norm=norm, dropout=options.dropout)
     blocks = [replace(first, attention=bare), *others]
+    embedding = config.Embedding(norm=norm, dropout=options.dropout)
+    activation = options.head_activation or options.activation
+    head = config.Head(
+        tied=options.tied, bias=options.output_bias, activation=activation, dense_bias=options.head_bias, norm=norm
+    )
     return encoder_only(options, blocks, embedding=embedding, head=head, norm=norm)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from trifold.checkpoint import Entry, KeyMap
 from trifold.config import Count, require
 from trifold.model import config
-from trifold.presets import t5
+from trifold.presets import t5, t5_v1_1
 from trifold.presets.options import Activation
 
 __all__ = ["MT5", "UMT5", "Options"]
@@ -38,7 +38,7 @@ class Options(t5.Options):
 
 
 SIZES = {name: {key: options[key] for key in ("num_layers", "d_model", "num_heads", "d_ff", "head_size") if key in options}
-         for name, options in t5.T5_V1_1.sizes.items()}  # fmt: skip
+         for name, options in t5_v1_1.SIZES.items()}  # fmt: skip
 SIZES["small"] = {"num_layers": 8, "d_model": 512, "num_heads": 6, "d_ff": 1024}
 
 
@@ -83,7 +83,7 @@ def read(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 SIZE = {"d_ff": 1024, "num_layers": 8, "num_heads": 6, "vocab_size": 250112}
 FIELDS = t5.FIELDS.with_values({**SIZE, "feed_forward_proj": "gated-gelu"})
-UMT5 = replace(t5.T5, name="umt5", model_type="umt5", architecture="UMT5ForConditionalGeneration", options=Options,
+UMT5 = replace(t5.PRESET, name="umt5", model_type="umt5", architecture="UMT5ForConditionalGeneration", options=Options,
                sizes=SIZES, build=build_apart, keys=keys_apart, fields=FIELDS)  # fmt: skip
 MT5 = replace(UMT5, name="mt5", model_type="mt5", architecture="MT5ForConditionalGeneration", build=build, keys=t5.keys,
               read=read)  # fmt: skip

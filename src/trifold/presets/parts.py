@@ -10,14 +10,15 @@ __all__ = ["attention", "decoder_only", "encoder_decoder", "encoder_only", "feed
 
 
 def attention(
-    options: Shape, residual: config.Residual, *, causal: bool, dropout: float | None = None
+    options: Shape, residual: config.Residual, *, causal: bool, bias: bool = True, dropout: float | None = None
 ) -> config.Attention:
-    """Attention with biases, at the positions that are in the vectors of tokens.
+    """Attention at the positions that are in the vectors of tokens.
 
     Args:
         options: of the family.
         residual: around it.
         causal: whether a token sees only what stands before it.
+        bias: whether its projections have biases.
         dropout: of its weights; None for that of the branches.
 
     Example:
@@ -29,6 +30,8 @@ def attention(
         num_kv_heads=options.kv_heads,
         head_size=options.head_width,
         causal=causal,
+        qkv_bias=bias,
+        output_bias=bias,
         dropout=options.dropout if dropout is None else dropout,
         residual=residual,
     )

@@ -119,9 +119,11 @@ class Preset:
         fields = self.fields.complete(data)
         values = {**self.fields.read(fields), **self.read(fields)}
         try:
-            return from_json(self.options, values, where="config.json")
+            options = from_json(self.options, values, where="config.json")
+            self.build(options)  # refuses what its parts refuse
         except ConfigError as error:
             raise self._in_their_words(error) from None
+        return options
 
     def _in_their_words(self, error: ConfigError) -> ConfigError:
         """The same error, the option under the name that it has in the file."""

@@ -1,6 +1,6 @@
-"""T5: an encoder-decoder with relative position biases and RMS norms (Raffel et al. 2020), v1.0 and v1.1.
+"""T5: an encoder-decoder with relative position biases and RMS norms (Raffel et al. 2020).
 
-v1.0 has a ReLU feed-forward and a head tied to the embedding; v1.1 a gated GELU and a head of its own.
+This is v1.0, with a ReLU feed-forward and a head tied to the embedding; v1.1 is `trifold.presets.t5_v1_1`.
 
 | size | layers (encoder + decoder) | width | heads | d_ff |
 |---|---|---|---|---|
@@ -17,14 +17,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trifold.checkpoint import Entry, KeyMap, numbered
-from trifold.config import Count, Positive, require
+from trifold.config import Count, Positive
 from trifold.model import config
 from trifold.presets.field import ACTIVATIONS, Fields, activation_name, refuse_unless
-from trifold.presets.options import WIDTHS, Activation, Pair, by_size, gated_width
+from trifold.presets.options import WIDTHS, Activation, Pair, by_size
 from trifold.presets.parts import attention, encoder_decoder, feed_forward
 from trifold.presets.preset import Preset
 
-__all__ = ["T5", "T5_V1_1", "Options"]
+__all__ = ["BIAS", "FIELDS", "PRESET", "SIZES", "Options", "build", "keys", "read"]
 
 BIAS = "{}.block.{}.layer.0.SelfAttention.relative_attention_bias.weight"
 """The positions of a layer of a stack."""
@@ -46,12 +46,6 @@ class Options(Pair):
     max_distance: Count = 128
     eps: Positive = 1e-6
 
-    def __post_init__(self) -> None:
-        Pair.__post_init__(self)
-        require(self.num_buckets >= 4, where="num_buckets", given=self.num_buckets, allowed="4 or more")
-        least = self.num_buckets // 2 + 1  # nearer distances have a bucket each
-        require(self.max_distance >= least, where="max_distance", given=self.max_distance, allowed=f"{least} or more")
-
     @property
     def head_width(self) -> int:
         """The width of a head."""
@@ -70,7 +64,7 @@ def build(options: Options) -> config.Transformer:
     """The configuration; scores are not scaled, the initialization carries that factor instead."""
     norm = config.RMSNorm(eps=options.eps)
     residual = config.Residual(pre_norm=norm, dropout=options.dropout)
-    cross = replace(attention(options, residual, causal=False), qkv_bias=False, output_bias=False, scale=1.0)
+    cross = replace(attention(options, residual, causal=False, bias=False), scale=1.0)
     inner = replace(feed_forward(options, residual), gated=options.gated, bias=False, dropout=options.dropout)
     both = config.RelativeBias(num_buckets=options.num_buckets, max_distance=options.max_distance, bidirectional=True)
     reads = config.Block(attention=replace(cross, position=both), feed_forward=inner)
@@ -130,10 +124,8 @@ FIELDS = Fields(
         "dropout_rate": ("dropout", 0.1),
     },
     written={"num_decoder_layers": "decoder_layers", "d_ff": "inner", "scale_decoder_outputs": "scaled"},
-    others={
-        "feed_forward_proj": "relu", "dense_act_fn": DERIVED, "is_gated_act": DERIVED, "scale_decoder_outputs": DERIVED,
-        "tie_word_embeddings": True,
-    },
+    joined={"is_gated_act": ("gated", DERIVED), "scale_decoder_outputs": ("tied", DERIVED)},
+    others={"feed_forward_proj": "relu", "dense_act_fn": DERIVED, "tie_word_embeddings": True},
     silent=frozenset({"initializer_factor", "is_decoder"}),
     aliases={"hidden_size": "d_model", "num_attention_heads": "num_heads", "num_hidden_layers": "num_layers",
              "head_dim": "d_kv"},
@@ -152,20 +144,14 @@ def read(fields: Mapping[str, Any]) -> dict[str, Any]:
     name, inner = fields["feed_forward_proj"], fields["dense_act_fn"]
     refuse_unless(str(name) in FEED_FORWARDS, "feed_forward_proj", name, ", ".join(FEED_FORWARDS))
     gated, activation = FEED_FORWARDS[str(name)]
-    gated = _given(fields, "is_gated_act", default=gated)
     activation = activation if inner == DERIVED else activation_name("dense_act_fn", inner)
     # transformers writes tie_word_embeddings true always; whether the output is scaled tells v1.0 from v1.1
-    scaled = _given(fields, "scale_decoder_outputs", default=fields["tie_word_embeddings"] is not False)
+    derived = {"is_gated_act": gated, "scale_decoder_outputs": fields["tie_word_embeddings"] is not False}
+    gated, scaled = (usual if fields[name] == DERIVED else fields[name] for name, usual in derived.items())
     return {"gated": gated, "activation": activation, "tied": scaled, "scale_output": scaled}
 
 
-def _given(fields: Mapping[str, Any], name: str, *, default: bool) -> bool:
-    value = default if fields[name] == DERIVED else fields[name]
-    refuse_unless(isinstance(value, bool), name, value, "true, false")
-    return value
-
-
-T5 = Preset(
+PRESET = Preset(
     name="t5",
     model_type="t5",
     architecture="T5ForConditionalGeneration",
@@ -178,6 +164,3 @@ T5 = Preset(
     read=read,
     objective="denoising",
 )
-NEWER = {"gated": True, "activation": "gelu_tanh", "tied": False}
-SIZES_V1_1 = {name: {**size, **NEWER, "d_ff": gated_width(size["d_model"])} for name, size in SIZES.items()}
-T5_V1_1 = replace(T5, name="t5_v1_1", sizes=SIZES_V1_1)
