@@ -14,6 +14,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -101,11 +102,19 @@ def _is_ours(place: Path) -> bool:
 def trusted(kernel: Kernel | None, is_right: Callable[[Kernel], bool], name: str) -> Kernel | None:
     """A kernel that gives the right numbers; None, and a warning with its name, for one that does not.
 
+    It is checked where it is first asked for, which may be in the middle of somebody's computation. The check runs in a
+    thread of its own, in which gradients are on, and nobody hears of what autograd keeps for them: activation
+    checkpointing counts that, and computes again without the check.
+
     Example:
         >>> trusted("kernel", lambda _: True, "product.c"), trusted(None, lambda _: True, "product.c")
         ('kernel', None)
     """
-    if kernel is None or is_right(kernel):
+    if kernel is None:
+        return None
+    with ThreadPoolExecutor(max_workers=1) as alone:
+        right = alone.submit(is_right, kernel).result()
+    if right:
         return kernel
     warnings.warn(message("native.wrong", name=name), stacklevel=3)
     return None

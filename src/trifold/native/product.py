@@ -207,8 +207,6 @@ def load_products() -> Products | None:
     return trusted(products, _is_right, SOURCES[0].name)
 
 
-@torch.inference_mode(mode=False)
-@torch.enable_grad()
 def _is_right(products: Products) -> bool:
     """Whether they give what torch gives in float32, for shapes with ragged ends."""
     draw = torch.Generator().manual_seed(0)
