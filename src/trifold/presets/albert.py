@@ -91,7 +91,7 @@ def keys(options: Options) -> KeyMap:
 
 SIZE = {
     "hidden_size": 4096, "num_attention_heads": 64, "intermediate_size": 16384, "vocab_size": 30000,
-    "hidden_act": "gelu_new", "hidden_dropout_prob": 0.0,
+    "hidden_act": "gelu_new", "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
 }  # fmt: skip
 FIELDS = replace(bert.FIELDS.with_values(SIZE), fixed={"position_embedding_type": ("absolute",)}) | Fields(
     renamed={

@@ -124,10 +124,10 @@ FIELDS = Fields(
         "vocab_size": ("vocab_size", 30522), "type_vocab_size": ("num_segments", 2), "tie_word_embeddings": ("tied", True),
         "layer_norm_eps": ("eps", 1e-12), "hidden_dropout_prob": ("dropout", 0.1), "initializer_range": ("std", 0.02),
     },
-    written={"intermediate_size": "inner", "attention_probs_dropout_prob": "dropout"},
+    written={"intermediate_size": "inner"},
+    dropouts={"attention_probs_dropout_prob": ("attention_dropout", 0.1)},
     activations={"hidden_act": ("activation", "gelu")},
     fixed={"position_embedding_type": ("absolute",), "is_decoder": (False,), "add_cross_attention": (False,)},
-    silent=frozenset({"attention_probs_dropout_prob"}),
 )  # fmt: skip
 
 

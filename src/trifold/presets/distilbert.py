@@ -66,9 +66,10 @@ FIELDS = Fields(
         "max_position_embeddings": ("max_length", 512), "vocab_size": ("vocab_size", 30522),
         "tie_word_embeddings": ("tied", True), "dropout": ("dropout", 0.1), "initializer_range": ("std", 0.02),
     },
-    written={"hidden_dim": "inner", "attention_dropout": "dropout"},
+    written={"hidden_dim": "inner"},
+    dropouts={"attention_dropout": ("attention_dropout", 0.1)},
     activations={"activation": ("activation", "gelu")},
-    silent=frozenset({"attention_dropout", "qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds"}),
+    silent=frozenset({"qa_dropout", "seq_classif_dropout", "sinusoidal_pos_embds"}),
     aliases={"num_hidden_layers": "n_layers", "hidden_size": "dim", "num_attention_heads": "n_heads"},
 )  # fmt: skip
 

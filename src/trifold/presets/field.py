@@ -94,6 +94,7 @@ class Fields:
         held: options that no field speaks of, and the one value that the class computes with.
         elsewhere: options that this class holds to a value, or to that of others, and the preset that does not.
         activations: fields that name an activation: the option, whose None is `activation`, and the value.
+        dropouts: fields that are a dropout of a part: the option, whose None is `dropout`, and the value.
         joined: fields that make an option together with others: that option, for messages, and the value.
         others: further fields that are read, and the value.
         published: fields that are written, since published files have them, and not read: the value.
@@ -108,6 +109,7 @@ class Fields:
     held: Mapping[str, Any] = field(default_factory=dict)
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     activations: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    dropouts: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     joined: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     others: Mapping[str, Any] = field(default_factory=dict)
     published: Mapping[str, Any] = field(default_factory=dict)
@@ -163,7 +165,7 @@ class Fields:
 
     def _tables(self) -> Iterator[tuple[str, Mapping[str, tuple[Any, Any]]]]:
         """The tables of fields that have an option."""
-        yield from ((name, getattr(self, name)) for name in ("renamed", "alike", "activations", "joined"))
+        yield from ((name, getattr(self, name)) for name in ("renamed", "alike", "activations", "dropouts", "joined"))
 
     @property
     def known(self) -> frozenset[str]:
@@ -201,7 +203,7 @@ class Fields:
         return {name: fields[name] for name in defaults}
 
     def read(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of the options that are a field under another name, or several, or an activation, or held.
+        """Values of the options that are a field under another name, or several, or an activation or a dropout, or held.
 
         Raises:
             ConfigError: an activation that nobody here knows.
@@ -213,7 +215,9 @@ class Fields:
         plain = {option: fields[name] for name, (option, _) in self.renamed.items()}
         alike = {option: fields[name] for name, (options, _) in self.alike.items() for option in options}
         bent = {option: activation_name(name, fields[name]) for name, (option, _) in self.activations.items()}
-        return {**plain, **alike, **bent, **self.held}
+        usual = plain.get("dropout")
+        apart = {option: None if fields[name] == usual else fields[name] for name, (option, _) in self.dropouts.items()}
+        return {**plain, **alike, **bent, **apart, **self.held}
 
     def write(self, options: Any) -> dict[str, Any]:
         """The same fields from the options, and those that are held to a value.
@@ -238,6 +242,9 @@ class Fields:
         for name, (option, usual) in self.activations.items():
             activation = getattr(options, option) or options.activation
             fields[name] = usual if ACTIVATIONS[usual] == activation else their_activation(activation)
+        for name, (option, _) in self.dropouts.items():
+            rate = getattr(options, option)
+            fields[name] = options.dropout if rate is None else rate
         return fields | {name: attrgetter(place)(options) for name, place in self.written.items()}
 
     def _elsewhere(self, *options: str) -> str:
@@ -252,7 +259,7 @@ class Fields:
             >>> Fields(renamed={"width": ("d_model", 8)}).theirs("d_model")
             'width'
         """
-        tables = (self.renamed, self.activations, self.joined)
+        tables = (self.renamed, self.activations, self.dropouts, self.joined)
         names = {ours: name for table in tables for name, (ours, _) in table.items()}
         names |= {ours: name for name, (several, _) in self.alike.items() for ours in several}
         return names.get(option, option)

@@ -54,7 +54,7 @@ class Options(Layered):
     window: Count | None = None
     qkv_bias: bool = False
     output_bias: bool = False
-    attention_dropout: Chance = 0.0
+    attention_dropout: Chance | None = 0.0
 
     @property
     def usual_kinds(self) -> tuple[LayerType, ...]:
@@ -90,7 +90,7 @@ def build(options: Options) -> config.Transformer:
     norm = config.RMSNorm(eps=options.eps)
     residual = config.Residual(pre_norm=norm, dropout=options.dropout)
     whole = replace(
-        attention(options, residual, causal=True, dropout=options.attention_dropout),
+        attention(options, residual, causal=True),
         position=rotary.build_rotary(options.rotary_base, options.rotary_scaling),
         qkv_bias=options.qkv_bias,
         output_bias=options.output_bias,
@@ -133,10 +133,11 @@ FIELDS = rotary.FIELDS | Fields(
         "num_attention_heads": ("num_heads", 32), "num_key_value_heads": ("num_kv_heads", None),
         "intermediate_size": ("d_ff", 11008), "max_position_embeddings": ("max_length", 2048),
         "vocab_size": ("vocab_size", 32000), "rms_norm_eps": ("eps", 1e-6), "initializer_range": ("std", 0.02),
-        "attention_dropout": ("attention_dropout", 0.0), "tie_word_embeddings": ("tied", False),
+        "tie_word_embeddings": ("tied", False),
     },
     written={"num_key_value_heads": "kv_heads", "head_dim": "head_width", "intermediate_size": "inner"},
     activations={"hidden_act": ("activation", "silu")},
+    dropouts={"attention_dropout": ("attention_dropout", 0.0)},
 )  # fmt: skip
 OWN_FIELDS = FIELDS | Fields(
     renamed={"mlp_bias": ("mlp_bias", False)},

@@ -130,14 +130,15 @@ FIELDS = Fields(
         "global_attn_every_n_layers": ("global_every", 3), "global_rope_theta": ("global_base", 160_000.0),
         "local_rope_theta": ("local_base", 10_000.0),
     },
-    written={"attention_dropout": "dropout", "mlp_dropout": "dropout"},
+    written={"mlp_dropout": "dropout"},
+    dropouts={"attention_dropout": ("attention_dropout", 0.0)},
     activations={
         "hidden_activation": ("activation", "gelu"), "classifier_activation": ("head_activation", "gelu"),
     },
     joined={"rope_parameters": ("global_scaling", None)},
     others={"sliding_window": None, "layer_types": None, "rope_scaling": None},
     silent=frozenset({
-        "attention_dropout", "classifier_pooling", "deterministic_flash_attn", "initializer_cutoff_factor",
+        "classifier_pooling", "deterministic_flash_attn", "initializer_cutoff_factor",
         "mlp_dropout", "reference_compile", "sparse_pred_ignore_index", "sparse_prediction",
     }),
 )  # fmt: skip

@@ -61,6 +61,11 @@ class Shape(Config):
         return self.d_ff or 4 * self.d_model
 
     @property
+    def attention_rate(self) -> float:
+        """The dropout of attention's weights."""
+        return self.dropout
+
+    @property
     def inner_dropout(self) -> float:
         """The dropout within the feed-forward."""
         return 0.0
@@ -78,17 +83,23 @@ class Shape(Config):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Body(Shape):
-    """What one may turn in every family with one stack."""
+    """What one may turn in every family with one stack; `attention_dropout` None is `dropout`."""
 
     max_length: Count = 512
     vocab_size: Count = 30522
     std: Positive = 0.02
+    attention_dropout: Chance | None = None
 
     def __post_init__(self) -> None:
         Shape.__post_init__(self)
         if self.heads_share_width:
             require_heads(self.d_model, num_heads=self.num_heads)
         require_layers(self.num_layers)
+
+    @property
+    def attention_rate(self) -> float:
+        """The dropout of attention's weights."""
+        return self.dropout if self.attention_dropout is None else self.attention_dropout
 
     @property
     def heads_share_width(self) -> bool:

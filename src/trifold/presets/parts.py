@@ -19,7 +19,7 @@ def attention(
         residual: around it.
         causal: whether a token sees only what stands before it.
         bias: whether its projections have biases.
-        dropout: of its weights; None for that of the branches.
+        dropout: of its weights; None for what the options say.
 
     Example:
         >>> attention(Body(d_model=32, num_heads=4), config.Residual(), causal=True).head_size
@@ -32,7 +32,7 @@ def attention(
         causal=causal,
         qkv_bias=bias,
         output_bias=bias,
-        dropout=options.dropout if dropout is None else dropout,
+        dropout=options.attention_rate if dropout is None else dropout,
         residual=residual,
     )
 

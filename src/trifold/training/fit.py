@@ -52,6 +52,8 @@ DROPOUTS = ((2.0, 0.0), (8.0, 0.1), (30.0, 0.2), (100.0, 0.3), (math.inf, 0.4))
 """For so many readings of the text, times the root of the parameters for each different token, or fewer."""
 HIDDEN = 0.2
 """What it is worth in dropout that other tokens are hidden at each reading."""
+LEARNED = 0.5
+"""The part of a dropout that suits a decoder with learned positions, which are dropped with the tokens (decision 0031)."""
 EPOCHS = 60.0
 """After so many readings nothing is gained."""
 BY_HEART, THRICE = 8.0, 0.2
@@ -122,9 +124,10 @@ T = TypeVar("T", bound=Trial)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _SizeTrial(Trial):
-    """A size of a family, by its name."""
+    """A size of a family, by its name, and whether its positions are learned vectors."""
 
     size: str
+    learned: bool
 
 
 def largest_that_suits(trials: Iterable[T]) -> T:
@@ -299,15 +302,16 @@ def _try(experiment: Experiment, shape: Transformer, text: Text, *, speed: float
     tokens = steps * rows * float(places.source or places.target)
     different = text.num_bytes / bytes_per_token(shape.vocab_size) if text.whole else math.inf
     size, parameters = experiment.model.size, count.encoder + count.decoder
-    return _SizeTrial(size=size, parameters=parameters, steps=steps, tokens=tokens, different=different)
+    learned = isinstance(shape.embedding.position, Learned)
+    return _SizeTrial(
+        size=size, learned=learned, parameters=parameters, steps=steps, tokens=tokens, different=different
+    )
 
 
 def _by_trial(settled: Sections, trial: _SizeTrial) -> Experiment:
     """What follows from the size, and from how often it reads the text."""
     model, training = settled["model"], dict(settled["training"])
-    rate = looked_up(DROPOUTS, trial.wear)
-    hides = settled["objective"]["kind"] != "causal"
-    steps, overrides = trial.steps, {"dropout": round(max(rate - HIDDEN, 0.0), 1) if hides else rate}
+    steps, overrides = trial.steps, _dropouts(trial, hides=settled["objective"]["kind"] != "causal")
     timed = training.get("minutes") is not None
     if timed and trial.epochs > EPOCHS:
         steps = math.ceil(steps * EPOCHS / trial.epochs)
@@ -322,6 +326,14 @@ def _by_trial(settled: Sections, trial: _SizeTrial) -> Experiment:
     }
     experiment = from_json(Experiment, chosen, where="experiment")
     return experiment if "start" in model else _by_family(chosen, shape_of(experiment))
+
+
+def _dropouts(trial: _SizeTrial, *, hides: bool) -> dict[str, float]:
+    """What suits the readings; less where tokens are hidden besides, and where it takes positions away with the tokens."""
+    rate = looked_up(DROPOUTS, trial.wear)
+    if hides:
+        return {"dropout": round(max(rate - HIDDEN, 0.0), 1)}
+    return {"dropout": rate * LEARNED, "attention_dropout": 0.0} if trial.learned else {"dropout": rate}
 
 
 def _by_family(chosen: Sections, shape: Transformer) -> Experiment:

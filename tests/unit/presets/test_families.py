@@ -71,6 +71,28 @@ def test_what_a_class_holds_to_one_value_is_refused_with_the_preset_that_has_it(
     assert written["vocab_size"] == PRESETS[other].choose("tiny", {}).vocab_size
 
 
+@pytest.mark.parametrize(
+    ("name", "whole", "own"),
+    [
+        ("gpt2", "resid_pdrop", "attn_pdrop"),
+        ("bert", "hidden_dropout_prob", "attention_probs_dropout_prob"),
+        ("albert", "hidden_dropout_prob", "attention_probs_dropout_prob"),
+        ("distilbert", "dropout", "attention_dropout"),
+        ("modernbert", "embedding_dropout", "attention_dropout"),
+    ],
+)
+def test_a_dropout_of_attention_alone_is_read_used_and_written(name, whole, own):
+    family = PRESETS[name]
+    plain = family.write_fields(family.choose("tiny", {"dropout": 0.2}))
+    assert plain[own] == plain[whole] == 0.2 and family.read_options(plain).attention_dropout is None
+    options = family.read_options({**plain, own: 0.0})
+    block = family.build(options).main.blocks[0]
+    assert (block.attention.dropout, block.feed_forward.residual.dropout) == (0.0, 0.2)
+    assert family.write_fields(options)[own] == 0.0
+    with pytest.raises(ConfigError, match=own):
+        family.read_options({**plain, own: 1.5})
+
+
 def test_a_gate_with_the_exact_gelu_has_a_name_of_its_own_in_t5():
     """Published files say gated-gelu for the approximate one."""
     options = PRESETS["t5"].choose("tiny", {"gated": True, "activation": "gelu"})

@@ -66,6 +66,17 @@ def test_more_text_has_more_tokens_and_less_dropout():
     assert fractions == sorted(fractions, reverse=True) and fractions[0] == 0.1 and fractions[-1] == 0.02
 
 
+def test_a_decoder_with_learned_positions_has_half_of_the_dropout_and_none_between_places():
+    """Dropped with the tokens, and in heads that look at one neighbour, positions are lost (decision 0031)."""
+    rotary, learned = (chosen(10**6, model={"preset": preset}).model.overrides for preset in ("llama", "gpt2"))
+    assert learned["dropout"] == rotary["dropout"] / 2 > 0 and learned["attention_dropout"] == 0
+    said = chosen(
+        10**6, model={"preset": "gpt2", "overrides": {"dropout": 0.3, "attention_dropout": 0.2}}
+    ).model.overrides
+    assert (said["dropout"], said["attention_dropout"]) == (0.3, 0.2)
+    assert chosen(10**6, model={"preset": "bert"}).model.overrides["dropout"] <= rotary["dropout"]
+
+
 def test_more_time_has_a_larger_model_where_the_text_is_long_enough():
     sizes = [chosen(10**9, training={"minutes": minutes}).model.size for minutes in (5, 60, 600, 6000)]
     order = ["tiny", "mini", "small", "medium", "base", "large"]
