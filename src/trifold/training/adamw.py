@@ -14,10 +14,22 @@ from torch import Tensor
 
 from trifold.native import Adam, Moved, get_passes
 
-__all__ = ["AdamW"]
+__all__ = ["AdamW", "PlainAdamW"]
 
 
-class AdamW(torch.optim.AdamW):
+class PlainAdamW(torch.optim.AdamW):
+    """Torch's, without the wrappers that load torch's compiler when it is made and at its first step: a second or more.
+
+    Example:
+        >>> PlainAdamW([torch.ones(2, requires_grad=True)], lr=0.5).param_groups[0]["lr"]
+        0.5
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+
+class AdamW(PlainAdamW):
     """Torch's, with the same state; gradients are bfloat16 or float32, and copies of the weights follow at once.
 
     Args:
@@ -38,8 +50,6 @@ class AdamW(torch.optim.AdamW):
         >>> copy.tolist() in ([0.5, 0.5], [1.0, 1.0])
         True
     """
-
-    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)  # wrapped, it loads torch's compiler: 0.5 s
 
     def __init__(self, groups: Iterable[dict[str, Any]], copies: Mapping[Tensor, Tensor], **options: Any) -> None:
         super().__init__(groups, **options)

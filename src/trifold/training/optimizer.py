@@ -10,6 +10,7 @@ from torch import Tensor
 from trifold.config import require
 from trifold.errors import ConfigError
 from trifold.training.adamw import AdamW as OnePass
+from trifold.training.adamw import PlainAdamW
 from trifold.training.config import AdamW, Muon, Optimizer, Training
 from trifold.training.muon import MatrixMomentum
 from trifold.training.precision import Weights, choose_dtype
@@ -112,7 +113,7 @@ def _adamw(
     config: AdamW, groups: list[dict[str, Any]], copies: Mapping[Tensor, Tensor] | None
 ) -> torch.optim.Optimizer:
     options: dict[str, Any] = {"lr": config.lr, "betas": config.betas, "eps": config.eps}
-    return torch.optim.AdamW(groups, **options, fused=True) if copies is None else OnePass(groups, copies, **options)
+    return PlainAdamW(groups, **options, fused=True) if copies is None else OnePass(groups, copies, **options)
 
 
 def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> float:

@@ -1,12 +1,15 @@
 """AdamW in one pass: torch's steps, whatever the gradients' format, and copies that follow."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from tests.unit.training.test_trainer import make_model, make_trainer
 from trifold.native import get_passes, load_passes
 from trifold.training import config, precision
-from trifold.training.adamw import AdamW
+from trifold.training.adamw import AdamW, PlainAdamW
 from trifold.training.gradients import Gradients
 from trifold.training.group import Alone
 
@@ -101,3 +104,30 @@ def test_several_passes_add_up_in_float32():
             weights.lean["weight"].grad = torch.tensor([[value]]).bfloat16()
             gradients.collect()
     assert gradients.sums["weight"].item() == 1.0 + 2.0**-9
+
+
+def test_the_plain_one_is_torchs_to_the_bit_and_does_not_load_the_compiler():
+    start = torch.linspace(-1, 1, 12).view(3, 4)
+    moved = []
+    for kind in (torch.optim.AdamW, PlainAdamW):
+        weight = torch.nn.Parameter(start.clone())
+        optimizer = kind([weight], lr=0.1, fused=True)
+        for step in range(3):
+            weight.grad = torch.full_like(weight, 0.3) * (step - 1)
+            optimizer.step()
+        assert weight.requires_grad and optimizer.state[weight]["step"].item() == 3
+        moved.append(weight.detach())
+    assert torch.equal(*moved)
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+SCRIPT = """
+import sys
+import torch
+from trifold.training.adamw import PlainAdamW
+weight = torch.nn.Parameter(torch.ones(2))
+weight.grad = torch.ones(2)
+PlainAdamW([weight], lr=0.5, fused=True).step()
+assert "torch._dynamo" not in sys.modules
+"""
