@@ -93,7 +93,7 @@ class Config:
 
     @classmethod
     def as_meant(cls, saved: Any) -> Any:
-        """What JSON data that a run keeps means: an earlier version does not say what its runs had no choice of."""
+        """What the JSON data that a run keeps means: earlier versions did not write settings that they did not have."""
         return saved
 
 

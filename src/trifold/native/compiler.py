@@ -12,9 +12,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,6 +100,22 @@ def _is_ours(place: Path) -> bool:
     return status.st_uid == os.getuid() and not status.st_mode & 0o022 and os.access(place, os.W_OK)
 
 
+def _apart(is_right: Callable[[Kernel], bool], kernel: Kernel) -> bool:
+    """What a check says in a thread of its own; a pool would refuse to begin while the interpreter ends."""
+    answer: Future[bool] = Future()
+
+    def check() -> None:
+        try:
+            answer.set_result(is_right(kernel))
+        except BaseException as error:  # noqa: BLE001 - raised again where the check was asked for
+            answer.set_exception(error)
+
+    thread = threading.Thread(target=check)
+    thread.start()
+    thread.join()
+    return answer.result()
+
+
 def trusted(kernel: Kernel | None, is_right: Callable[[Kernel], bool], name: str) -> Kernel | None:
     """A kernel that gives the right numbers; None, and a warning with its name, for one that does not.
 
@@ -112,9 +129,7 @@ def trusted(kernel: Kernel | None, is_right: Callable[[Kernel], bool], name: str
     """
     if kernel is None:
         return None
-    with ThreadPoolExecutor(max_workers=1) as alone:
-        right = alone.submit(is_right, kernel).result()
-    if right:
+    if _apart(is_right, kernel):
         return kernel
     warnings.warn(message("native.wrong", name=name), stacklevel=3)
     return None

@@ -92,7 +92,7 @@ class Fields:
             of the options that holds it, `a.b` for that of an attribute.
         alike: fields that are several options, which have one value: these options, and the value.
         held: options that no field speaks of, and the one value that the class computes with.
-        elsewhere: options that this class holds to a value, or to that of others, and the preset that does not.
+        elsewhere: options that this class holds to a value, or to that of another option, and a preset that has others.
         activations: fields that name an activation: the option, whose None is `activation`, and the value.
         dropouts: fields that are a dropout of a part: the option, whose None is `dropout`, and the value.
         joined: fields that make an option together with others: that option, for messages, and the value.
@@ -216,6 +216,8 @@ class Fields:
         alike = {option: fields[name] for name, (options, _) in self.alike.items() for option in options}
         bent = {option: activation_name(name, fields[name]) for name, (option, _) in self.activations.items()}
         usual = plain.get("dropout")
+        for name in self.dropouts:
+            refuse_unless(fields[name] is not None, name, None, "a number")
         apart = {option: None if fields[name] == usual else fields[name] for name, (option, _) in self.dropouts.items()}
         return {**plain, **alike, **bent, **apart, **self.held}
 
@@ -250,7 +252,7 @@ class Fields:
     def _elsewhere(self, *options: str) -> str:
         """What a refusal of these options advises."""
         presets = sorted({self.elsewhere[option] for option in options if option in self.elsewhere})
-        return f" (preset {' or '.join(presets)} allows others)" if presets else ""
+        return f" (others: perhaps preset {' or '.join(presets)})" if presets else ""
 
     def theirs(self, option: str) -> str:
         """Their name of an option, for messages; the option's own where it has none.

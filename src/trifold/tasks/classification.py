@@ -151,7 +151,7 @@ class Classification(BesideNGramsConfig):
 
     @classmethod
     def as_meant(cls, saved: Mapping[str, Any]) -> Mapping[str, Any]:
-        """An older `task.json` says nothing of marks of pairs, which all had."""
+        """An older run says nothing of marks of pairs, which all had."""
         return {**saved, "match": True} if "match" not in saved and saved.get("pairs") is True else saved
 
     @classmethod

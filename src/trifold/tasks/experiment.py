@@ -141,7 +141,7 @@ class FineTuning(Config):
 
     @classmethod
     def as_meant(cls, saved: Any) -> Any:
-        """With what the task of a run that an earlier version began was."""
+        """With the settings of the task that earlier versions did not have, and did not write down."""
         return task_as_meant(saved)
 
     def __post_init__(self) -> None:

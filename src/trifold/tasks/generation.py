@@ -97,7 +97,7 @@ class Generation(TaskConfig):
 
     @classmethod
     def as_meant(cls, saved: Mapping[str, Any]) -> Mapping[str, Any]:
-        """An older `task.json` says nothing of chat templates, of which there were none."""
+        """An older run says nothing of chat templates, of which there were none."""
         return saved if "chat_template" in saved else {**saved, "chat_template": "none"}
 
     def build(

@@ -179,11 +179,6 @@ class TaskConfig(Config):
         return self
 
     @classmethod
-    def as_meant(cls, saved: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a `task.json` says, with what one from before some setting was kept means."""
-        return saved
-
-    @classmethod
     def found_in(cls, folder: Folder) -> "TaskConfig | None":
         """What a folder that nobody tuned here is for; None where it is not for this kind of task."""
         del folder

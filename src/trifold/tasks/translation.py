@@ -105,7 +105,7 @@ class Translation(TaskConfig):
 
     @classmethod
     def as_meant(cls, saved: Mapping[str, Any]) -> Mapping[str, Any]:
-        """An older `task.json` says nothing of stand-ins, of which there were none."""
+        """An older run says nothing of stand-ins, of which there were none."""
         return {"verbatim": False, **saved}
 
     def complete(self, rows: Sequence[Placed]) -> "tuple[Translation, list[float] | None]":

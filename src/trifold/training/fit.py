@@ -224,8 +224,10 @@ def advise(experiment: Experiment, shape: Transformer, text: Text, speed: float 
     """
     speed = speed or NOMINAL
     trial = _try(experiment, shape, text, speed=speed)
-    dropout = shape.main.blocks[0].feed_forward.residual.dropout
-    rate = dropout + (HIDDEN if experiment.objective.kind != "causal" else 0.0)
+    block, hides = shape.main.blocks[0], experiment.objective.kind != "causal"
+    halved = isinstance(shape.embedding.position, Learned) and not hides and not block.attention.dropout
+    dropout = block.feed_forward.residual.dropout
+    rate = dropout / LEARNED if halved else dropout + (HIDDEN if hides else 0.0)
     readings = min(BY_HEART * 3.0 ** (rate / THRICE), EPOCHS)
     best = trial.steps if trial.epochs <= readings else math.ceil(trial.steps * readings / trial.epochs)
     epochs = trial.epochs if text.whole else None
@@ -311,7 +313,8 @@ def _try(experiment: Experiment, shape: Transformer, text: Text, *, speed: float
 def _by_trial(settled: Sections, trial: _SizeTrial) -> Experiment:
     """What follows from the size, and from how often it reads the text."""
     model, training = settled["model"], dict(settled["training"])
-    steps, overrides = trial.steps, _dropouts(trial, hides=settled["objective"]["kind"] != "causal")
+    steps, said = trial.steps, model.get("overrides", {})
+    overrides = said if "dropout" in said else _dropouts(trial, hides=settled["objective"]["kind"] != "causal") | said
     timed = training.get("minutes") is not None
     if timed and trial.epochs > EPOCHS:
         steps = math.ceil(steps * EPOCHS / trial.epochs)
@@ -321,7 +324,7 @@ def _by_trial(settled: Sections, trial: _SizeTrial) -> Experiment:
     chosen = {
         "patience": PATIENCE if timed else 0,  # as many steps as were asked for
         **settled,
-        "model": {"size": trial.size, **model, "overrides": overrides | model.get("overrides", {})},
+        "model": {"size": trial.size, **model, "overrides": overrides},
         "training": {"evaluate_every": every, "evaluate_rows": rows, "checkpoint_every": 5 * every, **training},
     }
     experiment = from_json(Experiment, chosen, where="experiment")
@@ -329,7 +332,7 @@ def _by_trial(settled: Sections, trial: _SizeTrial) -> Experiment:
 
 
 def _dropouts(trial: _SizeTrial, *, hides: bool) -> dict[str, float]:
-    """What suits the readings; less where tokens are hidden besides, and where it takes positions away with the tokens."""
+    """What suits the readings: less where tokens are hidden too, and half for a decoder with learned positions."""
     rate = looked_up(DROPOUTS, trial.wear)
     if hides:
         return {"dropout": round(max(rate - HIDDEN, 0.0), 1)}
@@ -365,7 +368,8 @@ def _lines(experiment: Experiment, trial: _SizeTrial, text: Text) -> Iterator[st
         yield message("training.fit_shorter", steps=f"{training.steps:,}", epochs=f"{EPOCHS:.0f}")
     if model.start is None:
         millions = f"{trial.parameters / 1e6:,.1f}"
-        dropout = model.overrides["dropout"]
+        dropout, own = model.overrides["dropout"], model.overrides.get("attention_dropout")
+        dropout = dropout if own is None else f"{dropout}, attention_dropout {own}"
         yield message("training.fit_model", preset=model.preset, size=model.size, parameters=millions, dropout=dropout)
         if tokenizer.path is None:
             yield message("training.fit_tokenizer", kind=tokenizer.kind, vocab_size=f"{tokenizer.vocab_size:,}")

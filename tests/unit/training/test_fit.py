@@ -66,7 +66,7 @@ def test_more_text_has_more_tokens_and_less_dropout():
     assert fractions == sorted(fractions, reverse=True) and fractions[0] == 0.1 and fractions[-1] == 0.02
 
 
-def test_a_decoder_with_learned_positions_has_half_of_the_dropout_and_none_between_places():
+def test_a_decoder_with_learned_positions_has_half_of_the_dropout_and_none_of_attention():
     """Dropped with the tokens, and in heads that look at one neighbour, positions are lost (decision 0031)."""
     rotary, learned = (chosen(10**6, model={"preset": preset}).model.overrides for preset in ("llama", "gpt2"))
     assert learned["dropout"] == rotary["dropout"] / 2 > 0 and learned["attention_dropout"] == 0
