@@ -225,7 +225,7 @@ def advise(experiment: Experiment, shape: Transformer, text: Text, speed: float 
     speed = speed or NOMINAL
     trial = _try(experiment, shape, text, speed=speed)
     block, hides = shape.main.blocks[0], experiment.objective.kind != "causal"
-    halved = isinstance(shape.embedding.position, Learned) and not hides and not block.attention.dropout
+    halved = trial.learned and not hides and not block.attention.dropout
     dropout = block.feed_forward.residual.dropout
     rate = dropout / LEARNED if halved else dropout + (HIDDEN if hides else 0.0)
     readings = min(BY_HEART * 3.0 ** (rate / THRICE), EPOCHS)

@@ -74,6 +74,10 @@ def test_a_decoder_with_learned_positions_has_half_of_the_dropout_and_none_of_at
         10**6, model={"preset": "gpt2", "overrides": {"dropout": 0.3, "attention_dropout": 0.2}}
     ).model.overrides
     assert (said["dropout"], said["attention_dropout"]) == (0.3, 0.2)
+    alone = chosen(10**6, model={"preset": "gpt2", "overrides": {"dropout": 0.3}}).model.overrides
+    assert alone["dropout"] == 0.3 and "attention_dropout" not in alone  # as much there
+    apart = chosen(10**6, model={"preset": "gpt2", "overrides": {"attention_dropout": 0.2}}).model.overrides
+    assert apart["attention_dropout"] == 0.2 and apart["dropout"] == learned["dropout"]
     assert chosen(10**6, model={"preset": "bert"}).model.overrides["dropout"] <= rotary["dropout"]
 
 
